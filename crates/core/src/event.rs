@@ -1,0 +1,254 @@
+//! The event vocabulary: everything that is ever said about a build, in the order in which it happened.
+//!
+//! The driver writes one [`Record`] a line into the build's event log (JSON), after one [`Header`]
+//! line; the status line, the summary, `top`, `report` and the history are all views of this stream.
+//!
+//! Compatibility: [`FORMAT`] changes only when an old reader would misread a new log. A reader skips
+//! events and fields that it does not know; fields that are added later carry `#[serde(default)]`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{BuildId, UnitId};
+use crate::invocation::UnitKind;
+use crate::measure::{Bytes, Millis};
+use crate::unit::UnitKey;
+
+/// The version of the log format that this crate writes.
+pub const FORMAT: u32 = 1;
+
+/// The first line of an event log. No command lines and no environment: logs hold no secrets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// The format's version, see [`FORMAT`].
+    pub plimsoll_log: u32,
+    /// The version of Plimsoll that wrote it.
+    pub version: String,
+    /// Which build this is.
+    pub build: BuildId,
+    /// The start, in milliseconds since the Unix epoch.
+    pub started_unix_ms: u64,
+    /// Cargo's subcommand, without its arguments.
+    pub command: String,
+    /// The line at the start.
+    pub line: Bytes,
+    /// How the line was named: `1600MiB`, `50%`, `auto`.
+    pub memory: String,
+    /// Units at once.
+    pub jobs: u32,
+}
+
+/// One line of an event log after the header.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// When, counted from the start of the build.
+    pub t: Millis,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: Event,
+}
+
+/// Where a forecast came from, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// This very unit was seen before.
+    History,
+    /// The same crate was seen in another version, profile or with other features.
+    Elder,
+    /// Nothing is known: the cold model.
+    Cold,
+}
+
+/// Why a unit was suspended or killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// The build's memory is about to cross the line.
+    Pressure,
+    /// A build script started that the line had no room for yet.
+    NoRoom,
+    /// It alone is above what the machine has.
+    TooLarge,
+    /// The build is ending: an error elsewhere, or an interrupt.
+    Ending,
+}
+
+/// Something that happened in a build.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Event {
+    /// A unit registered and waits.
+    Registered {
+        /// The unit.
+        unit: UnitId,
+        /// How people call it.
+        title: String,
+        /// What it makes.
+        kind: UnitKind,
+        /// Its name in the history.
+        key: UnitKey,
+        /// The expected peak of its tree memory.
+        forecast: Bytes,
+        /// Where the expectation came from.
+        source: Source,
+        /// The unit whose process tree it runs in (nested cargo, compiler probes), if any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        inside: Option<UnitId>,
+    },
+    /// A unit may run. `attempt` counts from 1.
+    Admitted {
+        /// The unit.
+        unit: UnitId,
+        /// 1 for the first run, 2 for the first retry.
+        attempt: u32,
+        /// Tokens beside the implicit one.
+        tokens: u32,
+    },
+    /// Its metadata is written: dependents may start.
+    Announced {
+        /// The unit.
+        unit: UnitId,
+    },
+    /// Its linker asks to start.
+    LinkAsked {
+        /// The unit.
+        unit: UnitId,
+        /// The expected tree memory of the linker.
+        forecast: Bytes,
+    },
+    /// Its linker may start.
+    LinkAdmitted {
+        /// The unit.
+        unit: UnitId,
+        /// How long it waited.
+        waited: Millis,
+    },
+    /// Its processes are stopped.
+    Suspended {
+        /// The unit.
+        unit: UnitId,
+        /// Why.
+        cause: Cause,
+        /// Its tree memory then.
+        holds: Bytes,
+    },
+    /// Its processes run again.
+    Resumed {
+        /// The unit.
+        unit: UnitId,
+    },
+    /// Plimsoll killed its compiler (or only its linker) to run it again later.
+    Killed {
+        /// The unit.
+        unit: UnitId,
+        /// Why.
+        cause: Cause,
+        /// Its tree memory then.
+        freed: Bytes,
+        /// Processor time thrown away.
+        lost_cpu: Millis,
+        /// Only the linker was killed.
+        link_only: bool,
+    },
+    /// Somebody else killed its compiler or linker (the kernel, earlyoom): it is run once more, alone.
+    Lost {
+        /// The unit.
+        unit: UnitId,
+        /// The signal.
+        signal: i32,
+        /// Only the linker was lost.
+        link_only: bool,
+    },
+    /// It is above the line by itself and runs with nothing beside it.
+    Lone {
+        /// The unit.
+        unit: UnitId,
+        /// What it needs, as far as is known.
+        needs: Bytes,
+    },
+    /// It will not be run: above the line under `--strict`, or above what the machine has.
+    Refused {
+        /// The unit.
+        unit: UnitId,
+        /// What it needs, as far as is known.
+        needs: Bytes,
+        /// The line.
+        line: Bytes,
+    },
+    /// It ended.
+    Finished {
+        /// The unit.
+        unit: UnitId,
+        /// Cargo sees success.
+        ok: bool,
+        /// The peak of its tree memory over all attempts.
+        peak: Bytes,
+        /// Processor time of the last attempt.
+        cpu: Millis,
+        /// From its first admission to its end.
+        wall: Millis,
+        /// How long it waited for its first admission.
+        waited: Millis,
+    },
+    /// It was told to leave without having run: the build had already failed.
+    Left {
+        /// The unit.
+        unit: UnitId,
+    },
+    /// The memory of the whole build, and of each unit that runs or is stopped.
+    Sample {
+        /// Tree memory of everything below the line.
+        used: Bytes,
+        /// The line now.
+        line: Bytes,
+        /// What the schedule counts on: reservations of all running units and the rest.
+        admitted: Bytes,
+        /// Units that run.
+        running: u32,
+        /// Units that wait for admission.
+        waiting: u32,
+        /// Units that are stopped.
+        stopped: u32,
+        /// Tree memory of units that hold a megabyte or more.
+        units: Vec<(UnitId, Bytes)>,
+    },
+    /// The line moved (`auto`).
+    Line {
+        /// The line from now on.
+        line: Bytes,
+    },
+    /// Something that a person should know, in words.
+    Notice {
+        /// The text, one sentence or two.
+        text: String,
+    },
+    /// The build ended. The last event of a complete log.
+    Done {
+        /// The exit code (128 + n for a signal).
+        exit: i32,
+        /// Wall time.
+        wall: Millis,
+        /// The highest tree memory of everything below the line.
+        peak: Bytes,
+        /// Processor time of the governor itself.
+        #[serde(default)]
+        governor_cpu: Millis,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_one_flat_object() {
+        let record = Record {
+            t: Millis(12),
+            event: Event::Admitted { unit: UnitId(3), attempt: 1, tokens: 2 },
+        };
+        let text = serde_json::to_string(&record).unwrap();
+        assert_eq!(text, r#"{"t":12,"event":"admitted","unit":3,"attempt":1,"tokens":2}"#);
+        assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
+    }
+}

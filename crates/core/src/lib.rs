@@ -1,0 +1,21 @@
+//! What Plimsoll decides, apart from everything that it touches.
+//!
+//! This crate is pure: it opens no file, reads no clock, no environment and starts no thread. What a
+//! compiler invocation is ([`invocation`]), how much memory it will need ([`forecast`]), who runs when
+//! ([`schedule`]) and what is said about it ([`event`]) are functions of their arguments, so that the
+//! live governor, the property tests and the replay of a recorded build run the same code.
+//!
+//! Architecture invariant: nothing here depends on another crate of the workspace.
+
+pub mod event;
+pub mod forecast;
+pub mod ids;
+pub mod invocation;
+
+pub mod measure;
+pub mod schedule;
+pub mod settings;
+pub mod unit;
+
+pub use ids::{BuildId, UnitId};
+pub use measure::{Bytes, Millis};

@@ -1,0 +1,104 @@
+//! What a person may ask for: the memory line and how it is written.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::measure::Bytes;
+
+/// How the line is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Memory {
+    /// What the machine and every cgroup above leave, followed all the time.
+    #[default]
+    Auto,
+    /// A fixed amount.
+    Size(Bytes),
+    /// A share of the machine's (or the tightest cgroup's) memory, in per cent: 1 to 100.
+    Percent(u8),
+}
+
+/// A memory setting that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadMemory(String);
+
+impl fmt::Display for BadMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "`{}` is not an amount of memory; write a size (`1600MiB`, `1.5G`), a share (`50%`) or `auto`",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for BadMemory {}
+
+/// The smallest line that makes sense: cargo, a shim and the smallest rustc need about 100 MiB.
+pub const SMALLEST_LINE: Bytes = Bytes::mib(64);
+
+impl FromStr for Memory {
+    type Err = BadMemory;
+
+    /// Reads `512M`, `1.5GiB`, `2G`, `1600 MiB`, `50%`, `auto`. `K`, `M`, `G`, `T` are binary whether
+    /// or not `iB` or `B` follows, as in cgroups, systemd and the JVM.
+    fn from_str(text: &str) -> Result<Self, BadMemory> {
+        let bad = || BadMemory(text.to_owned());
+        let trimmed = text.trim();
+        if trimmed.eq_ignore_ascii_case("auto") {
+            return Ok(Self::Auto);
+        }
+        let digits =
+            trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
+        let number: f64 = trimmed[..digits].parse().map_err(|_| bad())?;
+        let unit = trimmed[digits..].trim().to_ascii_lowercase();
+        if unit == "%" {
+            return match number {
+                n if (1.0..=100.0).contains(&n) => Ok(Self::Percent(n as u8)),
+                _ => Err(bad()),
+            };
+        }
+        let shift = match unit.trim_end_matches("ib").trim_end_matches('b') {
+            "" => 0,
+            "k" => 10,
+            "m" => 20,
+            "g" => 30,
+            "t" => 40,
+            _ => return Err(bad()),
+        };
+        let bytes = number * f64::from(1u32 << 10).powi(shift / 10);
+        if !bytes.is_finite() || bytes >= u64::MAX as f64 || bytes < SMALLEST_LINE.0 as f64 {
+            return Err(bad());
+        }
+        Ok(Self::Size(Bytes(bytes as u64)))
+    }
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Size(bytes) => bytes.fmt(f),
+            Self::Percent(share) => write!(f, "{share}%"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_shares_and_auto_are_read() {
+        let read = |text: &str| text.parse::<Memory>();
+        assert_eq!(read("512M"), Ok(Memory::Size(Bytes::mib(512))));
+        assert_eq!(read("1.5GiB"), Ok(Memory::Size(Bytes::mib(1536))));
+        assert_eq!(read("2g"), Ok(Memory::Size(Bytes::gib(2))));
+        assert_eq!(read("1600 MiB"), Ok(Memory::Size(Bytes::mib(1600))));
+        assert_eq!(read("104857600"), Ok(Memory::Size(Bytes::mib(100))));
+        assert_eq!(read("50%"), Ok(Memory::Percent(50)));
+        assert_eq!(read("AUTO"), Ok(Memory::Auto));
+        for bad in ["", "G", "0", "-1G", "1.2.3G", "10X", "0%", "101%", "1e9G", "12M", "nan"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}

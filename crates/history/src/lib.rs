@@ -1,0 +1,1 @@
+//! What Plimsoll remembers of units, in SQLite.

@@ -1,0 +1,1 @@
+//! What Plimsoll touches on the machine: processes, memory, cgroups, the jobserver.

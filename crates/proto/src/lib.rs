@@ -1,0 +1,23 @@
+//! The messages between shims and the governor, and how they look on the wire.
+//!
+//! A connection carries one message a line in each direction. A line is a verb and fields
+//! (`key=value`), separated by tabs; bytes that are not printable ASCII, tabs and `%` are written as
+//! `%XX`, so paths need not be UTF-8. The first line from a client is a hello that names
+//! [`VERSION`]. Readers skip verbs' fields that they do not know, and refuse verbs that they do not
+//! know: an unknown verb from a newer peer closes the connection, and a shim without a governor still
+//! builds.
+//!
+//! ```text
+//! shim -> governor   hello … | link … | started | announced | lost | finished
+//! governor -> shim   admit (+ two file descriptors: the token pipe) | retry | leave | refuse | abort
+//! anybody            status -> one line of JSON
+//! ```
+
+mod codec;
+mod message;
+
+pub use codec::{DecodeError, LineBuffer, MAX_LINE};
+pub use message::{ToGovernor, ToShim};
+
+/// The protocol's version, in every hello.
+pub const VERSION: u32 = 1;

@@ -1,0 +1,1 @@
+//! Plimsoll's views of the event stream: status line, summary, report, top.
