@@ -1,0 +1,340 @@
+//! What all commands share: the workload, the state folder, Plimsoll's programs; and one arm run from start to record.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result};
+
+use crate::arms::{self, Arm, Plimsoll};
+use crate::cgroup::Wall;
+use crate::launch::{self, Beside, Build, Interrupt, Limits, Measured};
+use crate::line::Peaks;
+use crate::log;
+use crate::store::{Outcome, Record, Store, slug};
+use crate::workload::Workload;
+
+/// How often the time without a wall may pass inside one before the build counts as crawling.
+pub(crate) const CRAWL: f64 = 3.0;
+
+/// Everything that an arm needs.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    /// What is built.
+    pub(crate) workload: Workload,
+    /// Arguments of the build beyond the workload's own; part of every key.
+    pub(crate) extra: Vec<String>,
+    /// The state folder.
+    pub(crate) state: PathBuf,
+    /// Kept records.
+    pub(crate) store: Store,
+    /// Units at once for plimsoll and the peer.
+    pub(crate) jobs: u32,
+    /// Plimsoll's programs, for the arms that take them.
+    pub(crate) plimsoll: Option<Plimsoll>,
+    /// Builds in the history of a warm arm.
+    pub(crate) warm_builds: u32,
+    /// An unwalled build is stopped after this.
+    pub(crate) timeout: Duration,
+    /// Whether a walled build may swap.
+    pub(crate) swap: bool,
+    /// Go on without a cgroup where none can be made.
+    pub(crate) without_cgroup: bool,
+    /// Measure again what is kept.
+    pub(crate) fresh: bool,
+    /// Ctrl-C.
+    pub(crate) interrupt: Interrupt,
+}
+
+/// A memory amount by its name and in bytes.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    /// As it was given.
+    pub(crate) name: String,
+    /// Resolved.
+    pub(crate) bytes: u64,
+}
+
+/// Where an arm runs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Place {
+    /// The line, for the arms that have one.
+    pub(crate) line: Option<Named>,
+    /// The wall around it.
+    pub(crate) wall: Option<Named>,
+    /// Which repetition.
+    pub(crate) repeat: u32,
+}
+
+impl Bench {
+    /// Plimsoll's programs, or how to get them.
+    pub(crate) fn plimsoll(&self) -> Result<&Plimsoll> {
+        self.plimsoll
+            .as_ref()
+            .context("this arm needs Plimsoll; build it with `cargo build --release`")
+    }
+
+    /// The name under which a result is kept.
+    pub(crate) fn key(&self, arm: Arm, place: &Place) -> Result<String> {
+        let amount = |named: &Option<Named>| {
+            named.as_ref().map_or("none".to_owned(), |it| (it.bytes >> 20).to_string())
+        };
+        let programs = match arm {
+            Arm::Plimsoll { .. } => format!("{}-w{}", self.plimsoll()?.id, self.warm_builds),
+            _ => "plain".to_owned(),
+        };
+        let jobs = if arm.has_line() { self.jobs } else { 0 };
+        Ok(slug(&[
+            &self.workload.name,
+            &self.extra.join("."),
+            &arm.to_string(),
+            &format!("line{}", amount(&place.line)),
+            &format!("wall{}{}", amount(&place.wall), if self.swap { "s" } else { "" }),
+            &format!("j{jobs}"),
+            &format!("r{}", place.repeat),
+            &programs,
+        ]))
+    }
+
+    /// The result of an arm: kept, or measured now and kept.
+    pub(crate) fn arm(&self, arm: Arm, place: &Place) -> Result<Record> {
+        let key = self.key(arm, place)?;
+        if !self.fresh
+            && let Some(record) = self.store.get(&key)
+        {
+            println!("  {arm}: kept from before");
+            return Ok(record);
+        }
+        let record = self.measure(arm, place, &key)?;
+        println!("  {}", crate::table::one_line(&record));
+        Ok(record)
+    }
+
+    fn measure(&self, arm: Arm, place: &Place, key: &str) -> Result<Record> {
+        let inside = if matches!(arm, Arm::Plimsoll { unwalled: true, .. }) {
+            None
+        } else {
+            place.wall.as_ref()
+        };
+        let line = place.line.as_ref().map(|line| line.bytes);
+        let home = self.state.join("homes").join(key);
+        let build = match arm {
+            Arm::Plain(jobs) => arms::plain(&self.workload, jobs),
+            Arm::Formula => arms::plain(
+                &self.workload,
+                arms::formula_jobs(inside.map_or_else(ram, |it| it.bytes)),
+            ),
+            Arm::Floor => arms::floor(&self.workload),
+            Arm::Mbx { warm } => {
+                let line = line.or(inside.map(|wall| arms::mbx_default_line(wall.bytes)));
+                arms::mbx(&self.workload, &self.state, line, self.jobs, warm)?
+            }
+            Arm::Plimsoll { warm, .. } => {
+                empty(&home)?;
+                if warm {
+                    self.learn(&home, place)?;
+                }
+                self.plimsoll()?.build(&self.workload, &home, line, self.jobs)
+            }
+        };
+        self.workload.clean()?;
+        let log = self.state.join("logs").join(key);
+        let limits = self.limits(inside)?;
+        let since = SystemTime::now();
+        let measured = launch::run(&build, limits, &log, &self.interrupt, None)?;
+        let record = self.record(arm, place, &build, &measured, &log, &home, since);
+        self.store.put(key, &record, &measured.samples.series)?;
+        Ok(record)
+    }
+
+    /// Runs a build beside the kept arms: for the commands that ask something else than how long and how much.
+    pub(crate) fn once(
+        &self,
+        build: &Build,
+        name: &str,
+        beside: Option<Beside<'_>>,
+    ) -> Result<(Measured, PathBuf)> {
+        let log = self.state.join("logs").join(slug(&[&self.workload.name, name]));
+        let measured = launch::run(build, self.limits(None)?, &log, &self.interrupt, beside)?;
+        Ok((measured, log))
+    }
+
+    /// Fills a home with the history of earlier builds: that of the cold arm at the same place, and more if asked.
+    fn learn(&self, home: &Path, place: &Place) -> Result<()> {
+        let first = Place { repeat: 0, ..place.clone() };
+        let cold = Arm::Plimsoll { warm: false, unwalled: false };
+        let cold_home = self.state.join("homes").join(self.key(cold, &first)?);
+        let mut built = 0;
+        if self.store.get(&self.key(cold, &first)?).is_some_and(|it| it.outcome == Outcome::Ok)
+            && cold_home.is_dir()
+        {
+            copy(&cold_home, home)?;
+            built = 1;
+        }
+        while built < self.warm_builds {
+            println!("  (a build for the history, not measured)");
+            self.workload.clean()?;
+            let line = place.line.as_ref().map(|line| line.bytes);
+            let build = self.plimsoll()?.build(&self.workload, home, line, self.jobs);
+            let log = self.state.join("logs").join(slug(&[&self.workload.name, "learn"]));
+            launch::run(&build, self.limits(place.wall.as_ref())?, &log, &self.interrupt, None)?;
+            built += 1;
+        }
+        Ok(())
+    }
+
+    fn limits(&self, wall: Option<&Named>) -> Result<Limits> {
+        let mut stop_after = self.timeout;
+        if wall.is_some() {
+            let plain = self.store.get(&self.key(Arm::Plain(self.jobs), &Place::default())?);
+            if let Some(plain) = plain.filter(|plain| plain.outcome == Outcome::Ok) {
+                stop_after = Duration::from_secs_f64(plain.wall_s * CRAWL);
+            }
+        }
+        let wall = wall.map(|wall| Wall { bytes: wall.bytes, swap: self.swap });
+        Ok(Limits { wall, stop_after, without_cgroup: self.without_cgroup })
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the one place where a record is put together")]
+    fn record(
+        &self,
+        arm: Arm,
+        place: &Place,
+        build: &Build,
+        measured: &Measured,
+        log: &Path,
+        home: &Path,
+        since: SystemTime,
+    ) -> Record {
+        let stderr = fs::read(launch::stderr_of(log)).unwrap_or_default();
+        let stderr = String::from_utf8_lossy(&stderr).into_owned();
+        let oom = measured.totals.oom_kills;
+        let outcome = match measured.exit {
+            None => Outcome::Crawled,
+            Some(0) => Outcome::Ok,
+            Some(_) if oom.is_some_and(|kills| kills > 0) => Outcome::Died,
+            Some(_) => Outcome::Failed,
+        };
+        let line = place.line.as_ref().filter(|_| arm.has_line());
+        let is_plimsoll = matches!(arm, Arm::Plimsoll { .. });
+        Record {
+            format: Record::FORMAT,
+            workload: self.workload.name.clone(),
+            arm: arm.to_string(),
+            line: line.map(|it| it.name.clone()),
+            line_bytes: line.map(|it| it.bytes),
+            wall: place.wall.as_ref().map(|it| it.name.clone()),
+            wall_bytes: place.wall.as_ref().map(|it| it.bytes),
+            repeat: place.repeat,
+            command: build.display(),
+            commit: commit(),
+            programs: self.plimsoll.as_ref().filter(|_| is_plimsoll).map(|it| it.id.clone()),
+            outcome,
+            exit: measured.exit,
+            wall_s: measured.wall.as_secs_f64(),
+            cpu_s: measured.totals.cpu.map(|cpu| cpu.as_secs_f64()),
+            peak_bytes: measured.samples.peak,
+            peak_at_s: Duration::from_millis(measured.samples.peak_at_ms).as_secs_f64(),
+            oom_kills: oom,
+            psi_full_pct: measured.totals.psi_full_pct,
+            sampler: measured.sampler.to_owned(),
+            samples: measured.samples.series.len(),
+            compiled: count(&stderr, "Compiling"),
+            plimsoll: is_plimsoll.then(|| log::newest(home, since)).flatten(),
+            tail: tail(&stderr),
+        }
+    }
+
+    /// The peaks of plain cargo that lines relate to, measured first where they are missing.
+    pub(crate) fn peaks(&self, floor: bool, one_job: bool, all_jobs: bool) -> Result<Peaks> {
+        let peak = |wanted: bool, arm: Arm| -> Result<Option<u64>> {
+            if !wanted {
+                return Ok(None);
+            }
+            let key = self.key(arm, &Place::default())?;
+            let record = match self.store.get(&key) {
+                Some(record) => record,
+                None => self.arm(arm, &Place::default())?,
+            };
+            if record.outcome != Outcome::Ok {
+                // A peak of a failed build says nothing; next time it is measured anew.
+                self.store.forget(&key);
+                anyhow::bail!(
+                    "{arm} failed, so that no line can relate to its peak:\n{}",
+                    record.tail.join("\n")
+                );
+            }
+            Ok(Some(record.peak_bytes))
+        };
+        Ok(Peaks {
+            floor: peak(floor, Arm::Floor)?,
+            one_job: peak(one_job, Arm::Plain(1))?,
+            all_jobs: peak(all_jobs, Arm::Plain(self.jobs))?,
+        })
+    }
+}
+
+/// How often one of cargo's status words stands at the beginning of a line.
+pub(crate) fn count(stderr: &str, word: &str) -> u64 {
+    stderr
+        .lines()
+        .filter(|line| line.trim_start().split(' ').next() == Some(word))
+        .count()
+        .try_into()
+        .unwrap_or(u64::MAX)
+}
+
+fn tail(stderr: &str) -> Vec<String> {
+    let lines: Vec<_> =
+        stderr.lines().filter(|line| !line.trim_start().starts_with("Compiling ")).collect();
+    lines[lines.len().saturating_sub(12)..].iter().map(|line| (*line).to_owned()).collect()
+}
+
+/// The project's commit, marked if there are changes beyond it.
+pub(crate) fn commit() -> String {
+    let git = |args: &[&str]| {
+        let output = Command::new("git").args(args).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    };
+    let Some(commit) = git(&["rev-parse", "--short", "HEAD"]) else {
+        return "no repository".to_owned();
+    };
+    let changed =
+        git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|it| !it.is_empty());
+    commit + if changed { "+changes" } else { "" }
+}
+
+/// The machine's memory.
+pub(crate) fn ram() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kib = text.lines().find_map(|line| {
+        line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    });
+    kib.unwrap_or(0) * 1024
+}
+
+/// An empty folder.
+pub(crate) fn empty(dir: &Path) -> Result<()> {
+    if dir.exists() {
+        fs::remove_dir_all(dir).with_context(|| format!("emptying {}", dir.display()))?;
+    }
+    fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))
+}
+
+/// Copies a home: plain files and folders (a socket that was left is not history).
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("making {}", to.display()))?;
+    for entry in
+        fs::read_dir(from).with_context(|| format!("reading {}", from.display()))?.flatten()
+    {
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        let kind = entry.file_type().with_context(|| format!("reading {}", source.display()))?;
+        if kind.is_dir() {
+            copy(&source, &target)?;
+        } else if kind.is_file() {
+            fs::copy(&source, &target).with_context(|| format!("copying {}", source.display()))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,115 @@
+//! `chaos`: a build during which a random live compiler or linker of it is killed every few seconds, as an OOM killer
+//! would. It must end well, and plain cargo must then find everything fresh.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::arms;
+use crate::bench::{Bench, commit, empty};
+use crate::launch::end_one;
+use crate::line::Line;
+use crate::run::Report;
+use crate::sampler::Scope;
+use crate::{log, switch, table, tree};
+
+/// Kills one of a build's own compilers or linkers whenever it is time.
+#[derive(Debug)]
+pub(crate) struct Killer {
+    every: Duration,
+    next: Duration,
+    random: u64,
+    /// What was hit, and when.
+    pub(crate) hits: Vec<(&'static str, f64)>,
+}
+
+impl Killer {
+    /// Waits `every` seconds before the first kill, and between two.
+    pub(crate) fn new(every: f64, seed: u64) -> Self {
+        let every = Duration::from_secs_f64(every.max(0.05));
+        Self {
+            every,
+            next: every,
+            random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            hits: Vec::new(),
+        }
+    }
+
+    /// Called at every sample. Without a victim it looks again at the next.
+    pub(crate) fn tick(&mut self, scope: &Scope, now: Duration) {
+        if now < self.next {
+            return;
+        }
+        let victims: Vec<_> = scope
+            .processes()
+            .into_iter()
+            .filter_map(|pid| Some((pid, tree::compiler_or_linker(pid)?)))
+            .collect();
+        let Some(&(pid, what)) = victims.get(self.below(victims.len())) else { return };
+        if end_one(scope, pid) {
+            self.hits.push((what, now.as_secs_f64()));
+            self.next = now + self.every;
+        }
+    }
+
+    /// xorshift64: a seed gives the same choices again.
+    fn below(&mut self, n: usize) -> usize {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        usize::try_from(self.random >> 33).unwrap_or(0) % n.max(1)
+    }
+}
+
+/// The build, and the look afterwards.
+pub(crate) fn chaos(bench: &Bench, line: &Line, every: f64, seed: u64) -> Result<Report> {
+    let (floor, one, all) = line.needs();
+    let bytes = line.resolve(bench.peaks(floor, one, all)?)?;
+    let home = bench.state.join("homes").join("chaos");
+    empty(&home)?;
+    bench.workload.clean()?;
+    let build = bench.plimsoll()?.build(&bench.workload, &home, Some(bytes), bench.jobs);
+    let mut killer = Killer::new(every, seed);
+    let since = std::time::SystemTime::now();
+    let (measured, log_file) =
+        bench.once(&build, "chaos", Some(&mut |scope, now| killer.tick(scope, now)))?;
+    let own = log::newest(&home, since);
+    let hit = |what: &str| killer.hits.iter().filter(|(it, _)| *it == what).count();
+    println!(
+        "  {} kills in {:.1} s; its output is in {}",
+        killer.hits.len(),
+        measured.wall.as_secs_f64(),
+        log_file.display()
+    );
+    let fresh = if measured.exit == Some(0) {
+        switch::freshness(bench, &arms::plain(&bench.workload, bench.jobs))?
+    } else {
+        switch::Freshness::default()
+    };
+    let ok = measured.exit == Some(0) && fresh.is_fresh();
+    let command = format!(
+        "chaos --workload {} --jobs {} --line {line} --every {every} --seed {seed}",
+        bench.workload.name, bench.jobs
+    );
+    let body = format!(
+        "`plimsoll-bench {command}`\n\ncommit {} · {}\n\n\
+         | wall time | exit | rustc killed | linkers killed | retried, by its log | plain cargo afterwards |\n|---|---|---|---|---|---|\n\
+         | {:.1} s | {} | {} | {} | {} | {} fresh, {} rebuilt {} |\n",
+        commit(),
+        table::machine(),
+        measured.wall.as_secs_f64(),
+        measured.exit.map_or("stopped".to_owned(), |exit| exit.to_string()),
+        hit("rustc"),
+        hit("linker"),
+        own.as_ref().map_or("?".to_owned(), |own| own.lost.to_string()),
+        fresh.fresh,
+        fresh.rebuilt,
+        fresh.reasons.join("; "),
+    );
+    let json = json!({
+        "command": command, "commit": commit(), "machine": table::machine(), "exit": measured.exit,
+        "wall_s": measured.wall.as_secs_f64(), "kills": killer.hits, "plimsoll": own, "afterwards": fresh,
+    });
+    Ok(Report { title: format!("Chaos on {}", bench.workload.name), body, json, ok })
+}

@@ -1,0 +1,65 @@
+//! `smoke`: every part of the benchmark on a tiny workload. What it proves is that the way through works, not a figure.
+
+use anyhow::{Context, Result, bail};
+
+use crate::arms::Arm;
+use crate::bench::Bench;
+use crate::chaos;
+use crate::line::Line;
+use crate::overhead;
+use crate::run::{self, Plan, Report};
+use crate::store::{Outcome, Record};
+use crate::{artifacts, switch};
+
+/// A line that the tiny workload fits under.
+const LINE: &str = "1GiB";
+
+/// Runs all commands. Each must hold what it promises; times are printed and not judged.
+pub(crate) fn smoke(bench: &Bench, plain_only: bool) -> Result<Vec<Report>> {
+    let arms: Vec<Arm> = if plain_only {
+        vec![Arm::Plain(2), Arm::Floor, Arm::Formula]
+    } else {
+        let plimsoll = |warm| Arm::Plimsoll { warm, unwalled: false };
+        vec![Arm::Plain(2), Arm::Floor, Arm::Formula, plimsoll(false), plimsoll(true)]
+    };
+    let line = LINE.parse::<Line>().context("the smoke test's line")?;
+    let plan = Plan { arms, lines: vec![line.clone()], walls: Vec::new(), repeat: 1 };
+    let mut reports = run::run(bench, &plan)?;
+    for report in &reports {
+        let records = serde_json::from_value::<Vec<Record>>(report.json["arms"].clone())
+            .context("reading back the results")?;
+        for record in &records {
+            check(record)?;
+        }
+    }
+    if !plain_only {
+        reports.push(switch::switch(bench, &line)?);
+        reports.push(artifacts::artifacts(bench, &line, None)?);
+        reports.push(chaos::chaos(bench, &line, 0.5, 1)?);
+        let mut costs = overhead::overhead(bench, &line, 0, 3)?;
+        costs.ok = true;
+        reports.push(costs);
+    }
+    Ok(reports)
+}
+
+fn check(record: &Record) -> Result<()> {
+    if record.outcome != Outcome::Ok {
+        bail!("the arm {} did not end well:\n{}", record.arm, record.tail.join("\n"));
+    }
+    if record.samples == 0 || record.peak_bytes == 0 || record.compiled == 0 {
+        bail!(
+            "the arm {} was not measured: {} samples, {} units",
+            record.arm,
+            record.samples,
+            record.compiled
+        );
+    }
+    if let Some(line) = record.line_bytes.filter(|line| record.peak_bytes > *line) {
+        bail!("the arm {} held {} bytes, above its line of {line}", record.arm, record.peak_bytes);
+    }
+    if record.arm == "cold" && record.plimsoll.is_none() {
+        bail!("the arm cold left no event log below PLIMSOLL_HOME");
+    }
+    Ok(())
+}

@@ -1,0 +1,138 @@
+//! Finished arms, kept one JSON file each: an interrupted run goes on where it stopped.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::log::Figures;
+
+/// The version of the record's format; others are ignored.
+const FORMAT: u32 = 1;
+
+/// How a build ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Outcome {
+    /// Exit 0.
+    Ok,
+    /// Another exit, and the OOM killer was not at work.
+    Failed,
+    /// The OOM killer was at work and the build failed.
+    Died,
+    /// Stopped at three times the time that it takes without a wall.
+    Crawled,
+}
+
+/// One finished arm.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// See [`FORMAT`].
+    pub(crate) format: u32,
+    /// What was built.
+    pub(crate) workload: String,
+    /// How.
+    pub(crate) arm: String,
+    /// The line as it was named, where the arm has one.
+    pub(crate) line: Option<String>,
+    /// The line.
+    pub(crate) line_bytes: Option<u64>,
+    /// The wall as it was named.
+    pub(crate) wall: Option<String>,
+    /// The wall.
+    pub(crate) wall_bytes: Option<u64>,
+    /// Counted from 0.
+    pub(crate) repeat: u32,
+    /// The command, without paths.
+    pub(crate) command: String,
+    /// The project's commit.
+    pub(crate) commit: String,
+    /// Which programs of Plimsoll, for its arms.
+    pub(crate) programs: Option<String>,
+    /// How it ended.
+    pub(crate) outcome: Outcome,
+    /// 128 + n for a signal; none when it was stopped.
+    pub(crate) exit: Option<i32>,
+    /// Wall time.
+    pub(crate) wall_s: f64,
+    /// Processor time.
+    pub(crate) cpu_s: Option<f64>,
+    /// Peak of anonymous + shared + swapped memory.
+    pub(crate) peak_bytes: u64,
+    /// When that was.
+    pub(crate) peak_at_s: f64,
+    /// By the kernel.
+    pub(crate) oom_kills: Option<u64>,
+    /// Per cent of the wall time.
+    pub(crate) psi_full_pct: Option<f64>,
+    /// `cgroup v1`, `cgroup v2` or `process tree`.
+    pub(crate) sampler: String,
+    /// How many samples were taken.
+    pub(crate) samples: usize,
+    /// Units that cargo compiled, by its own lines.
+    pub(crate) compiled: u64,
+    /// What Plimsoll says of itself.
+    pub(crate) plimsoll: Option<Figures>,
+    /// The last lines of standard error, where its summary is, or the reason of a failure.
+    pub(crate) tail: Vec<String>,
+}
+
+impl Record {
+    /// The current format's number.
+    pub(crate) const FORMAT: u32 = FORMAT;
+}
+
+/// The folder of kept records.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    dir: PathBuf,
+}
+
+impl Store {
+    /// In a state folder.
+    pub(crate) fn open(state: &Path) -> Result<Self> {
+        let dir = state.join("arms");
+        fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
+        Ok(Self { dir })
+    }
+
+    /// The kept record of a key, if there is one that can be read.
+    pub(crate) fn get(&self, key: &str) -> Option<Record> {
+        let text = fs::read_to_string(self.path(key, "json")).ok()?;
+        serde_json::from_str::<Record>(&text).ok().filter(|record| record.format == FORMAT)
+    }
+
+    /// Keeps a record, and its time series beside it. Complete or not at all.
+    pub(crate) fn put(&self, key: &str, record: &Record, series: &[(u64, u64)]) -> Result<()> {
+        write(&self.path(key, "series"), &serde_json::to_string(series)?)?;
+        write(&self.path(key, "json"), &serde_json::to_string_pretty(record)?)
+    }
+
+    /// Forgets a record.
+    pub(crate) fn forget(&self, key: &str) {
+        for kind in ["json", "series"] {
+            let _ = fs::remove_file(self.path(key, kind));
+        }
+    }
+
+    fn path(&self, key: &str, kind: &str) -> PathBuf {
+        self.dir.join(format!("{key}.{kind}"))
+    }
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    let new = path.with_extension("new");
+    fs::write(&new, text)
+        .and_then(|()| fs::rename(&new, path))
+        .with_context(|| format!("writing {}", path.display()))
+}
+
+/// A file name from parts: letters, digits, dots, dashes.
+pub(crate) fn slug(parts: &[&str]) -> String {
+    let joined = parts.join("_");
+    joined
+        .chars()
+        .map(|it| if it.is_ascii_alphanumeric() || "._-+".contains(it) { it } else { '-' })
+        .collect()
+}

@@ -1,0 +1,186 @@
+//! Results for people: Markdown tables, and their place in `RESULTS.md`.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::bench::ram;
+use crate::line::mib;
+use crate::store::{Outcome, Record};
+
+const HEAD: &str = "# Results\n\nWritten by `plimsoll-bench` (see README.md). Each section is replaced when its command is run again.\n";
+
+/// A run in one line, while it goes on.
+pub(crate) fn one_line(record: &Record) -> String {
+    format!(
+        "{}: {} in {:.1} s, peak {:.0} MiB{}{}",
+        record.arm,
+        outcome(record),
+        record.wall_s,
+        mib(record.peak_bytes),
+        record.line_bytes.map_or(String::new(), |line| format!(" of {:.0}", mib(line))),
+        record
+            .psi_full_pct
+            .filter(|pct| *pct >= 1.0)
+            .map_or(String::new(), |pct| format!(", stalled {pct:.0} %")),
+    )
+}
+
+/// A table with one row for each arm and line; repetitions are folded into a median (time) and the worst (peak, kills).
+pub(crate) fn arms(records: &[Record]) -> String {
+    let mut groups: Vec<Vec<&Record>> = Vec::new();
+    for record in records {
+        let same = |it: &Record| {
+            (&it.arm, &it.line, &it.wall) == (&record.arm, &record.line, &record.wall)
+        };
+        match groups.iter_mut().find(|group| group.first().is_some_and(|it| same(it))) {
+            Some(group) => group.push(record),
+            None => groups.push(vec![record]),
+        }
+    }
+    let base = groups.first().map(|group| median(group.iter().map(|it| it.wall_s)));
+    let mut rows = vec![
+        "| arm | line | wall time | to first | CPU | peak | of line | OOM kills | PSI full | result | Plimsoll: its peak, suspended / killed / lost, CPU lost, admitted while waiting |"
+            .to_owned(),
+        "|---|---|---|---|---|---|---|---|---|---|---|".to_owned(),
+    ];
+    rows.extend(groups.iter().map(|group| row(group, base)));
+    rows.join("\n") + "\n"
+}
+
+fn row(group: &[&Record], base: Option<f64>) -> String {
+    let Some(first) = group.first() else { return String::new() };
+    let wall = median(group.iter().map(|it| it.wall_s));
+    let cpu = median(group.iter().filter_map(|it| it.cpu_s));
+    let peak = group.iter().map(|it| it.peak_bytes).max().unwrap_or(0);
+    let line = match (&first.line, first.line_bytes, &first.plimsoll) {
+        (Some(name), Some(bytes), _) => format!("{:.0} MiB ({name})", mib(bytes)),
+        (_, _, Some(own)) => format!("{:.0} MiB (auto)", mib(own.line_bytes)),
+        _ => String::new(),
+    };
+    let line_bytes =
+        first.line_bytes.or(first.plimsoll.as_ref().map(|own| own.line_bytes)).filter(|it| *it > 0);
+    let kills: Option<u64> = group.iter().map(|it| it.oom_kills).sum();
+    let psi = group
+        .iter()
+        .filter_map(|it| it.psi_full_pct)
+        .fold(None, |worst: Option<f64>, it| Some(worst.map_or(it, |worst| worst.max(it))));
+    let ends: Vec<_> = group.iter().map(|it| outcome(it)).collect();
+    let ends = if ends.iter().all(|it| Some(it) == ends.first()) {
+        format!(
+            "{}{}",
+            outcome(first),
+            if group.len() > 1 { format!(" x {}", group.len()) } else { String::new() }
+        )
+    } else {
+        ends.join(", ")
+    };
+    let own = first.plimsoll.as_ref().map_or(String::new(), |own| {
+        format!(
+            "{:.0} MiB, {} / {} / {}, {:.1} s, {}",
+            mib(own.peak_bytes),
+            own.suspended,
+            own.killed,
+            own.lost,
+            std::time::Duration::from_millis(own.lost_cpu_ms).as_secs_f64(),
+            own.admitted_pct.map_or("-".to_owned(), |pct| format!("{pct:.0} %")),
+        )
+    });
+    let of_line =
+        line_bytes.map_or(String::new(), |line| format!("{:.1} %", 100.0 * mib(peak) / mib(line)));
+    let cells = [
+        first.arm.clone(),
+        line,
+        format!("{wall:.1} s"),
+        base.map_or(String::new(), |base| format!("{:.2}", wall / base.max(0.001))),
+        if cpu.is_nan() { String::new() } else { format!("{cpu:.1} s") },
+        format!("{:.0} MiB", mib(peak)),
+        of_line,
+        kills.map_or("?".to_owned(), |kills| kills.to_string()),
+        psi.map_or("?".to_owned(), |pct| format!("{pct:.1} %")),
+        ends,
+        own,
+    ];
+    format!("| {} |", cells.join(" | "))
+}
+
+fn outcome(record: &Record) -> String {
+    match record.outcome {
+        Outcome::Ok => "ok".to_owned(),
+        Outcome::Failed => format!("failed ({})", record.exit.unwrap_or(0)),
+        Outcome::Died => format!("died ({} OOM kills)", record.oom_kills.unwrap_or(0)),
+        Outcome::Crawled => "crawled (stopped)".to_owned(),
+    }
+}
+
+/// The middle of some numbers; not a number if there are none.
+pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    match values.len() {
+        0 => f64::NAN,
+        n if n % 2 == 1 => values[n / 2],
+        n => f64::midpoint(values[n / 2 - 1], values[n / 2]),
+    }
+}
+
+/// Cores, memory, kernel and compiler: what a reader needs to compare, and nothing that names the machine.
+pub(crate) fn machine() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let kernel = kernel.trim().split('-').next().unwrap_or_default().to_owned();
+    let rustc = Command::new("rustc")
+        .arg("-V")
+        .output()
+        .map(|it| String::from_utf8_lossy(&it.stdout).trim().to_owned());
+    let rustc = rustc.unwrap_or_default();
+    format!(
+        "{cores} cores, {:.1} GiB, Linux {kernel} {}, {rustc}",
+        mib(ram()) / 1024.0,
+        std::env::consts::ARCH
+    )
+}
+
+/// Puts a section into `RESULTS.md`, in the place of the one with the same title, or at the end.
+pub(crate) fn publish(file: &Path, title: &str, body: &str) -> Result<()> {
+    let old = fs::read_to_string(file).unwrap_or_else(|_| HEAD.to_owned());
+    fs::write(file, replaced(&old, title, body))
+        .with_context(|| format!("writing {}", file.display()))
+}
+
+fn replaced(old: &str, title: &str, body: &str) -> String {
+    let section = format!("## {title}\n\n{}\n", body.trim_end());
+    let mut parts: Vec<String> = old.split("\n## ").map(str::to_owned).collect();
+    let head = parts.remove(0);
+    let mut sections: Vec<String> =
+        parts.into_iter().map(|part| format!("## {}\n", part.trim_end())).collect();
+    let first_line = format!("## {title}");
+    match sections.iter_mut().find(|it| it.lines().next() == Some(&first_line)) {
+        Some(it) => *it = section,
+        None => sections.push(section),
+    }
+    format!("{}\n\n{}", head.trim_end(), sections.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_section_replaces_its_elder_and_leaves_the_others() {
+        let text = replaced(HEAD, "run engine", "one");
+        let text = replaced(&text, "run giant", "two");
+        let text = replaced(&text, "run engine", "three");
+        let tail = "## run engine\n\nthree\n\n## run giant\n\ntwo\n";
+        assert_eq!(text, format!("{HEAD}\n{tail}"));
+        assert_eq!(replaced(&text, "run giant", "two"), text);
+    }
+
+    #[test]
+    fn the_median_of_an_even_number_lies_between() {
+        assert!((median([4.0, 1.0, 3.0, 2.0].into_iter()) - 2.5).abs() < 1e-9);
+        assert!(median(std::iter::empty()).is_nan());
+    }
+}
