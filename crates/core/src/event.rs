@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::forecast::Sizes;
 use crate::ids::{BuildId, UnitId};
 use crate::invocation::UnitKind;
 use crate::measure::{Bytes, Millis};
@@ -73,6 +74,20 @@ pub enum Cause {
     Ending,
 }
 
+/// The features of the cold model, recorded so that it can be fitted to real builds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ColdFacts {
+    /// Sizes of sources and dependencies.
+    #[serde(flatten)]
+    pub sizes: Sizes,
+    /// Metadata only.
+    pub check: bool,
+    /// `-C opt-level` is not 0.
+    pub optimised: bool,
+    /// `-C debuginfo` is not 0.
+    pub debuginfo: bool,
+}
+
 /// Something that happened in a build.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
@@ -95,6 +110,9 @@ pub enum Event {
         /// The unit whose process tree it runs in (nested cargo, compiler probes), if any.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         inside: Option<UnitId>,
+        /// What the cold model was given, where it was asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cold: Option<ColdFacts>,
     },
     /// A unit may run. `attempt` counts from 1.
     Admitted {

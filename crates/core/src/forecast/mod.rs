@@ -3,11 +3,15 @@
 //! The axis is processor time of the unit's own tree, not wall time: a compiler that shares its core
 //! reaches the same peak at the same amount of work, however long that takes.
 
+mod cold;
 mod curve;
+mod estimate;
 
 use serde::{Deserialize, Serialize};
 
+pub use cold::{Sizes, cold_link};
 pub use curve::{Curve, CurveBuilder};
+pub use estimate::MEMORY_PER_TOKEN;
 
 use crate::event::Source;
 use crate::measure::{Bytes, Millis};

@@ -1,1 +1,363 @@
-//! Who runs when (written next).
+//! Who runs when: the schedule, a state machine without IO.
+//!
+//! [`Schedule::handle`] takes what happened ([`Input`]) and the moment at which it happened, and gives
+//! back what to do ([`Effect`]). It never reads a clock, so the same inputs always give the same
+//! effects: property tests, a replay and the live governor all run this code.
+//!
+//! A unit's states:
+//!
+//! ```text
+//!            register                 admit                    finish
+//!   (shim) ──────────────▶ Waiting ───────────▶ Running ─────────────────▶ gone
+//!                            ▲ │ leave, refuse    │  ▲
+//!                            │ ▼                  ▼  │ resume
+//!                            │ gone           Suspended
+//!                            └──────── kill, lost ──┘        (attempt + 1)
+//! ```
+//!
+//! A build script's run starts without asking (Cargo starts it): it registers as Running, and is
+//! suspended at once where there is no room.
+//!
+//! What it deliberately does not do: measure, signal, log, or know what a process is.
+
+mod admit;
+mod outlook;
+mod pressure;
+mod tokens;
+mod unit;
+
+use std::collections::BTreeMap;
+
+use crate::event::Cause;
+use crate::forecast::Forecast;
+use crate::ids::UnitId;
+use crate::measure::{Bytes, Millis};
+
+pub use unit::{LinkState, RunState, UnitView};
+use unit::{Unit, UnitTable};
+
+/// What does not change during a build.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// Units at once, and threads at once: what Cargo calls jobs.
+    pub jobs: u32,
+    /// Processors that this process may use. More threads than that in one compiler cost memory and
+    /// give nothing, whatever `jobs` says.
+    pub cores: u32,
+    /// A unit that is above the line by itself is refused instead of run alone.
+    pub strict: bool,
+    /// The build goes on after a failure (`--keep-going`).
+    pub keep_going: bool,
+}
+
+/// What a unit brings when it registers.
+#[derive(Clone, Debug)]
+pub struct NewUnit {
+    /// What is expected of it.
+    pub forecast: Forecast,
+    /// It may be killed and started again.
+    pub retryable: bool,
+    /// The registered unit in whose process tree it runs: it draws on that unit's reservation.
+    pub inside: Option<UnitId>,
+    /// It runs already: a build script.
+    pub running: bool,
+}
+
+/// The measured state of one unit.
+#[derive(Clone, Copy, Debug)]
+pub struct Measured {
+    /// The unit.
+    pub unit: UnitId,
+    /// Tree memory, the linker's included.
+    pub memory: Bytes,
+    /// The linker's part of it.
+    pub link_memory: Bytes,
+    /// Processor time of the tree in this attempt.
+    pub cpu: Millis,
+    /// Tokens issued to it beside the implicit one.
+    pub issued: u32,
+    /// Of these, tokens that nobody has read: not in use.
+    pub unread: u32,
+}
+
+/// Something that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A unit asks to be admitted (or, a build script, was found running).
+    Register(UnitId, Box<NewUnit>),
+    /// Its metadata is written: killing it now makes work for its dependents.
+    Announced(UnitId),
+    /// Its linker asks to start and is expected to need this much.
+    LinkAsked(UnitId, Bytes),
+    /// Its linker ended.
+    LinkFinished(UnitId),
+    /// Its compiler (or only its linker) was killed by somebody else; its shim waits to run it again.
+    Lost {
+        /// The unit.
+        unit: UnitId,
+        /// Only the linker was lost.
+        link: bool,
+    },
+    /// It ended, well or not.
+    Finished {
+        /// The unit.
+        unit: UnitId,
+        /// Its exit code was 0.
+        ok: bool,
+    },
+    /// Its shim vanished without a word.
+    Gone(UnitId),
+    /// A measurement of everything.
+    Sample {
+        /// Memory below the line that belongs to no unit: cargo, the governor, helpers.
+        rest: Bytes,
+        /// The units.
+        units: Vec<Measured>,
+    },
+    /// The line moved.
+    Line {
+        /// The line from now on.
+        line: Bytes,
+        /// What the machine has for this build at the very most, its swap included: a unit that is
+        /// above this by itself is stopped before the machine thrashes. [`Bytes::MAX`]: no such limit.
+        machine: Bytes,
+    },
+    /// The longest path from this unit to the end of the build became known.
+    Tail(UnitId, Millis),
+    /// Nothing happened, but time passed.
+    Tick,
+}
+
+/// Something to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Let the unit run.
+    Admit {
+        /// The unit.
+        unit: UnitId,
+        /// Counted from 1.
+        attempt: u32,
+    },
+    /// Make the unit's issued tokens this many (beside the implicit one); tokens that it has read
+    /// cannot be taken back.
+    Tokens {
+        /// The unit.
+        unit: UnitId,
+        /// The tokens to aim at.
+        issue: u32,
+    },
+    /// Let the unit's linker run.
+    AdmitLink(UnitId),
+    /// Stop its processes.
+    Suspend(UnitId, Cause),
+    /// Let its processes go on.
+    Resume(UnitId),
+    /// Kill its compiler; its shim waits to be admitted again.
+    Kill(UnitId, Cause),
+    /// Kill its linker only; its link shim waits to be admitted again.
+    KillLink(UnitId, Cause),
+    /// It is above the line (or the machine) by itself and may not run: tell its shim to fail.
+    Refuse {
+        /// The unit.
+        unit: UnitId,
+        /// What it is known to need.
+        needs: Bytes,
+    },
+    /// It is above the line by itself and runs with nothing beside it.
+    Lone {
+        /// The unit.
+        unit: UnitId,
+        /// What it is known to need.
+        needs: Bytes,
+    },
+    /// The build has failed elsewhere: tell its shim to leave.
+    Leave(UnitId),
+    /// This unit is the anchor from now on: the kernel should take anything before it.
+    Anchor(UnitId),
+    /// Have this many places lent to Cargo beyond its own jobs.
+    Lend(u32),
+}
+
+/// The schedule of one build.
+#[derive(Debug)]
+pub struct Schedule {
+    config: Config,
+    units: UnitTable,
+    /// Memory below the line that belongs to no unit.
+    rest: Bytes,
+    line: Bytes,
+    machine: Bytes,
+    failed: bool,
+    /// The unit told to be the anchor last. Invariant: the anchor is never suspended or killed while
+    /// another unit runs, so that the build always moves; see [`UnitTable::anchor`].
+    anchor: Option<UnitId>,
+    /// The anchor's processor time when it last advanced, and the moment of that.
+    anchor_progress: (Millis, Millis),
+    lent: u32,
+}
+
+impl Schedule {
+    /// An empty schedule under `line`.
+    #[must_use]
+    pub fn new(config: Config, line: Bytes) -> Self {
+        Self {
+            config,
+            units: UnitTable::default(),
+            rest: Bytes::ZERO,
+            line,
+            machine: Bytes::MAX,
+            failed: false,
+            anchor: None,
+            anchor_progress: (Millis::ZERO, Millis::ZERO),
+            lent: 0,
+        }
+    }
+
+    /// Takes in what happened at `now` and decides what to do about it, in order.
+    #[must_use]
+    pub fn handle(&mut self, now: Millis, input: Input) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        let measured = matches!(input, Input::Sample { .. });
+        self.take(now, input, &mut effects);
+        if self.failed && !self.config.keep_going {
+            self.leave(&mut effects);
+        }
+        self.choose_anchor(now, &mut effects);
+        if measured {
+            self.relieve(now, &mut effects);
+        }
+        self.admit(now, &mut effects);
+        self.share_tokens(&mut effects);
+        self.lend_places(&mut effects);
+        effects
+    }
+
+    /// Everything below the line, as last measured.
+    #[must_use]
+    pub fn used(&self) -> Bytes {
+        self.rest + self.units.iter().map(|(_, unit)| unit.memory).sum()
+    }
+
+    /// The line now.
+    #[must_use]
+    pub fn line(&self) -> Bytes {
+        self.line
+    }
+
+    /// The units that are not gone, by id.
+    pub fn views(&self) -> impl Iterator<Item = UnitView> {
+        self.units.iter().map(|(id, unit)| unit.view(id))
+    }
+
+    /// What `unit` is, while it is not gone.
+    #[must_use]
+    pub fn view(&self, unit: UnitId) -> Option<UnitView> {
+        self.units.get(unit).map(|state| state.view(unit))
+    }
+
+    /// When the next measurement is due: the time in which the fastest growth seen would use up half
+    /// of the headroom, between 10 ms (a measurement must stay cheap) and 250 ms (a unit of a second
+    /// should still leave a curve behind).
+    #[must_use]
+    pub fn sampling_interval(&self) -> Millis {
+        const FASTEST: f64 = 10.0;
+        const SLOWEST: f64 = 250.0;
+        let growth = self.units.running().map(|(_, unit)| unit.growth).sum::<f64>();
+        let headroom = (self.line - self.used()).0 as f64;
+        // A unit that starts may grow at 1 MiB/ms before its growth has been seen.
+        let young = self.units.running().filter(|(_, unit)| unit.cpu < Millis(300)).count() as f64;
+        let expected = growth + young * 0.5 * f64::from(1 << 20);
+        Millis((headroom / 2.0 / expected.max(1.0)).clamp(FASTEST, SLOWEST) as u64)
+    }
+
+    fn take(&mut self, now: Millis, input: Input, effects: &mut Vec<Effect>) {
+        match input {
+            Input::Register(id, new) => self.register(now, id, *new, effects),
+            Input::Announced(id) => self.units.with(id, |unit| unit.announced = true),
+            Input::LinkAsked(id, peak) => self.units.with(id, |unit| {
+                unit.link = LinkState::Waiting { since: now, peak };
+            }),
+            Input::LinkFinished(id) => self.units.with(id, |unit| {
+                unit.link = LinkState::None;
+                unit.link_memory = Bytes::ZERO;
+            }),
+            Input::Lost { unit, link } => self.units.with(unit, |unit| unit.lost(now, link)),
+            Input::Finished { unit, ok } => {
+                self.failed |= !ok;
+                self.units.remove(unit);
+            }
+            Input::Gone(unit) => self.units.remove(unit),
+            Input::Sample { rest, units } => {
+                self.rest = rest;
+                for measured in units {
+                    self.units.with(measured.unit, |unit| unit.measure(now, &measured));
+                }
+            }
+            Input::Line { line, machine } => (self.line, self.machine) = (line, machine),
+            Input::Tail(id, tail) => self.units.with(id, |unit| unit.forecast.tail = Some(tail)),
+            Input::Tick => {}
+        }
+    }
+
+    fn register(&mut self, now: Millis, id: UnitId, new: NewUnit, effects: &mut Vec<Effect>) {
+        let inside = new.inside.filter(|outer| self.units.get(*outer).is_some());
+        let mut unit = Unit::new(now, new);
+        unit.inside = inside;
+        // A nested unit draws on its ancestor's reservation and never queues behind it.
+        if inside.is_some() && unit.state == RunState::Waiting {
+            effects.push(unit.admit(now, id));
+        }
+        self.units.insert(id, unit);
+    }
+
+    /// After the first failure Cargo starts nothing more, but waits for all that is active: what
+    /// waits leaves at once, and what is stopped does not hold the end up.
+    fn leave(&mut self, effects: &mut Vec<Effect>) {
+        let mut leaving = Vec::new();
+        for (id, unit) in self.units.iter() {
+            match unit.state {
+                RunState::Waiting => {}
+                RunState::Suspended if unit.retryable => {
+                    effects.push(Effect::Kill(id, Cause::Ending))
+                }
+                _ => continue,
+            }
+            effects.push(Effect::Leave(id));
+            leaving.push(id);
+        }
+        for id in leaving {
+            self.units.remove(id);
+        }
+    }
+
+    fn choose_anchor(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        let anchor = self.units.anchor();
+        if anchor != self.anchor {
+            self.anchor = anchor;
+            self.anchor_progress = (Millis::ZERO, now);
+            effects.extend(anchor.map(Effect::Anchor));
+        }
+        let Some(id) = anchor else { return };
+        // The anchor is never suspended while another runs: whoever becomes it goes on.
+        self.units.with(id, |unit| effects.extend(unit.resume(now, id)));
+        let cpu = self.units.get(id).map(|unit| unit.cpu).unwrap_or_default();
+        if cpu != self.anchor_progress.0 {
+            self.anchor_progress = (cpu, now);
+        }
+    }
+
+    fn lend_places(&mut self, effects: &mut Vec<Effect>) {
+        // A build script's compilers take tokens from the same pipe: a lent place would start one more.
+        let unshimmed = self.units.iter().any(|(_, unit)| unit.unshimmed && unit.is_running());
+        let waiting = self.units.iter().filter(|(_, u)| u.state == RunState::Waiting).count();
+        let wanted = if unshimmed || self.failed { 0 } else { waiting as u32 };
+        let aim = wanted.min(self.config.jobs).min(self.lent + 1);
+        if aim != self.lent {
+            self.lent = aim;
+            effects.push(Effect::Lend(aim));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

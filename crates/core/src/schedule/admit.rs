@@ -1,0 +1,195 @@
+//! Who may start: links first, then what was stopped, then the queue, longest path first, with
+//! backfill that does not delay the head of the queue.
+
+use std::cmp::Reverse;
+
+use super::outlook::{Outlook, Pace, Projection, Shadow};
+use super::pressure::guard;
+use super::unit::{LinkState, RunState};
+use super::{Effect, Schedule};
+use crate::ids::UnitId;
+use crate::measure::{Bytes, Millis};
+
+/// How often the head of the queue may be overtaken before nothing starts until it does. Backfill
+/// already keeps its expected start; this bounds what wrong expectations can cost.
+const OVERTAKEN_AT_MOST: u32 = 200;
+
+/// A stopped unit stays so for at least this long: stopping and starting more often than the sampler
+/// looks would only follow its noise.
+const SUSPENDED_AT_LEAST: Millis = Millis(250);
+
+/// An anchor that uses no processor for this long while others are stopped may be waiting for one of
+/// them (a lock in the build directory, a pipe).
+const ANCHOR_STUCK: Millis = Millis(3000);
+
+impl Schedule {
+    /// What the schedule counts on at the highest future moment, margins included.
+    #[must_use]
+    pub fn admitted(&self) -> Bytes {
+        self.outlook().highest()
+    }
+
+    pub(super) fn outlook(&self) -> Outlook {
+        Outlook::of(&self.units, self.rest, self.pace())
+    }
+
+    fn pace(&self) -> Pace {
+        Pace::of(&self.config, self.units.running().count())
+    }
+
+    /// The line less what a measurement may be late by.
+    pub(super) fn usable(&self) -> Bytes {
+        self.line - guard(self.line)
+    }
+
+    pub(super) fn admit(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        let mut outlook = self.outlook();
+        self.admit_links(&mut outlook, effects);
+        self.resume(now, &mut outlook, effects);
+        if !self.failed || self.config.keep_going {
+            self.admit_queue(now, &mut outlook, effects);
+        }
+    }
+
+    /// Links go first: they end units, and a compiler that waits for its linker holds memory for nothing.
+    fn admit_links(&mut self, outlook: &mut Outlook, effects: &mut Vec<Effect>) {
+        let mut asking: Vec<(Millis, UnitId, Bytes)> = self
+            .units
+            .iter()
+            .filter_map(|(id, unit)| match (unit.link, unit.state) {
+                (LinkState::Waiting { since, peak }, RunState::Running) => Some((since, id, peak)),
+                _ => None,
+            })
+            .collect();
+        asking.sort_unstable_by_key(|(since, id, _)| (*since, *id));
+        for (_, id, peak) in asking {
+            let Some(unit) = self.units.get(id) else { continue };
+            let before = unit.project(self.pace());
+            let mut linking = unit.clone();
+            linking.link = LinkState::Running { peak };
+            let after = linking.project(self.pace());
+            outlook.remove(&before);
+            let alone = self.units.iter().all(|(other, u)| other == id || !u.uses_processor());
+            let nested = unit.inside.is_some();
+            let fits = outlook.fits(&after, self.usable());
+            if nested || alone || fits && !unit.alone {
+                outlook.add(&after);
+                self.units.with(id, |unit| unit.link = LinkState::Running { peak });
+                effects.push(Effect::AdmitLink(id));
+            } else {
+                outlook.add(&before);
+            }
+        }
+    }
+
+    fn resume(&mut self, now: Millis, outlook: &mut Outlook, effects: &mut Vec<Effect>) {
+        let stuck = now - self.anchor_progress.1 >= ANCHOR_STUCK;
+        let mut stopped: Vec<(Millis, UnitId)> = self
+            .units
+            .iter()
+            .filter(|(_, unit)| unit.state == RunState::Suspended)
+            .map(|(id, unit)| (unit.admitted, id))
+            .collect();
+        stopped.sort_unstable();
+        for (_, id) in stopped {
+            let Some(unit) = self.units.get(id) else { continue };
+            let (held, ahead) = (unit.held(), unit.project(self.pace()));
+            let rested = now - unit.since >= SUSPENDED_AT_LEAST;
+            outlook.remove(&held);
+            let nothing_runs = self.units.running().next().is_none();
+            if nothing_runs || (rested && (stuck || outlook.fits(&ahead, self.usable()))) {
+                outlook.add(&ahead);
+                self.units.with(id, |unit| effects.extend(unit.resume(now, id)));
+                if stuck {
+                    self.anchor_progress.1 = now;
+                    return;
+                }
+            } else {
+                outlook.add(&held);
+            }
+        }
+    }
+
+    fn admit_queue(&mut self, now: Millis, outlook: &mut Outlook, effects: &mut Vec<Effect>) {
+        let mut queue: Vec<UnitId> = self.waiting().collect();
+        queue.sort_by_cached_key(|id| self.rank(*id));
+        let mut running = self.units.iter().filter(|(_, unit)| unit.uses_processor()).count();
+        let mut started = self.units.iter().any(|(_, unit)| unit.state != RunState::Waiting);
+        let mut head: Option<(UnitId, Projection, Option<Shadow>)> = None;
+        let mut overtook = 0;
+        if self.somebody_is_alone() {
+            return;
+        }
+        for id in queue {
+            let Some(unit) = self.units.get(id) else { continue };
+            let own = unit.project(self.pace());
+            let alone = unit.alone;
+            let room = match &head {
+                _ if !started => true,
+                _ if running >= self.config.jobs as usize => return,
+                _ if alone || !outlook.fits(&own, self.usable()) => false,
+                Some((_, ahead, Some(shadow))) => {
+                    outlook.keeps(&own, ahead, *shadow, self.usable())
+                }
+                // Nothing but a finish can make room for the head: what fits beside it may run.
+                Some((_, _, None)) | None => true,
+            };
+            if room {
+                let lone = !started && unit.known_need() + self.rest > self.line;
+                if lone && self.refuses(id, effects) {
+                    continue;
+                }
+                outlook.add(&own);
+                running += 1;
+                started = true;
+                overtook += u32::from(head.is_some());
+                self.units.with(id, |unit| effects.push(unit.admit(now, id)));
+            } else if head.is_none() {
+                // Nothing starts before one that must be alone, or that was overtaken enough.
+                if alone || self.overtaken(id) {
+                    return;
+                }
+                head = Some((id, own, outlook.first_fit(&own, self.usable())));
+            }
+            if alone {
+                return;
+            }
+        }
+        if let Some((first, _, _)) = head {
+            self.units.with(first, |unit| unit.overtaken += overtook);
+        }
+    }
+
+    fn waiting(&self) -> impl Iterator<Item = UnitId> {
+        self.units.iter().filter(|(_, unit)| unit.state == RunState::Waiting).map(|(id, _)| id)
+    }
+
+    /// Smallest first: a unit that must be alone or was overtaken too often, then the longest path to
+    /// the end of the build (its own work where the graph is not known), then Cargo's order.
+    fn rank(&self, id: UnitId) -> (bool, Reverse<Millis>, UnitId) {
+        let unit = self.units.get(id);
+        let length = unit.map_or(Millis::ZERO, |unit| {
+            unit.forecast.tail.unwrap_or_else(|| unit.forecast.curve.cpu())
+        });
+        let urgent = self.overtaken(id) || unit.is_some_and(|unit| unit.alone);
+        (!urgent, Reverse(length), id)
+    }
+
+    fn overtaken(&self, id: UnitId) -> bool {
+        self.units.get(id).is_some_and(|unit| unit.overtaken >= OVERTAKEN_AT_MOST)
+    }
+
+    fn somebody_is_alone(&self) -> bool {
+        self.units.iter().any(|(_, unit)| unit.alone && unit.state != RunState::Waiting)
+    }
+
+    /// Under `--strict` a unit that is known to be above the line is refused before it runs.
+    fn refuses(&mut self, id: UnitId, effects: &mut Vec<Effect>) -> bool {
+        let Some(unit) = self.units.get(id) else { return false };
+        if self.config.strict {
+            effects.push(Effect::Refuse { unit: id, needs: unit.known_need() + self.rest });
+            self.units.remove(id);
+        }
+        self.config.strict
+    }
+}

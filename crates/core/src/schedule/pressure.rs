@@ -1,0 +1,181 @@
+//! What to do when the memory that is really used comes close to the line.
+//!
+//! In order: what grows is suspended (which frees nothing, but stops the growth), then something is
+//! killed and run again later (which frees all that it holds, and loses its work). Admission, tokens
+//! and links are held back before either, by the outlook.
+
+use super::unit::{LinkState, RunState, Unit};
+use super::{Effect, Schedule};
+use crate::event::{Cause, Source};
+use crate::ids::UnitId;
+use crate::measure::{Bytes, Millis};
+
+/// How far ahead growth is followed before a unit is suspended: a stop takes effect within a
+/// millisecond or two, the next measurement within 10 to 250.
+const SUSPEND_AHEAD: f64 = 120.0;
+
+/// How far ahead before one is killed: the time in which the kernel takes a gigabyte of pages back
+/// and the next measurement sees it.
+const KILL_AHEAD: f64 = 40.0;
+
+/// The distance kept from the line: what processes may gain between a measurement and its effect.
+pub(super) fn guard(line: Bytes) -> Bytes {
+    line.scale(0.012).max(Bytes::mib(6)).min(Bytes::mib(96))
+}
+
+impl Schedule {
+    /// Keeps what is used under the line.
+    pub(super) fn relieve(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        self.suspend_new_scripts(now, effects);
+        self.suspend_growth(now, effects);
+        self.kill_for_room(now, effects);
+        self.judge_the_lone(now, effects);
+    }
+
+    /// Used memory, `ahead` milliseconds from now, if everything goes on growing as it does.
+    fn used_in(&self, ahead: f64) -> Bytes {
+        self.used() + self.units.iter().map(|(_, unit)| unit.grows_in(ahead)).sum()
+    }
+
+    /// Cargo starts build scripts without asking: one for which there is no room waits now, before it
+    /// has done anything.
+    fn suspend_new_scripts(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        const YOUNG: Millis = Millis(200);
+        let young: Vec<UnitId> = self
+            .units
+            .running()
+            .filter(|(id, u)| u.unshimmed && u.cpu < YOUNG && Some(*id) != self.anchor)
+            .filter(|(_, u)| u.attempt == 1 && u.since == u.admitted && now - u.since < YOUNG)
+            .map(|(id, _)| id)
+            .collect();
+        for id in young {
+            if self.outlook().highest() > self.line {
+                self.units.with(id, |unit| effects.push(unit.suspend(now, id, Cause::NoRoom)));
+            }
+        }
+    }
+
+    fn suspend_growth(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        let limit = self.line - guard(self.line);
+        while self.used_in(SUSPEND_AHEAD) > limit {
+            // The one whose end matters least: the shortest path to the end of the build, then the
+            // youngest.
+            let victim = self
+                .units
+                .running()
+                .filter(|(id, unit)| Some(*id) != self.anchor && unit.uses_processor())
+                .filter(|(_, unit)| unit.growth > 0.0 || unit.cpu < Millis(100))
+                .min_by_key(|(id, unit)| {
+                    (unit.forecast.tail, std::cmp::Reverse(unit.admitted), std::cmp::Reverse(*id))
+                })
+                .map(|(id, _)| id);
+            let Some(id) = victim else { return };
+            self.units.with(id, |unit| effects.push(unit.suspend(now, id, Cause::Pressure)));
+        }
+    }
+
+    fn kill_for_room(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        let limit = self.line - Bytes(guard(self.line).0 / 2);
+        // What was killed is still counted as used until a measurement shows that it is gone.
+        let mut going: Bytes = self
+            .units
+            .iter()
+            .filter(|(_, unit)| unit.state == RunState::Waiting)
+            .map(|(_, unit)| unit.memory)
+            .sum();
+        loop {
+            let expected = self.used_in(KILL_AHEAD) - going;
+            if expected <= limit {
+                return;
+            }
+            let missing = expected - limit + guard(self.line);
+            let victim = self
+                .units
+                .iter()
+                .filter(|(id, unit)| self.may_be_killed(*id, unit))
+                .min_by(|a, b| price(a.1, missing).total_cmp(&price(b.1, missing)))
+                .map(|(id, unit)| (id, link_is_cheaper(unit, missing)));
+            let Some((id, link_only)) = victim else { return };
+            self.units.with(id, |unit| {
+                going += if link_only { unit.link_memory } else { unit.memory };
+                effects.push(if link_only {
+                    unit.kill_link(now, id, Cause::Pressure)
+                } else {
+                    unit.kill(now, id, Cause::Pressure)
+                });
+            });
+        }
+    }
+
+    fn may_be_killed(&self, id: UnitId, unit: &Unit) -> bool {
+        unit.retryable
+            && unit.inside.is_none()
+            && unit.state != RunState::Waiting
+            && Some(id) != self.anchor
+            && unit.memory > Bytes::ZERO
+    }
+
+    /// A unit that is above the line with nothing beside it: said once; refused under `--strict`; and
+    /// stopped where even the machine has no more.
+    fn judge_the_lone(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        let Some(id) = self.anchor else { return };
+        let others =
+            self.units.iter().any(|(other, unit)| other != id && unit.memory > Bytes::ZERO);
+        let Some(unit) = self.units.get(id) else { return };
+        let needs = self.used();
+        if others || needs <= self.line || unit.inside.is_some() {
+            return;
+        }
+        let too_large = needs > self.machine;
+        if (self.config.strict || too_large) && unit.retryable {
+            let cause = Cause::TooLarge;
+            self.units.with(id, |unit| effects.push(unit.kill(now, id, cause)));
+            effects.push(Effect::Refuse { unit: id, needs });
+            self.units.remove(id);
+        } else if !unit.lone_said {
+            self.units.with(id, |unit| unit.lone_said = true);
+            effects.push(Effect::Lone { unit: id, needs });
+        }
+    }
+}
+
+impl Unit {
+    /// What it is expected to gain in `ahead` milliseconds: at the rate at which it grows, but a unit
+    /// that is known does not grow past what it was known to reach.
+    fn grows_in(&self, ahead: f64) -> Bytes {
+        let gain = Bytes((self.growth * ahead) as u64);
+        let known = match self.forecast.source {
+            Source::History => 1.05,
+            Source::Elder => 1.3,
+            Source::Cold => return gain,
+        };
+        let link = match self.link {
+            LinkState::Running { peak } => peak,
+            LinkState::None | LinkState::Waiting { .. } => Bytes::ZERO,
+        };
+        let most = (self.forecast.curve.peak() + link).scale(known);
+        // Past what was known, growth is news and is believed as it is.
+        if self.memory > most { gain } else { gain.min(most - self.memory) }
+    }
+}
+
+/// What killing this unit costs: the work that is thrown away, dearer where dependents already read
+/// its metadata, and dearer where it does not free enough, because then another must go as well.
+fn price(unit: &Unit, missing: Bytes) -> f64 {
+    /// A kill that is not enough by itself is priced as if it took several.
+    const NOT_ENOUGH: f64 = 4.0;
+    /// After its metadata was announced a retry must reproduce it to the byte.
+    const ANNOUNCED: f64 = 3.0;
+    /// Even a unit that has just begun costs a start: milliseconds of processor time.
+    const START: f64 = 50.0;
+    let frees = if link_is_cheaper(unit, missing) { unit.link_memory } else { unit.memory };
+    let work = if link_is_cheaper(unit, missing) { 0.0 } else { unit.cpu.0 as f64 };
+    let shares = missing.0 as f64 / frees.0.max(1) as f64;
+    let announced = if unit.announced && work > 0.0 { ANNOUNCED } else { 1.0 };
+    (START + work) * announced * if shares > 1.0 { shares * NOT_ENOUGH } else { 1.0 }
+}
+
+/// Killing only the linker frees enough, and a link is cheap to repeat.
+fn link_is_cheaper(unit: &Unit, missing: Bytes) -> bool {
+    matches!(unit.link, LinkState::Running { .. }) && unit.link_memory >= missing
+}

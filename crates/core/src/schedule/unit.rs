@@ -1,0 +1,283 @@
+//! One unit's state, and the table of them.
+
+use super::{BTreeMap, Effect, Measured, NewUnit};
+use crate::event::{Cause, Source};
+use crate::forecast::Forecast;
+use crate::ids::UnitId;
+use crate::measure::{Bytes, Millis};
+
+/// Whether a unit's processes run. See the diagram in [`super`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunState {
+    /// Its shim waits to be admitted.
+    Waiting,
+    /// Its processes run.
+    Running,
+    /// Its processes are stopped.
+    Suspended,
+}
+
+/// Where a unit's linker is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    /// Not started, or ended.
+    None,
+    /// Its link shim waits: nothing of it is in memory yet.
+    Waiting {
+        /// Since when.
+        since: Millis,
+        /// What it is expected to need.
+        peak: Bytes,
+    },
+    /// It runs.
+    Running {
+        /// What it is expected to need.
+        peak: Bytes,
+    },
+}
+
+/// What the rest of the program may know of a unit.
+#[derive(Clone, Copy, Debug)]
+pub struct UnitView {
+    /// The unit.
+    pub id: UnitId,
+    /// Its state.
+    pub state: RunState,
+    /// Its linker's state.
+    pub link: LinkState,
+    /// Tree memory as last measured.
+    pub memory: Bytes,
+    /// The expected peak, what this run has shown included.
+    pub expected: Bytes,
+    /// Runs so far, the present one included; 0 before the first.
+    pub attempt: u32,
+    /// The moment of the last change of state.
+    pub since: Millis,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Unit {
+    pub(super) forecast: Forecast,
+    pub(super) retryable: bool,
+    /// The ancestor on whose reservation it draws.
+    pub(super) inside: Option<UnitId>,
+    /// A build script: nobody but the kernel stands between it and its memory.
+    pub(super) unshimmed: bool,
+    pub(super) state: RunState,
+    pub(super) link: LinkState,
+    pub(super) attempt: u32,
+    pub(super) since: Millis,
+    /// The moment of the first admission: the anchor is the unit for which this is oldest.
+    pub(super) admitted: Millis,
+    /// The unit runs with nothing beside it: lost to somebody else's kill, or killed twice by us.
+    pub(super) alone: bool,
+    pub(super) lone_said: bool,
+    pub(super) announced: bool,
+    pub(super) overtaken: u32,
+    pub(super) memory: Bytes,
+    pub(super) link_memory: Bytes,
+    /// The most that it was seen to hold, in any attempt: its need is at least this.
+    pub(super) peak: Bytes,
+    pub(super) cpu: Millis,
+    pub(super) measured: Millis,
+    /// Bytes a millisecond, upwards only.
+    pub(super) growth: f64,
+    pub(super) issued: u32,
+    pub(super) unread: u32,
+    pub(super) aimed: u32,
+}
+
+impl Unit {
+    pub(super) fn new(now: Millis, new: NewUnit) -> Self {
+        Self {
+            forecast: new.forecast,
+            retryable: new.retryable,
+            inside: new.inside,
+            unshimmed: new.running,
+            state: if new.running { RunState::Running } else { RunState::Waiting },
+            link: LinkState::None,
+            attempt: u32::from(new.running),
+            since: now,
+            admitted: now,
+            alone: false,
+            lone_said: false,
+            announced: false,
+            overtaken: 0,
+            memory: Bytes::ZERO,
+            link_memory: Bytes::ZERO,
+            peak: Bytes::ZERO,
+            cpu: Millis::ZERO,
+            measured: now,
+            growth: 0.0,
+            issued: 0,
+            unread: 0,
+            aimed: 0,
+        }
+    }
+
+    /// It counts as a running unit of its own (a nested one is part of its ancestor).
+    pub(super) fn is_running(&self) -> bool {
+        self.state == RunState::Running && self.inside.is_none()
+    }
+
+    /// A compiler that waits for its linker uses no processor.
+    pub(super) fn uses_processor(&self) -> bool {
+        self.is_running() && !matches!(self.link, LinkState::Waiting { .. })
+    }
+
+    pub(super) fn admit(&mut self, now: Millis, id: UnitId) -> Effect {
+        self.state = RunState::Running;
+        self.since = now;
+        if self.attempt == 0 {
+            self.admitted = now;
+        }
+        self.attempt += 1;
+        self.start_over(now);
+        Effect::Admit { unit: id, attempt: self.attempt }
+    }
+
+    fn start_over(&mut self, now: Millis) {
+        self.cpu = Millis::ZERO;
+        self.growth = 0.0;
+        self.measured = now;
+        self.link = LinkState::None;
+        (self.issued, self.unread, self.aimed) = (0, 0, 0);
+    }
+
+    pub(super) fn suspend(&mut self, now: Millis, id: UnitId, cause: Cause) -> Effect {
+        self.state = RunState::Suspended;
+        self.since = now;
+        self.growth = 0.0;
+        Effect::Suspend(id, cause)
+    }
+
+    pub(super) fn resume(&mut self, now: Millis, id: UnitId) -> Option<Effect> {
+        (self.state == RunState::Suspended).then(|| {
+            self.state = RunState::Running;
+            self.since = now;
+            Effect::Resume(id)
+        })
+    }
+
+    /// Killed by us: its shim waits again. What it held is given back when a measurement shows so.
+    pub(super) fn kill(&mut self, now: Millis, id: UnitId, cause: Cause) -> Effect {
+        self.state = RunState::Waiting;
+        self.since = now;
+        self.alone |= self.attempt >= 2;
+        self.start_over(now);
+        Effect::Kill(id, cause)
+    }
+
+    pub(super) fn kill_link(&mut self, now: Millis, id: UnitId, cause: Cause) -> Effect {
+        let seen = self.link_memory.scale(1.25);
+        let peak = match self.link {
+            LinkState::Waiting { peak, .. } | LinkState::Running { peak } => peak.max(seen),
+            LinkState::None => seen,
+        };
+        self.link = LinkState::Waiting { since: now, peak };
+        self.link_memory = Bytes::ZERO;
+        Effect::KillLink(id, cause)
+    }
+
+    /// Killed by somebody else: once more, alone.
+    pub(super) fn lost(&mut self, now: Millis, link: bool) {
+        self.alone = true;
+        if link {
+            let peak = self.forecast.link_peak.max(self.link_memory);
+            self.link = LinkState::Waiting { since: now, peak };
+        } else {
+            self.state = RunState::Waiting;
+            self.since = now;
+            self.start_over(now);
+        }
+    }
+
+    pub(super) fn measure(&mut self, now: Millis, seen: &Measured) {
+        let elapsed = (now - self.measured).0.max(1) as f64;
+        let grown = (seen.memory - self.memory).0 as f64 / elapsed;
+        // Fast up, slow down: a compiler's memory rises in bursts between quiet stretches.
+        let faded = self.growth * 0.5_f64.powf(elapsed / 150.0);
+        self.growth = if self.state == RunState::Running { grown.max(faded) } else { 0.0 };
+        self.measured = now;
+        self.memory = seen.memory;
+        self.link_memory = seen.link_memory;
+        if self.state != RunState::Waiting {
+            self.peak = self.peak.max(seen.memory - seen.link_memory);
+            self.cpu = self.cpu.max(seen.cpu);
+            (self.issued, self.unread) = (seen.issued, seen.unread);
+        }
+    }
+
+    /// The least that it is known to need: seen in an earlier attempt, or in a recorded run.
+    pub(super) fn known_need(&self) -> Bytes {
+        let recorded = match self.forecast.source {
+            Source::History => self.forecast.curve.peak(),
+            Source::Elder | Source::Cold => Bytes::ZERO,
+        };
+        self.peak.max(recorded)
+    }
+
+    /// The expected peak, what its runs have shown included.
+    pub(super) fn expected(&self) -> Bytes {
+        self.forecast.curve.peak().max(self.peak)
+    }
+
+    pub(super) fn view(&self, id: UnitId) -> UnitView {
+        UnitView {
+            id,
+            state: self.state,
+            link: self.link,
+            memory: self.memory,
+            expected: self.expected(),
+            attempt: self.attempt,
+            since: self.since,
+        }
+    }
+}
+
+/// The units that are not gone.
+#[derive(Debug, Default)]
+pub(super) struct UnitTable {
+    units: BTreeMap<UnitId, Unit>,
+}
+
+impl UnitTable {
+    pub(super) fn insert(&mut self, id: UnitId, unit: Unit) {
+        self.units.insert(id, unit);
+    }
+
+    pub(super) fn remove(&mut self, id: UnitId) {
+        self.units.remove(&id);
+        // What ran inside it is on its own from here.
+        for unit in self.units.values_mut().filter(|unit| unit.inside == Some(id)) {
+            unit.inside = None;
+        }
+    }
+
+    pub(super) fn get(&self, id: UnitId) -> Option<&Unit> {
+        self.units.get(&id)
+    }
+
+    /// Changes a unit where it is still there: its end may have been read before older news of it.
+    pub(super) fn with(&mut self, id: UnitId, change: impl FnOnce(&mut Unit)) {
+        self.units.get_mut(&id).map(change).unwrap_or_default();
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (UnitId, &Unit)> {
+        self.units.iter().map(|(id, unit)| (*id, unit))
+    }
+
+    pub(super) fn running(&self) -> impl Iterator<Item = (UnitId, &Unit)> {
+        self.iter().filter(|(_, unit)| unit.is_running())
+    }
+
+    /// The unit that is never suspended or killed while another runs: the oldest that was admitted. A
+    /// unit that cannot be run again goes before those that can, because nothing else could ever give
+    /// back what it holds.
+    pub(super) fn anchor(&self) -> Option<UnitId> {
+        self.iter()
+            .filter(|(_, unit)| unit.state != RunState::Waiting && unit.inside.is_none())
+            .min_by_key(|(id, unit)| (unit.retryable, unit.admitted, *id))
+            .map(|(id, _)| id)
+    }
+}
