@@ -1,0 +1,321 @@
+//! The history: what was remembered of a unit, and what is to be remembered.
+//!
+//! Reads go to the database at once; what is recorded waits in memory until [`History::flush`] writes it
+//! in one transaction, so a unit that ends costs the governor's loop nothing. Nothing here fails: what
+//! cannot be read is unknown, what cannot be written is dropped, and a person is told once.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use plimsoll_core::forecast::Observation;
+use plimsoll_core::unit::{UnitFacts, UnitKey};
+use plimsoll_core::{Bytes, Millis};
+use rusqlite::{Connection, OptionalExtension as _, params};
+
+use crate::elder::{self, Elder};
+use crate::error::{HistoryError, Trouble};
+use crate::open::{self, Opened, Place};
+use crate::record::{self, Change, KEPT_OBSERVATIONS, KEPT_UNITS, Made, integer, natural};
+use crate::rows::{self, Row};
+use crate::schema;
+
+/// Related units that are looked at to find the most alike: a crate in more than so many versions and
+/// feature sets has enough among the newest.
+const ELDERS_SEEN: u32 = 32;
+
+/// Statements that may wait for another process, each for [`open::BUSY`]: together under 200 ms, what one
+/// build may lose to a lock. Later ones find the lock free or do without.
+const WAITS: u32 = 4;
+
+/// Changes that wait for a locked database at most: twice the largest build that we met.
+const PENDING: usize = 4096;
+
+/// What the history knows of a unit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Remembered {
+    /// The observations are of this very unit; else of related ones.
+    pub exact: bool,
+    /// Of this unit: newest first. Of related ones: one of each, the most alike first. At most four. Empty
+    /// where only [`Remembered::at_least`] is known. Each carries the bottom level of its unit in the last
+    /// complete build.
+    pub observations: Vec<Observation>,
+    /// What a run of this very unit had reached when it was killed, where no complete run came after;
+    /// else zero.
+    pub at_least: Bytes,
+}
+
+/// What Plimsoll remembers of units, between builds.
+pub struct History {
+    path: PathBuf,
+    db: Option<Connection>,
+    place: Place,
+    pending: Vec<Change>,
+    /// What a person was not told yet.
+    warning: Option<String>,
+    /// How many statements may still wait for a lock.
+    waits: u32,
+    /// Pruned once a build, with its first write.
+    pruned: bool,
+    /// A person was told that something was dropped.
+    told_dropped: bool,
+}
+
+impl History {
+    /// Opens the history in the directory `dir`, which is made (for its owner only) where it is missing.
+    ///
+    /// Never fails and, where others lock it, costs at most about 200 ms. Where the file cannot be used as
+    /// it should be there is a warning for a person, in one or two sentences without a prefix: a damaged
+    /// file is renamed to `history.sqlite3.damaged-<unix seconds>`, one that cannot be written is read, and
+    /// else the history lives in memory until the end of the build.
+    #[must_use]
+    pub fn open(dir: &Path) -> (Self, Option<String>) {
+        let Opened { db, place, warning } = open::open(dir, unix_now());
+        let history = Self {
+            path: dir.join(open::FILE),
+            db,
+            place,
+            pending: Vec::new(),
+            warning: None,
+            waits: WAITS,
+            pruned: false,
+            told_dropped: false,
+        };
+        (history, warning)
+    }
+
+    /// What is known of a unit, or of related ones; `None` where nothing is. Changes that were not flushed
+    /// are not seen.
+    pub fn forecast(&mut self, facts: &UnitFacts) -> Option<Remembered> {
+        self.ask(|db| remembered(db, facts)).flatten()
+    }
+
+    /// Remembers a complete run. It replaces what killed runs had reached.
+    pub fn record(&mut self, facts: &UnitFacts, observation: &Observation) {
+        self.push(Change::Seen(Made::new(facts), observation.clone()));
+    }
+
+    /// Remembers that a run which was killed had reached `peak`.
+    pub fn record_lower_bound(&mut self, facts: &UnitFacts, peak: Bytes) {
+        self.push(Change::AtLeast(Made::new(facts), peak));
+    }
+
+    /// Remembers the bottom levels of a complete build. Units that the history does not know are skipped.
+    pub fn set_tails(&mut self, tails: &[(UnitKey, Millis)]) {
+        for (key, tail) in tails {
+            self.push(Change::Tail(key.clone(), *tail));
+        }
+    }
+
+    /// A number that was learned of this machine, by its name.
+    pub fn learned(&mut self, name: &str) -> Option<f64> {
+        let waiting = self.pending.iter().rev().find_map(|change| match change {
+            Change::Learned(known, value) if known == name => Some(*value),
+            _ => None,
+        });
+        waiting.or_else(|| {
+            let sql = "SELECT value FROM learned WHERE name = ?1";
+            self.ask(|db| db.prepare_cached(sql)?.query_row([name], |row| row.get(0)).optional())
+                .flatten()
+        })
+    }
+
+    /// Remembers a number by its name; one that is not finite is not remembered.
+    pub fn set_learned(&mut self, name: &str, value: f64) {
+        if value.is_finite() {
+            self.push(Change::Learned(name.to_owned(), value));
+        }
+    }
+
+    /// Writes what was recorded, in one transaction. Where another process is writing it waits at most
+    /// 40 ms and leaves the rest to the next call. Returns what a person should be told, if anything.
+    pub fn flush(&mut self) -> Option<String> {
+        self.flush_at(integer(unix_now()), KEPT_UNITS);
+        self.warning.take()
+    }
+
+    /// All units whose package or crate has `crate_filter` in its name, heaviest first.
+    ///
+    /// # Errors
+    /// Where the database cannot be read.
+    pub fn list(&self, crate_filter: Option<&str>) -> Result<Vec<Row>, HistoryError> {
+        match &self.db {
+            Some(db) => {
+                rows::list(db, crate_filter).map_err(HistoryError::database("read", &self.path))
+            }
+            None => Ok(Vec::new()),
+        }
+    }
+
+    fn push(&mut self, change: Change) {
+        if self.place == Place::ReadOnly || self.db.is_none() {
+            return;
+        }
+        if self.pending.len() >= PENDING {
+            self.dropped("another process kept it locked for too long");
+            return;
+        }
+        self.pending.push(change);
+    }
+
+    fn flush_at(&mut self, unix_now: i64, keep: u32) {
+        let Some(db) = self.db.as_mut().filter(|_| !self.pending.is_empty()) else {
+            return;
+        };
+        let pruned = self.pruned;
+        let written = record::write(db, &self.pending, unix_now)
+            .and_then(|()| if pruned { Ok(()) } else { record::prune(db, keep, unix_now) });
+        match written {
+            Ok(()) => {
+                self.pending.clear();
+                self.pruned = true;
+            }
+            Err(source) => self.troubled("write", source),
+        }
+    }
+
+    /// Reads, or learns that it cannot.
+    fn ask<T>(&mut self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Option<T> {
+        match read(self.db.as_ref()?) {
+            Ok(answer) => Some(answer),
+            Err(source) => {
+                self.troubled("read", source);
+                None
+            }
+        }
+    }
+
+    /// Goes on after a failed operation: waits no more, sets a damaged file aside, or stops writing.
+    fn troubled(&mut self, operation: &'static str, source: rusqlite::Error) {
+        let error = HistoryError::database(operation, &self.path)(source);
+        // A newer Plimsoll may migrate while we run: then its tables are not ours, and not damaged.
+        let found = self.db.as_ref().and_then(|db| schema::version(db).ok());
+        let trouble = match found.is_some_and(|found| found > schema::LATEST) {
+            true => Trouble::OtherVersion,
+            false => error.trouble(),
+        };
+        match trouble {
+            Trouble::Locked => {
+                self.waits = self.waits.saturating_sub(1);
+                if let (0, Some(db)) = (self.waits, &self.db) {
+                    // Cannot fail on an open database; if it did, only the wait would stay.
+                    let _ = db.busy_timeout(Duration::ZERO);
+                }
+            }
+            Trouble::Damaged if self.place == Place::File => {
+                self.db = None;
+                let dir = self.path.parent().unwrap_or(Path::new("."));
+                let opened = open::otherwise(dir, &self.path, &error, unix_now());
+                (self.db, self.place) = (opened.db, opened.place);
+                self.warning = self.warning.take().or(opened.warning);
+                self.pruned = false;
+            }
+            Trouble::Damaged | Trouble::OtherVersion | Trouble::Unwritable => {
+                if operation == "write" {
+                    self.pending.clear();
+                    self.place = Place::ReadOnly;
+                    self.dropped(&error.to_string());
+                }
+            }
+        }
+    }
+
+    fn dropped(&mut self, why: &str) {
+        if !self.told_dropped {
+            self.told_dropped = true;
+            let text = format!(
+                "some of this build will not be remembered in the history `{}`: {why}",
+                self.path.display()
+            );
+            self.warning = Some(text);
+        }
+    }
+}
+
+impl std::fmt::Debug for History {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("History")
+            .field("path", &self.path)
+            .field("place", &self.place)
+            .field("pending", &self.pending.len())
+            .finish_non_exhaustive()
+    }
+}
+
+fn remembered(db: &Connection, facts: &UnitFacts) -> rusqlite::Result<Option<Remembered>> {
+    let unit = db
+        .prepare_cached("SELECT id, at_least FROM units WHERE key = ?1")?
+        .query_row([facts.key().0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+        .optional()?;
+    let (id, at_least) = unit.unwrap_or((-1, 0));
+    let at_least = Bytes(natural(at_least));
+    let mut statement = db.prepare_cached(
+        "SELECT curve, cpu, wall, link_peak, tokens, tail
+         FROM observations JOIN units ON units.id = unit
+         WHERE unit = ?1 ORDER BY observations.id DESC LIMIT ?2",
+    )?;
+    let observations: Vec<Observation> = statement
+        .query_map(params![id, KEPT_OBSERVATIONS], observation)?
+        .collect::<rusqlite::Result<_>>()?;
+    if !observations.is_empty() {
+        return Ok(Some(Remembered { exact: true, observations, at_least }));
+    }
+    let mut elders = elders(db, facts)?;
+    elder::most_alike_first(&mut elders, facts);
+    let observations: Vec<Observation> = elders
+        .into_iter()
+        .map(|elder| elder.observation)
+        .take(KEPT_OBSERVATIONS as usize)
+        .collect();
+    let known = !observations.is_empty() || at_least > Bytes::ZERO;
+    Ok(known.then_some(Remembered { exact: false, observations, at_least }))
+}
+
+fn elders(db: &Connection, facts: &UnitFacts) -> rusqlite::Result<Vec<Elder>> {
+    let mut statement = db.prepare_cached(
+        "SELECT curve, cpu, wall, link_peak, tokens, tail, version, features, debuginfo,
+             codegen_units, lto, incremental, last_seen
+         FROM units JOIN observations ON observations.id =
+             (SELECT max(id) FROM observations WHERE unit = units.id)
+         WHERE family = ?1 ORDER BY last_seen DESC, units.id DESC LIMIT ?2",
+    )?;
+    let elders = statement.query_map(params![facts.family().0, ELDERS_SEEN], |row| {
+        Ok(Elder {
+            version: row.get(6)?,
+            features: row.get(7)?,
+            debuginfo: row.get(8)?,
+            codegen_units: row.get(9)?,
+            lto: row.get(10)?,
+            incremental: row.get(11)?,
+            last_seen: row.get(12)?,
+            observation: observation(row)?,
+        })
+    })?;
+    elders.collect()
+}
+
+/// The observation in the first six columns.
+fn observation(row: &rusqlite::Row<'_>) -> rusqlite::Result<Observation> {
+    let curve: String = row.get(0)?;
+    let curve = serde_json::from_str(&curve).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Text, Box::new(error))
+    })?;
+    Ok(Observation {
+        curve,
+        cpu: Millis(natural(row.get(1)?)),
+        wall: Millis(natural(row.get(2)?)),
+        link_peak: Bytes(natural(row.get(3)?)),
+        tokens: row.get(4)?,
+        tail: row.get::<_, Option<i64>>(5)?.map(|tail| Millis(natural(tail))),
+    })
+}
+
+/// Seconds since the Unix epoch; a clock before it counts as the epoch.
+fn unix_now() -> u64 {
+    SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since_epoch| since_epoch.as_secs())
+}
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;
