@@ -11,7 +11,7 @@ pub mod event;
 pub mod forecast;
 pub mod ids;
 pub mod invocation;
-
+pub mod line;
 pub mod measure;
 pub mod schedule;
 pub mod settings;

@@ -1,0 +1,494 @@
+//! Where the line is, from what the machine and the cgroups above the build say.
+//!
+//! A limit above us (the machine, a container, a wall) holds three things: what the build holds, what
+//! others hold that cannot be dropped, and what can be dropped but is needed all the time: the
+//! compiler's own code (340 MiB of libraries), hot metadata, the linker's inputs. A build that eats
+//! into the third part is not killed, it crawls: measured, memory PSI `full` at 89 % and three times
+//! the time. So the line under a limit is
+//!
+//! ```text
+//! limit - what others hold that cannot be dropped - reserve
+//! ```
+//!
+//! and the build's line is the smallest of these, or the named one where that is smaller still. The
+//! reserve starts from the limit's size and learns: stalls and refaults raise it, calm lowers it.
+//!
+//! Swap is not part of any line: it is where a build ends up that had to exceed one. What of the
+//! build is swapped out still counts as the build's.
+//!
+//! This module reads nothing; readings come from the host crate.
+
+use std::collections::VecDeque;
+
+use crate::measure::{Bytes, Millis};
+use crate::settings::{Memory, SMALLEST_LINE};
+
+/// What the machine and every cgroup above the build say at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// The machine.
+    pub machine: Machine,
+    /// The cgroups that contain the build and have a limit.
+    pub cgroups: Vec<Cgroup>,
+    /// How much time was lost for want of memory, if the kernel says.
+    pub stall: Stall,
+}
+
+/// The machine's memory (`/proc/meminfo`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Machine {
+    /// All of it.
+    pub total: Bytes,
+    /// What can be had without swapping, by the kernel's estimate: free, and file-backed pages and
+    /// slabs that can be dropped. Kernel memory that cannot be dropped is not in it.
+    pub available: Bytes,
+    /// Swap that is free.
+    pub swap_free: Bytes,
+}
+
+/// One cgroup above the build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cgroup {
+    /// Its limit: the smaller of the hard one and, where there is one, the throttling one.
+    pub limit: Bytes,
+    /// What it holds that cannot be dropped: anonymous, shared and kernel memory of everybody in it.
+    pub held: Bytes,
+    /// Swap that its members may still use, before the machine's own bound.
+    pub swap_free: Bytes,
+}
+
+/// Totals since some moment of the past, only differences mean something; zero where unknown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stall {
+    /// Microseconds in which everybody waited for memory at once (PSI `full`).
+    pub full_us: u64,
+    /// File-backed pages that had to be read again soon after they were dropped.
+    pub refaulted: Bytes,
+}
+
+/// What the build itself holds at the moment of a [`Reading`], tmpfs pages included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Own {
+    /// Anonymous, shared, swapped and tmpfs pages.
+    pub memory: Bytes,
+    /// The swapped part of them.
+    pub swapped: Bytes,
+}
+
+impl Own {
+    fn resident(self) -> Bytes {
+        self.memory - self.swapped
+    }
+}
+
+/// The reserve under a limit, before it has learned anything: an eighth of the limit, at least this.
+/// Because the compiler and its standard libraries map 340 MiB, of which about half is touched again
+/// all the time; with less than this a build at its wall thrashes on rustc's own code.
+pub const SMALLEST_RESERVE: Bytes = Bytes::mib(192);
+/// At most this under a cgroup's limit. Because a wall of the heaviest unit plus 400 MiB must do, and
+/// about 80 MiB beside that unit are cargo's, the shims' and the kernel's.
+pub const LARGEST_WALL_RESERVE: Bytes = Bytes::mib(320);
+/// At most this for the machine. Because there a larger reserve costs little and also serves the
+/// person's other programs.
+pub const LARGEST_MACHINE_RESERVE: Bytes = Bytes::gib(1);
+/// What the reserve may learn on top. Because file-backed pages that a build needs at one time are
+/// bounded: the compiler's 340 MiB and the inputs of the links in flight.
+pub const LARGEST_LEARNED: Bytes = Bytes::mib(512);
+/// One step up. Because a step that is too small lets the build crawl for as many windows more.
+pub const LEARN_STEP: Bytes = Bytes::mib(48);
+/// One step down, a third of the step up: forgetting costs a crawl, remembering costs parallelism.
+pub const FORGET_STEP: Bytes = Bytes::mib(16);
+/// How long stalls are summed before they are judged. Because a link that reads its inputs for the
+/// first time stalls for a second without any harm.
+pub const STALL_WINDOW: Millis = Millis(2_000);
+/// Calm for so long lowers the reserve by one step. Because the phases of a build (a giant's code
+/// generation, a storm of links) last about that long.
+pub const CALM_WINDOW: Millis = Millis(20_000);
+/// The share of a window lost to stalls from which a build thrashes: half of the 10 % that nobody
+/// would accept.
+pub const THRASHING_SHARE: f64 = 0.05;
+/// Pages read again per second from which a build thrashes, where PSI is not there or does not say
+/// so: a disk that gives 200 MiB/s then spends an eighth of its time on what had been in memory.
+pub const THRASHING_REFAULTS: Bytes = Bytes::mib(24);
+/// A line that is about to rise waits for so long. Because what others gave back for a moment (a
+/// test that restarts, two readings that do not fit together) is taken again at once.
+pub const RISE_WINDOW: Millis = Millis(1_000);
+/// Smaller moves of the line are not made. Because processes and cgroups are read one after the
+/// other, and in between a busy build grows by about as much.
+pub const SMALLEST_MOVE: Bytes = Bytes::mib(16);
+
+/// The part of memory under a limit that is left to file-backed pages; learns from stalls.
+#[derive(Clone, Debug, Default)]
+pub struct Reserve {
+    /// On top of what the limit's size suggests. At most [`LARGEST_LEARNED`].
+    learned: Bytes,
+    /// When the current window began, and the totals then.
+    window: Option<(Millis, Stall)>,
+    /// Since when nothing stalled.
+    calm_since: Millis,
+}
+
+impl Reserve {
+    /// The reserve under a cgroup's `limit`; never more than half of it.
+    #[must_use]
+    pub fn under_wall(&self, limit: Bytes) -> Bytes {
+        self.under(limit, limit.scale(0.125), LARGEST_WALL_RESERVE)
+    }
+
+    /// The reserve of a machine with so much memory; never more than half of it.
+    #[must_use]
+    pub fn of_machine(&self, total: Bytes) -> Bytes {
+        self.under(total, total.scale(1.0 / 16.0), LARGEST_MACHINE_RESERVE)
+    }
+
+    fn under(&self, limit: Bytes, share: Bytes, most: Bytes) -> Bytes {
+        (share.clamp(SMALLEST_RESERVE, most) + self.learned).min(limit.scale(0.5))
+    }
+
+    /// Looks at how much time and how many pages were lost by `now`. Only `full` stalls and refaults
+    /// count: a single task that waits for its first read harms nobody.
+    pub fn observe(&mut self, now: Millis, stall: Stall) {
+        let Some((since, before)) = self.window else {
+            self.window = Some((now, stall));
+            self.calm_since = now;
+            return;
+        };
+        let span = now - since;
+        if span < STALL_WINDOW {
+            return;
+        }
+        self.window = Some((now, stall));
+        let lost = stall.full_us.saturating_sub(before.full_us) as f64 / (span.0 as f64 * 1000.0);
+        let refaults = (stall.refaulted - before.refaulted).scale(1000.0 / span.0 as f64);
+        if lost >= THRASHING_SHARE || refaults >= THRASHING_REFAULTS {
+            self.learned = (self.learned + LEARN_STEP).min(LARGEST_LEARNED);
+            self.calm_since = now;
+        } else if now - self.calm_since >= CALM_WINDOW {
+            self.learned = self.learned - FORGET_STEP;
+            self.calm_since = now;
+        }
+    }
+}
+
+/// The line under everything above the build, before any named one.
+///
+/// What others take and give back moves it; what the build itself takes does not.
+#[must_use]
+pub fn auto(reading: &Reading, own: Own, reserve: &Reserve) -> Bytes {
+    let machine = (reading.machine.available + own.resident()).min(reading.machine.total)
+        - reserve.of_machine(reading.machine.total);
+    reading
+        .cgroups
+        .iter()
+        .map(|cgroup| {
+            let others = cgroup.held - own.resident();
+            cgroup.limit - others - reserve.under_wall(cgroup.limit)
+        })
+        .fold(machine, Bytes::min)
+        .max(SMALLEST_LINE)
+}
+
+/// The memory of the machine or of the tightest cgroup: what a share is a share of.
+#[must_use]
+pub fn whole(reading: &Reading) -> Bytes {
+    reading.cgroups.iter().map(|cgroup| cgroup.limit).fold(reading.machine.total, Bytes::min)
+}
+
+/// What the build could hold at the very most before something is killed: what [`auto`] gives
+/// without its reserve, and swap. A unit that alone needs more than this cannot run here.
+#[must_use]
+pub fn capacity(reading: &Reading, own: Own) -> Bytes {
+    let machine = (reading.machine.available + own.resident()).min(reading.machine.total)
+        + reading.machine.swap_free
+        + own.swapped;
+    reading
+        .cgroups
+        .iter()
+        .map(|cgroup| {
+            let swap = cgroup.swap_free.min(reading.machine.swap_free) + own.swapped;
+            cgroup.limit - (cgroup.held - own.resident()) + swap
+        })
+        .fold(machine, Bytes::min)
+}
+
+/// The line of one build, followed over time.
+#[derive(Clone, Debug)]
+pub struct Line {
+    memory: Memory,
+    reserve: Reserve,
+    /// What the last readings allowed, oldest first, none older than [`RISE_WINDOW`] but one.
+    recent: VecDeque<(Millis, Bytes)>,
+    current: Option<Bytes>,
+}
+
+impl Line {
+    /// The line that `memory` names.
+    #[must_use]
+    pub fn new(memory: Memory) -> Self {
+        Self { memory, reserve: Reserve::default(), recent: VecDeque::new(), current: None }
+    }
+
+    /// The line from `now` on. Falls at once, rises when every reading of the last
+    /// [`RISE_WINDOW`] allowed it. A named line is kept below what the machine leaves.
+    pub fn update(&mut self, now: Millis, reading: &Reading, own: Own) -> Bytes {
+        self.reserve.observe(now, reading.stall);
+        let allowed = auto(reading, own, &self.reserve);
+        let wanted = match self.memory {
+            Memory::Auto => allowed,
+            Memory::Size(size) => size.min(allowed),
+            Memory::Percent(share) => {
+                whole(reading).scale(f64::from(share) / 100.0).max(SMALLEST_LINE).min(allowed)
+            }
+        };
+        self.recent.push_back((now, wanted));
+        while self.recent.len() > 1 && now - self.recent[0].0 > RISE_WINDOW {
+            self.recent.pop_front();
+        }
+        let lowest = self.recent.iter().map(|(_, line)| *line).min().unwrap_or(wanted);
+        let moved = match self.current {
+            Some(current) => {
+                let (low, high) = (current.min(lowest), current.max(lowest));
+                high - low >= SMALLEST_MOVE || (lowest == wanted && self.named() == Some(wanted))
+            }
+            None => true,
+        };
+        if moved {
+            self.current = Some(lowest);
+        }
+        self.current.unwrap_or(lowest)
+    }
+
+    /// The reserve as learned so far.
+    #[must_use]
+    pub fn reserve(&self) -> &Reserve {
+        &self.reserve
+    }
+
+    /// The size that was named, which is reached exactly where the machine allows it.
+    fn named(&self) -> Option<Bytes> {
+        match self.memory {
+            Memory::Size(size) => Some(size),
+            Memory::Auto | Memory::Percent(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn machine(total: Bytes, available: Bytes) -> Reading {
+        Reading {
+            machine: Machine { total, available, swap_free: Bytes::ZERO },
+            ..Reading::default()
+        }
+    }
+
+    fn wall(limit: Bytes, held: Bytes) -> Reading {
+        let mut reading = machine(Bytes::gib(24), Bytes::gib(20));
+        reading.cgroups.push(Cgroup { limit, held, swap_free: Bytes::ZERO });
+        reading
+    }
+
+    fn own(memory: Bytes) -> Own {
+        Own { memory, swapped: Bytes::ZERO }
+    }
+
+    #[test]
+    fn a_wall_leaves_its_limit_without_others_and_the_reserve() {
+        let reading = wall(Bytes::mib(1840), Bytes::mib(540));
+        let line = auto(&reading, own(Bytes::mib(500)), &Reserve::default());
+        assert_eq!(line, Bytes::mib(1840 - 40 - 230));
+    }
+
+    #[test]
+    fn a_wall_of_the_floor_and_400_mib_has_room_for_the_floor() {
+        for floor in [100, 350, 700, 1400, 3000, 6000, 12_000] {
+            let floor = Bytes::mib(floor);
+            let line = auto(
+                &wall(floor + Bytes::mib(400), Bytes::mib(30)),
+                own(Bytes::ZERO),
+                &Reserve::default(),
+            );
+            assert!(line >= floor, "{floor}: {line}");
+        }
+    }
+
+    #[test]
+    fn what_the_build_takes_does_not_move_the_line() {
+        let before =
+            auto(&machine(Bytes::gib(8), Bytes::gib(6)), own(Bytes::ZERO), &Reserve::default());
+        let after =
+            auto(&machine(Bytes::gib(8), Bytes::gib(4)), own(Bytes::gib(2)), &Reserve::default());
+        assert_eq!(before, after);
+        assert_eq!(before, Bytes::mib(6 * 1024 - 512));
+    }
+
+    #[test]
+    fn what_is_swapped_out_does_not_raise_the_line() {
+        let reading = wall(Bytes::gib(2), Bytes::mib(1000));
+        let all = auto(&reading, own(Bytes::mib(1000)), &Reserve::default());
+        let swapped = Own { memory: Bytes::mib(1300), swapped: Bytes::mib(300) };
+        assert_eq!(auto(&reading, swapped, &Reserve::default()), all);
+    }
+
+    #[test]
+    fn the_tightest_cgroup_decides_and_a_share_is_of_it() {
+        let mut reading = wall(Bytes::gib(4), Bytes::ZERO);
+        reading.cgroups.push(Cgroup {
+            limit: Bytes::gib(2),
+            held: Bytes::ZERO,
+            swap_free: Bytes::ZERO,
+        });
+        assert_eq!(auto(&reading, Own::default(), &Reserve::default()), Bytes::mib(2048 - 256));
+        assert_eq!(whole(&reading), Bytes::gib(2));
+        let mut half = Line::new(Memory::Percent(50));
+        assert_eq!(half.update(Millis(0), &reading, Own::default()), Bytes::gib(1));
+    }
+
+    #[test]
+    fn capacity_counts_swap_and_no_reserve() {
+        let mut reading = wall(Bytes::gib(2), Bytes::mib(48));
+        reading.machine.swap_free = Bytes::gib(1);
+        reading.cgroups[0].swap_free = Bytes::MAX;
+        assert_eq!(capacity(&reading, Own::default()), Bytes::mib(3 * 1024 - 48));
+    }
+
+    #[test]
+    fn a_named_line_is_kept_below_what_the_machine_leaves() {
+        let mut line = Line::new(Memory::Size(Bytes::mib(1600)));
+        assert_eq!(
+            line.update(Millis(0), &machine(Bytes::gib(8), Bytes::gib(6)), Own::default()),
+            Bytes::mib(1600)
+        );
+        let tight = machine(Bytes::gib(8), Bytes::gib(1));
+        assert_eq!(line.update(Millis(250), &tight, Own::default()), Bytes::mib(512));
+    }
+
+    #[test]
+    fn a_line_falls_at_once_and_rises_after_a_while() {
+        let (roomy, tight) =
+            (machine(Bytes::gib(8), Bytes::gib(6)), machine(Bytes::gib(8), Bytes::gib(3)));
+        let mut line = Line::new(Memory::Auto);
+        let high = line.update(Millis(0), &roomy, Own::default());
+        let low = line.update(Millis(250), &tight, Own::default());
+        assert_eq!(high - low, Bytes::gib(3));
+        assert_eq!(line.update(Millis(500), &roomy, Own::default()), low);
+        assert_eq!(line.update(Millis(1_250), &roomy, Own::default()), low);
+        assert_eq!(line.update(Millis(1_500), &roomy, Own::default()), high);
+    }
+
+    #[test]
+    fn a_named_line_comes_back_exactly() {
+        let mut line = Line::new(Memory::Size(Bytes::mib(1600)));
+        let nearly = machine(Bytes::gib(8), Bytes::mib(1590 + 512));
+        assert_eq!(line.update(Millis(0), &nearly, Own::default()), Bytes::mib(1590));
+        let roomy = machine(Bytes::gib(8), Bytes::gib(6));
+        line.update(Millis(1_000), &roomy, Own::default());
+        assert_eq!(line.update(Millis(2_500), &roomy, Own::default()), Bytes::mib(1600));
+    }
+
+    #[test]
+    fn a_reserve_learns_from_stalls_and_slowly_forgets() {
+        let mut reserve = Reserve::default();
+        let limit = Bytes::gib(2);
+        let base = reserve.under_wall(limit);
+        let mut stall = Stall::default();
+        let mut now = Millis::ZERO;
+        reserve.observe(now, stall);
+        for _ in 0..3 {
+            now += STALL_WINDOW;
+            stall.full_us += 200_000;
+            reserve.observe(now, stall);
+        }
+        assert_eq!(reserve.under_wall(limit), base + Bytes::mib(3 * 48));
+        for _ in 0..9 {
+            now += STALL_WINDOW;
+            reserve.observe(now, stall);
+        }
+        assert_eq!(reserve.under_wall(limit), base + Bytes::mib(3 * 48));
+        now += STALL_WINDOW;
+        reserve.observe(now, stall);
+        assert_eq!(reserve.under_wall(limit), base + Bytes::mib(3 * 48 - 16));
+        now += STALL_WINDOW;
+        stall.refaulted += Bytes::mib(100);
+        reserve.observe(now, stall);
+        assert_eq!(reserve.under_wall(limit), base + Bytes::mib(4 * 48 - 16));
+    }
+
+    fn readings() -> impl Strategy<Value = (Reading, Own)> {
+        let mib = |most: u64| (0..most).prop_map(Bytes::mib);
+        let cgroup = (mib(40_000), mib(40_000), mib(4_000))
+            .prop_map(|(limit, held, swap_free)| Cgroup { limit, held, swap_free });
+        (
+            mib(40_000),
+            mib(40_000),
+            mib(4_000),
+            proptest::collection::vec(cgroup, 0..4),
+            mib(40_000),
+            mib(4_000),
+        )
+            .prop_map(|(total, available, swap_free, cgroups, memory, swapped)| {
+                let machine = Machine { total, available: available.min(total), swap_free };
+                let own = Own { memory, swapped: swapped.min(memory) };
+                (Reading { machine, cgroups, stall: Stall::default() }, own)
+            })
+    }
+
+    proptest! {
+        #[test]
+        fn a_line_is_below_every_limit_and_never_below_the_smallest((reading, own) in readings()) {
+            let line = auto(&reading, own, &Reserve::default());
+            prop_assert!(line >= SMALLEST_LINE);
+            prop_assert!(line <= whole(&reading).max(SMALLEST_LINE));
+        }
+
+        #[test]
+        fn more_taken_by_others_never_raises_the_line(
+            (reading, own) in readings(),
+            taken in (0u64..10_000).prop_map(Bytes::mib),
+        ) {
+            let mut fuller = reading.clone();
+            fuller.machine.available = fuller.machine.available - taken;
+            for cgroup in &mut fuller.cgroups {
+                cgroup.held += taken;
+            }
+            let reserve = Reserve::default();
+            prop_assert!(auto(&fuller, own, &reserve) <= auto(&reading, own, &reserve));
+            prop_assert!(capacity(&fuller, own) <= capacity(&reading, own));
+        }
+
+        #[test]
+        fn a_followed_line_is_within_its_deadband_of_the_last_second(
+            steps in proptest::collection::vec((1u64..2_000, readings()), 1..40)
+        ) {
+            let mut line = Line::new(Memory::Auto);
+            let mut now = Millis::ZERO;
+            for (pause, (reading, own)) in steps {
+                now += Millis(pause);
+                let current = line.update(now, &reading, own);
+                prop_assert!(current <= auto(&reading, own, line.reserve()) + SMALLEST_MOVE);
+            }
+        }
+
+        #[test]
+        fn a_reserve_stays_within_its_bounds(
+            steps in proptest::collection::vec((1u64..30_000, 0u64..3_000_000, 0u64..200), 0..60),
+            limit in (1u64..40_000).prop_map(Bytes::mib),
+        ) {
+            let mut reserve = Reserve::default();
+            let (least, mut now, mut stall) = (reserve.under_wall(limit), Millis::ZERO, Stall::default());
+            for (pause, full, refaulted) in steps {
+                now += Millis(pause);
+                stall.full_us += full;
+                stall.refaulted += Bytes::mib(refaulted);
+                reserve.observe(now, stall);
+                prop_assert!(reserve.under_wall(limit) >= least);
+                prop_assert!(reserve.under_wall(limit) <= limit.scale(0.5));
+                prop_assert!(reserve.under_wall(limit) <= LARGEST_WALL_RESERVE + LARGEST_LEARNED);
+            }
+        }
+    }
+}
