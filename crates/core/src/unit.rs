@@ -23,6 +23,8 @@ pub struct UnitFacts {
     pub links: bool,
     /// Cargo's `-C metadata` hash, empty where there is none.
     pub metadata: String,
+    /// The start of its output files' names: `serde-a2f…`. Dependents name it so in `--extern`.
+    pub file_stem: String,
     /// `--target`, empty for the host.
     pub target: String,
     /// `-C opt-level`.
@@ -56,6 +58,7 @@ impl UnitFacts {
             package: if package.is_empty() { invocation.crate_name.clone() } else { package },
             version,
             kind: invocation.kind,
+            file_stem: invocation.file_stem(),
             emit: invocation.emit,
             links: invocation.links,
             metadata: invocation.metadata,
@@ -86,6 +89,7 @@ impl UnitFacts {
             emit: Emit::Build,
             links: false,
             metadata: String::new(),
+            file_stem: String::new(),
             target: String::new(),
             opt_level: "0".to_owned(),
             debuginfo: 0,

@@ -36,7 +36,7 @@ impl Forecast {
             curve: shape.scaled(height),
             log_sd: if exact { spread(&peaks) } else { RELATIVE },
             link_peak: link,
-            tail: newest.tail.filter(|_| exact),
+            tail: newest.tail,
             source: if exact { Source::History } else { Source::Elder },
         })
     }
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn a_relative_is_less_certain_and_a_bound_lifts() {
         let elder = Forecast::recorded(&[seen(100, 1)], false).unwrap();
-        assert!(elder.log_sd > 0.2 && elder.tail.is_none());
+        assert!(elder.log_sd > 0.2 && elder.source == Source::Elder);
         assert_eq!(elder.at_least(Bytes::mib(300)).curve.peak(), Bytes::mib(300));
     }
 }
