@@ -17,17 +17,35 @@ pub enum Memory {
     Percent(u8),
 }
 
-/// A memory setting that cannot be read.
+/// A memory setting that cannot be used, with what was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BadMemory(String);
+pub enum BadMemory {
+    /// It is not an amount of memory at all.
+    NotAnAmount(String),
+    /// A line below [`SMALLEST_LINE`].
+    TooSmall(String),
+    /// A share that is not a whole number from 1 to 100.
+    BadShare(String),
+}
 
 impl fmt::Display for BadMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "`{}` is not an amount of memory; write a size (`1600MiB`, `1.5G`), a share (`50%`) or `auto`",
-            self.0
-        )
+        match self {
+            Self::NotAnAmount(text) => write!(
+                f,
+                "`{text}` is not an amount of memory; write a size (`1600MiB`, `1.5G`), a share \
+                 (`50%`) or `auto`"
+            ),
+            Self::TooSmall(text) => write!(
+                f,
+                "`{text}` is less than any build needs ({SMALLEST_LINE}): a number without a unit \
+                 counts bytes; write a larger size (`1600MiB`, `1.5G`), a share (`50%`) or `auto`"
+            ),
+            Self::BadShare(text) => write!(
+                f,
+                "`{text}` is not a share of the memory; write a whole number from `1%` to `100%`"
+            ),
+        }
     }
 }
 
@@ -42,21 +60,22 @@ impl FromStr for Memory {
     /// Reads `512M`, `1.5GiB`, `2G`, `1600 MiB`, `50%`, `auto`. `K`, `M`, `G`, `T` are binary whether
     /// or not `iB` or `B` follows, as in cgroups, systemd and the JVM.
     fn from_str(text: &str) -> Result<Self, BadMemory> {
-        let bad = || BadMemory(text.to_owned());
+        let bad = || BadMemory::NotAnAmount(text.to_owned());
         let trimmed = text.trim();
         if trimmed.eq_ignore_ascii_case("auto") {
             return Ok(Self::Auto);
         }
         let digits =
             trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
-        let number: f64 = trimmed[..digits].parse().map_err(|_| bad())?;
+        let number = &trimmed[..digits];
         let unit = trimmed[digits..].trim().to_ascii_lowercase();
         if unit == "%" {
-            return match number {
-                n if (1.0..=100.0).contains(&n) => Ok(Self::Percent(n as u8)),
-                _ => Err(bad()),
+            return match number.parse() {
+                Ok(share) if (1..=100).contains(&share) => Ok(Self::Percent(share)),
+                _ => Err(BadMemory::BadShare(text.to_owned())),
             };
         }
+        let number: f64 = number.parse().map_err(|_| bad())?;
         let shift = match unit.trim_end_matches("ib").trim_end_matches('b') {
             "" => 0,
             "k" => 10,
@@ -66,8 +85,11 @@ impl FromStr for Memory {
             _ => return Err(bad()),
         };
         let bytes = number * f64::from(1u32 << 10).powi(shift / 10);
-        if !bytes.is_finite() || bytes >= u64::MAX as f64 || bytes < SMALLEST_LINE.0 as f64 {
+        if !bytes.is_finite() || bytes >= u64::MAX as f64 {
             return Err(bad());
+        }
+        if bytes < SMALLEST_LINE.0 as f64 {
+            return Err(BadMemory::TooSmall(text.to_owned()));
         }
         Ok(Self::Size(Bytes(bytes as u64)))
     }
@@ -97,8 +119,14 @@ mod tests {
         assert_eq!(read("104857600"), Ok(Memory::Size(Bytes::mib(100))));
         assert_eq!(read("50%"), Ok(Memory::Percent(50)));
         assert_eq!(read("AUTO"), Ok(Memory::Auto));
-        for bad in ["", "G", "0", "-1G", "1.2.3G", "10X", "0%", "101%", "1e9G", "12M", "nan"] {
-            assert!(read(bad).is_err(), "{bad}");
+        for bad in ["", "G", "-1G", "1.2.3G", "10X", "1e9G", "nan", "1G5"] {
+            assert_eq!(read(bad), Err(BadMemory::NotAnAmount(bad.to_owned())));
+        }
+        for small in ["0", "12M", "1600"] {
+            assert_eq!(read(small), Err(BadMemory::TooSmall(small.to_owned())));
+        }
+        for share in ["0%", "101%", "1.5%", "%"] {
+            assert_eq!(read(share), Err(BadMemory::BadShare(share.to_owned())));
         }
     }
 }
