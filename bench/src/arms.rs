@@ -178,7 +178,8 @@ pub(crate) fn formula_jobs(memory: u64) -> u32 {
 
 /// The line that the peer takes by itself inside a wall.
 pub(crate) fn mbx_default_line(wall: u64) -> u64 {
-    wall / 100 * MBX_PERCENT
+    let bytes = wall / 100 * MBX_PERCENT;
+    bytes >> 20 << 20
 }
 
 /// The peer's command. Its cache of artifacts is emptied first, so that it really compiles; when `warm`, what its

@@ -41,8 +41,6 @@ pub(crate) struct Bench {
     pub(crate) swap: bool,
     /// Go on without a cgroup where none can be made.
     pub(crate) without_cgroup: bool,
-    /// Measure again what is kept.
-    pub(crate) fresh: bool,
     /// Ctrl-C.
     pub(crate) interrupt: Interrupt,
 }
@@ -100,9 +98,7 @@ impl Bench {
     /// The result of an arm: kept, or measured now and kept.
     pub(crate) fn arm(&self, arm: Arm, place: &Place) -> Result<Record> {
         let key = self.key(arm, place)?;
-        if !self.fresh
-            && let Some(record) = self.store.get(&key)
-        {
+        if let Some(record) = self.store.get(&key) {
             println!("  {arm}: kept from before");
             return Ok(record);
         }
@@ -126,10 +122,7 @@ impl Bench {
                 arms::formula_jobs(inside.map_or_else(ram, |it| it.bytes)),
             ),
             Arm::Floor => arms::floor(&self.workload),
-            Arm::Mbx { warm } => {
-                let line = line.or(inside.map(|wall| arms::mbx_default_line(wall.bytes)));
-                arms::mbx(&self.workload, &self.state, line, self.jobs, warm)?
-            }
+            Arm::Mbx { warm } => arms::mbx(&self.workload, &self.state, line, self.jobs, warm)?,
             Arm::Plimsoll { warm, .. } => {
                 empty(&home)?;
                 if warm {

@@ -72,7 +72,7 @@ struct Common {
     /// Builds in the history of a warm build.
     #[arg(long, default_value_t = 1, value_name = "N")]
     warm_builds: u32,
-    /// Measure again what is kept.
+    /// Forget what is kept of this workload.
     #[arg(long)]
     fresh: bool,
     /// Stop a build without a wall after this many seconds.
@@ -227,11 +227,15 @@ fn bench(common: &Common, needs_plimsoll: bool) -> Result<Bench> {
         .with_context(|| format!("resolving {}", common.state.display()))?;
     let plimsoll = needs_plimsoll.then(|| Plimsoll::find(common.plimsoll.clone())).transpose()?;
     let sources = workload::sources(common.workloads.clone())?;
+    let store = Store::open(&state)?;
+    if common.fresh {
+        store.forget_all(&common.workload)?;
+    }
     let workload = Workload::prepare(&sources, &state, &common.workload, &common.extra)?;
     Ok(Bench {
         workload,
         extra: common.extra.clone(),
-        store: Store::open(&state)?,
+        store,
         state,
         jobs: common.jobs,
         plimsoll,
@@ -239,7 +243,6 @@ fn bench(common: &Common, needs_plimsoll: bool) -> Result<Bench> {
         timeout: Duration::from_secs(common.timeout),
         swap: common.swap,
         without_cgroup: common.without_cgroup,
-        fresh: common.fresh,
         interrupt,
     })
 }

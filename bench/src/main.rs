@@ -1,5 +1,9 @@
 //! Measures Plimsoll on real workspaces, side by side with plain Cargo and its peers. See README.md.
-#![expect(clippy::print_stdout, reason = "a benchmark's output is what it prints")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a benchmark's output is what it prints"
+)]
 
 mod arms;
 mod artifacts;
@@ -21,6 +25,11 @@ mod table;
 mod tree;
 mod workload;
 
-fn main() -> anyhow::Result<std::process::ExitCode> {
-    cli::main()
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main().unwrap_or_else(|error| {
+        eprintln!("plimsoll-bench: {error:#}");
+        ExitCode::FAILURE
+    })
 }

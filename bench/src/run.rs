@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 
-use crate::arms::Arm;
+use crate::arms::{self, Arm};
 use crate::bench::{Bench, Named, Place};
 use crate::line::Line;
 use crate::store::{Record, slug};
@@ -95,11 +95,20 @@ fn inside(bench: &Bench, plan: &Plan, lines: &[Named], wall: Option<&Named>) -> 
                 if let Arm::Plimsoll { warm, unwalled: true } = arm {
                     place.line = Some(taken_inside(bench, warm, &place)?);
                 }
+                if let (Arm::Mbx { .. }, None, Some(wall)) = (arm, &place.line, wall) {
+                    let bytes = arms::mbx_default_line(wall.bytes);
+                    place.line = Some(Named { name: "its default".to_owned(), bytes });
+                }
                 records.push(bench.arm(arm, &place)?);
             }
         }
     }
-    Ok(report(bench, plan, wall, &records))
+    // Inside a wall most plain builds end early: there the measure is the build without one.
+    let unwalled = match wall {
+        Some(_) => bench.store.get(&bench.key(Arm::Plain(bench.jobs), &Place::default())?),
+        None => None,
+    };
+    Ok(report(bench, plan, wall, &records, unwalled.as_ref()))
 }
 
 /// The line that the arm inside the wall took: by name, or, under `auto`, what it followed on average.
@@ -115,7 +124,13 @@ fn taken_inside(bench: &Bench, warm: bool, place: &Place) -> Result<Named> {
     }
 }
 
-fn report(bench: &Bench, plan: &Plan, wall: Option<&Named>, records: &[Record]) -> Report {
+fn report(
+    bench: &Bench,
+    plan: &Plan,
+    wall: Option<&Named>,
+    records: &[Record],
+    unwalled: Option<&Record>,
+) -> Report {
     let join = |names: &mut dyn Iterator<Item = String>| names.collect::<Vec<_>>().join(",");
     let mut command = format!(
         "run --workload {} --arms {} --jobs {}",
@@ -161,7 +176,7 @@ fn report(bench: &Bench, plan: &Plan, wall: Option<&Named>, records: &[Record]) 
         "`plimsoll-bench {command}`\n\n{wall_line}commit {} · {} · measured by {samplers}\n\n{}",
         commits.join(", "),
         table::machine(),
-        table::arms(records),
+        table::arms(records, unwalled),
     );
     let ok = records
         .iter()

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::arms::Arm;
 use crate::bench::Bench;
+use crate::cgroup::Group;
 use crate::chaos;
 use crate::line::Line;
 use crate::overhead;
@@ -14,14 +15,15 @@ use crate::{artifacts, switch};
 /// A line that the tiny workload fits under.
 const LINE: &str = "1GiB";
 
+/// A wall that it fits in, with room for what is file-backed.
+const WALL: &str = "floor+400MiB";
+
 /// Runs all commands. Each must hold what it promises; times are printed and not judged.
 pub(crate) fn smoke(bench: &Bench, plain_only: bool) -> Result<Vec<Report>> {
-    let arms: Vec<Arm> = if plain_only {
-        vec![Arm::Plain(2), Arm::Floor, Arm::Formula]
-    } else {
-        let plimsoll = |warm| Arm::Plimsoll { warm, unwalled: false };
-        vec![Arm::Plain(2), Arm::Floor, Arm::Formula, plimsoll(false), plimsoll(true)]
-    };
+    let mut arms = vec![Arm::Plain(bench.jobs), Arm::Floor];
+    if !plain_only {
+        arms.extend([false, true].map(|warm| Arm::Plimsoll { warm, unwalled: false }));
+    }
     let line = LINE.parse::<Line>().context("the smoke test's line")?;
     let plan = Plan { arms, lines: vec![line.clone()], walls: Vec::new(), repeat: 1 };
     let mut reports = run::run(bench, &plan)?;
@@ -33,6 +35,13 @@ pub(crate) fn smoke(bench: &Bench, plain_only: bool) -> Result<Vec<Report>> {
         }
     }
     if !plain_only {
+        if Group::make(None).is_ok() {
+            reports.extend(walled(bench)?);
+        } else {
+            println!(
+                "no cgroup can be made here: measured by the process tree, and without the wall"
+            );
+        }
         reports.push(switch::switch(bench, &line)?);
         reports.push(artifacts::artifacts(bench, &line, None)?);
         reports.push(chaos::chaos(bench, &line, 0.5, 1)?);
@@ -41,6 +50,14 @@ pub(crate) fn smoke(bench: &Bench, plain_only: bool) -> Result<Vec<Report>> {
         reports.push(costs);
     }
     Ok(reports)
+}
+
+/// Plimsoll with no option at all, inside a wall that the tiny workload fits in.
+fn walled(bench: &Bench) -> Result<Vec<Report>> {
+    let arms = vec![Arm::Plimsoll { warm: false, unwalled: false }];
+    let walls = vec![WALL.parse::<Line>().context("the smoke test's wall")?];
+    let plan = Plan { arms, lines: Vec::new(), walls, repeat: 1 };
+    run::run(bench, &plan)
 }
 
 fn check(record: &Record) -> Result<()> {

@@ -116,6 +116,20 @@ impl Store {
         }
     }
 
+    /// Forgets everything that is kept of a workload.
+    pub(crate) fn forget_all(&self, workload: &str) -> Result<()> {
+        let prefix = slug(&[workload, ""]);
+        let entries =
+            fs::read_dir(&self.dir).with_context(|| format!("reading {}", self.dir.display()))?;
+        for entry in
+            entries.flatten().filter(|it| it.file_name().to_string_lossy().starts_with(&prefix))
+        {
+            fs::remove_file(entry.path())
+                .with_context(|| format!("removing {}", entry.path().display()))?;
+        }
+        Ok(())
+    }
+
     fn path(&self, key: &str, kind: &str) -> PathBuf {
         self.dir.join(format!("{key}.{kind}"))
     }

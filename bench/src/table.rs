@@ -12,6 +12,9 @@ use crate::store::{Outcome, Record};
 
 const HEAD: &str = "# Results\n\nWritten by `plimsoll-bench` (see README.md). Each section is replaced when its command is run again.\n";
 
+/// The last column: what Plimsoll says of itself.
+const OWN: &str = "Plimsoll: peak (against the sampler's), suspended / killed / lost, CPU lost, admitted while units wait, governor";
+
 /// A run in one line, while it goes on.
 pub(crate) fn one_line(record: &Record) -> String {
     format!(
@@ -29,7 +32,8 @@ pub(crate) fn one_line(record: &Record) -> String {
 }
 
 /// A table with one row for each arm and line; repetitions are folded into a median (time) and the worst (peak, kills).
-pub(crate) fn arms(records: &[Record]) -> String {
+/// Times are also given relative to `base`, or else to the first arm.
+pub(crate) fn arms(records: &[Record], base: Option<&Record>) -> String {
     let mut groups: Vec<Vec<&Record>> = Vec::new();
     for record in records {
         let same = |it: &Record| {
@@ -40,17 +44,25 @@ pub(crate) fn arms(records: &[Record]) -> String {
             None => groups.push(vec![record]),
         }
     }
-    let base = groups.first().map(|group| median(group.iter().map(|it| it.wall_s)));
+    let base = match base {
+        Some(base) => (format!("{} without the wall", base.arm), base.wall_s),
+        None => groups.first().map_or((String::new(), f64::NAN), |group| {
+            let name = group.first().map_or(String::new(), |it| it.arm.clone());
+            (name, median(group.iter().map(|it| it.wall_s)))
+        }),
+    };
     let mut rows = vec![
-        "| arm | line | wall time | to first | CPU | peak | of line | OOM kills | PSI full | result | Plimsoll: its peak, suspended / killed / lost, CPU lost, admitted while waiting |"
-            .to_owned(),
+        format!(
+            "| arm | line | wall time | x {} | CPU | peak | of line | OOM kills | PSI full | result | {OWN} |",
+            base.0
+        ),
         "|---|---|---|---|---|---|---|---|---|---|---|".to_owned(),
     ];
-    rows.extend(groups.iter().map(|group| row(group, base)));
+    rows.extend(groups.iter().map(|group| row(group, base.1)));
     rows.join("\n") + "\n"
 }
 
-fn row(group: &[&Record], base: Option<f64>) -> String {
+fn row(group: &[&Record], base: f64) -> String {
     let Some(first) = group.first() else { return String::new() };
     let wall = median(group.iter().map(|it| it.wall_s));
     let cpu = median(group.iter().filter_map(|it| it.cpu_s));
@@ -79,13 +91,15 @@ fn row(group: &[&Record], base: Option<f64>) -> String {
     };
     let own = first.plimsoll.as_ref().map_or(String::new(), |own| {
         format!(
-            "{:.0} MiB, {} / {} / {}, {:.1} s, {}",
+            "{:.0} MiB ({:+.1} %), {} / {} / {}, {:.1} %, {}, {:.2} % of a core",
             mib(own.peak_bytes),
+            100.0 * (mib(own.peak_bytes) / mib(first.peak_bytes).max(0.001) - 1.0),
             own.suspended,
             own.killed,
             own.lost,
-            std::time::Duration::from_millis(own.lost_cpu_ms).as_secs_f64(),
+            100.0 * seconds(own.lost_cpu_ms) / first.cpu_s.unwrap_or(f64::NAN),
             own.admitted_pct.map_or("-".to_owned(), |pct| format!("{pct:.0} %")),
+            100.0 * seconds(own.governor_cpu_ms) / first.wall_s.max(0.001),
         )
     });
     let of_line =
@@ -94,7 +108,7 @@ fn row(group: &[&Record], base: Option<f64>) -> String {
         first.arm.clone(),
         line,
         format!("{wall:.1} s"),
-        base.map_or(String::new(), |base| format!("{:.2}", wall / base.max(0.001))),
+        format!("{:.2}", wall / base.max(0.001)),
         if cpu.is_nan() { String::new() } else { format!("{cpu:.1} s") },
         format!("{:.0} MiB", mib(peak)),
         of_line,
@@ -104,6 +118,10 @@ fn row(group: &[&Record], base: Option<f64>) -> String {
         own,
     ];
     format!("| {} |", cells.join(" | "))
+}
+
+fn seconds(ms: u64) -> f64 {
+    std::time::Duration::from_millis(ms).as_secs_f64()
 }
 
 fn outcome(record: &Record) -> String {
