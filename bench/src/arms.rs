@@ -94,7 +94,7 @@ impl FromStr for Arm {
 pub(crate) struct Plimsoll {
     /// `cargo-plimsoll`; `plimsoll-rustc` lies beside it.
     pub(crate) program: PathBuf,
-    /// A digest of both programs: results of another build of Plimsoll are never taken for this one's.
+    /// A digest of all of them: results of another build of Plimsoll are never taken for this one's.
     pub(crate) id: String,
 }
 
@@ -116,11 +116,8 @@ impl Plimsoll {
         let program = fs::canonicalize(&program)
             .with_context(|| format!("resolving {}", program.display()))?;
         let mut digest = 0xcbf2_9ce4_8422_2325;
-        for path in [program.clone(), program.with_file_name("plimsoll-rustc")] {
-            let bytes = match fs::read(&path) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                read => read.with_context(|| format!("reading {}", path.display()))?,
-            };
+        for path in programs(&program)? {
+            let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
             digest = fnv1a(digest, &bytes);
         }
         Ok(Self { program, id: format!("{digest:016x}") })
@@ -148,6 +145,20 @@ impl Plimsoll {
             one_token: false,
         }
     }
+}
+
+/// `cargo-plimsoll` and the shims beside it (`plimsoll-rustc`, …), without this program.
+fn programs(main: &Path) -> Result<Vec<PathBuf>> {
+    let dir = main.parent().context("cargo-plimsoll lies in no folder")?;
+    let entries = fs::read_dir(dir).with_context(|| format!("reading {}", dir.display()))?;
+    let shim = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name.starts_with("plimsoll-") && !name.contains('.') && name != "plimsoll-bench"
+    };
+    let mut shims: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(shim).collect();
+    shims.sort();
+    shims.insert(0, main.to_owned());
+    Ok(shims)
 }
 
 /// Plain cargo's command for a workload.
