@@ -1,2 +1,5 @@
-//! Written next.
-fn main() {}
+//! `cargo plimsoll`: see the library of the same name.
+
+fn main() -> std::process::ExitCode {
+    cargo_plimsoll::main()
+}

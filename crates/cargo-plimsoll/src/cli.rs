@@ -1,0 +1,286 @@
+//! The command line of `cargo plimsoll`, up to the subcommand.
+//!
+//! Parsing only: what the words mean together is decided in [`crate::settings`], what Cargo's
+//! arguments say in [`crate::cargo_args`]. The parser stops at the first word that is not an option of
+//! ours (or one of Cargo's global options), so Cargo's arguments reach Cargo as they were written.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use plimsoll_core::settings::Memory;
+
+use crate::env;
+use crate::exit;
+use crate::jobs::Jobs;
+use crate::settings::Asked;
+
+/// Run any Cargo command inside a memory budget.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cargo plimsoll",
+    bin_name = "cargo plimsoll",
+    version,
+    override_usage = "cargo plimsoll [OPTIONS] <CARGO SUBCOMMAND> [CARGO'S ARGUMENTS]\n       \
+                      cargo plimsoll [OPTIONS] <settings|top|report|history|help>",
+    disable_help_subcommand = true,
+    arg_required_else_help = true,
+    after_help = after_help()
+)]
+pub struct Cli {
+    /// What is asked for with every command.
+    #[command(flatten)]
+    pub asked: AskedOptions,
+    /// Cargo's own options before the subcommand.
+    #[command(flatten)]
+    pub globals: CargoGlobals,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Plimsoll's options.
+#[derive(Clone, Debug, Args)]
+pub struct AskedOptions {
+    /// The line: a size (1600MiB, 1.5G), a share (50%) of the memory, or auto: what the machine and
+    /// its containers leave, followed all the time [default: auto]
+    #[arg(long, value_name = "SIZE|PERCENT|auto", global = true)]
+    pub memory: Option<Memory>,
+    /// Units at once; a -j among Cargo's arguments means the same [default: the number of processors]
+    #[arg(long, value_name = "N", global = true, allow_hyphen_values = true)]
+    pub jobs: Option<Jobs>,
+    /// Refuse a unit that is above the line by itself, instead of running it alone
+    #[arg(long, global = true)]
+    pub strict: bool,
+    /// Say nothing but errors: no status line, no summary
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+/// Options that Cargo takes before its subcommand, passed on to it.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Cargo's own options, passed on")]
+pub struct CargoGlobals {
+    /// Say more
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Coloring: auto, always, never
+    #[arg(long, value_name = "WHEN")]
+    color: Option<OsString>,
+    /// Do not change Cargo.lock
+    #[arg(long)]
+    locked: bool,
+    /// Do not use the network
+    #[arg(long)]
+    offline: bool,
+    /// --locked and --offline
+    #[arg(long)]
+    frozen: bool,
+    /// Override a configuration value
+    #[arg(long, value_name = "KEY=VALUE|PATH")]
+    config: Vec<OsString>,
+    /// Go to this directory first (unstable in Cargo)
+    #[arg(short = 'C', value_name = "DIRECTORY")]
+    directory: Option<PathBuf>,
+    /// Unstable flags
+    #[arg(short = 'Z', value_name = "FLAG")]
+    unstable: Vec<OsString>,
+}
+
+/// What to do: a command of ours, or any of Cargo's.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show every setting and where it came from
+    Settings,
+    /// Show what running builds of yours do now
+    Top {
+        /// Show it once (the only way so far)
+        #[arg(long)]
+        once: bool,
+        /// As one line of JSON a build
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show a finished build: timeline, units, decisions
+    Report {
+        /// As text (the only form so far)
+        #[arg(long)]
+        text: bool,
+        /// Which build: its id, or the beginning of it [default: the last]
+        id: Option<String>,
+    },
+    /// Show what is remembered of crates: memory, time
+    History {
+        /// Only crates whose name contains this
+        name: Option<String>,
+    },
+    /// Show this help, or Cargo's for one of its subcommands
+    Help {
+        /// The subcommand
+        command: Option<OsString>,
+    },
+    /// Any subcommand of Cargo: build, check, test, clippy, doc, run, bench, install, nextest, …
+    #[command(external_subcommand)]
+    Cargo(Vec<OsString>),
+}
+
+impl AskedOptions {
+    /// What is asked for, as far as it stands before the subcommand.
+    #[must_use]
+    pub fn asked(&self) -> Asked {
+        Asked {
+            memory: self.memory,
+            jobs: self.jobs,
+            cargo_jobs: None,
+            strict: self.strict,
+            quiet: self.quiet,
+        }
+    }
+}
+
+impl CargoGlobals {
+    /// `-C`: where Cargo goes before anything else.
+    #[must_use]
+    pub fn directory(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+
+    /// The options as Cargo takes them.
+    #[must_use]
+    pub fn words(&self) -> Vec<OsString> {
+        let mut words: Vec<OsString> = vec!["-v".into(); usize::from(self.verbose)];
+        let flags =
+            [(self.locked, "--locked"), (self.offline, "--offline"), (self.frozen, "--frozen")];
+        words.extend(flags.iter().filter(|(on, _)| *on).map(|(_, name)| OsString::from(name)));
+        let with_value = self.color.iter().map(|value| ("--color", value));
+        let with_value = with_value.chain(self.config.iter().map(|value| ("--config", value)));
+        let with_value = with_value.chain(self.unstable.iter().map(|value| ("-Z", value)));
+        let directory = self.directory.as_ref().map(|directory| ("-C", directory.as_os_str()));
+        let with_value = with_value.map(|(name, value)| (name, value.as_os_str())).chain(directory);
+        for (name, value) in with_value {
+            words.extend([OsString::from(name), value.to_owned()]);
+        }
+        words
+    }
+}
+
+impl Cli {
+    /// Reads the words after the program's name, as Cargo gives them (`plimsoll build …`) or as a
+    /// person does who calls `cargo-plimsoll build …` directly. The toolchain is `+nightly` where that
+    /// comes first.
+    ///
+    /// # Errors
+    /// Where they cannot be read, or ask for help or the version: clap's error prints either.
+    pub fn read(
+        words: impl IntoIterator<Item = OsString>,
+    ) -> Result<(Option<OsString>, Self), clap::Error> {
+        let mut words = words.into_iter().peekable();
+        words.next_if(|word| word == "plimsoll");
+        let toolchain = words.next_if(|word| word.as_encoded_bytes().starts_with(b"+"));
+        let program = OsString::from("cargo plimsoll");
+        let cli = Self::try_parse_from(std::iter::once(program).chain(words))?;
+        Ok((toolchain, cli))
+    }
+
+    /// The long help, as `--help` prints it.
+    #[must_use]
+    pub fn help() -> clap::builder::StyledStr {
+        Self::command().render_long_help()
+    }
+}
+
+fn after_help() -> String {
+    let mut text = String::from(
+        "Plimsoll's options may also stand among Cargo's arguments, before a `--`:\n  \
+         cargo plimsoll build --memory 4G --release -p cli\n\nEnvironment:\n",
+    );
+    for (name, meaning) in env::PUBLIC {
+        let _ = writeln!(text, "  {name:<16} {meaning}");
+    }
+    text.push_str("\nExit status:\n");
+    for (code, meaning) in exit::MEANINGS {
+        let _ = writeln!(text, "  {code:<8} {meaning}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use plimsoll_core::Bytes;
+
+    fn read(line: &str) -> (Option<OsString>, Cli) {
+        let words = line.split_whitespace().map(OsString::from);
+        Cli::read(words).unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    fn cargo_words(line: &str) -> Vec<OsString> {
+        match read(line).1.command {
+            Command::Cargo(words) => words,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn parsing_stops_at_cargos_subcommand() {
+        for line in [
+            "plimsoll --memory 2G build --release --help -- --memory x",
+            "--memory 2G build --release --help -- --memory x",
+        ] {
+            let (_, cli) = read(line);
+            assert_eq!(cli.asked.memory, Some(Memory::Size(Bytes::gib(2))));
+            let words = cargo_words(line);
+            assert_eq!(words, ["build", "--release", "--help", "--", "--memory", "x"]);
+        }
+        assert_eq!(cargo_words("plimsoll plimsoll"), ["plimsoll"]);
+    }
+
+    #[test]
+    fn the_toolchain_may_come_first() {
+        let (toolchain, cli) = read("plimsoll +nightly --strict build");
+        assert_eq!(toolchain, Some("+nightly".into()));
+        assert!(cli.asked.strict);
+        assert_eq!(cargo_words("plimsoll --strict +nightly build"), ["+nightly", "build"]);
+    }
+
+    #[test]
+    fn cargos_global_options_are_kept() {
+        let (_, cli) = read("-vv --locked --config a=1 --config b.toml -Z x -C d build");
+        let words = cli.globals.words();
+        let expected = ["-v", "-v", "--locked", "--config", "a=1", "--config", "b.toml", "-Z", "x"];
+        assert_eq!(words[..9], expected);
+        assert_eq!(words[9..], ["-C", "d"]);
+    }
+
+    #[test]
+    fn our_own_commands_take_our_options() {
+        let (_, cli) = read("settings --memory 50% --jobs -1");
+        assert!(matches!(cli.command, Command::Settings));
+        assert_eq!(cli.asked.memory, Some(Memory::Percent(50)));
+        assert_eq!(cli.asked.jobs.map(|jobs| jobs.resolve(8)), Some(7));
+        assert!(matches!(read("top --once --json").1.command, Command::Top { json: true, .. }));
+        let (_, cli) = read("report --text 17");
+        assert!(matches!(cli.command, Command::Report { id: Some(id), .. } if id == "17"));
+    }
+
+    #[test]
+    fn bad_words_say_what_is_wrong_and_exit_with_2() {
+        for (line, said) in [
+            ("--memory lots build", "`lots` is not an amount of memory"),
+            ("--memory 12M build", "less than any build needs"),
+            ("--jobs 0 build", "not a number of jobs"),
+            ("--release build", "unexpected argument '--release'"),
+            ("report a b", "unexpected argument 'b'"),
+        ] {
+            let error = Cli::read(line.split_whitespace().map(OsString::from)).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+            assert!(error.to_string().contains(said), "{line}: {error}");
+        }
+    }
+}

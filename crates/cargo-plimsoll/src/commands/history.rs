@@ -1,0 +1,73 @@
+//! `cargo plimsoll history [CRATE]`: what is remembered of crates, heaviest first.
+
+use anyhow::Context as _;
+use plimsoll_core::Bytes;
+use plimsoll_history::{History, Row};
+
+use super::table::{self, Align};
+use crate::exit::{Failure, OUT};
+use crate::settings::Settings;
+use crate::shell::Shell;
+
+/// Prints the units whose crate has `name` in its name, or all.
+///
+/// # Errors
+/// Where there is nothing, or it cannot be read or written.
+pub fn run(settings: &Settings, name: Option<&str>, shell: &mut Shell) -> Result<(), Failure> {
+    let home = settings.home.value.as_ref().ok_or(Failure::NoHome)?;
+    let nothing = || Failure::NoHistory(name.map(str::to_owned));
+    if !home.is_dir() {
+        // Looking must not make one.
+        return Err(nothing());
+    }
+    let (history, warning) = History::open(home);
+    if let Some(warning) = warning {
+        shell.warn(warning);
+    }
+    let rows = history.list(name).map_err(anyhow::Error::from)?;
+    if rows.is_empty() {
+        return Err(nothing());
+    }
+    Ok(shell.answer(text(&rows)).context(OUT)?)
+}
+
+fn text(rows: &[Row]) -> String {
+    let cells: Vec<_> = rows.iter().map(cells).collect();
+    let columns = [
+        ("crate", Align::Left),
+        ("kind", Align::Left),
+        ("profile", Align::Left),
+        ("runs", Align::Right),
+        ("peak", Align::Right),
+        ("highest", Align::Right),
+        ("linker", Align::Right),
+        ("cpu", Align::Right),
+        ("wall", Align::Right),
+    ];
+    table::render(columns, &cells)
+}
+
+fn cells(row: &Row) -> [String; 9] {
+    let some = |bytes: Bytes| if bytes == Bytes::ZERO { String::new() } else { bytes.to_string() };
+    let peak = if row.peak_last == Bytes::ZERO && row.at_least > Bytes::ZERO {
+        format!(">= {}", row.at_least)
+    } else {
+        some(row.peak_last)
+    };
+    let title = if row.version.is_empty() {
+        row.package.clone()
+    } else {
+        format!("{} {}", row.package, row.version)
+    };
+    [
+        title,
+        row.kind.as_str().to_owned(),
+        row.profile.clone(),
+        row.runs.to_string(),
+        peak,
+        some(row.peak_max),
+        some(row.link_peak),
+        row.cpu.to_string(),
+        row.wall.to_string(),
+    ]
+}

@@ -1,0 +1,74 @@
+//! `cargo plimsoll settings`: each setting and where it came from.
+
+use anyhow::Context as _;
+use plimsoll_core::Bytes;
+use plimsoll_core::settings::Memory;
+
+use super::table::{self, Align};
+use crate::exit::{Failure, OUT};
+use crate::settings::{Origin, Settings};
+use crate::shell::Shell;
+
+/// Prints the table. `line` is what a line that is not a fixed size comes to now, where that is known.
+///
+/// # Errors
+/// Where stdout cannot be written.
+pub fn run(settings: &Settings, line: Option<Bytes>, shell: &mut Shell) -> Result<(), Failure> {
+    Ok(shell.answer(text(settings, line)).context(OUT)?)
+}
+
+fn text(settings: &Settings, line: Option<Bytes>) -> String {
+    let memory = match (settings.memory.value, line) {
+        (Memory::Size(_), _) | (_, None) => settings.memory.value.to_string(),
+        (memory, Some(line)) => format!("{memory} (now {line})"),
+    };
+    let yes_or_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+    let home = match &settings.home.value {
+        Some(home) => home.display().to_string(),
+        None => "none".to_owned(),
+    };
+    let row =
+        |name: &str, value: String, origin: &Origin| [name.to_owned(), value, origin.to_string()];
+    let rows = [
+        row("memory", memory, &settings.memory.origin),
+        row("jobs", settings.jobs.value.to_string(), &settings.jobs.origin),
+        row("strict", yes_or_no(settings.strict.value), &settings.strict.origin),
+        row("quiet", yes_or_no(settings.quiet.value), &settings.quiet.origin),
+        row("home", home, &settings.home.origin),
+    ];
+    let columns = [("setting", Align::Left), ("value", Align::Left), ("from", Align::Left)];
+    table::render(columns, &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::cargo_config::CargoConfig;
+    use crate::env::Environment;
+    use crate::settings::Asked;
+
+    #[test]
+    fn every_setting_says_where_it_came_from() {
+        let environment =
+            Environment::from_iter([("PLIMSOLL_STRICT", "1"), ("PLIMSOLL_HOME", "/p")]);
+        let asked = Asked { jobs: "3".parse().ok(), ..Asked::default() };
+        let config = CargoConfig::default();
+        let settings = Settings::resolve(&asked, &environment, config, Path::new("/w"), 8).unwrap();
+        let expected = "\
+setting  value              from
+memory   auto (now 10 GiB)  default
+jobs     3                  --jobs
+strict   yes                PLIMSOLL_STRICT
+quiet    no                 default
+home     /p                 PLIMSOLL_HOME
+";
+        let shown = text(&settings, Some(Bytes::gib(10))).replace("10.00 GiB", "10 GiB");
+        assert_eq!(shown.lines().count(), 6);
+        for (shown, expected) in shown.lines().zip(expected.lines()) {
+            let squeeze = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert_eq!(squeeze(shown), squeeze(expected));
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Every environment variable that Plimsoll reads or sets, and the one place where the environment is
+//! read.
+//!
+//! Public names are for people; private ones are spoken between driver and shim and mean nothing
+//! outside a build. Cargo's own variables are read as Cargo reads them (see
+//! [`crate::cargo_config`]). Nothing here decides what a value means.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+/// The line, as `--memory` takes it.
+pub const MEMORY: &str = "PLIMSOLL_MEMORY";
+/// How many units run at once, as `--jobs` takes it.
+pub const JOBS: &str = "PLIMSOLL_JOBS";
+/// Whether a unit that is above the line by itself is refused, as by `--strict`.
+pub const STRICT: &str = "PLIMSOLL_STRICT";
+/// Whether Plimsoll says nothing but errors, as by `--quiet`.
+pub const QUIET: &str = "PLIMSOLL_QUIET";
+/// Where history and event logs are kept.
+pub const HOME: &str = "PLIMSOLL_HOME";
+
+/// What people may set, with one sentence each, for the help text.
+pub const PUBLIC: &[(&str, &str)] = &[
+    (MEMORY, "the line, as --memory"),
+    (JOBS, "units at once, as --jobs"),
+    (STRICT, "1 is --strict"),
+    (QUIET, "1 is --quiet"),
+    (HOME, "where history and event logs are kept [default: ~/.local/state/plimsoll]"),
+];
+
+/// The environment as it was when Plimsoll started.
+#[derive(Clone, Debug, Default)]
+pub struct Environment {
+    variables: BTreeMap<OsString, OsString>,
+}
+
+impl Environment {
+    /// The environment of this process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self { variables: std::env::vars_os().collect() }
+    }
+
+    /// The value of a variable, empty or not.
+    #[must_use]
+    pub fn raw(&self, name: &str) -> Option<&OsStr> {
+        self.variables.get(OsStr::new(name)).map(OsString::as_os_str)
+    }
+
+    /// The value of a variable; an empty one counts as unset.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&OsStr> {
+        self.raw(name).filter(|value| !value.is_empty())
+    }
+
+    /// The value of a variable where it is UTF-8 and not empty.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.get(name)?.to_str()
+    }
+
+    /// What follows `prefix` in the names of all variables that begin with it.
+    pub fn names_after<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+        self.variables.keys().filter_map(move |name| name.to_str()?.strip_prefix(prefix))
+    }
+
+    /// The user's home directory (`$HOME`).
+    #[must_use]
+    pub fn home(&self) -> Option<&Path> {
+        self.get("HOME").map(Path::new)
+    }
+
+    /// Cargo's home: `$CARGO_HOME` below `cwd`, else `~/.cargo`.
+    #[must_use]
+    pub fn cargo_home(&self, cwd: &Path) -> Option<PathBuf> {
+        match self.get("CARGO_HOME") {
+            Some(dir) => Some(cwd.join(dir)),
+            None => self.home().map(|home| home.join(".cargo")),
+        }
+    }
+}
+
+impl<K: Into<OsString>, V: Into<OsString>> FromIterator<(K, V)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(pairs: I) -> Self {
+        Self { variables: pairs.into_iter().map(|(k, v)| (k.into(), v.into())).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_value_counts_as_unset() {
+        let environment = Environment::from_iter([(MEMORY, ""), ("HOME", "/h")]);
+        assert_eq!(environment.get(MEMORY), None);
+        assert_eq!(environment.raw(MEMORY), Some(OsStr::new("")));
+        assert_eq!(environment.cargo_home(Path::new("/w")), Some(PathBuf::from("/h/.cargo")));
+        let environment = Environment::from_iter([("CARGO_HOME", "c")]);
+        assert_eq!(environment.cargo_home(Path::new("/w")), Some(PathBuf::from("/w/c")));
+    }
+}

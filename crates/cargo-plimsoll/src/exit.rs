@@ -1,0 +1,83 @@
+//! Every way in which `cargo plimsoll` ends, and its exit status. One exhaustive map.
+
+use std::path::PathBuf;
+
+use crate::cargo_args::BadArguments;
+use crate::settings::BadSettings;
+
+/// What the statuses mean, for the help text.
+pub const MEANINGS: &[(&str, &str)] = &[
+    ("Cargo's", "of a Cargo command: whatever Cargo returns, 128 + n where signal n ended it"),
+    ("0", "of our own commands: done"),
+    ("1", "of our own commands: there is nothing to show"),
+    ("2", "the arguments or the environment cannot be understood; nothing was started"),
+    ("101", "Plimsoll itself failed, for example because Cargo could not be started"),
+];
+
+/// What was being done where an answer could not be printed.
+pub const OUT: &str = "cannot write to stdout";
+
+/// Why a command of ours did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// clap refuses the command line, or prints help or the version.
+    #[error(transparent)]
+    CommandLine(#[from] clap::Error),
+    /// Plimsoll's options among Cargo's arguments cannot be read.
+    #[error(transparent)]
+    Arguments(#[from] BadArguments),
+    /// A setting cannot be used.
+    #[error(transparent)]
+    Settings(#[from] BadSettings),
+    /// No build of this user runs.
+    #[error("no build is running; start one with `cargo plimsoll build`")]
+    NothingRuns,
+    /// There is no home to keep history and logs in.
+    #[error(
+        "there is no place where history and logs could be: neither PLIMSOLL_HOME nor HOME is set"
+    )]
+    NoHome,
+    /// No event log is kept.
+    #[error("no build is recorded in {}; run one with `cargo plimsoll build`", .0.display())]
+    NoLog(PathBuf),
+    /// No event log of this name is kept.
+    #[error("no build whose id begins with `{id}` is recorded in {}", logs.display())]
+    NoSuchLog {
+        /// What was asked for.
+        id: String,
+        /// Where it was looked for.
+        logs: PathBuf,
+    },
+    /// Nothing is remembered.
+    #[error("nothing is remembered{}; it is after a first build", of(.0))]
+    NoHistory(Option<String>),
+    /// The platform lacks what the command needs.
+    #[error("`cargo plimsoll {0}` needs Linux")]
+    NeedsLinux(&'static str),
+    /// Something else: reading a file, starting Cargo, writing the answer.
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+fn of(name: &Option<String>) -> String {
+    name.as_ref().map(|name| format!(" of crates called like `{name}`")).unwrap_or_default()
+}
+
+impl Failure {
+    /// The exit status.
+    #[must_use]
+    pub fn status(&self) -> i32 {
+        match self {
+            // 0 for help and the version, 2 for an error.
+            Self::CommandLine(error) => error.exit_code(),
+            Self::Arguments(_) | Self::Settings(_) => 2,
+            Self::NothingRuns
+            | Self::NoHome
+            | Self::NoLog(_)
+            | Self::NoSuchLog { .. }
+            | Self::NoHistory(_)
+            | Self::NeedsLinux(_) => 1,
+            Self::Other(_) => 101,
+        }
+    }
+}

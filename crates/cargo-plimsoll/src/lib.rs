@@ -1,0 +1,128 @@
+//! The command `cargo plimsoll`: arguments, settings, terminal and exit statuses.
+//!
+//! [`main`] reads as the story: the command line is parsed ([`cli`]), Cargo's arguments are
+//! understood ([`cargo_args`]) beside Cargo's configuration ([`cargo_config`]), settings are resolved
+//! ([`settings`]), and one of our commands answers ([`commands`]) or Cargo runs. All words go through
+//! one printer ([`shell`]), all endings through one map ([`exit`]), all environment through one list
+//! ([`env`]).
+
+pub mod cargo_args;
+pub mod cargo_config;
+pub mod cli;
+pub mod commands;
+pub mod env;
+pub mod exit;
+pub mod jobs;
+pub mod plain;
+pub mod settings;
+pub mod shell;
+pub mod status;
+pub mod subcommand;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use crate::cargo_args::CargoCall;
+use crate::cargo_config::CargoConfig;
+use crate::cli::{Cli, Command};
+use crate::env::Environment;
+use crate::exit::Failure;
+use crate::settings::{Asked, BadSettings, Settings};
+use crate::shell::Shell;
+
+/// The whole program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let mut shell = Shell::of_process();
+    let status = run(&mut shell).unwrap_or_else(|failure| {
+        say(&failure, &mut shell);
+        failure.status()
+    });
+    ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX))
+}
+
+fn run(shell: &mut Shell) -> Result<i32, Failure> {
+    let (toolchain, cli) = Cli::read(std::env::args_os().skip(1))?;
+    let place = Place::find(&cli)?;
+    let asked = cli.asked.asked();
+    match cli.command {
+        Command::Settings => commands::settings::run(&place.ours(&asked)?, None, shell)?,
+        Command::Top { json, .. } => commands::top::run(json, shell)?,
+        Command::Report { id, .. } => {
+            commands::report::run(&place.ours(&asked)?, id.as_deref(), shell)?;
+        }
+        Command::History { name } => {
+            commands::history::run(&place.ours(&asked)?, name.as_deref(), shell)?;
+        }
+        Command::Help { command: None } => shell.answer(Cli::help().ansi()).context(exit::OUT)?,
+        Command::Help { command: Some(name) } => {
+            let words = [OsString::from("help"), name];
+            return place.cargo(toolchain, cli.globals.words(), &words, asked, shell);
+        }
+        Command::Cargo(words) => {
+            return place.cargo(toolchain, cli.globals.words(), &words, asked, shell);
+        }
+    }
+    Ok(0)
+}
+
+/// Where we were called: all that outlives the command line.
+struct Place {
+    environment: Environment,
+    cwd: PathBuf,
+}
+
+impl Place {
+    fn find(cli: &Cli) -> Result<Self, Failure> {
+        let cwd = std::env::current_dir().context("cannot tell the working directory")?;
+        let cwd = cli.globals.directory().map_or(cwd.clone(), |directory| cwd.join(directory));
+        Ok(Self { environment: Environment::of_process(), cwd })
+    }
+
+    /// The settings of a command of ours.
+    fn ours(&self, asked: &Asked) -> Result<Settings, BadSettings> {
+        let config = CargoConfig::read(&self.environment, &self.cwd, &self.cwd, &[]);
+        self.settings(asked, config)
+    }
+
+    fn settings(&self, asked: &Asked, config: CargoConfig) -> Result<Settings, BadSettings> {
+        let processors = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+        Settings::resolve(asked, &self.environment, config, &self.cwd, processors)
+    }
+
+    /// Runs Cargo.
+    fn cargo(
+        &self,
+        toolchain: Option<OsString>,
+        globals: Vec<OsString>,
+        words: &[OsString],
+        asked: Asked,
+        shell: &mut Shell,
+    ) -> Result<i32, Failure> {
+        let words: Vec<OsString> = toolchain.into_iter().chain(words.iter().cloned()).collect();
+        // Cargo resolves aliases before it looks at `--config`.
+        let aliases = CargoConfig::read(&self.environment, &self.cwd, &self.cwd, &[]).aliases;
+        let (call, own) = CargoCall::read(globals, &words, &aliases)?;
+        let asked =
+            Asked { cargo_jobs: call.jobs, quiet: asked.quiet || call.quiet, ..asked.and(own)? };
+        let found_from = call.config_root(&self.cwd, &self.environment);
+        let config = CargoConfig::read(&self.environment, &self.cwd, &found_from, &call.config);
+        let settings = self.settings(&asked, config)?;
+        shell.set_quiet(settings.quiet.value);
+        Ok(plain::run(&call, &self.environment)?)
+    }
+}
+
+fn say(failure: &Failure, shell: &mut Shell) {
+    match failure {
+        Failure::CommandLine(refusal) if refusal.use_stderr() => {
+            shell.refuse(refusal.render().ansi());
+        }
+        // Help or the version. Where stdout cannot be written there is nobody to tell.
+        Failure::CommandLine(help) => drop(shell.answer(help.render().ansi())),
+        failure => shell.error(failure),
+    }
+}

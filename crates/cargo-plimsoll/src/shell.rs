@@ -1,0 +1,163 @@
+//! The one printer: everything that Plimsoll says to a person goes through here.
+//!
+//! Answers of our own commands go to stdout; all that is said beside a Cargo command goes to stderr,
+//! because its stdout belongs to Cargo. Nobody listening is no error.
+
+use std::fmt::Display;
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+
+const ERROR: Style = AnsiColor::BrightRed.on_default().bold();
+const WARNING: Style = AnsiColor::BrightYellow.on_default().bold();
+
+/// Where words go.
+pub struct Shell {
+    out: Box<dyn Write>,
+    err: Box<dyn Write>,
+    quiet: bool,
+}
+
+impl std::fmt::Debug for Shell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shell").field("quiet", &self.quiet).finish_non_exhaustive()
+    }
+}
+
+impl Shell {
+    /// The process's own stdout and stderr, in colours where they are terminals that want them
+    /// (`NO_COLOR`, `CLICOLOR_FORCE` and `TERM` are honoured).
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self::new(anstream::stdout(), anstream::stderr())
+    }
+
+    /// A shell that writes to these.
+    #[must_use]
+    pub fn new(out: impl Write + 'static, err: impl Write + 'static) -> Self {
+        Self { out: Box::new(out), err: Box::new(err), quiet: false }
+    }
+
+    /// From now on nothing but errors is said on stderr.
+    pub fn set_quiet(&mut self, quiet: bool) {
+        self.quiet = quiet;
+    }
+
+    /// Nothing but errors is said on stderr.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
+    /// Prints an answer to stdout, with a line end where it has none.
+    ///
+    /// # Errors
+    /// Where stdout cannot be written; a reader that has gone (`| head`) is none.
+    pub fn answer(&mut self, text: impl Display) -> io::Result<()> {
+        let mut text = text.to_string();
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        match self.out.write_all(text.as_bytes()).and_then(|()| self.out.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Says something on stderr as it is, unless quiet: the summary, a notice.
+    pub fn note(&mut self, text: impl Display) {
+        if !self.quiet {
+            self.say(format_args!("{text}"));
+        }
+    }
+
+    /// Warns on stderr, unless quiet.
+    pub fn warn(&mut self, text: impl Display) {
+        if !self.quiet {
+            self.say(format_args!("{WARNING}warning{WARNING:#}: plimsoll: {text}"));
+        }
+    }
+
+    /// Says on stderr, even when quiet, what is wrong with the command line: text that already says
+    /// that it is an error.
+    pub fn refuse(&mut self, text: impl Display) {
+        self.say(format_args!("{text}"));
+    }
+
+    /// Says on stderr why the command failed, with the chain of causes.
+    pub fn error(&mut self, error: &(dyn std::error::Error + 'static)) {
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        self.say(format_args!("{ERROR}error{ERROR:#}: {text}"));
+    }
+
+    /// One write for all, so that lines of other processes do not come between.
+    fn say(&mut self, text: std::fmt::Arguments<'_>) {
+        let mut text = text.to_string();
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        // Where stderr is gone there is nobody to tell.
+        let _ = self.err.write_all(text.as_bytes()).and_then(|()| self.err.flush());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Heard(Rc<RefCell<Vec<u8>>>);
+
+    impl Write for Heard {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.borrow_mut().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    struct Gone;
+
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn quiet_leaves_errors_and_answers() {
+        let (out, err) = (Heard::default(), Heard::default());
+        let err_plain: Box<dyn Write> = Box::new(err.clone());
+        let mut shell = Shell::new(out.clone(), anstream::StripStream::new(err_plain));
+        shell.warn("one");
+        shell.set_quiet(true);
+        shell.warn("two");
+        shell.note("three");
+        shell.answer("four").unwrap();
+        shell.error(&io::Error::other("five"));
+        assert_eq!(out.0.borrow().as_slice(), b"four\n");
+        let said = String::from_utf8(err.0.borrow().clone()).unwrap();
+        assert_eq!(said, "warning: plimsoll: one\nerror: five\n");
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_is_no_error() {
+        let mut shell = Shell::new(Gone, Gone);
+        shell.note("one");
+        assert!(shell.answer("two").is_ok());
+    }
+}
