@@ -1,1 +1,25 @@
-//! Plimsoll's views of the event stream: status line, summary, report, top.
+//! Plimsoll's views of the event stream: status line, summary, `top`, report.
+//!
+//! Events go into a [`BuildState`], one [`BuildState::apply`] each, and every text is a function of that
+//! state: what a person sees while a build runs is what a log shows afterwards. An event that refers to
+//! a unit that was never registered, or that this version does not know, changes nothing.
+//!
+//! Architecture invariant: this crate is pure. It reads no clock (the moment is an argument or in the
+//! records), no file, no environment, knows no terminal and writes no colours; the shell does.
+
+mod cells;
+mod date;
+mod report;
+mod state;
+mod status;
+mod summary;
+mod timeline;
+mod top;
+mod wording;
+
+pub use date::utc;
+pub use report::report_text;
+pub use state::{BuildState, Counts, Decision, Done, Status, Unit};
+pub use status::{status_line, waiting_line};
+pub use summary::summary;
+pub use top::{top_json, top_text};

@@ -1,0 +1,490 @@
+//! What is known of a build at one moment: the sum of its records so far.
+//!
+//! ```text
+//! Waiting --admitted--> Running --link asked--> LinkHeld --link admitted--> Running --> Finished
+//!    ^                   |    ^                                                         Refused
+//!    |               suspended resumed        (LinkHeld may be suspended too)           Left
+//!    `----killed, lost---+----Suspended
+//! ```
+//! Those on the right are final, and so is Failed: a late record about such a unit changes nothing of its state.
+
+use std::collections::BTreeMap;
+
+use plimsoll_core::event::{Cause, Event, Header, Record, Source};
+use plimsoll_core::invocation::UnitKind;
+use plimsoll_core::{Bytes, Millis, UnitId};
+use serde::Serialize;
+
+use crate::cells::one_line;
+
+/// What a unit does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// Waits for its first admission, or to be run again.
+    Waiting,
+    /// Runs.
+    Running,
+    /// Its linker waits to be started.
+    LinkHeld,
+    /// Its processes are stopped.
+    Suspended,
+    /// Ended well.
+    Finished,
+    /// Ended with an error.
+    Failed,
+    /// Left without having run, since the build had failed.
+    Left,
+    /// Was not run, since it is too large.
+    Refused,
+}
+
+impl Status {
+    /// Whether nothing more happens to the unit.
+    #[must_use]
+    pub fn ended(self) -> bool {
+        matches!(self, Self::Finished | Self::Failed | Self::Left | Self::Refused)
+    }
+}
+
+/// One unit of the build.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unit {
+    /// Its number.
+    pub id: UnitId,
+    /// How people call it, on one line.
+    pub title: String,
+    /// What it makes.
+    pub kind: UnitKind,
+    /// The peak that was expected.
+    pub forecast: Bytes,
+    /// Where the expectation came from.
+    pub source: Source,
+    /// The unit in whose process tree it runs.
+    pub inside: Option<UnitId>,
+    /// What it does.
+    pub status: Status,
+    /// Runs that were admitted.
+    pub attempts: u32,
+    /// Tree memory now, as of the last sample; less than a megabyte counts as none.
+    pub memory: Bytes,
+    /// The highest tree memory so far.
+    pub peak: Bytes,
+    /// When it registered.
+    pub registered: Millis,
+    /// When it was admitted first.
+    pub admitted: Option<Millis>,
+    /// Processor time of the last attempt; zero before the end.
+    pub cpu: Millis,
+    /// From its first admission to its end; zero before the end.
+    pub wall: Millis,
+    /// How long it waited for its first admission; zero before the end.
+    pub waited: Millis,
+    /// How often it was suspended.
+    pub suspensions: u32,
+    /// How often Plimsoll killed it to run it again.
+    pub kills: u32,
+    /// The signal of somebody else that killed it last.
+    pub lost: Option<i32>,
+    /// What it needs, where that is above the line.
+    pub needs: Option<Bytes>,
+    /// The status that a suspension interrupted.
+    before: Status,
+}
+
+/// Something that was decided about the build, to be told with its reason.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// When.
+    pub t: Millis,
+    /// The unit, where it is about one.
+    pub unit: Option<UnitId>,
+    /// What.
+    pub event: Event,
+}
+
+/// How many units do what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Units that run.
+    pub running: usize,
+    /// Units that wait for admission.
+    pub waiting: usize,
+    /// Units whose processes or linkers are held back.
+    pub stopped: usize,
+    /// Units of which nothing more comes.
+    pub ended: usize,
+}
+
+/// How the build ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// The exit code.
+    pub exit: i32,
+    /// Wall time.
+    pub wall: Millis,
+    /// Processor time of the governor.
+    pub governor_cpu: Millis,
+}
+
+/// What is known of a build at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BuildState {
+    units: BTreeMap<UnitId, Unit>,
+    counts: Counts,
+    /// Whose memory the last sample set.
+    holding: Vec<UnitId>,
+    now: Millis,
+    used: Bytes,
+    line: Bytes,
+    admitted: Bytes,
+    peak: Bytes,
+    line_at_peak: Bytes,
+    decisions: Vec<Decision>,
+    notices: Vec<String>,
+    lost_cpu: Millis,
+    links_waited: Millis,
+    waits: Waits,
+    done: Option<Done>,
+}
+
+/// The time that went by while units waited.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Waits {
+    /// The last sample: when, and (admitted, used) as shares of the line where units waited then.
+    last: Option<(Millis, Option<(f64, f64)>)>,
+    /// How long units waited.
+    time: Millis,
+    /// Admitted / line, summed over that time in milliseconds.
+    admitted: f64,
+    /// Used / line, likewise.
+    used: f64,
+}
+
+impl BuildState {
+    /// A build that has just started.
+    #[must_use]
+    pub fn new(header: &Header) -> Self {
+        Self {
+            units: BTreeMap::new(),
+            counts: Counts::default(),
+            holding: Vec::new(),
+            now: Millis::ZERO,
+            used: Bytes::ZERO,
+            line: header.line,
+            admitted: Bytes::ZERO,
+            peak: Bytes::ZERO,
+            line_at_peak: header.line,
+            decisions: Vec::new(),
+            notices: Vec::new(),
+            lost_cpu: Millis::ZERO,
+            links_waited: Millis::ZERO,
+            waits: Waits::default(),
+            done: None,
+        }
+    }
+
+    /// Takes the next record.
+    pub fn apply(&mut self, record: &Record) {
+        self.now = self.now.max(record.t);
+        match &record.event {
+            Event::Registered { unit, title, kind, forecast, source, inside, .. } => {
+                self.units.entry(*unit).or_insert_with(|| {
+                    self.counts.waiting += 1;
+                    Unit {
+                        id: *unit,
+                        title: one_line(title),
+                        kind: *kind,
+                        forecast: *forecast,
+                        source: *source,
+                        inside: *inside,
+                        status: Status::Waiting,
+                        attempts: 0,
+                        memory: Bytes::ZERO,
+                        peak: Bytes::ZERO,
+                        registered: record.t,
+                        admitted: None,
+                        cpu: Millis::ZERO,
+                        wall: Millis::ZERO,
+                        waited: Millis::ZERO,
+                        suspensions: 0,
+                        kills: 0,
+                        lost: None,
+                        needs: None,
+                        before: Status::Running,
+                    }
+                });
+            }
+            Event::Admitted { unit, attempt, .. } => self.with(*unit, Status::Running, |unit| {
+                unit.attempts = unit.attempts.saturating_add(1).max(*attempt);
+                unit.admitted.get_or_insert(record.t);
+            }),
+            Event::LinkAsked { unit, .. } => self.with(*unit, Status::LinkHeld, |_| {}),
+            Event::LinkAdmitted { unit, waited } => {
+                self.links_waited += *waited;
+                self.with(*unit, Status::Running, |_| {});
+                self.decide(record, Some(*unit));
+            }
+            Event::Suspended { unit, .. } => {
+                self.with(*unit, Status::Suspended, |unit| {
+                    if unit.status != Status::Suspended {
+                        unit.before = unit.status;
+                    }
+                    unit.suspensions += 1;
+                });
+                self.decide(record, Some(*unit));
+            }
+            Event::Resumed { unit } => {
+                let before = self.units.get(unit).map(|unit| match unit.status {
+                    Status::Suspended => unit.before,
+                    other => other,
+                });
+                if let Some(before) = before {
+                    self.with(*unit, before, |_| {});
+                }
+                self.decide(record, Some(*unit));
+            }
+            Event::Killed { unit, cause, lost_cpu, link_only, .. } => {
+                self.lost_cpu += *lost_cpu;
+                let next = if *link_only { Status::LinkHeld } else { Status::Waiting };
+                self.with(*unit, next, |unit| {
+                    unit.kills += u32::from(*cause != Cause::Ending);
+                    unit.memory = Bytes::ZERO;
+                });
+                self.decide(record, Some(*unit));
+            }
+            Event::Lost { unit, signal, link_only } => {
+                let next = if *link_only { Status::LinkHeld } else { Status::Waiting };
+                self.with(*unit, next, |unit| {
+                    unit.lost = Some(*signal);
+                    unit.memory = Bytes::ZERO;
+                });
+                self.decide(record, Some(*unit));
+            }
+            Event::Lone { unit, needs } => {
+                if let Some(unit) = self.units.get_mut(unit) {
+                    unit.needs = unit.needs.max(Some(*needs));
+                }
+                self.decide(record, Some(*unit));
+            }
+            Event::Refused { unit, needs, .. } => {
+                self.with(*unit, Status::Refused, |unit| unit.needs = Some(*needs));
+                self.decide(record, Some(*unit));
+            }
+            Event::Finished { unit, ok, peak, cpu, wall, waited } => {
+                let end = if *ok { Status::Finished } else { Status::Failed };
+                self.with(*unit, end, |unit| {
+                    unit.peak = unit.peak.max(*peak);
+                    (unit.cpu, unit.wall, unit.waited) = (*cpu, *wall, *waited);
+                });
+                if !ok {
+                    self.decide(record, Some(*unit));
+                }
+            }
+            Event::Left { unit } => {
+                self.with(*unit, Status::Left, |_| {});
+                self.decide(record, Some(*unit));
+            }
+            Event::Sample { used, line, admitted, units, .. } => {
+                self.sample(record.t, *used, *line, *admitted, units);
+            }
+            Event::Line { line } => {
+                self.line = *line;
+                self.decide(record, None);
+            }
+            Event::Notice { text } => {
+                self.notices.push(one_line(text));
+                self.decide(record, None);
+            }
+            Event::Done { exit, wall, peak, governor_cpu } => {
+                self.peak = self.peak.max(*peak);
+                self.done = Some(Done { exit: *exit, wall: *wall, governor_cpu: *governor_cpu });
+            }
+            // An announcement is nothing to look at; the rest is of a newer version.
+            _ => {}
+        }
+    }
+
+    /// All units, in the order of their registration.
+    pub fn units(&self) -> impl Iterator<Item = &Unit> {
+        self.units.values()
+    }
+
+    /// The unit of this number.
+    #[must_use]
+    pub fn unit(&self, id: UnitId) -> Option<&Unit> {
+        self.units.get(&id)
+    }
+
+    /// How many units do what.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The moment of the last record.
+    #[must_use]
+    pub fn now(&self) -> Millis {
+        self.now
+    }
+
+    /// Tree memory of everything below the line, as of the last sample.
+    #[must_use]
+    pub fn used(&self) -> Bytes {
+        self.used
+    }
+
+    /// The line.
+    #[must_use]
+    pub fn line(&self) -> Bytes {
+        self.line
+    }
+
+    /// What the schedule counts on, as of the last sample.
+    #[must_use]
+    pub fn admitted(&self) -> Bytes {
+        self.admitted
+    }
+
+    /// The highest tree memory so far.
+    #[must_use]
+    pub fn peak(&self) -> Bytes {
+        self.peak
+    }
+
+    /// The line at the moment of the peak: `auto` moves it.
+    #[must_use]
+    pub fn line_at_peak(&self) -> Bytes {
+        self.line_at_peak
+    }
+
+    /// What was decided, in order.
+    #[must_use]
+    pub fn decisions(&self) -> &[Decision] {
+        &self.decisions
+    }
+
+    /// What a person should know, each on one line.
+    #[must_use]
+    pub fn notices(&self) -> &[String] {
+        &self.notices
+    }
+
+    /// How the build ended, once it has.
+    #[must_use]
+    pub fn done(&self) -> Option<Done> {
+        self.done
+    }
+
+    /// Wall time of the build so far.
+    #[must_use]
+    pub fn wall(&self) -> Millis {
+        self.done.map_or(self.now, |done| done.wall)
+    }
+
+    /// Processor time that was thrown away by killing units.
+    #[must_use]
+    pub fn lost_cpu(&self) -> Millis {
+        self.lost_cpu
+    }
+
+    /// Processor time of all attempts of all units that ended, thrown away or not.
+    #[must_use]
+    pub fn cpu(&self) -> Millis {
+        self.units().map(|unit| unit.cpu).sum::<Millis>() + self.lost_cpu
+    }
+
+    /// How long linkers waited to be started, summed over all.
+    #[must_use]
+    pub fn links_waited(&self) -> Millis {
+        self.links_waited
+    }
+
+    /// How long units waited (so far as samples show), and the mean shares of the line that were admitted
+    /// and used in that time; `None` where nothing ever waited.
+    #[must_use]
+    pub fn mean_while_waiting(&self) -> Option<(Millis, f64, f64)> {
+        let Waits { time, admitted, used, .. } = self.waits;
+        let span = time.0 as f64;
+        (time > Millis::ZERO).then_some((time, admitted / span, used / span))
+    }
+
+    /// The heaviest units first; those that hardly needed any memory are left out.
+    #[must_use]
+    pub fn heaviest(&self) -> Vec<&Unit> {
+        let mut units: Vec<&Unit> =
+            self.units().filter(|unit| unit.peak >= Bytes::mib(1)).collect();
+        units.sort_by_key(|unit| (std::cmp::Reverse(unit.peak), unit.id));
+        units
+    }
+
+    /// The title of a unit, its number where it never registered.
+    #[must_use]
+    pub fn title(&self, id: UnitId) -> String {
+        self.units.get(&id).map_or_else(|| id.to_string(), |unit| unit.title.clone())
+    }
+
+    /// Changes a unit that has not ended and puts it into `status`.
+    fn with(&mut self, id: UnitId, status: Status, change: impl FnOnce(&mut Unit)) {
+        let Some(unit) = self.units.get_mut(&id).filter(|unit| !unit.status.ended()) else {
+            return;
+        };
+        *self.counts.of(unit.status) -= 1;
+        change(unit);
+        unit.status = status;
+        if status.ended() {
+            unit.memory = Bytes::ZERO;
+        }
+        *self.counts.of(status) += 1;
+    }
+
+    fn decide(&mut self, record: &Record, unit: Option<UnitId>) {
+        self.decisions.push(Decision { t: record.t, unit, event: record.event.clone() });
+    }
+
+    fn sample(
+        &mut self,
+        t: Millis,
+        used: Bytes,
+        line: Bytes,
+        admitted: Bytes,
+        units: &[(UnitId, Bytes)],
+    ) {
+        for id in self.holding.drain(..) {
+            if let Some(unit) = self.units.get_mut(&id) {
+                unit.memory = Bytes::ZERO;
+            }
+        }
+        for (id, bytes) in units {
+            if let Some(unit) = self.units.get_mut(id).filter(|unit| !unit.status.ended()) {
+                unit.memory = *bytes;
+                unit.peak = unit.peak.max(*bytes);
+                self.holding.push(*id);
+            }
+        }
+        (self.used, self.line, self.admitted) = (used, line, admitted);
+        if used > self.peak {
+            (self.peak, self.line_at_peak) = (used, line);
+        }
+        if let Some((since, Some((admitted, used)))) = self.waits.last {
+            let span = t - since;
+            self.waits.time += span;
+            self.waits.admitted += admitted * span.0 as f64;
+            self.waits.used += used * span.0 as f64;
+        }
+        let shares =
+            (self.counts.waiting > 0).then(|| (admitted.share_of(line), used.share_of(line)));
+        self.waits.last = Some((t, shares));
+    }
+}
+
+impl Counts {
+    fn of(&mut self, status: Status) -> &mut usize {
+        match status {
+            Status::Waiting => &mut self.waiting,
+            Status::Running => &mut self.running,
+            Status::LinkHeld | Status::Suspended => &mut self.stopped,
+            Status::Finished | Status::Failed | Status::Left | Status::Refused => &mut self.ended,
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! What is said at the end of a build: six lines at most, the calm ones first.
+
+use plimsoll_core::Bytes;
+use plimsoll_core::event::Header;
+
+use crate::state::{BuildState, Status, Unit};
+use crate::wording::{at_least, count, names, percent, short};
+
+/// Names shown in one line of the summary; the report has them all.
+const NAMES: usize = 3;
+
+/// The summary of a build that ended, at most six lines, each ending in a line break; empty where
+/// nothing was compiled and nothing must be said.
+#[must_use]
+pub fn summary(state: &BuildState, header: &Header) -> String {
+    let ran = state.units().filter(|unit| unit.attempts > 0 && unit.inside.is_none()).count();
+    let mut lines = Vec::new();
+    lines.extend(held_back(state));
+    lines.extend(heaviest(state));
+    lines.extend(giants(state));
+    lines.extend(not_started(state));
+    lines.extend(notices(state.notices()));
+    if ran == 0 && lines.is_empty() {
+        return String::new();
+    }
+    let line = state.line_at_peak();
+    let of = if line == Bytes::MAX {
+        String::new()
+    } else {
+        let auto = if header.memory == "auto" { ", auto" } else { "" };
+        format!(" of {line} ({}{auto})", percent(state.peak().share_of(line)))
+    };
+    let mut text =
+        format!("plimsoll: peak {}{of}, {}, {}\n", state.peak(), state.wall(), count(ran, "unit"),);
+    for line in lines {
+        text.push_str("  ");
+        text.push_str(&line);
+        text.push('\n');
+    }
+    text
+}
+
+/// What was suspended and what was run again, why, and what that cost.
+fn held_back(state: &BuildState) -> Option<String> {
+    let mut parts = Vec::new();
+    let suspended = heaviest_names(state, |unit| unit.suspensions > 0);
+    if !suspended.is_empty() {
+        let units = count(suspended.len(), "unit");
+        parts.push(format!("suspended {units} near the line ({})", names(&suspended, NAMES)));
+    }
+    let killed = heaviest_names(state, |unit| unit.kills > 0);
+    if !killed.is_empty() {
+        let (units, lost) = (count(killed.len(), "unit"), state.lost_cpu());
+        let share = lost.0 as f64 / state.cpu().0.max(1) as f64;
+        parts.push(format!(
+            "killed and ran again {units} to stay below it ({}), {lost} of CPU time lost ({})",
+            names(&killed, NAMES),
+            percent(share)
+        ));
+    }
+    let lost = heaviest_names(state, |unit| unit.lost.is_some());
+    if !lost.is_empty() {
+        let units = count(lost.len(), "unit");
+        parts
+            .push(format!("ran again {units} that somebody else killed ({})", names(&lost, NAMES)));
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+fn heaviest(state: &BuildState) -> Option<String> {
+    let heaviest: Vec<String> = state
+        .heaviest()
+        .iter()
+        .take(NAMES)
+        .map(|unit| format!("{} {}", short(&unit.title), unit.peak))
+        .collect();
+    (!heaviest.is_empty()).then(|| format!("heaviest: {}", heaviest.join(", ")))
+}
+
+/// Units that by themselves are above the line: what they need is what a person has to know.
+fn giants(state: &BuildState) -> Option<String> {
+    let mut giants: Vec<&Unit> = state.units().filter(|unit| unit.needs.is_some()).collect();
+    giants.sort_by_key(|unit| (std::cmp::Reverse(unit.needs), unit.id));
+    let told: Vec<String> = giants
+        .iter()
+        .map(|unit| {
+            // What it did need is better than what was known before.
+            let needs = unit.needs.unwrap_or_default().max(unit.peak);
+            let what = if unit.status == Status::Refused { "refused" } else { "ran alone" };
+            format!("{} needs {} ({what})", short(&unit.title), at_least(needs))
+        })
+        .collect();
+    (!told.is_empty()).then(|| {
+        format!("more than the line of {} by itself: {}", state.line(), names(&told, NAMES))
+    })
+}
+
+fn not_started(state: &BuildState) -> Option<String> {
+    let left = heaviest_names(state, |unit| unit.status == Status::Left);
+    (!left.is_empty()).then(|| {
+        let units = count(left.len(), "unit");
+        format!("not started after the first failure: {units} ({})", names(&left, NAMES))
+    })
+}
+
+/// One line, whatever was said: the last word, and how many there were.
+fn notices(notices: &[String]) -> Option<String> {
+    let last = notices.last()?;
+    Some(match notices.len() - 1 {
+        0 => last.clone(),
+        more => {
+            format!("{last} (and {}: cargo plimsoll report --text)", count(more, "more notice"))
+        }
+    })
+}
+
+/// The short names of some units, the most important first.
+fn heaviest_names(state: &BuildState, which: impl Fn(&Unit) -> bool) -> Vec<String> {
+    let mut units: Vec<&Unit> = state.units().filter(|unit| which(unit)).collect();
+    units.sort_by_key(|unit| (std::cmp::Reverse(unit.peak.max(unit.forecast)), unit.id));
+    units.iter().map(|unit| short(&unit.title)).collect()
+}

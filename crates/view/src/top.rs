@@ -1,0 +1,177 @@
+//! What a running build does now, unit by unit: for a person, and for a program.
+
+use std::cmp::Reverse;
+use std::fmt::Write as _;
+
+use plimsoll_core::event::{Header, Source};
+use plimsoll_core::invocation::UnitKind;
+use plimsoll_core::{BuildId, Bytes, Millis, UnitId};
+use serde::Serialize;
+
+use crate::cells::one_line;
+use crate::state::{BuildState, Counts, Status, Unit};
+use crate::status::{amounts, counts};
+use crate::wording::{percent, source};
+
+/// The version of the JSON, for those who read it.
+const FORMAT: u32 = 1;
+
+/// Waiting units that a person is shown; the heads of the queue tell enough.
+const WAITING_SHOWN: usize = 20;
+
+#[derive(Serialize)]
+struct Top<'a> {
+    plimsoll_top: u32,
+    build: &'a BuildId,
+    command: &'a str,
+    elapsed_ms: Millis,
+    line_bytes: Bytes,
+    used_bytes: Bytes,
+    admitted_bytes: Bytes,
+    peak_bytes: Bytes,
+    jobs: u32,
+    #[serde(flatten)]
+    counts: Counts,
+    /// The exit code, once the build has ended.
+    exit: Option<i32>,
+    units: Vec<TopUnit<'a>>,
+}
+
+#[derive(Serialize)]
+struct TopUnit<'a> {
+    unit: UnitId,
+    title: &'a str,
+    kind: UnitKind,
+    status: Status,
+    attempts: u32,
+    memory_bytes: Bytes,
+    peak_bytes: Bytes,
+    forecast_bytes: Bytes,
+    forecast_from: Source,
+    /// Since its first admission; since its registration where it waits for that.
+    elapsed_ms: Millis,
+}
+
+/// The state at the moment `now` (from the start of the build) as one line of JSON.
+///
+/// Amounts are bytes, times milliseconds. `units` are those that run, wait or are stopped, in the order
+/// of [`top_text`].
+#[must_use]
+pub fn top_json(state: &BuildState, header: &Header, now: Millis) -> String {
+    let units = live(state)
+        .into_iter()
+        .map(|unit| TopUnit {
+            unit: unit.id,
+            title: &unit.title,
+            kind: unit.kind,
+            status: unit.status,
+            attempts: unit.attempts,
+            memory_bytes: unit.memory,
+            peak_bytes: unit.peak,
+            forecast_bytes: unit.forecast,
+            forecast_from: unit.source,
+            elapsed_ms: elapsed(unit, now),
+        })
+        .collect();
+    let top = Top {
+        plimsoll_top: FORMAT,
+        build: &header.build,
+        command: &header.command,
+        elapsed_ms: now,
+        line_bytes: state.line(),
+        used_bytes: state.used(),
+        admitted_bytes: state.admitted(),
+        peak_bytes: state.peak(),
+        jobs: header.jobs,
+        counts: state.counts(),
+        exit: state.done().map(|done| done.exit),
+        units,
+    };
+    // Cannot fail: every key is a string and every number finite.
+    serde_json::to_string(&top).unwrap_or_default()
+}
+
+/// The state at the moment `now` as a table, each line ending in a line break: what runs first, the
+/// heaviest first; then what is stopped; then what waits, in the order of registration.
+#[must_use]
+pub fn top_text(state: &BuildState, header: &Header, now: Millis) -> String {
+    let share = if state.line() == Bytes::MAX {
+        String::new()
+    } else {
+        format!(" ({})", percent(state.used().share_of(state.line())))
+    };
+    let mut text = format!(
+        "cargo {}: {}{share}, {} jobs, {now}",
+        one_line(&header.command),
+        amounts(state.used(), state.line(), " of "),
+        header.jobs,
+    );
+    let counts = counts(state.counts(), ", ");
+    if !counts.is_empty() {
+        text.push_str(": ");
+        text.push_str(&counts);
+    }
+    text.push('\n');
+    let units = live(state);
+    if units.is_empty() {
+        return text;
+    }
+    let _ = writeln!(
+        text,
+        "{:>9}  {:>9} {:<7}  {:>12}  {:<9}  unit",
+        "memory", "forecast", "from", "for", "status"
+    );
+    let mut waiting = 0;
+    for unit in units {
+        waiting += usize::from(unit.status == Status::Waiting);
+        if waiting > WAITING_SHOWN {
+            continue;
+        }
+        let run = unit.attempts + u32::from(unit.status == Status::Waiting);
+        let again = if run > 1 { format!(" (run {run})") } else { String::new() };
+        let _ = writeln!(
+            text,
+            "{:>9}  {:>9} {:<7}  {:>12}  {:<9}  {}{again}",
+            if unit.memory == Bytes::ZERO { "-".to_owned() } else { unit.memory.to_string() },
+            unit.forecast,
+            source(unit.source),
+            elapsed(unit, now),
+            word(unit.status),
+            unit.title,
+        );
+    }
+    if waiting > WAITING_SHOWN {
+        let _ = writeln!(text, "and {} more that wait", waiting - WAITING_SHOWN);
+    }
+    text
+}
+
+fn live(state: &BuildState) -> Vec<&Unit> {
+    let mut units: Vec<&Unit> = state.units().filter(|unit| !unit.status.ended()).collect();
+    units.sort_by_key(|unit| {
+        let group = match unit.status {
+            Status::Running => 0,
+            Status::LinkHeld | Status::Suspended => 1,
+            _ => 2,
+        };
+        (group, Reverse(unit.memory), unit.id)
+    });
+    units
+}
+
+fn elapsed(unit: &Unit, now: Millis) -> Millis {
+    now - unit.admitted.unwrap_or(unit.registered)
+}
+
+fn word(status: Status) -> &'static str {
+    match status {
+        Status::Waiting => "waiting",
+        Status::Running => "running",
+        Status::LinkHeld => "link held",
+        Status::Suspended => "suspended",
+        Status::Finished => "finished",
+        Status::Failed => "failed",
+        Status::Left => "left",
+        Status::Refused => "refused",
+    }
+}

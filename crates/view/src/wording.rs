@@ -1,0 +1,125 @@
+//! How units, counts and decisions are said to a person.
+
+use plimsoll_core::event::{Cause, Event, Source};
+use plimsoll_core::{Bytes, Millis};
+
+/// A link that waited less than this was not held back: so long a question to the governor may take.
+const HELD: Millis = Millis(100);
+
+/// `1 unit`, `2 units`.
+pub(crate) fn count(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+/// A unit's title without its version: `serde`, `app (test)`.
+pub(crate) fn short(title: &str) -> String {
+    let version = |word: &str| {
+        word.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let words: Vec<&str> = title
+        .split(' ')
+        .enumerate()
+        .filter(|(place, word)| *place != 1 || !version(word))
+        .map(|(_, word)| word)
+        .collect();
+    words.join(" ")
+}
+
+/// The first `most` names, and how many more there are: `a, b, c and 4 more`.
+pub(crate) fn names(names: &[String], most: usize) -> String {
+    let shown = names.iter().take(most).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(most) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// A share in per cent, without digits that nobody needs: `97 %`, `1.2 %`. Only what is whole is `100 %`:
+/// 99.8 % is still below the line, and 100.2 % is not.
+pub(crate) fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    if percent < 10.0 {
+        format!("{percent:.1} %")
+    } else if percent <= 100.0 {
+        format!("{:.0} %", percent.floor())
+    } else {
+        format!("{:.0} %", percent.ceil())
+    }
+}
+
+/// Where a forecast came from, in a word.
+pub(crate) fn source(source: Source) -> &'static str {
+    match source {
+        Source::History => "history",
+        Source::Elder => "elder",
+        Source::Cold => "cold",
+    }
+}
+
+fn why(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Pressure => "memory was about to cross the line",
+        Cause::NoRoom => "the line had no room for it yet",
+        Cause::TooLarge => "it alone is above what the machine has",
+        Cause::Ending => "the build was ending",
+    }
+}
+
+/// What a decision was and why, about the unit called `title`; `None` for what is no decision.
+pub(crate) fn decision(event: &Event, title: &str) -> Option<String> {
+    Some(match event {
+        Event::Suspended { cause, holds, .. } => {
+            format!("suspended {title} at {holds}: {}", why(*cause))
+        }
+        Event::Resumed { .. } => format!("resumed {title}"),
+        Event::LinkAdmitted { waited, .. } if *waited >= HELD => {
+            format!("let {title} link after {waited}")
+        }
+        Event::Killed { cause, freed, lost_cpu, link_only, .. } => format!(
+            "killed {}{title} at {freed}, to run it again; {lost_cpu} of CPU time lost: {}",
+            if *link_only { "the linker of " } else { "" },
+            why(*cause)
+        ),
+        Event::Lost { signal, link_only, .. } => format!(
+            "{}{title} was killed by somebody else (signal {signal}); it runs once more, alone",
+            if *link_only { "the linker of " } else { "" },
+        ),
+        Event::Lone { needs, .. } => {
+            format!("{title} runs alone: by itself it needs {}", at_least(*needs))
+        }
+        Event::Refused { needs, line, .. } => {
+            format!("refused {title}: it needs {}, the line is {line}", at_least(*needs))
+        }
+        Event::Left { .. } => format!("{title} left without having run: the build had failed"),
+        Event::Finished { ok: false, .. } => format!("{title} failed"),
+        Event::Line { line } => format!("the line is {line} from now on"),
+        Event::Notice { text } => text.clone(),
+        _ => return None,
+    })
+}
+
+/// A need that may be unknown.
+pub(crate) fn at_least(needs: Bytes) -> String {
+    if needs == Bytes::ZERO { "an unknown amount".to_owned() } else { needs.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_short_but_tell_targets_apart() {
+        assert_eq!(short("serde v1.0.228"), "serde");
+        assert_eq!(short("app v0.1.0 (bin v8)"), "app (bin v8)");
+        assert_eq!(short("v8 v130.0.1 (build script)"), "v8 (build script)");
+        assert_eq!(short("v8"), "v8");
+        assert_eq!(short("app vendored"), "app vendored");
+        let all = ["a", "b", "c"].map(str::to_owned);
+        assert_eq!(
+            (names(&all, 3), names(&all, 1)),
+            ("a, b, c".to_owned(), "a and 2 more".to_owned())
+        );
+        let shares = [0.0123, 0.974, 0.998, 1.0, 1.002].map(percent);
+        assert_eq!(shares, ["1.2 %", "97 %", "99 %", "100 %", "101 %"]);
+    }
+}

@@ -1,0 +1,155 @@
+//! Whatever is in a log, in whatever order: no text panics, counts add up, limits hold.
+
+use plimsoll_core::event::{Cause, Event, FORMAT, Header, Record, Source};
+use plimsoll_core::invocation::UnitKind;
+use plimsoll_core::unit::UnitKey;
+use plimsoll_core::{BuildId, Bytes, Millis, UnitId};
+use plimsoll_view::{
+    BuildState, Status, report_text, status_line, summary, top_json, top_text, waiting_line,
+};
+use proptest::prelude::*;
+use unicode_width::UnicodeWidthStr as _;
+
+fn unit() -> impl Strategy<Value = UnitId> + Clone {
+    (0u32..6).prop_map(UnitId)
+}
+
+fn bytes() -> impl Strategy<Value = Bytes> + Clone {
+    prop_oneof![Just(Bytes::ZERO), Just(Bytes::MAX), (0u64..4000).prop_map(Bytes::mib)]
+}
+
+fn millis() -> impl Strategy<Value = Millis> + Clone {
+    prop_oneof![9 => (0u64..300_000).prop_map(Millis), 1 => Just(Millis(u64::MAX))]
+}
+
+fn cause() -> impl Strategy<Value = Cause> {
+    proptest::sample::select(vec![Cause::Pressure, Cause::NoRoom, Cause::TooLarge, Cause::Ending])
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let sample_units = proptest::collection::vec((unit(), bytes()), 0..5);
+    prop_oneof![
+        (
+            unit(),
+            "\\PC{0,30}|[a-z]{3} v1\\.0\\.0|\n\u{1b}\\[2J",
+            bytes(),
+            proptest::option::of(unit())
+        )
+            .prop_map(|(unit, title, forecast, inside)| Event::Registered {
+                unit,
+                title,
+                kind: UnitKind::Lib,
+                key: UnitKey(String::new()),
+                forecast,
+                source: Source::Cold,
+                inside,
+                cold: None,
+            }),
+        (unit(), any::<u32>()).prop_map(|(unit, attempt)| Event::Admitted {
+            unit,
+            attempt,
+            tokens: 1
+        }),
+        unit().prop_map(|unit| Event::Announced { unit }),
+        (unit(), bytes()).prop_map(|(unit, forecast)| Event::LinkAsked { unit, forecast }),
+        (unit(), millis()).prop_map(|(unit, waited)| Event::LinkAdmitted { unit, waited }),
+        (unit(), cause(), bytes()).prop_map(|(unit, cause, holds)| Event::Suspended {
+            unit,
+            cause,
+            holds
+        }),
+        unit().prop_map(|unit| Event::Resumed { unit }),
+        (unit(), cause(), bytes(), millis(), any::<bool>()).prop_map(
+            |(unit, cause, freed, lost_cpu, link_only)| Event::Killed {
+                unit,
+                cause,
+                freed,
+                lost_cpu,
+                link_only
+            }
+        ),
+        (unit(), any::<i32>(), any::<bool>()).prop_map(|(unit, signal, link_only)| Event::Lost {
+            unit,
+            signal,
+            link_only
+        }),
+        (unit(), bytes()).prop_map(|(unit, needs)| Event::Lone { unit, needs }),
+        (unit(), bytes(), bytes()).prop_map(|(unit, needs, line)| Event::Refused {
+            unit,
+            needs,
+            line
+        }),
+        (unit(), any::<bool>(), bytes(), millis()).prop_map(|(unit, ok, peak, time)| {
+            Event::Finished { unit, ok, peak, cpu: time, wall: time, waited: time }
+        }),
+        unit().prop_map(|unit| Event::Left { unit }),
+        (bytes(), bytes(), bytes(), sample_units).prop_map(|(used, line, admitted, units)| {
+            Event::Sample { used, line, admitted, running: 1, waiting: 2, stopped: 3, units }
+        }),
+        bytes().prop_map(|line| Event::Line { line }),
+        "\\PC{0,20}|a\nb\n\nc".prop_map(|text| Event::Notice { text }),
+        (any::<i32>(), millis(), bytes()).prop_map(|(exit, wall, peak)| Event::Done {
+            exit,
+            wall,
+            peak,
+            governor_cpu: wall
+        }),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn any_records_make_consistent_texts(
+        records in proptest::collection::vec((millis(), event()), 0..80),
+        columns in 0usize..120,
+        line in bytes(),
+    ) {
+        let header = Header {
+            plimsoll_log: FORMAT,
+            version: "0.1.0".to_owned(),
+            build: BuildId::new(1, 2),
+            started_unix_ms: 1,
+            command: "build".to_owned(),
+            line,
+            memory: "auto".to_owned(),
+            jobs: 2,
+        };
+        let records: Vec<Record> =
+            records.into_iter().map(|(t, event)| Record { t, event }).collect();
+        let mut state = BuildState::new(&header);
+        for record in &records {
+            state.apply(record);
+            let counts = state.counts();
+            let by = |wanted: &[Status]| {
+                state.units().filter(|unit| wanted.contains(&unit.status)).count()
+            };
+            prop_assert_eq!(counts.running, by(&[Status::Running]));
+            prop_assert_eq!(counts.waiting, by(&[Status::Waiting]));
+            prop_assert_eq!(counts.stopped, by(&[Status::LinkHeld, Status::Suspended]));
+            let all = counts.running + counts.waiting + counts.stopped + counts.ended;
+            prop_assert_eq!(all, state.units().count());
+            for unit in state.units() {
+                prop_assert!(unit.memory <= unit.peak);
+                prop_assert!(!unit.status.ended() || unit.memory == Bytes::ZERO);
+            }
+            prop_assert!(state.used() <= state.peak());
+        }
+        let text = summary(&state, &header);
+        prop_assert!(text.lines().count() <= 6, "{}", text);
+        prop_assert!(text.chars().all(|c| c == '\n' || !c.is_control()));
+        let status = status_line(&state, columns);
+        prop_assert!(status.width() <= columns, "{:?} in {}", status, columns);
+        prop_assert_eq!(waiting_line(&state).lines().count(), 1);
+        let now = state.now();
+        let json = top_json(&state, &header, now);
+        let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+        prop_assert_eq!(value["running"].as_u64(), Some(state.counts().running as u64));
+        prop_assert_eq!(
+            value["units"].as_array().map(Vec::len),
+            Some(state.units().count() - state.counts().ended)
+        );
+        prop_assert!(!top_text(&state, &header, now).is_empty());
+        let report = report_text(&header, &records);
+        prop_assert!(report.chars().all(|c| c == '\n' || !c.is_control()));
+    }
+}

@@ -1,0 +1,240 @@
+//! Every text, whole, for one build in which all that can happen does: the expected ones are committed in
+//! `expected/`. After an intended change, copy what the failing test prints.
+
+use plimsoll_core::event::{Cause, Event, FORMAT, Header, Record, Source};
+use plimsoll_core::invocation::UnitKind;
+use plimsoll_core::unit::UnitKey;
+use plimsoll_core::{BuildId, Bytes, Millis, UnitId};
+use plimsoll_view::{
+    BuildState, report_text, status_line, summary, top_json, top_text, waiting_line,
+};
+
+fn header() -> Header {
+    Header {
+        plimsoll_log: FORMAT,
+        version: "0.1.0".to_owned(),
+        build: BuildId::new(1_795_364_687_000, 4711),
+        started_unix_ms: 1_795_364_687_000,
+        command: "build".to_owned(),
+        line: Bytes::mib(1600),
+        memory: "1600MiB".to_owned(),
+        jobs: 8,
+    }
+}
+
+fn at(seconds: u64, event: Event) -> Record {
+    Record { t: Millis::seconds(seconds), event }
+}
+
+fn registered(seconds: u64, id: u32, title: &str, mib: u64, source: Source) -> Record {
+    at(
+        seconds,
+        Event::Registered {
+            unit: UnitId(id),
+            title: title.to_owned(),
+            kind: if title.contains("bin") { UnitKind::Bin } else { UnitKind::Lib },
+            key: UnitKey(format!("{id:016x}")),
+            forecast: Bytes::mib(mib),
+            source,
+            inside: None,
+            cold: None,
+        },
+    )
+}
+
+fn admitted(seconds: u64, id: u32, attempt: u32) -> Record {
+    at(seconds, Event::Admitted { unit: UnitId(id), attempt, tokens: 0 })
+}
+
+fn sample(seconds: u64, mib: u64, admitted: u64, units: &[(u32, u64)]) -> Record {
+    at(
+        seconds,
+        Event::Sample {
+            used: Bytes::mib(mib),
+            line: Bytes::mib(1600),
+            admitted: Bytes::mib(admitted),
+            running: 0,
+            waiting: 0,
+            stopped: 0,
+            units: units.iter().map(|(id, mib)| (UnitId(*id), Bytes::mib(*mib))).collect(),
+        },
+    )
+}
+
+fn finished(seconds: u64, id: u32, ok: bool, mib: u64, wall: u64, waited: u64) -> Record {
+    at(
+        seconds,
+        Event::Finished {
+            unit: UnitId(id),
+            ok,
+            peak: Bytes::mib(mib),
+            cpu: Millis(wall * 1300),
+            wall: Millis::seconds(wall),
+            waited: Millis::seconds(waited),
+        },
+    )
+}
+
+/// The first 60 seconds: everything is under way.
+fn under_way() -> Vec<Record> {
+    let unit = UnitId;
+    vec![
+        registered(0, 1, "cfg-if v1.0.4", 40, Source::History),
+        admitted(0, 1, 1),
+        registered(0, 2, "wasmtime v40.0.0", 900, Source::Elder),
+        registered(1, 3, "cranelift-codegen v0.127.0", 1300, Source::Cold),
+        finished(1, 1, true, 35, 1, 0),
+        admitted(1, 2, 1),
+        sample(2, 300, 950, &[(2, 250)]),
+        admitted(5, 3, 1),
+        sample(10, 900, 1550, &[(2, 400), (3, 450)]),
+        registered(12, 4, "regex v1.12.2", 200, Source::History),
+        registered(12, 5, "app v0.1.0 (bin)", 300, Source::Cold),
+        registered(12, 6, "serde v1.0.228", 150, Source::History),
+        registered(12, 7, "giant-sdk v1.0.0", 2400, Source::History),
+        sample(20, 1400, 1590, &[(2, 640), (3, 710)]),
+        at(24, Event::Suspended { unit: unit(2), cause: Cause::Pressure, holds: Bytes::mib(812) }),
+        sample(25, 1560, 1600, &[(2, 812), (3, 700)]),
+        at(
+            30,
+            Event::Killed {
+                unit: unit(2),
+                cause: Cause::Pressure,
+                freed: Bytes::mib(812),
+                lost_cpu: Millis(12_300),
+                link_only: false,
+            },
+        ),
+        sample(31, 760, 1500, &[(3, 710)]),
+        admitted(32, 4, 1),
+        admitted(33, 5, 1),
+        sample(40, 1210, 1590, &[(3, 812), (4, 160), (5, 190)]),
+        at(44, Event::Lost { unit: unit(4), signal: 9, link_only: false }),
+        at(45, Event::LinkAsked { unit: unit(5), forecast: Bytes::mib(400) }),
+        sample(50, 1240, 1590, &[(3, 1000), (5, 190)]),
+    ]
+}
+
+/// The rest, to the end of a build that failed.
+fn the_rest() -> Vec<Record> {
+    let unit = UnitId;
+    vec![
+        at(61, Event::LinkAdmitted { unit: unit(5), waited: Millis::seconds(16) }),
+        finished(63, 3, true, 1320, 58, 4),
+        finished(66, 5, true, 420, 33, 21),
+        sample(67, 90, 100, &[]),
+        admitted(67, 4, 2),
+        finished(70, 4, true, 180, 38, 20),
+        admitted(70, 2, 2),
+        sample(80, 700, 950, &[(2, 640)]),
+        sample(100, 1010, 1000, &[(2, 954)]),
+        finished(110, 2, true, 954, 109, 1),
+        at(110, Event::Lone { unit: unit(7), needs: Bytes::mib(2400) }),
+        admitted(110, 7, 1),
+        sample(120, 1500, 1600, &[(7, 1440)]),
+        sample(130, 1590, 1600, &[(7, 1530)]),
+        at(131, Event::Notice { text: "swap is in use:\nthe build may be slower".to_owned() }),
+        finished(140, 7, false, 1540, 30, 98),
+        at(140, Event::Left { unit: unit(6) }),
+        at(
+            141,
+            Event::Done {
+                exit: 101,
+                wall: Millis(141_400),
+                peak: Bytes::mib(1592),
+                governor_cpu: Millis(840),
+            },
+        ),
+    ]
+}
+
+fn whole() -> Vec<Record> {
+    [under_way(), the_rest()].concat()
+}
+
+fn state(records: &[Record]) -> BuildState {
+    let mut state = BuildState::new(&header());
+    for record in records {
+        state.apply(record);
+    }
+    state
+}
+
+#[track_caller]
+fn check(expected: &str, actual: &str) {
+    assert!(expected == actual, "expected:\n{expected}\nbut it is:\n{actual}");
+}
+
+#[test]
+fn the_summary_of_a_build_with_everything() {
+    check(include_str!("expected/summary.txt"), &summary(&state(&whole()), &header()));
+}
+
+#[test]
+fn the_summary_of_a_calm_build() {
+    let records = [
+        registered(0, 1, "serde v1.0.228", 100, Source::Cold),
+        admitted(0, 1, 1),
+        sample(3, 120, 130, &[(1, 100)]),
+        finished(5, 1, true, 110, 5, 0),
+    ];
+    check(include_str!("expected/summary-calm.txt"), &summary(&state(&records), &header()));
+}
+
+#[test]
+fn a_build_that_compiled_nothing_says_nothing_unless_it_must() {
+    assert_eq!(summary(&state(&[sample(0, 30, 30, &[])]), &header()), "");
+    let notice = at(0, Event::Notice { text: "RUSTC_WRAPPER is empty".to_owned() });
+    let text = summary(&state(&[notice]), &header());
+    assert!(text.ends_with("\n  RUSTC_WRAPPER is empty\n"), "{text}");
+}
+
+#[test]
+fn the_summary_of_a_strict_build_that_refused_a_unit() {
+    let records = [
+        registered(0, 1, "giant-sdk v1.0.0", 2400, Source::History),
+        at(0, Event::Refused { unit: UnitId(1), needs: Bytes::mib(2400), line: Bytes::mib(1600) }),
+    ];
+    check(include_str!("expected/summary-refused.txt"), &summary(&state(&records), &header()));
+}
+
+#[test]
+fn one_line_while_it_runs() {
+    let state = state(&under_way());
+    let line = "plimsoll 1.21/1.56 GiB  1 running 4 waiting 1 stopped  cranelift-codegen 1000 MiB";
+    assert_eq!(status_line(&state, 100), line);
+    assert_eq!(status_line(&state, 40), "plimsoll 1.21/1.56 GiB  1 running 4 wai…");
+    assert_eq!(status_line(&state, 0), "");
+    assert_eq!(
+        waiting_line(&state),
+        "plimsoll: 1.21 of 1.56 GiB, 1 running, 4 waiting, 1 stopped; longest: cranelift-codegen, \
+         45.0 s, 1000 MiB"
+    );
+    assert_eq!(status_line(&BuildState::new(&header()), 80), "plimsoll 0.00/1.56 GiB");
+}
+
+#[test]
+fn top_for_a_person_and_for_a_program() {
+    let state = state(&under_way());
+    check(include_str!("expected/top.txt"), &top_text(&state, &header(), Millis::seconds(51)));
+    check(
+        include_str!("expected/top.json").trim_end(),
+        &top_json(&state, &header(), Millis::seconds(51)),
+    );
+}
+
+#[test]
+fn the_report_of_a_whole_build() {
+    check(include_str!("expected/report.txt"), &report_text(&header(), &whole()));
+}
+
+#[test]
+fn the_report_of_a_log_that_breaks_off() {
+    check(include_str!("expected/report-incomplete.txt"), &report_text(&header(), &under_way()));
+}
+
+#[test]
+fn the_report_of_an_empty_log() {
+    let text = report_text(&header(), &[]);
+    assert!(text.contains("This log is incomplete: it breaks off at 0 ms."), "{text}");
+}
