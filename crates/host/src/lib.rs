@@ -1,1 +1,25 @@
-//! What Plimsoll touches on the machine: processes, memory, cgroups, the jobserver.
+//! What Plimsoll touches on the machine: processes and their memory, limits, pressure, tmpfs, the
+//! jobserver's pipes.
+//!
+//! Everything here reads or acts; nothing decides. Linux is what is implemented ([`linux`'s modules]
+//! hold the facts about it); elsewhere the same types exist, their constructors say that the system is
+//! unsupported, and Cargo runs without a line.
+//!
+//! [`linux`'s modules]: ProcessTree
+
+mod error;
+mod process;
+mod tools;
+
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(not(target_os = "linux"))]
+mod unsupported;
+
+pub use error::HostError;
+#[cfg(target_os = "linux")]
+pub use linux::{Jobserver, Limits, ProcessTree, Tmpfs, TokenPipe};
+pub use process::{BuildScript, Owner, Role, Tokens, Usage};
+pub use tools::{MakeflagsForm, ToolVersions};
+#[cfg(not(target_os = "linux"))]
+pub use unsupported::{Jobserver, Limits, ProcessTree, Tmpfs, TokenPipe};

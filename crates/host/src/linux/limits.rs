@@ -1,0 +1,117 @@
+//! Every limit above us, and how much time and how many pages are lost to them.
+//!
+//! Files are opened once; a reading is a dozen `pread`s. A cgroup that gets a limit later is seen, one
+//! that we are moved into later is not.
+
+use std::path::{Path, PathBuf};
+
+use plimsoll_core::Bytes;
+use plimsoll_core::line::{Machine, Reading, Stall};
+
+use super::cgroup::CgroupFiles;
+use super::kept::{KeptFile, field};
+use super::mounts;
+use super::procfs::kilobytes;
+use crate::HostError;
+
+/// The machine and every cgroup above us, their files kept open.
+#[derive(Debug)]
+pub struct Limits {
+    meminfo: KeptFile,
+    /// From our own cgroup up, in each hierarchy.
+    cgroups: Vec<CgroupFiles>,
+    /// Our own cgroup's memory pressure, else the machine's.
+    pressure: Option<KeptFile>,
+    /// The machine's refaults, where no cgroup of ours counts them.
+    vmstat: Option<KeptFile>,
+}
+
+impl Limits {
+    /// Finds the limits in the file system below `root` (`/`, but for tests).
+    ///
+    /// # Errors
+    /// Where there is no `proc/meminfo`. Cgroups that cannot be seen are no error: they are not there.
+    pub fn discover(root: &Path) -> Result<Self, HostError> {
+        let meminfo = root.join("proc/meminfo");
+        let meminfo = KeptFile::open(&meminfo).ok_or_else(|| {
+            HostError::new("open", meminfo, std::io::Error::from(std::io::ErrorKind::NotFound))
+        })?;
+        let read = |name: &str| std::fs::read(root.join(name)).unwrap_or_default();
+        let below = |path: &Path| -> PathBuf { root.join(path.strip_prefix("/").unwrap_or(path)) };
+        let hierarchies =
+            mounts::hierarchies(&read("proc/self/cgroup"), &read("proc/self/mountinfo"), |path| {
+                below(path).is_dir()
+            });
+        let mut cgroups = Vec::new();
+        let mut pressure = None;
+        for hierarchy in &hierarchies {
+            let dirs = || hierarchy.cgroups.iter().map(|path| below(path));
+            cgroups.extend(dirs().filter_map(|dir| CgroupFiles::open(hierarchy.version, &dir)));
+            if hierarchy.version == mounts::Version::V2 {
+                pressure =
+                    dirs().next().and_then(|own| KeptFile::open(&own.join("memory.pressure")));
+            }
+        }
+        // Without CONFIG_PSI, or with psi=0, the files are missing or cannot be read.
+        let says = |file: &KeptFile| stalled(file).is_some();
+        let pressure = pressure
+            .filter(says)
+            .or_else(|| KeptFile::open(&root.join("proc/pressure/memory")).filter(says));
+        let vmstat = KeptFile::open(&root.join("proc/vmstat")).filter(|_| cgroups.is_empty());
+        Ok(Self { meminfo, cgroups, pressure, vmstat })
+    }
+
+    /// What they say now.
+    #[must_use]
+    pub fn read(&self) -> Reading {
+        let mut buffer = [0; 4 << 10];
+        let meminfo = self.meminfo.read(&mut buffer);
+        let of = |key: &str| -> Bytes {
+            let mut lines = meminfo.split(|b| *b == b'\n');
+            let value =
+                lines.find_map(|line| line.strip_prefix(key.as_bytes())?.strip_prefix(b":"));
+            value.map(kilobytes).unwrap_or_default()
+        };
+        let machine = Machine {
+            total: of("MemTotal"),
+            available: of("MemAvailable"),
+            swap_free: of("SwapFree"),
+        };
+        let pinned = of("SUnreclaim") + of("KernelStack") + of("PageTables") + of("Percpu");
+        let pinned_share = pinned.share_of(pinned + of("SReclaimable"));
+        let mut refaulted = None;
+        let mut limited = Vec::with_capacity(self.cgroups.len());
+        for cgroup in &self.cgroups {
+            let reading = cgroup.read(pinned_share);
+            refaulted.get_or_insert(reading.refaulted);
+            limited.extend(reading.limited);
+        }
+        let refaulted = refaulted.unwrap_or_else(|| self.machine_refaults());
+        Reading {
+            machine,
+            cgroups: limited,
+            stall: Stall {
+                full_us: self.pressure.as_ref().and_then(stalled).unwrap_or(0),
+                refaulted: Bytes(refaulted.saturating_mul(rustix::param::page_size() as u64)),
+            },
+        }
+    }
+
+    fn machine_refaults(&self) -> u64 {
+        let mut buffer = [0; 16 << 10];
+        let Some(vmstat) = &self.vmstat else { return 0 };
+        let vmstat = vmstat.read(&mut buffer);
+        field(vmstat, "workingset_refault_file")
+            .or_else(|| field(vmstat, "workingset_refault"))
+            .unwrap_or(0)
+    }
+}
+
+/// Microseconds in which everybody stalled: `full avg10=0.00 avg60=0.00 avg300=0.00 total=123`.
+fn stalled(pressure: &KeptFile) -> Option<u64> {
+    let mut buffer = [0; 256];
+    let full =
+        pressure.read(&mut buffer).split(|b| *b == b'\n').find(|l| l.starts_with(b"full "))?;
+    let (_, total) = std::str::from_utf8(full).ok()?.rsplit_once("total=")?;
+    total.trim().parse().ok()
+}

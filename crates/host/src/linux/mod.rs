@@ -1,0 +1,21 @@
+//! Linux: `/proc`, cgroups v1 and v2, pidfds, pipes. Nothing here needs privileges.
+
+mod cgroup;
+mod environ;
+mod jobserver;
+mod kept;
+mod limits;
+mod memory;
+mod mounts;
+mod procfs;
+mod signals;
+mod table;
+mod tmpfs;
+mod tokens;
+mod tree;
+
+pub use jobserver::Jobserver;
+pub use limits::Limits;
+pub use tmpfs::Tmpfs;
+pub use tokens::TokenPipe;
+pub use tree::ProcessTree;

@@ -1,0 +1,304 @@
+//! The process tree of a build: which processes are in it, and whose they are.
+//!
+//! Processes are found by one pass over `/proc` with one `stat` for each pid that was not seen before
+//! (`/proc/PID/task/*/children` is missing on many kernels, and with rustc's dozens of threads it costs
+//! more reads than it saves). Pids that are not of the build are remembered while they are listed, so
+//! a reused pid is looked at again. Where no pid was given out since the last pass (`/proc/loadavg`
+//! says so), nothing is listed at all.
+//!
+//! Deliberately not here: what a process holds (`memory`), signals (`signals`), what the table is
+//! (`table`).
+
+use std::io;
+use std::path::Path;
+
+use super::environ::{self, Script};
+use super::memory::Sampled;
+use super::procfs::{Proc, Stat};
+use super::table::{Index, Table};
+use crate::HostError;
+use crate::process::{BuildScript, Owner, Role, Usage};
+
+/// A chain of parents that is longer than this is not followed: no build nests that deep.
+const DEEPEST: usize = 128;
+
+/// What is kept with each process.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    pub sampled: Sampled,
+    script: Script,
+}
+
+/// Everything below one process, the root: the build.
+///
+/// The root (the driver) is counted with the rest; it is never signalled. Make the root a child
+/// subreaper (prctl(2)), or orphans that no scan saw while their parents lived escape.
+pub struct ProcessTree {
+    pub(super) proc: Proc,
+    pub(super) table: Table<Record>,
+    /// Owners whose processes are kept stopped, also those that are found later.
+    pub(super) stopped: Vec<Owner>,
+    /// The directory that Cargo would give a build script that the whole build runs in, if it does.
+    outer_script: Option<Vec<u8>>,
+    /// Pids that are not of the build, ascending.
+    foreign: Vec<u32>,
+    /// Scratch space for listings.
+    listing: Vec<u32>,
+    /// The newest pid of the namespace at the last scan, and how many scans in a row it was that.
+    newest: (Option<u32>, u32),
+    /// The last pass left processes whose parents it did not know.
+    open: bool,
+}
+
+/// After so many scans with the same newest pid there is nothing new to be found. Because a pid is
+/// given out a moment before its process can be listed: the scan after that moment finds it.
+const SETTLED_SCANS: u32 = 2;
+
+impl ProcessTree {
+    /// Everything below `root` (the driver) is the build.
+    ///
+    /// # Errors
+    /// Where `/proc` cannot be opened or has no such process.
+    pub fn new(root: u32) -> io::Result<Self> {
+        let path = Path::new("/proc");
+        let proc = Proc::open(path)?;
+        let stat = proc.stat(root).ok_or_else(|| {
+            let source = io::Error::from(io::ErrorKind::NotFound);
+            HostError::new("find the process", path.join(root.to_string()), source)
+        })?;
+        let table = Table::new(root, &stat);
+        let outer_script = environ::out_dir(&proc, root);
+        Ok(Self {
+            proc,
+            table,
+            stopped: Vec::new(),
+            outer_script,
+            foreign: Vec::new(),
+            listing: Vec::new(),
+            newest: (None, 0),
+            open: false,
+        })
+    }
+
+    /// A process that was announced (a shim, its compiler, a linker): it and its descendants belong to
+    /// `owner` until an adopted process below says otherwise. Reads only the chain of parents. What is
+    /// not below the root, has ended, or is the root itself is ignored.
+    pub fn adopt(&mut self, pid: u32, owner: Owner, role: Role) {
+        if let Some(index) = self.locate(pid) {
+            self.table.claim(index, Some((owner, role)));
+            if self.stopped.iter().any(|stopped| self.table.reached_by(index, *stopped)) {
+                self.hold_still();
+            }
+        }
+    }
+
+    /// Forgets an owner: its processes fall back to their next adopted ancestor, or to the rest. They
+    /// are not continued where they were stopped.
+    pub fn release(&mut self, owner: Owner) {
+        self.stopped.retain(|stopped| *stopped != owner);
+        self.table.release(owner);
+        self.table.add_up();
+    }
+
+    /// The owner of the nearest adopted process above `pid`; `None` where that is the rest, or where
+    /// `pid` is not of the build.
+    pub fn enclosing_owner(&mut self, pid: u32) -> Option<Owner> {
+        let index = self.locate(pid)?;
+        let claim = self.table.ancestry(index).skip(1).find_map(|node| node.claim);
+        claim.map(|(owner, _)| owner).filter(|owner| *owner != Owner::REST)
+    }
+
+    /// Finds new processes, and keeps those of stopped owners stopped. Returns the build scripts' runs
+    /// among them, each once: a build script that runs inside another one, or inside an adopted
+    /// process, belongs to that and is not returned.
+    pub fn scan(&mut self) -> Vec<BuildScript> {
+        let newest = self.proc.newest_pid();
+        let seen = if newest == self.newest.0 { self.newest.1 + 1 } else { 0 };
+        self.newest = (newest, seen);
+        if newest.is_none() || seen < SETTLED_SCANS || self.open {
+            self.discover();
+        }
+        if !self.stopped.is_empty() {
+            self.hold_still();
+        }
+        let mut found = Vec::new();
+        for at in 0..self.table.end() {
+            let Some((index, node)) = self.table.at(at) else { continue };
+            if node.record.script == Script::Unknown && index != Table::<Record>::ROOT {
+                found.extend(self.look_for_script(index));
+            }
+        }
+        found
+    }
+
+    fn look_for_script(&mut self, index: Index) -> Option<BuildScript> {
+        let inside = self
+            .table
+            .ancestry(index)
+            .skip(1)
+            .any(|above| above.claim.is_some() || above.record.script == Script::Yes);
+        let node = self.table.get(index)?;
+        let (pid, start) = (node.pid, node.start);
+        let (verdict, script) = if inside || node.claim.is_some() {
+            (Script::No, None)
+        } else if self.has_settled(index) {
+            match environ::read(&self.proc, pid, self.outer_script.as_deref()) {
+                Ok(Some((package, version))) => {
+                    // The environment was that of the process that we know, if it still has the pid.
+                    let same = self.proc.stat(pid).is_some_and(|stat| stat.start == start);
+                    let script = BuildScript { pid, package, version };
+                    (Script::Yes, Some(script).filter(|_| same))
+                }
+                Ok(None) => (Script::No, None),
+                Err(environ::NotYet) => return None,
+            }
+        } else {
+            return None;
+        };
+        self.table.get_mut(index)?.record.script = verdict;
+        script
+    }
+
+    /// Whether the process is past its exec. Before, its environment and memory are its parent's.
+    fn has_settled(&mut self, index: Index) -> bool {
+        match self.table.get(index) {
+            Some(node) if node.settled => true,
+            Some(_) => self.refresh(index).is_some_and(|stat| !stat.forked_only),
+            None => false,
+        }
+    }
+
+    /// Reads `stat` again; buries the process where it has ended.
+    pub(super) fn refresh(&mut self, index: Index) -> Option<Stat> {
+        let node = self.table.get(index).filter(|node| node.alive)?;
+        let stat = self.proc.stat(node.pid).filter(|stat| stat.start == node.start);
+        let Some(stat) = stat else {
+            self.bury(index);
+            return None;
+        };
+        let node = self.table.get_mut(index)?;
+        node.cpu = node.cpu.max(stat.cpu.millis());
+        node.zombie = stat.is_dead();
+        node.settled |= !stat.forked_only;
+        Some(stat)
+    }
+
+    /// The process has ended; its parent, if it waited for it, has its times now.
+    pub(super) fn bury(&mut self, index: Index) {
+        let mut ended = Some(index);
+        while let Some(waiter) = ended.take().and_then(|index| self.table.bury(index)) {
+            let Some(node) = self.table.get(waiter) else { return };
+            match self.proc.stat(node.pid).filter(|stat| stat.start == node.start) {
+                Some(stat) => {
+                    if let Some(node) = self.table.get_mut(waiter) {
+                        node.cpu = node.cpu.max(stat.cpu.millis());
+                    }
+                }
+                None => ended = Some(waiter),
+            }
+        }
+    }
+
+    /// What the owner's processes used when they were last sampled.
+    #[must_use]
+    pub fn usage(&self, owner: Owner) -> Usage {
+        self.table.usage(owner)
+    }
+
+    /// What the whole build used when it was last sampled, the root included.
+    #[must_use]
+    pub fn total(&self) -> Usage {
+        self.table.total()
+    }
+
+    /// The process in the table, entered with its ancestors where it is below the root.
+    fn locate(&mut self, pid: u32) -> Option<Index> {
+        let mut stat = self.proc.stat(pid)?;
+        let mut chain = vec![(pid, stat)];
+        if let Some(known) = self.known(pid, &stat) {
+            return Some(known).filter(|index| *index != Table::<Record>::ROOT);
+        }
+        let mut above = loop {
+            if stat.ppid == 0 || chain.len() > DEEPEST {
+                return None;
+            }
+            let parent = stat.ppid;
+            let younger = stat.start;
+            stat = self.proc.stat(parent)?;
+            if stat.start > younger {
+                return None;
+            }
+            if let Some(known) = self.known(parent, &stat) {
+                break known;
+            }
+            chain.push((parent, stat));
+        };
+        for (pid, stat) in chain.iter().rev() {
+            above = self.table.insert(*pid, stat, above);
+        }
+        Some(above)
+    }
+
+    /// The process in the table with this pid and start.
+    fn known(&mut self, pid: u32, stat: &Stat) -> Option<Index> {
+        let index = self.table.find(pid)?;
+        if self.table.get(index)?.start == stat.start {
+            return Some(index);
+        }
+        self.bury(index);
+        None
+    }
+
+    /// Enters processes that appeared since the last pass, and buries those that are gone.
+    pub(super) fn discover(&mut self) {
+        let mut listing = std::mem::take(&mut self.listing);
+        if self.proc.list(&mut listing).is_ok() {
+            for at in 0..self.table.end() {
+                let Some((index, node)) = self.table.at(at) else { continue };
+                if listing.binary_search(&node.pid).is_err() {
+                    self.bury(index);
+                }
+            }
+            self.open = !self.enter_new(&listing);
+        }
+        self.listing = listing;
+    }
+
+    /// Enters the listed pids that are below the root. True where each one's place is clear: a pid
+    /// whose parent was not listed (it is younger than the listing) waits for the next pass.
+    fn enter_new(&mut self, listing: &[u32]) -> bool {
+        let mut unknown: Vec<(u32, Stat)> = Vec::new();
+        let mut foreign = Vec::with_capacity(self.foreign.len() + 16);
+        let mut before = self.foreign.iter().copied().peekable();
+        for pid in listing {
+            while before.next_if(|old| old < pid).is_some() {}
+            if before.next_if(|old| old == pid).is_some() {
+                foreign.push(*pid);
+            } else if self.table.find(*pid).is_none() {
+                unknown.extend(self.proc.stat(*pid).map(|stat| (*pid, stat)));
+            }
+        }
+        loop {
+            let open = unknown.len();
+            let mut strangers = Vec::new();
+            unknown.retain(|(pid, stat)| {
+                if let Some(parent) = self.table.find(stat.ppid) {
+                    self.table.insert(*pid, stat, parent);
+                    false
+                } else if stat.ppid == 0 || foreign.binary_search(&stat.ppid).is_ok() {
+                    strangers.push(*pid);
+                    false
+                } else {
+                    true
+                }
+            });
+            foreign.append(&mut strangers);
+            foreign.sort_unstable();
+            if unknown.is_empty() || unknown.len() == open {
+                break;
+            }
+        }
+        self.foreign = foreign;
+        unknown.is_empty()
+    }
+}
