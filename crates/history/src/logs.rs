@@ -45,7 +45,11 @@ impl EventLog {
                 log.file = Some(file);
                 log.line(header);
                 log.write();
-                remove_old(dir, &log.path);
+                match &log.file {
+                    Some(_) => remove_old(dir, &log.path),
+                    // Without its header it is no log, and would hide the one before it.
+                    None => drop(fs::remove_file(&log.path)),
+                }
             }
             Err(error) => log.quiet(&error),
         }

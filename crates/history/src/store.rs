@@ -23,10 +23,6 @@ use crate::schema;
 /// feature sets has enough among the newest.
 const ELDERS_SEEN: u32 = 32;
 
-/// Statements that may wait for another process, each for [`open::BUSY`]: together under 200 ms, what one
-/// build may lose to a lock. Later ones find the lock free or do without.
-const WAITS: u32 = 4;
-
 /// Changes that wait for a locked database at most: twice the largest build that we met.
 const PENDING: usize = 4096;
 
@@ -52,8 +48,9 @@ pub struct History {
     pending: Vec<Change>,
     /// What a person was not told yet.
     warning: Option<String>,
-    /// How many statements may still wait for a lock.
-    waits: u32,
+    /// Statements wait for a lock, each for [`open::BUSY`]. After one that waited in vain they do not, until
+    /// a write succeeds: what one build may lose to a lock stays under 200 ms.
+    patient: bool,
     /// Pruned once a build, with its first write.
     pruned: bool,
     /// A person was told that something was dropped.
@@ -76,7 +73,7 @@ impl History {
             place,
             pending: Vec::new(),
             warning: None,
-            waits: WAITS,
+            patient: true,
             pruned: false,
             told_dropped: false,
         };
@@ -151,7 +148,10 @@ impl History {
             return;
         }
         if self.pending.len() >= PENDING {
-            self.dropped("another process kept it locked for too long");
+            let path = self.path.display();
+            self.dropped(&format!(
+                "another process keeps the history `{path}` locked for too long"
+            ));
             return;
         }
         self.pending.push(change);
@@ -168,8 +168,17 @@ impl History {
             Ok(()) => {
                 self.pending.clear();
                 self.pruned = true;
+                self.wait_for_locks(true);
             }
             Err(source) => self.troubled("write", source),
+        }
+    }
+
+    fn wait_for_locks(&mut self, patient: bool) {
+        if let Some(db) = self.db.as_ref().filter(|_| self.patient != patient) {
+            // Cannot fail on an open database; if it did, only the wait would stay as it was.
+            let _ = db.busy_timeout(if patient { open::BUSY } else { Duration::ZERO });
+            self.patient = patient;
         }
     }
 
@@ -195,11 +204,7 @@ impl History {
         };
         match trouble {
             Trouble::Locked => {
-                self.waits = self.waits.saturating_sub(1);
-                if let (0, Some(db)) = (self.waits, &self.db) {
-                    // Cannot fail on an open database; if it did, only the wait would stay.
-                    let _ = db.busy_timeout(Duration::ZERO);
-                }
+                self.wait_for_locks(false);
             }
             Trouble::Damaged if self.place == Place::File => {
                 self.db = None;
@@ -222,10 +227,7 @@ impl History {
     fn dropped(&mut self, why: &str) {
         if !self.told_dropped {
             self.told_dropped = true;
-            let text = format!(
-                "some of this build will not be remembered in the history `{}`: {why}",
-                self.path.display()
-            );
+            let text = format!("some of this build will not be remembered: {why}");
             self.warning = Some(text);
         }
     }
