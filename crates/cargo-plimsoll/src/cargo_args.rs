@@ -39,7 +39,7 @@ pub struct CargoCall {
     pub quiet: bool,
     /// Compiler messages go to stdout as JSON.
     pub json_messages: bool,
-    /// Nothing is compiled: `--unit-graph`, `--dry-run` or a plea for help.
+    /// Nothing is compiled: `--unit-graph`, `install --dry-run` or a plea for help.
     pub compiles_nothing: bool,
     /// `--manifest-path`.
     pub manifest_path: Option<PathBuf>,
@@ -178,12 +178,18 @@ impl CargoCall {
         }
     }
 
+    /// `cargo publish --dry-run` builds the package, to verify it.
+    fn dry_run_compiles_nothing(&self) -> bool {
+        self.resolved == "install"
+    }
+
     fn note(&mut self, item: &Item<'_>) {
         let path = || item.value.as_ref().map(PathBuf::from);
         match item.name.as_str() {
             "--keep-going" => self.keep_going = true,
             "--quiet" => self.quiet = true,
-            "--unit-graph" | "--dry-run" | "--help" => self.compiles_nothing = true,
+            "--unit-graph" | "--help" => self.compiles_nothing = true,
+            "--dry-run" => self.compiles_nothing |= self.dry_run_compiles_nothing(),
             "--manifest-path" => self.manifest_path = path(),
             "--target-dir" => self.target_dir = path(),
             "--path" => self.install_path = path(),
@@ -199,7 +205,8 @@ impl CargoCall {
         for flag in item.flags.chars() {
             match flag {
                 'q' => self.quiet = true,
-                'n' | 'h' => self.compiles_nothing = true,
+                'h' => self.compiles_nothing = true,
+                'n' => self.compiles_nothing |= self.dry_run_compiles_nothing(),
                 _ => {}
             }
         }

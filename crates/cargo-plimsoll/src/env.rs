@@ -1,9 +1,9 @@
-//! Every environment variable that Plimsoll reads or sets, and the one place where the environment is
-//! read.
+//! Every environment variable that people may set for Plimsoll, and the one place where the driver reads
+//! its environment.
 //!
-//! Public names are for people; private ones are spoken between driver and shim and mean nothing
-//! outside a build. Cargo's own variables are read as Cargo reads them (see
-//! [`crate::cargo_config`]). Nothing here decides what a value means.
+//! The private ones, spoken between driver and shim, are listed beside the shim, which must stay small
+//! ([`plimsoll_shim::env`]); they mean nothing outside a build. Cargo's own variables are read as Cargo
+//! reads them (see [`crate::cargo_config`]). Nothing here decides what a value means.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

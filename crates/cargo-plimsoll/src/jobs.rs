@@ -3,6 +3,7 @@
 //! Cargo 1.95 (`core/compiler/build_config.rs`): a positive number is that many, a negative one that
 //! many fewer than the machine has processors, `default` is as many as it has; zero is an error.
 
+use std::fmt;
 use std::num::NonZeroI32;
 use std::str::FromStr;
 
@@ -35,6 +36,16 @@ impl Jobs {
     #[must_use]
     pub fn from_integer(number: i64) -> Option<Self> {
         i32::try_from(number).ok().and_then(NonZeroI32::new).map(Self::Number)
+    }
+}
+
+/// As Cargo's `-j` takes it.
+impl fmt::Display for Jobs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::Number(number) => number.fmt(f),
+        }
     }
 }
 

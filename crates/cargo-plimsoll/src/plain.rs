@@ -1,5 +1,5 @@
-//! Plain Cargo: for subcommands that never compile there is nothing to govern, and Cargo takes our
-//! place.
+//! Plain Cargo, which takes our place: for subcommands that never compile, and where nothing can be
+//! governed.
 
 use std::process::Command;
 
@@ -9,7 +9,7 @@ use crate::cargo_args::CargoCall;
 use crate::env::Environment;
 
 /// The Cargo to call: with a `+toolchain` the one in `PATH` (rustup's proxy, which understands it),
-/// else the one that called us (`$CARGO`).
+/// else the one that called us (`$CARGO`). A `-j` that was taken out of the arguments is not put back.
 #[must_use]
 pub fn cargo(call: &CargoCall, environment: &Environment) -> Command {
     let ours = environment.get("CARGO").filter(|_| call.toolchain.is_none());
@@ -18,12 +18,17 @@ pub fn cargo(call: &CargoCall, environment: &Environment) -> Command {
     command
 }
 
-/// Becomes Cargo; comes back only where that fails or is not possible on this platform.
+/// Becomes Cargo, as it was asked for; comes back only where that fails or is not possible on this
+/// platform.
 ///
 /// # Errors
 /// Where Cargo cannot be started.
 pub fn run(call: &CargoCall, environment: &Environment) -> anyhow::Result<i32> {
-    let command = cargo(call, environment);
+    let mut asked = call.clone();
+    if let Some(jobs) = call.jobs {
+        asked.args.insert(0, format!("-j{jobs}").into());
+    }
+    let command = cargo(&asked, environment);
     let program = command.get_program().to_owned();
     become_or_wait(command).with_context(|| format!("cannot start `{}`", program.display()))
 }

@@ -1,4 +1,5 @@
 //! Cargo's configuration as Plimsoll reads it, against what Cargo itself says (`cargo config get`).
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up stops there")]
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -110,9 +110,12 @@ fn what_the_governor_must_know_is_seen() {
     assert_eq!(call.config, ["build.jobs=2", "x.toml"]);
     assert_eq!(call.kind, Kind::Builds);
 
-    for line in ["build --unit-graph", "fix --dry-run", "publish -n", "build -h", "doc --help"] {
+    for line in
+        ["build --unit-graph", "install -n x", "install x --dry-run", "build -h", "doc --help"]
+    {
         assert!(read(line).0.compiles_nothing, "{line}");
     }
+    assert!(!read("publish --dry-run").0.compiles_nothing, "it verifies by building");
     let (call, _) = read("run --release -- --keep-going -q --help");
     assert!(!call.keep_going && !call.quiet && !call.compiles_nothing);
     assert_eq!(call.kind, Kind::BuildsThenRuns);

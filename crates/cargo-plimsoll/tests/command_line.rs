@@ -1,0 +1,207 @@
+//! The program itself: what reaches Cargo, what is said, and how it ends.
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up stops there")]
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use plimsoll_core::event::{Event, FORMAT, Header, Record};
+use plimsoll_core::{BuildId, Bytes, Millis};
+use plimsoll_history::EventLog;
+
+/// A home, a working directory, and a Cargo that prints its arguments between brackets.
+struct Stage {
+    root: tempfile::TempDir,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let root = tempfile::tempdir().unwrap();
+        for dir in ["work", "bin", "path"] {
+            std::fs::create_dir(root.path().join(dir)).unwrap();
+        }
+        let stage = Self { root };
+        stage.cargo("bin", "printf '[%s]' \"$@\"; exit 7");
+        stage.cargo("path", "printf 'path'; printf '[%s]' \"$@\"; exit 8");
+        stage
+    }
+
+    /// Written by another process: one that this process had open for writing while a test beside
+    /// forks could not be run ("text file busy").
+    fn cargo(&self, dir: &str, script: &str) {
+        let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$2\" && chmod +x \"$2\"";
+        let status = Command::new("/bin/sh")
+            .args(["-c", write, "sh", script])
+            .arg(self.path(dir).join("cargo"))
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cargo-plimsoll"));
+        command
+            .env_clear()
+            .env("HOME", self.path("home"))
+            .env("PATH", self.path("path"))
+            .env("CARGO", self.path("bin/cargo"))
+            .current_dir(self.path("work"));
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Output {
+        self.command().args(words).output().unwrap()
+    }
+}
+
+fn out(output: &Output) -> &str {
+    std::str::from_utf8(&output.stdout).unwrap()
+}
+
+fn err(output: &Output) -> &str {
+    std::str::from_utf8(&output.stderr).unwrap()
+}
+
+#[test]
+fn what_does_not_compile_reaches_cargo_as_it_was_written() {
+    let stage = Stage::new();
+    let output = stage.run(&["plimsoll", "--memory", "2G", "tree", "-e", "no-dev", "--", "-j4"]);
+    assert_eq!(out(&output), "[tree][-e][no-dev][--][-j4]");
+    assert_eq!(output.status.code(), Some(7), "Cargo's status is ours");
+    assert_eq!(out(&stage.run(&["-v", "--offline", "metadata"])), "[-v][--offline][metadata]");
+    assert_eq!(out(&stage.run(&["help", "build"])), "[help][build]");
+
+    let odd = OsString::from_vec(b"caf\xe9".to_vec());
+    let output = stage.command().arg("tree").arg(&odd).output().unwrap();
+    assert_eq!(output.stdout, [b"[tree][", odd.as_bytes(), b"]"].concat());
+}
+
+#[test]
+fn a_toolchain_is_for_the_cargo_in_path() {
+    let stage = Stage::new();
+    for words in [["plimsoll", "+nightly", "tree"], ["--quiet", "+nightly", "tree"]] {
+        let output = stage.run(&words);
+        assert_eq!(out(&output), "path[+nightly][tree]");
+        assert_eq!(output.status.code(), Some(8));
+    }
+}
+
+#[test]
+fn a_cargo_that_is_not_there_is_named() {
+    let stage = Stage::new();
+    let output = stage.command().env("CARGO", "/nowhere/cargo").arg("tree").output().unwrap();
+    assert_eq!(output.status.code(), Some(101));
+    assert!(err(&output).contains("cannot start `/nowhere/cargo`"), "{}", err(&output));
+}
+
+#[test]
+fn what_cannot_be_understood_starts_nothing_and_exits_with_2() {
+    let stage = Stage::new();
+    for words in [
+        &["--memory", "lots", "tree"][..],
+        &["build", "--memory=12M"],
+        &["--jobs", "3", "build", "-j4"],
+        &["--memory", "1G", "build", "--memory", "2G"],
+        &["+nightly"],
+        &[],
+    ] {
+        let output = stage.run(words);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {}", err(&output));
+        assert_eq!(out(&output), "", "{words:?}");
+        assert!(!err(&output).is_empty());
+    }
+    let output = stage.command().env("PLIMSOLL_JOBS", "many").arg("tree").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err(&output).contains("PLIMSOLL_JOBS"), "{}", err(&output));
+}
+
+#[test]
+fn settings_say_where_they_came_from() {
+    let stage = Stage::new();
+    std::fs::create_dir_all(stage.path("work/.cargo")).unwrap();
+    std::fs::write(stage.path("work/.cargo/config.toml"), "build.jobs = 1").unwrap();
+    let output = stage
+        .command()
+        .env("PLIMSOLL_MEMORY", "50%")
+        .env("PLIMSOLL_JOBS", "2")
+        .args(["settings", "--strict"])
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let rows: Vec<Vec<&str>> =
+        out(&output).lines().map(|line| line.splitn(3, "  ").map(str::trim).collect()).collect();
+    assert_eq!(rows[1][0], "memory");
+    assert!(rows[1].concat().contains("50%") && rows[1].concat().contains("PLIMSOLL_MEMORY"));
+    assert!(rows[2].concat().contains("build.jobs in") && rows[2].concat().contains('1'));
+    assert!(rows[3].concat().contains("--strict"));
+    assert!(!stage.path("home").exists(), "looking makes no home");
+}
+
+#[test]
+fn help_and_version_are_answers() {
+    let stage = Stage::new();
+    for words in [&["--help"][..], &["plimsoll", "help"], &["--version"]] {
+        let output = stage.run(words);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(out(&output).contains("plimsoll") && err(&output).is_empty());
+    }
+    let help = stage.run(&["--help"]);
+    for said in ["PLIMSOLL_HOME", "--memory", "Exit status", "101"] {
+        assert!(out(&help).contains(said), "{said}");
+    }
+}
+
+#[test]
+fn with_nothing_to_show_the_status_is_1() {
+    let stage = Stage::new();
+    for words in [&["report", "--text"][..], &["report", "17"], &["history"], &["history", "serde"]]
+    {
+        let output = stage.run(words);
+        assert_eq!(output.status.code(), Some(1), "{words:?}");
+        assert_eq!(out(&output), "");
+        assert!(err(&output).starts_with("error: "), "{}", err(&output));
+    }
+    assert!(!stage.path("home").exists(), "looking makes no home");
+}
+
+#[test]
+fn a_recorded_build_is_reported() {
+    let stage = Stage::new();
+    let home = stage.path("kept");
+    for (started, command) in [(1_000, "check"), (2_000, "build")] {
+        let header = Header {
+            plimsoll_log: FORMAT,
+            version: "0.1.0".to_owned(),
+            build: BuildId::new(started, 7),
+            started_unix_ms: started,
+            command: command.to_owned(),
+            line: Bytes::mib(1600),
+            memory: "1600MiB".to_owned(),
+            jobs: 2,
+        };
+        let (mut log, warning) = EventLog::create(&home.join("logs"), &header);
+        assert_eq!(warning, None);
+        let done = Event::Done {
+            exit: 0,
+            wall: Millis(1500),
+            peak: Bytes::mib(700),
+            governor_cpu: Millis(5),
+        };
+        log.append(&Record { t: Millis(1500), event: done });
+        assert_eq!(log.flush(), None);
+    }
+    let report = |words: &[&str]| {
+        let output = stage.command().env("PLIMSOLL_HOME", &home).args(words).output().unwrap();
+        assert!(output.status.success(), "{}", err(&output));
+        out(&output).to_owned()
+    };
+    assert!(report(&["report", "--text"]).contains("cargo build"));
+    assert!(report(&["report"]).contains("cargo build"));
+    assert!(report(&["report", "--text", "0000000001000"]).contains("cargo check"));
+}
