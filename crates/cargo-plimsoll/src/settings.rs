@@ -151,12 +151,6 @@ pub enum BadSettings {
 }
 
 impl Settings {
-    /// The directory of the event logs.
-    #[must_use]
-    pub fn logs(&self) -> Option<PathBuf> {
-        self.home.value.as_ref().map(|home| home.join("logs"))
-    }
-
     /// Resolves the settings for a machine with `processors`, as seen from `cwd`.
     ///
     /// # Errors

@@ -13,12 +13,12 @@ use crate::shell::Shell;
 /// # Errors
 /// Where there is no such log, or it cannot be read or the report not be written.
 pub fn run(settings: &Settings, id: Option<&str>, shell: &mut Shell) -> Result<(), Failure> {
-    let dir = settings.logs().ok_or(Failure::NoHome)?;
+    let dir = settings.home.value.as_ref().ok_or(Failure::NoHome)?;
     let path = match id {
-        None => plimsoll_history::latest(&dir).ok_or_else(|| Failure::NoLog(dir.clone()))?,
+        None => plimsoll_history::latest(dir).ok_or_else(|| Failure::NoLog(dir.clone()))?,
         Some(id) => {
             let missing = || Failure::NoSuchLog { id: id.to_owned(), logs: dir.clone() };
-            find(&dir, id).ok_or_else(missing)?
+            find(dir, id).ok_or_else(missing)?
         }
     };
     let (header, records) = plimsoll_history::read(&path).map_err(anyhow::Error::from)?;
