@@ -76,6 +76,9 @@ fn what_does_not_compile_reaches_cargo_as_it_was_written() {
     assert_eq!(output.status.code(), Some(7), "Cargo's status is ours");
     assert_eq!(out(&stage.run(&["-v", "--offline", "metadata"])), "[-v][--offline][metadata]");
     assert_eq!(out(&stage.run(&["help", "build"])), "[help][build]");
+    // Nothing is compiled, so nothing is governed: the `-j` that is ours in a build is Cargo's again.
+    let output = stage.run(&["build", "--unit-graph", "--jobs", "4", "--strict"]);
+    assert_eq!(out(&output), "[build][-j4][--unit-graph]");
 
     let odd = OsString::from_vec(b"caf\xe9".to_vec());
     let output = stage.command().arg("tree").arg(&odd).output().unwrap();
