@@ -10,6 +10,8 @@ pub mod cargo_args;
 pub mod cargo_config;
 pub mod cli;
 pub mod commands;
+#[cfg(target_os = "linux")]
+mod drive;
 pub mod env;
 pub mod exit;
 pub mod jobs;
@@ -49,7 +51,11 @@ fn run(shell: &mut Shell) -> Result<i32, Failure> {
     let place = Place::find(&cli)?;
     let asked = cli.asked.asked();
     match cli.command {
-        Command::Settings => commands::settings::run(&place.ours(&asked)?, None, shell)?,
+        Command::Settings => {
+            let settings = place.ours(&asked)?;
+            let line = commands::settings::line_now(settings.memory.value);
+            commands::settings::run(&settings, line, shell)?;
+        }
         Command::Top { json, .. } => commands::top::run(json, shell)?,
         Command::Report { id, .. } => {
             commands::report::run(&place.ours(&asked)?, id.as_deref(), shell)?;
@@ -112,8 +118,23 @@ impl Place {
         let config = CargoConfig::read(&self.environment, &self.cwd, &found_from, &call.config);
         let settings = self.settings(&asked, config)?;
         shell.set_quiet(settings.quiet.value);
-        Ok(plain::run(&call, &self.environment)?)
+        Ok(govern(&call, &settings, &self.environment, shell)?)
     }
+}
+
+#[cfg(target_os = "linux")]
+use drive::run as govern;
+
+/// Elsewhere than on Linux Cargo runs as it is.
+#[cfg(not(target_os = "linux"))]
+fn govern(
+    call: &CargoCall,
+    _: &Settings,
+    environment: &Environment,
+    shell: &mut Shell,
+) -> anyhow::Result<i32> {
+    shell.warn("there is no line on this system, only on Linux; this is plain Cargo");
+    plain::run(call, environment)
 }
 
 fn say(failure: &Failure, shell: &mut Shell) {

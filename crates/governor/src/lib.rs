@@ -1,1 +1,22 @@
-//! Plimsoll's governor: the socket, the clock and the loop around the schedule.
+//! The governor: the socket, the clock and the loop around the schedule.
+//!
+//! One turn of the loop waits for a message, a sample's moment or one of the host's own descriptors;
+//! stamps the moment; asks [`plimsoll_core::schedule::Schedule`] what to do; says it as events; and does
+//! it. What that leads to comes back as inputs. The host (the driver of `cargo plimsoll`) owns the
+//! terminal, Cargo and the signals; the governor owns everything between the shims and the schedule.
+//!
+//! What it deliberately does not do: decide (the schedule's work), print, or start Cargo.
+
+mod connection;
+mod effects;
+mod error;
+mod governor;
+mod graph;
+mod ledger;
+mod messages;
+mod sampling;
+mod sizes;
+
+pub use error::GovernorError;
+pub use governor::{Ending, Governor, Observer, Options, Wake};
+pub use graph::GraphCommand;

@@ -1,2 +1,5 @@
-//! Written next.
-fn main() {}
+//! Plimsoll's shim in rustc's place: see the crate `plimsoll-shim`.
+
+fn main() -> std::process::ExitCode {
+    plimsoll_shim::main()
+}

@@ -9,7 +9,26 @@ use crate::exit::{Failure, OUT};
 use crate::settings::{Origin, Settings};
 use crate::shell::Shell;
 
-/// Prints the table. `line` is what a line that is not a fixed size comes to now, where that is known.
+/// What the line that `memory` names comes to now, with nothing built: what the machine and every
+/// cgroup above us leave. Nothing where that cannot be told.
+#[cfg(target_os = "linux")]
+#[must_use]
+pub fn line_now(memory: Memory) -> Option<Bytes> {
+    use plimsoll_core::Millis;
+    use plimsoll_core::line::{Line, Own};
+
+    let limits = plimsoll_host::Limits::discover(std::path::Path::new("/")).ok()?;
+    Some(Line::new(memory).update(Millis::ZERO, &limits.read(), Own::default()))
+}
+
+/// What the line that `memory` names comes to now: elsewhere than on Linux nothing is governed.
+#[cfg(not(target_os = "linux"))]
+#[must_use]
+pub fn line_now(_: Memory) -> Option<Bytes> {
+    None
+}
+
+/// Prints the table. `line` is what the line comes to now, where that is known.
 ///
 /// # Errors
 /// Where stdout cannot be written.
@@ -18,9 +37,10 @@ pub fn run(settings: &Settings, line: Option<Bytes>, shell: &mut Shell) -> Resul
 }
 
 fn text(settings: &Settings, line: Option<Bytes>) -> String {
-    let memory = match (settings.memory.value, line) {
-        (Memory::Size(_), _) | (_, None) => settings.memory.value.to_string(),
-        (memory, Some(line)) => format!("{memory} (now {line})"),
+    let memory = settings.memory.value;
+    let memory = match line {
+        Some(line) if memory != Memory::Size(line) => format!("{memory} (now {line})"),
+        _ => memory.to_string(),
     };
     let yes_or_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
     let home = match &settings.home.value {

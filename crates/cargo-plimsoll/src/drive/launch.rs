@@ -1,0 +1,185 @@
+//! How Cargo is started so that its compilers come through the shims, without a trace in its fingerprints.
+//!
+//! `RUSTC_WRAPPER` is in no unit's fingerprint, but build scripts may ask to run again when it changes:
+//! so the configuration's own variable is used, unless the user has set the former.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context as _;
+use plimsoll_governor::{Governor, GraphCommand};
+use plimsoll_host::{HostError, Jobserver, MakeflagsForm, ToolVersions};
+use plimsoll_shim::env as private;
+
+use super::scratch::Scratch;
+use crate::cargo_args::CargoCall;
+use crate::cargo_config::Origin;
+use crate::env::Environment;
+use crate::plain;
+use crate::settings::Settings;
+
+/// The shims' programs, which are installed beside ours.
+pub(super) struct Shims {
+    rustc: PathBuf,
+    rustdoc: PathBuf,
+}
+
+impl Shims {
+    pub(super) fn find() -> anyhow::Result<Self> {
+        let own = std::env::current_exe().context("cannot tell where Plimsoll is installed")?;
+        let beside = |name: &str| {
+            let path = own.with_file_name(name);
+            anyhow::ensure!(
+                path.is_file(),
+                "`{name}` is missing beside `{}`; install Plimsoll again",
+                own.display()
+            );
+            Ok(path)
+        };
+        Ok(Self { rustc: beside("plimsoll-rustc")?, rustdoc: beside("plimsoll-rustdoc")? })
+    }
+}
+
+/// Cargo's pipe; also as a named one where the tools at hand can all use that.
+pub(super) fn jobserver(
+    jobs: u32,
+    scratch: &Scratch,
+    environment: &Environment,
+) -> Result<Jobserver, HostError> {
+    // Asking for versions costs two processes: only where there is a ninja at all.
+    let named = scratch.tmp().filter(|_| {
+        in_path("ninja", environment) && ToolVersions::probe().form() == MakeflagsForm::Fifo
+    });
+    match named {
+        Some(tmp) => Jobserver::with_fifo(jobs, &tmp.join("jobserver")),
+        None => Jobserver::new(jobs),
+    }
+}
+
+fn in_path(program: &str, environment: &Environment) -> bool {
+    let path = environment.get("PATH").unwrap_or_default();
+    std::env::split_paths(path).any(|directory| directory.join(program).is_file())
+}
+
+/// Cargo's command.
+pub(super) fn cargo(
+    call: &CargoCall,
+    settings: &Settings,
+    environment: &Environment,
+    shims: &Shims,
+    scratch: &Scratch,
+    governor: &Governor,
+) -> Command {
+    let mut command = plain::cargo(call, environment);
+    let jobserver = governor.jobserver();
+    command
+        .env("CARGO_BUILD_JOBS", settings.jobs.value.to_string())
+        .env("CARGO_MAKEFLAGS", jobserver.cargo_makeflags())
+        .env(private::SOCKET, governor.socket());
+    match jobserver.fifo_makeflags() {
+        Some(flags) => command.env("MAKEFLAGS", flags),
+        // A make that called us offers its own, which nobody below us must mistake for ours.
+        None => command.env_remove("MAKEFLAGS"),
+    };
+    command.env_remove("MFLAGS");
+    let paths = [
+        (private::TMP, scratch.tmp()),
+        (private::LINK_DIR, scratch.link()),
+        (private::PROBES, scratch.probes()),
+    ];
+    for (name, path) in paths {
+        match path {
+            Some(path) => command.env(name, path),
+            None => command.env_remove(name),
+        };
+    }
+    let config = settings.cargo.rustc_wrapper.as_ref();
+    let chained = wrap(&mut command, environment, Tool::RUSTC, &shims.rustc, config);
+    let config = settings.cargo.rustdoc.as_ref();
+    wrap(&mut command, environment, Tool::RUSTDOC, &shims.rustdoc, config);
+    if !chained && scratch.probes().is_some() {
+        // Cargo's cache of the compiler's answers names the wrapper: sharing it would make every
+        // switch between `cargo build` and `cargo plimsoll build` ask again. The shim answers instead.
+        command.env("CARGO_CACHE_RUSTC_INFO", "0");
+    }
+    command
+}
+
+/// One tool of Cargo's that can be replaced.
+struct Tool {
+    /// The variable that wins over everything.
+    variable: &'static str,
+    /// The configuration key as a variable.
+    config: &'static str,
+    /// Where the shim finds what it stands before.
+    chained: &'static str,
+}
+
+impl Tool {
+    const RUSTC: Self = Self {
+        variable: "RUSTC_WRAPPER",
+        config: "CARGO_BUILD_RUSTC_WRAPPER",
+        chained: private::WRAPPER,
+    };
+    const RUSTDOC: Self =
+        Self { variable: "RUSTDOC", config: "CARGO_BUILD_RUSTDOC", chained: private::RUSTDOC };
+}
+
+/// Puts a shim before a tool; true where the user had something there already, which is chained.
+fn wrap(
+    command: &mut Command,
+    environment: &Environment,
+    tool: Tool,
+    shim: &Path,
+    config: Option<&crate::cargo_config::Given<PathBuf>>,
+) -> bool {
+    let given = environment.raw(tool.variable);
+    let on_command_line = config.is_some_and(|given| given.origin == Origin::CommandLine);
+    // The command line wins over the configuration's variable, the plain variable over both.
+    let name = if given.is_some() || on_command_line { tool.variable } else { tool.config };
+    command.env(name, shim);
+    let behind: Option<OsString> = match given {
+        // Set and empty means "no wrapper", whatever the configuration says.
+        Some(set) => Some(set.to_owned()).filter(|set| !set.is_empty()),
+        None => config.map(|given| given.value.clone().into_os_string()),
+    };
+    match &behind {
+        Some(behind) => command.env(tool.chained, behind),
+        None => command.env_remove(tool.chained),
+    };
+    behind.is_some()
+}
+
+/// How to ask Cargo for the unit graph of this build, for the subcommands that can tell it.
+pub(super) fn graph(call: &CargoCall, environment: &Environment) -> Option<GraphCommand> {
+    const CAN_TELL: &[&str] = &["build", "check", "test", "bench", "rustc", "doc", "run"];
+    let known = call.resolved.to_str().is_some_and(|name| CAN_TELL.contains(&name));
+    if !known {
+        return None;
+    }
+    let command = plain::cargo(call, environment);
+    let words: Vec<OsString> = command.get_args().map(OsString::from).collect();
+    let args = words.into_iter().take_while(|word| word != "--").collect();
+    Some(GraphCommand { program: command.get_program().to_owned(), args })
+}
+
+/// The target directory, as far as it can be told without asking Cargo.
+pub(super) fn target_dir(call: &CargoCall, settings: &Settings) -> Option<PathBuf> {
+    let given = call.target_dir.clone();
+    let given = given.or_else(|| settings.cargo.target_dir.as_ref().map(|dir| dir.value.clone()));
+    let given = given.or_else(|| {
+        let manifest = call.manifest_path.as_ref()?;
+        Some(manifest.parent()?.join("target"))
+    });
+    let path = given.unwrap_or_else(|| PathBuf::from("target"));
+    // It may not exist yet: what matters is the file system on which it will be made.
+    path.ancestors().find(|path| path.is_dir()).map(Path::to_owned).or(Some(PathBuf::from(".")))
+}
+
+/// Three hundred shims and their token pipes at once need more than the usual 1,024 descriptors.
+pub(super) fn raise_open_files() {
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, limit);
+}

@@ -1,0 +1,217 @@
+//! Driving one build: Cargo is started below us, the governor's loop runs here, and what is seen is shown.
+//!
+//! The driver is Cargo's parent and stays in its process group, so that Ctrl-C and Ctrl-Z reach everybody
+//! as they do without us. Whatever of ours cannot be had (a socket, a temporary directory, the shims)
+//! leaves a warning and plain Cargo: the user's build outranks us.
+//!
+//! What it deliberately does not do: decide (the schedule's work) or touch what shims run by itself.
+
+mod launch;
+mod scratch;
+mod signals;
+mod watch;
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Context as _;
+use plimsoll_core::Millis;
+use plimsoll_core::schedule::Config;
+use plimsoll_governor::{Ending, Governor, Options};
+use plimsoll_host::Jobserver;
+
+use crate::cargo_args::CargoCall;
+use crate::env::Environment;
+use crate::plain;
+use crate::settings::Settings;
+use crate::shell::Shell;
+use crate::subcommand::Kind;
+use launch::Shims;
+use scratch::Scratch;
+use signals::{Signal, Signals};
+use watch::Watch;
+
+/// Runs Cargo inside the line; gives its exit status (128 + n for a signal).
+///
+/// # Errors
+/// Where Cargo cannot be started.
+pub(crate) fn run(
+    call: &CargoCall,
+    settings: &Settings,
+    environment: &Environment,
+    shell: &mut Shell,
+) -> anyhow::Result<i32> {
+    if call.kind == Kind::NeverBuilds || call.compiles_nothing {
+        return plain::run(call, environment);
+    }
+    let mut build = match Build::prepare(call, settings, environment) {
+        Ok(build) => build,
+        Err(error) => {
+            shell.warn(format_args!("this build has no line: {error:#}"));
+            return plain::run(call, environment);
+        }
+    };
+    let mut watch = Watch::new(build.governor.header(), environment, shell);
+    let exit = build.run(&mut watch)?;
+    watch.close(shell);
+    Ok(exit)
+}
+
+/// How long what was told to end may take before it is killed.
+const GRACE: Millis = Millis(2000);
+
+/// One build on its way.
+struct Build<'a> {
+    call: &'a CargoCall,
+    command: Command,
+    governor: Governor,
+    signals: Signals,
+    scratch: Scratch,
+}
+
+impl<'a> Build<'a> {
+    fn prepare(
+        call: &'a CargoCall,
+        settings: &Settings,
+        environment: &Environment,
+    ) -> anyhow::Result<Self> {
+        let shims = Shims::find()?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let unix_ms = u64::try_from(now.as_millis()).unwrap_or_default();
+        let jobs = settings.jobs.value;
+        let scratch = Scratch::make(unix_ms, settings.home.value.as_deref());
+        let jobserver = launch::jobserver(jobs, &scratch, environment)
+            .or_else(|_| Jobserver::new(jobs))
+            .context("cannot make a jobserver")?;
+        let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+        let options = Options {
+            config: Config {
+                jobs,
+                cores,
+                strict: settings.strict.value,
+                keep_going: call.keep_going,
+            },
+            memory: settings.memory.value,
+            home: settings.home.value.clone().unwrap_or_else(|| scratch.state()),
+            command: call.resolved.to_string_lossy().into_owned(),
+            graph: launch::graph(call, environment),
+            target_dir: launch::target_dir(call, settings),
+            jobserver,
+        };
+        // The build's processes stay below us even when their parents die: nothing is left behind.
+        rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))
+            .context("cannot adopt the build's processes")?;
+        let signals = Signals::catch().context("cannot catch signals")?;
+        let governor = Governor::new(options, std::process::id(), unix_ms)?;
+        let command = launch::cargo(call, settings, environment, &shims, &scratch, &governor);
+        Ok(Self { call, command, governor, signals, scratch })
+    }
+
+    fn run(&mut self, watch: &mut Watch) -> anyhow::Result<i32> {
+        let mut exit = self.run_cargo(watch)?;
+        // A retried unit made other metadata than its dependents had read. Where nothing but a repeated
+        // JSON stream stands against it, Cargo puts that right by itself when it is asked again.
+        if exit != 0 && self.governor.wants_rerun() && !self.call.json_messages {
+            self.governor.notice(
+                "a crate's metadata changed when it was compiled again (a procedural macro is not \
+                 deterministic); Cargo runs once more to build its dependents anew",
+            );
+            exit = self.run_cargo(watch)?;
+        }
+        let complete = exit == 0 && self.call.kind == Kind::Builds;
+        self.governor.finish(Ending { exit, complete }, watch);
+        self.scratch.remove();
+        Ok(exit)
+    }
+
+    fn run_cargo(&mut self, watch: &mut Watch) -> anyhow::Result<i32> {
+        let program = self.command.get_program().to_owned();
+        let mut cargo = self
+            .command
+            .spawn()
+            .with_context(|| format!("cannot start `{}`", program.display()))?;
+        // Raised after Cargo has started, which keeps the limits that it was given.
+        launch::raise_open_files();
+        let pid = rustix::process::Pid::from_child(&cargo);
+        let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
+            .context("cannot watch Cargo")?;
+        let mut ending: Option<Millis> = None;
+        let status = loop {
+            let now = self.governor.now();
+            let deadline = ending.map_or(now + Millis(500), |at| at + GRACE);
+            let extra = [pidfd.as_fd(), self.signals.as_fd()];
+            let wake = self.governor.turn(&extra, deadline, watch)?;
+            for signal in self.signals.pending() {
+                self.react(&signal, &pidfd, watch, &mut ending);
+            }
+            if wake.ready.contains(&0)
+                && let Some(status) = cargo.try_wait().context("cannot wait for Cargo")?
+            {
+                break status;
+            }
+            if ending.is_some_and(|at| self.governor.now() >= at + GRACE) {
+                self.governor.kill_units();
+                ending = Some(self.governor.now());
+            }
+            if self.call.kind == Kind::BuildsThenRuns && has_become_another(&cargo) {
+                self.governor.stop_governing();
+                watch.step_aside();
+            }
+        };
+        self.clear_away(watch)?;
+        Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))
+    }
+
+    fn react(
+        &mut self,
+        signal: &Signal,
+        cargo: &OwnedFd,
+        watch: &mut Watch,
+        ending: &mut Option<Millis>,
+    ) {
+        match signal {
+            Signal::End { number, from_terminal } => {
+                // From a terminal it has reached Cargo and its children already; a second one would
+                // be another request. What is stopped must go on to hear it.
+                if !from_terminal
+                    && let Some(number) = rustix::process::Signal::from_named_raw(*number)
+                {
+                    let _ = rustix::process::pidfd_send_signal(cargo, number);
+                }
+                self.governor.resume_everything();
+                self.governor.abort();
+                ending.get_or_insert(self.governor.now());
+            }
+            Signal::Stop => {
+                watch.suspend();
+                signals::stop_self();
+                watch.restore();
+                self.governor.suspend_again();
+            }
+            Signal::Continued => self.governor.suspend_again(),
+            Signal::Resized => watch.resize(),
+        }
+    }
+
+    /// Cargo is gone; whatever of its units still runs (Cargo was killed, or a signal ended it) ends too.
+    fn clear_away(&mut self, watch: &mut Watch) -> anyhow::Result<()> {
+        self.governor.resume_everything();
+        self.governor.abort();
+        let until = self.governor.now() + GRACE;
+        while self.governor.has_shims() && self.governor.now() < until {
+            self.governor.turn(&[], until, watch)?;
+        }
+        self.governor.kill_units();
+        Ok(())
+    }
+}
+
+/// Under `cargo run`, Cargo replaces itself by the program that it built.
+fn has_become_another(cargo: &Child) -> bool {
+    let Ok(program) = std::fs::read_link(format!("/proc/{}/exe", cargo.id())) else { return false };
+    let own = std::env::current_exe().is_ok_and(|own| own == program);
+    let name = program.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    !own && !matches!(name.trim_end_matches(" (deleted)"), "cargo" | "rustup")
+}

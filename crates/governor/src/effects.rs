@@ -1,0 +1,201 @@
+//! What the schedule wants done, done.
+
+use plimsoll_core::event::Event;
+use plimsoll_core::schedule::Effect;
+use plimsoll_core::{Bytes, Millis, UnitId};
+use plimsoll_host::TokenPipe;
+use plimsoll_proto::ToShim;
+
+use crate::connection::Peer;
+use crate::governor::Governor;
+use crate::ledger::{compiler, linker};
+
+/// What the kernel should rather take than the anchor, Cargo or anything else of the user's
+/// (`oom_score_adj`, -1000 to 1000). Shims set the same before they start a compiler.
+const RATHER_THIS: i32 = 500;
+
+impl Governor {
+    pub(crate) fn carry_out(&mut self, now: Millis, effect: Effect) {
+        match effect {
+            Effect::Admit { unit, attempt } => self.admit(now, unit, attempt),
+            Effect::Tokens { unit, issue } => self.issue(unit, issue),
+            Effect::AdmitLink(unit) => {
+                let waited =
+                    self.entries.get(&unit).map_or(Millis::ZERO, |entry| now - entry.link_since);
+                self.say(Event::LinkAdmitted { unit, waited });
+                self.send(Peer::Linker(unit), &ToShim::Admit { unit });
+            }
+            Effect::Suspend(unit, cause) => {
+                self.tree.stop(compiler(unit));
+                let holds = self.memory_of(unit);
+                self.say(Event::Suspended { unit, cause, holds });
+            }
+            Effect::Resume(unit) => {
+                self.tree.resume(compiler(unit));
+                self.say(Event::Resumed { unit });
+            }
+            Effect::Kill(unit, cause) => {
+                // The shim is told first, so that it knows whose kill it sees.
+                self.send(Peer::Shim(unit), &ToShim::Retry);
+                self.tree.kill(compiler(unit));
+                self.tree.release(linker(unit));
+                let (freed, lost_cpu) = (self.memory_of(unit), self.cpu_of(unit));
+                self.say(Event::Killed { unit, cause, freed, lost_cpu, link_only: false });
+                if let Some(entry) = self.entries.get(&unit) {
+                    let (facts, peak) = (entry.facts.clone(), entry.peak);
+                    self.history().record_lower_bound(&facts, peak);
+                }
+            }
+            Effect::KillLink(unit, cause) => {
+                self.send(Peer::Linker(unit), &ToShim::Retry);
+                self.tree.kill(linker(unit));
+                let freed = self.tree.usage(linker(unit)).memory;
+                let lost_cpu = self.tree.usage(linker(unit)).cpu;
+                self.say(Event::Killed { unit, cause, freed, lost_cpu, link_only: true });
+            }
+            Effect::Refuse { unit, needs } => self.refuse(unit, needs),
+            Effect::Lone { unit, needs } => self.say(Event::Lone { unit, needs }),
+            Effect::Leave(unit) => self.send(Peer::Shim(unit), &ToShim::Leave),
+            Effect::Anchor(unit) => {
+                if let Some(old) = self.anchor.replace(unit) {
+                    self.tree.set_oom_score(compiler(old), RATHER_THIS);
+                }
+                self.tree.set_oom_score(compiler(unit), 0);
+            }
+            Effect::Lend(places) => self.lend(places),
+        }
+    }
+
+    fn admit(&mut self, now: Millis, unit: UnitId, attempt: u32) {
+        let tokens = TokenPipe::new().ok();
+        let cpu = self.tree.usage(compiler(unit)).cpu + self.tree.usage(linker(unit)).cpu;
+        let message = ToShim::Admit { unit };
+        if let Some(connection) = self.connection_of(Peer::Shim(unit)) {
+            match &tokens {
+                Some(pipe) => {
+                    let (reader, writer) = pipe.fds();
+                    connection.send_with(&message, &[reader, writer]);
+                }
+                None => connection.send(&message),
+            }
+        }
+        if let Some(entry) = self.entries.get_mut(&unit) {
+            entry.start(now, cpu, tokens);
+        }
+        self.say(Event::Admitted { unit, attempt, tokens: 0 });
+    }
+
+    /// Issues tokens, or takes unread ones back: those that were read come back when the compiler is
+    /// done with them.
+    fn issue(&mut self, unit: UnitId, aim: u32) {
+        let Some(entry) = self.entries.get_mut(&unit) else { return };
+        let Some(pipe) = &mut entry.tokens else { return };
+        if aim > entry.issued {
+            // A pipe that is full or gone holds what it holds: the audit says what.
+            let _ = pipe.issue(aim - entry.issued);
+        } else {
+            let _ = pipe.withdraw(entry.issued - aim);
+        }
+        entry.issued = pipe.audit().issued;
+    }
+
+    fn refuse(&mut self, unit: UnitId, needs: Bytes) {
+        let line = self.schedule.line();
+        let title = self.entries.get(&unit).map(|entry| entry.facts.title()).unwrap_or_default();
+        let text = if self.options.config.strict {
+            format!(
+                "{title} needs {needs} by itself, above the line of {line}; it is refused because of \
+                 `--strict`. Name a line of at least {needs}, or drop `--strict` to run it alone"
+            )
+        } else {
+            format!(
+                "{title} needs more than {needs} by itself, and that is all that this machine (or the \
+                 container around this build) has. Give it more memory or swap"
+            )
+        };
+        self.say(Event::Refused { unit, needs, line });
+        self.send(Peer::Shim(unit), &ToShim::Refuse { text });
+    }
+
+    /// Places are lent one at a time; one that is wanted back may be in use, and is taken when it
+    /// comes back to the pipe.
+    fn lend(&mut self, aim: u32) {
+        if aim > self.lent {
+            let more = aim - self.lent;
+            let forgiven = more.min(self.owed);
+            self.owed -= forgiven;
+            let _ = self.options.jobserver.lend(more - forgiven);
+        } else {
+            self.owed += self.lent - aim;
+            self.collect_places();
+        }
+        self.lent = aim;
+    }
+
+    pub(crate) fn collect_places(&mut self) {
+        while self.owed > 0 && matches!(self.options.jobserver.take_back(), Ok(true)) {
+            self.owed -= 1;
+        }
+    }
+
+    fn send(&mut self, peer: Peer, message: &ToShim) {
+        if let Some(connection) = self.connection_of(peer) {
+            connection.send(message);
+        }
+    }
+
+    /// Tells every shim that the build is ending: children are killed, files cleaned up.
+    pub fn abort(&mut self) {
+        for connection in self.connections.values_mut() {
+            if matches!(connection.peer, Peer::Shim(_) | Peer::Linker(_)) {
+                connection.send(&ToShim::Abort);
+            }
+        }
+    }
+
+    /// A shim or link shim is still connected.
+    #[must_use]
+    pub fn has_shims(&self) -> bool {
+        self.connections.values().any(|c| matches!(c.peer, Peer::Shim(_) | Peer::Linker(_)))
+    }
+
+    /// Kills what is left of the build's units: compilers, linkers, build scripts, and what they started.
+    pub fn kill_units(&mut self) {
+        let live: Vec<UnitId> =
+            self.entries.iter().filter(|(_, entry)| !entry.finished).map(|(id, _)| *id).collect();
+        for unit in live {
+            self.tree.kill(linker(unit));
+            self.tree.kill(compiler(unit));
+        }
+    }
+
+    /// Lets everything that is stopped go on: the build is ending, or governing is.
+    pub fn resume_everything(&mut self) {
+        let units: Vec<UnitId> = self.entries.keys().copied().collect();
+        for unit in units.into_iter().filter(|unit| self.schedule.view(*unit).is_some()) {
+            self.tree.resume(compiler(unit));
+        }
+    }
+
+    /// After a `fg` (SIGCONT reaches the whole process group): stops again what should be stopped.
+    pub fn suspend_again(&mut self) {
+        use plimsoll_core::schedule::RunState;
+        let stopped: Vec<UnitId> = self
+            .schedule
+            .views()
+            .filter(|view| view.state == RunState::Suspended)
+            .map(|view| view.id)
+            .collect();
+        for unit in stopped {
+            self.tree.stop(compiler(unit));
+        }
+    }
+
+    fn memory_of(&self, unit: UnitId) -> Bytes {
+        self.entries.get(&unit).map(|entry| entry.memory).unwrap_or_default()
+    }
+
+    fn cpu_of(&self, unit: UnitId) -> Millis {
+        self.entries.get(&unit).map(|entry| entry.cpu).unwrap_or_default()
+    }
+}

@@ -1,0 +1,238 @@
+//! The unit graph ahead of the first build, where Cargo can tell it.
+//!
+//! `cargo … --unit-graph` is unstable, so this is asked on the side, only when the history does not know
+//! the way, and whatever goes wrong means only that units are started in Cargo's own order. It is asked
+//! after the first unit has registered: a build with nothing to do must not pay for it.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::io::Read as _;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread::JoinHandle;
+
+use plimsoll_core::Millis;
+use plimsoll_core::forecast::Forecast;
+use plimsoll_core::invocation::UnitKind;
+use plimsoll_core::unit::UnitFacts;
+use serde_json::Value;
+
+use crate::sizes;
+
+/// How to ask Cargo for its unit graph.
+#[derive(Clone, Debug)]
+pub struct GraphCommand {
+    /// Cargo's program.
+    pub program: OsString,
+    /// The subcommand and its arguments, without anything after `--`.
+    pub args: Vec<OsString>,
+}
+
+/// The version of Cargo's unit graph that is understood here.
+const GRAPH_VERSION: u64 = 1;
+
+/// The bottom levels that a graph gave, by package, version, crate and kind.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tails(HashMap<(String, String, String, UnitKind), Millis>);
+
+impl Tails {
+    pub(crate) fn of(&self, facts: &UnitFacts) -> Option<Millis> {
+        let (package, version) = (facts.package.clone(), facts.version.clone());
+        self.0.get(&(package, version, facts.crate_name.clone(), facts.kind)).copied()
+    }
+}
+
+/// A Cargo that was asked. The answer is read and weighed on a thread of its own: half a thousand source
+/// directories are looked at, which the loop must not wait for.
+pub(crate) struct GraphReader {
+    child: Child,
+    reader: Option<JoinHandle<Option<Tails>>>,
+    /// Hangs up when the thread is done.
+    done: OwnedFd,
+}
+
+impl GraphReader {
+    pub(crate) fn start(command: GraphCommand) -> Option<Self> {
+        let (done, working) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).ok()?;
+        let mut child = Command::new(&command.program)
+            .args(&command.args)
+            .args(["--unit-graph", "-Zunstable-options", "--frozen"])
+            // The option is unstable, and without the second variable its probes would be cached in
+            // target/.rustc_info.json as if the compiler were a nightly one.
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("CARGO_CACHE_RUSTC_INFO", "0")
+            .env_remove("CARGO_MAKEFLAGS")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let output = child.stdout.take()?;
+        let reader = std::thread::Builder::new()
+            .name("unit graph".to_owned())
+            .spawn(move || {
+                let _working = working;
+                read(output)
+            })
+            .ok()?;
+        Some(Self { child, reader: Some(reader), done })
+    }
+
+    /// What the graph said, once; after its descriptor has hung up.
+    pub(crate) fn take(&mut self) -> Option<Tails> {
+        let tails = self.reader.take()?.join().ok().flatten();
+        let _ = self.child.wait();
+        tails
+    }
+
+    /// The answer is still awaited.
+    pub(crate) fn is_reading(&self) -> bool {
+        self.reader.is_some()
+    }
+}
+
+impl AsFd for GraphReader {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.done.as_fd()
+    }
+}
+
+impl Drop for GraphReader {
+    /// A build that ends first leaves no Cargo behind.
+    fn drop(&mut self) {
+        if self.reader.is_some() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn read(mut output: ChildStdout) -> Option<Tails> {
+    let mut text = Vec::new();
+    output.read_to_end(&mut text).ok()?;
+    weigh(&serde_json::from_slice(&text).ok()?)
+}
+
+/// One unit of Cargo's graph, as far as it matters here.
+struct Node {
+    facts: UnitFacts,
+    cpu: Millis,
+    needs: Vec<usize>,
+}
+
+fn weigh(graph: &Value) -> Option<Tails> {
+    if graph["version"].as_u64() != Some(GRAPH_VERSION) {
+        return None;
+    }
+    let nodes: Vec<Node> =
+        graph["units"].as_array()?.iter().map(node).collect::<Option<Vec<Node>>>()?;
+    let mut after: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
+    for (at, node) in nodes.iter().enumerate() {
+        for need in &node.needs {
+            after.get_mut(*need)?.push(at);
+        }
+    }
+    let mut known = vec![None; nodes.len()];
+    let mut tails = Tails::default();
+    for at in 0..nodes.len() {
+        let tail = longest(at, &nodes, &after, &mut known);
+        let facts = &nodes[at].facts;
+        let key =
+            (facts.package.clone(), facts.version.clone(), facts.crate_name.clone(), facts.kind);
+        let kept = tails.0.entry(key).or_default();
+        *kept = (*kept).max(tail);
+    }
+    Some(tails)
+}
+
+/// The longest chain from `at` to the end, depth first with what is known already; a graph of Cargo's has
+/// no cycles, and a cycle would only end in zeros.
+fn longest(
+    at: usize,
+    nodes: &[Node],
+    after: &[Vec<usize>],
+    known: &mut Vec<Option<Millis>>,
+) -> Millis {
+    if let Some(tail) = known[at] {
+        return tail;
+    }
+    known[at] = Some(Millis::ZERO);
+    let next = after[at].iter().map(|next| longest(*next, nodes, after, known)).max();
+    let tail = nodes[at].cpu + next.unwrap_or_default();
+    known[at] = Some(tail);
+    tail
+}
+
+fn node(unit: &Value) -> Option<Node> {
+    let target = &unit["target"];
+    let (package, version) = package(unit["pkg_id"].as_str()?)?;
+    let mode = unit["mode"].as_str()?;
+    let kinds: Vec<&str> = target["kind"].as_array()?.iter().filter_map(Value::as_str).collect();
+    let kind = match mode {
+        "run-custom-build" => UnitKind::BuildScriptRun,
+        "test" => UnitKind::Test,
+        "doc" => UnitKind::Doc,
+        "doctest" => UnitKind::DocTest,
+        _ if kinds.contains(&"custom-build") => UnitKind::BuildScript,
+        _ if kinds.contains(&"proc-macro") => UnitKind::ProcMacro,
+        _ if kinds.iter().any(|kind| matches!(*kind, "lib" | "rlib")) => UnitKind::Lib,
+        _ => UnitKind::Bin,
+    };
+    let mut facts = UnitFacts::build_script_run(package, version);
+    facts.kind = kind;
+    facts.crate_name = match kind {
+        UnitKind::BuildScriptRun => facts.crate_name,
+        _ => target["name"].as_str()?.replace('-', "_"),
+    };
+    facts.opt_level = unit["profile"]["opt_level"].as_str().unwrap_or("0").to_owned();
+    facts.source = PathBuf::from(target["src_path"].as_str().unwrap_or_default());
+    let sizes = sizes::of(&facts);
+    let needs = unit["dependencies"].as_array()?;
+    Some(Node {
+        cpu: Forecast::cold(&facts, &sizes).curve.cpu(),
+        needs: needs.iter().filter_map(|d| d["index"].as_u64()).map(|at| at as usize).collect(),
+        facts,
+    })
+}
+
+/// Name and version of a package id: `registry+…#serde@1.0.1`, `path+file:///a/app#0.1.0`, and where the
+/// directory has another name `path+file:///a/dir#app@0.1.0`.
+fn package(id: &str) -> Option<(String, String)> {
+    let (place, name) = id.rsplit_once('#')?;
+    match name.split_once('@') {
+        Some((name, version)) => Some((name.to_owned(), version.to_owned())),
+        None => {
+            let directory = Path::new(place.split('?').next()?).file_name()?.to_str()?;
+            Some((directory.to_owned(), name.to_owned()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn unit(id: &str, kind: &str, mode: &str, needs: &[usize]) -> Value {
+        json!({
+            "pkg_id": id, "mode": mode, "profile": {"opt_level": "0"},
+            "target": {"kind": [kind], "name": id.rsplit('/').next(), "src_path": ""},
+            "dependencies": needs.iter().map(|n| json!({"index": n})).collect::<Vec<_>>(),
+        })
+    }
+
+    #[test]
+    fn a_dependency_lies_further_from_the_end_than_its_dependents() {
+        let graph = json!({"version": 1, "units": [
+            unit("path+file:///w/app#0.1.0", "bin", "build", &[1]),
+            unit("registry+https://index#mid@2.0.0", "lib", "build", &[2]),
+            unit("registry+https://index#base@1.0.0", "lib", "build", &[]),
+        ]});
+        let tails = weigh(&graph).unwrap().0;
+        let of = |name: &str| tails.iter().find(|(key, _)| key.0 == name).map(|(_, tail)| *tail);
+        assert!(of("base") > of("mid") && of("mid") > of("app"));
+        assert!(weigh(&json!({"version": 2, "units": []})).is_none());
+    }
+}

@@ -1,0 +1,224 @@
+//! What clients say, turned into inputs of the schedule.
+
+use plimsoll_core::event::{ColdFacts, Event};
+use plimsoll_core::forecast::{Forecast, cold_link};
+use plimsoll_core::invocation::Emit;
+use plimsoll_core::schedule::{Input, NewUnit};
+use plimsoll_core::unit::UnitFacts;
+use plimsoll_core::{Bytes, Millis, UnitId};
+use plimsoll_host::{BuildScript, Role};
+use plimsoll_proto::{ToGovernor, VERSION};
+
+use crate::connection::Peer;
+use crate::governor::{Governor, Observer};
+use crate::graph::GraphReader;
+use crate::ledger::{Entry, compiler, linker, unit_of};
+use crate::sizes;
+
+impl Governor {
+    pub(crate) fn handle_message(
+        &mut self,
+        id: u64,
+        message: ToGovernor,
+        observer: &mut dyn Observer,
+    ) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        match (connection.peer, message) {
+            (Peer::Unknown, ToGovernor::Hello { version: VERSION, pid, facts }) => {
+                let unit = UnitId(self.next_unit);
+                self.next_unit += 1;
+                connection.peer = Peer::Shim(unit);
+                self.register(unit, pid, *facts);
+            }
+            (Peer::Unknown, ToGovernor::Link { version: VERSION, pid, unit, inputs }) => {
+                connection.peer = Peer::Linker(unit);
+                self.tree.adopt(pid, linker(unit), Role::Shim);
+                self.ask_for_link(unit, inputs);
+            }
+            (Peer::Unknown, ToGovernor::Status) => {
+                let now = self.now();
+                let answer = observer.status(&self.header, now);
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.peer = Peer::Done;
+                    connection.answer(&answer);
+                }
+            }
+            (Peer::Shim(unit), ToGovernor::Started { pid }) => {
+                self.tree.adopt(pid, compiler(unit), Role::Child);
+            }
+            (Peer::Linker(unit), ToGovernor::Started { pid }) => {
+                self.tree.adopt(pid, linker(unit), Role::Child);
+            }
+            (Peer::Shim(unit), ToGovernor::Announced) => {
+                self.say(Event::Announced { unit });
+                self.decide(Input::Announced(unit));
+            }
+            (Peer::Shim(unit), ToGovernor::Lost { signal }) => {
+                self.say(Event::Lost { unit, signal, link_only: false });
+                self.decide(Input::Lost { unit, link: false });
+            }
+            (Peer::Linker(unit), ToGovernor::Lost { signal }) => {
+                self.say(Event::Lost { unit, signal, link_only: true });
+                self.decide(Input::Lost { unit, link: true });
+            }
+            (Peer::Shim(unit), ToGovernor::Finished { ok, differs }) => {
+                connection.peer = Peer::Done;
+                self.differs |= differs;
+                self.finished(unit, ok);
+            }
+            (Peer::Linker(unit), ToGovernor::Finished { .. }) => {
+                connection.peer = Peer::Done;
+                self.tree.release(linker(unit));
+                self.decide(Input::LinkFinished(unit));
+            }
+            // A message that makes no sense here, or a peer of another version: it goes on without us.
+            _ => {
+                let peer = connection.peer;
+                self.connections.remove(&id);
+                self.hung_up(peer);
+            }
+        }
+    }
+
+    /// A connection closed. After its last word that means nothing; before it, the shim was killed, and
+    /// what it left behind is ours to end.
+    pub(crate) fn hung_up(&mut self, peer: Peer) {
+        match peer {
+            Peer::Unknown | Peer::Done => {}
+            Peer::Linker(unit) => {
+                self.tree.kill(linker(unit));
+                self.tree.release(linker(unit));
+                self.decide(Input::LinkFinished(unit));
+            }
+            Peer::Shim(unit) => {
+                self.tree.kill(compiler(unit));
+                self.tree.release(linker(unit));
+                self.tree.release(compiler(unit));
+                self.end_entry(unit, false);
+                self.decide(Input::Gone(unit));
+            }
+        }
+    }
+
+    fn register(&mut self, unit: UnitId, pid: u32, facts: UnitFacts) {
+        let inside = self.tree.enclosing_owner(pid).map(unit_of);
+        self.tree.adopt(pid, compiler(unit), Role::Shim);
+        self.enter(unit, facts, inside, false);
+    }
+
+    /// A build script was found running.
+    pub(crate) fn found_script(&mut self, script: BuildScript) {
+        let unit = UnitId(self.next_unit);
+        self.next_unit += 1;
+        self.tree.adopt(script.pid, compiler(unit), Role::Child);
+        let facts = UnitFacts::build_script_run(script.package, script.version);
+        self.enter(unit, facts, None, true);
+    }
+
+    fn enter(&mut self, unit: UnitId, facts: UnitFacts, inside: Option<UnitId>, running: bool) {
+        let now = self.now();
+        let (mut forecast, cold) = self.forecast(&facts);
+        if let Some(tails) = &self.tails {
+            forecast.tail = forecast.tail.or_else(|| tails.of(&facts));
+        }
+        if forecast.tail.is_none() && self.graph.is_none() {
+            self.graph = self.options.graph.take().and_then(GraphReader::start);
+        }
+        let mut entry = Entry::new(facts, inside, now);
+        self.say(Event::Registered {
+            unit,
+            title: entry.facts.title(),
+            kind: entry.facts.kind,
+            key: entry.key.clone(),
+            forecast: forecast.curve.peak(),
+            source: forecast.source,
+            inside,
+            cold,
+        });
+        if running {
+            entry.start(now, Millis::ZERO, None);
+            self.say(Event::Admitted { unit, attempt: 1, tokens: 0 });
+        }
+        let retryable = entry.facts.retryable;
+        self.entries.insert(unit, entry);
+        self.decide(Input::Register(
+            unit,
+            Box::new(NewUnit { forecast, retryable, inside, running }),
+        ));
+    }
+
+    fn forecast(&mut self, facts: &UnitFacts) -> (Forecast, Option<ColdFacts>) {
+        let remembered = self.history().forecast(facts);
+        if let Some(known) = &remembered
+            && let Some(forecast) = Forecast::recorded(&known.observations, known.exact)
+        {
+            return (forecast.at_least(known.at_least), None);
+        }
+        let sizes = sizes::of(facts);
+        let cold = ColdFacts {
+            sizes,
+            check: facts.emit == Emit::Check,
+            optimised: facts.optimised(),
+            debuginfo: facts.debuginfo > 0,
+        };
+        let bound = remembered.map(|known| known.at_least).unwrap_or_default();
+        (Forecast::cold(facts, &sizes).at_least(bound), Some(cold))
+    }
+
+    fn ask_for_link(&mut self, unit: UnitId, inputs: Bytes) {
+        let Some(facts) = self.entries.get(&unit).map(|entry| entry.facts.clone()) else {
+            // The unit is not ours (a governor before us): nothing stands in the linker's way.
+            if let Some(connection) = self.connection_of(Peer::Linker(unit)) {
+                connection.send(&plimsoll_proto::ToShim::Admit { unit });
+            }
+            return;
+        };
+        let remembered = self.history().forecast(&facts);
+        let recorded = remembered
+            .and_then(|known| known.observations.iter().map(|o| o.link_peak).max())
+            .filter(|peak| *peak > Bytes::ZERO);
+        let forecast = recorded.unwrap_or_else(|| cold_link(inputs));
+        let now = self.now();
+        if let Some(entry) = self.entries.get_mut(&unit) {
+            entry.link_since = now;
+        }
+        self.say(Event::LinkAsked { unit, forecast });
+        self.decide(Input::LinkAsked(unit, forecast));
+    }
+
+    pub(crate) fn finished(&mut self, unit: UnitId, ok: bool) {
+        // The last look, so that a short unit has at least one.
+        self.measure_unit(unit);
+        self.tree.release(linker(unit));
+        self.tree.release(compiler(unit));
+        self.end_entry(unit, ok);
+        self.decide(Input::Finished { unit, ok });
+    }
+
+    fn end_entry(&mut self, unit: UnitId, ok: bool) {
+        let now = self.now();
+        let Some(entry) = self.entries.get_mut(&unit) else { return };
+        entry.finished = true;
+        entry.memory = Bytes::ZERO;
+        entry.tokens = None;
+        let Some(admitted) = entry.admitted else {
+            self.say(Event::Left { unit });
+            return;
+        };
+        let event = Event::Finished {
+            unit,
+            ok,
+            peak: entry.peak,
+            cpu: entry.cpu,
+            wall: now - admitted,
+            waited: admitted - entry.registered,
+        };
+        // A failed compile ends early, and a nested one is part of its ancestor: neither is an example.
+        let example = (ok && entry.inside.is_none())
+            .then(|| (entry.facts.clone(), entry.observation(now)));
+        self.say(event);
+        if let Some((facts, observation)) = example {
+            self.history().record(&facts, &observation);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Measuring: when, what, and what follows from it.
+
+use plimsoll_core::event::Event;
+use plimsoll_core::line::{Own, capacity};
+use plimsoll_core::schedule::{Input, RunState};
+use plimsoll_core::{Bytes, Millis, UnitId};
+
+use plimsoll_host::Tmpfs;
+
+use crate::governor::Governor;
+use crate::ledger::{compiler, linker};
+
+/// New processes are looked for this often: what a build script starts is found within a tenth of a
+/// second, and the walk over /proc stays under 1 % of a core.
+const SCAN_EVERY: Millis = Millis(100);
+
+/// The line is read this often.
+const LINE_EVERY: Millis = Millis(250);
+
+/// A sample goes to the log this often: fine enough for a timeline, 100 KB for five minutes.
+const LOG_EVERY: Millis = Millis(500);
+
+/// Nothing is measured before this: a build with nothing to do is over by then.
+const FIRST: Millis = Millis(60);
+
+impl Governor {
+    /// The moment of the next measurement.
+    pub(crate) fn next_measurement(&self) -> Millis {
+        if !self.governing {
+            return Millis(u64::MAX / 2);
+        }
+        let interval = if self.schedule.views().next().is_some() {
+            self.schedule.sampling_interval()
+        } else {
+            LINE_EVERY
+        };
+        (self.sampled + interval).max(FIRST)
+    }
+
+    pub(crate) fn measure_if_due(&mut self) {
+        let now = self.now();
+        if now < self.next_measurement() {
+            return;
+        }
+        self.sampled = now;
+        if now - self.scanned >= SCAN_EVERY || self.scanned == Millis::ZERO {
+            self.scanned = now;
+            for script in self.tree.scan() {
+                self.found_script(script);
+            }
+        }
+        self.tree.sample(None, now);
+        let (rest, total) = self.measure_units();
+        self.end_scripts();
+        self.peak = self.peak.max(total);
+        self.follow_line(now, total);
+        self.collect_places();
+        if now - self.sample_logged >= LOG_EVERY {
+            self.sample_logged = now;
+            self.log_sample(total);
+        }
+        // The input comes last: what it leads to sees the line and the places of this moment.
+        let units = std::mem::take(&mut self.measured);
+        self.decide(Input::Sample { rest, units });
+    }
+
+    /// Measures every unit; gives what belongs to none, and the sum of all.
+    fn measure_units(&mut self) -> (Bytes, Bytes) {
+        let tmpfs = self.tmpfs.as_ref().map(Tmpfs::growth).unwrap_or_default();
+        let total = self.tree.total().memory + tmpfs;
+        let mut units = Bytes::ZERO;
+        self.measured.clear();
+        let live: Vec<UnitId> = self.schedule.views().map(|view| view.id).collect();
+        for id in live {
+            let (whole, link) = (self.tree.usage(compiler(id)), self.tree.usage(linker(id)));
+            let memory = whole.memory + link.memory;
+            units += memory;
+            if let Some(entry) = self.entries.get_mut(&id) {
+                let cpu = whole.cpu + link.cpu;
+                self.measured.push(entry.measure(id, memory, link.memory, cpu));
+            }
+        }
+        (total - units, total)
+    }
+
+    /// One unit's last look before it ends.
+    pub(crate) fn measure_unit(&mut self, unit: UnitId) {
+        let now = self.now();
+        let owners = [compiler(unit), linker(unit)];
+        self.tree.sample(Some(&owners), now);
+        let (whole, link) = (self.tree.usage(owners[0]), self.tree.usage(owners[1]));
+        if let Some(entry) = self.entries.get_mut(&unit) {
+            let _ = entry.measure(unit, whole.memory + link.memory, link.memory, whole.cpu + link.cpu);
+        }
+    }
+
+    /// A build script has no shim to say that it ended.
+    fn end_scripts(&mut self) {
+        let ended: Vec<UnitId> = self
+            .entries
+            .iter()
+            .filter(|(id, entry)| {
+                !entry.finished
+                    && entry.facts.kind == plimsoll_core::invocation::UnitKind::BuildScriptRun
+                    && self.tree.usage(compiler(**id)).processes == 0
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for unit in ended {
+            self.finished(unit, true);
+        }
+    }
+
+    fn follow_line(&mut self, now: Millis, total: Bytes) {
+        if now - self.line_read < LINE_EVERY {
+            return;
+        }
+        self.line_read = now;
+        let own = Own { memory: total, swapped: self.tree.total().swapped };
+        let reading = self.limits.read();
+        let line = self.line.update(now, &reading, own);
+        let machine = capacity(&reading, own);
+        if line != self.schedule.line() {
+            self.say(Event::Line { line });
+        }
+        self.decide(Input::Line { line, machine });
+    }
+
+    fn log_sample(&mut self, total: Bytes) {
+        let mut counts = (0, 0, 0);
+        let mut units = Vec::new();
+        for view in self.schedule.views() {
+            match view.state {
+                RunState::Running => counts.0 += 1,
+                RunState::Waiting => counts.1 += 1,
+                RunState::Suspended => counts.2 += 1,
+            }
+            if view.memory >= Bytes::mib(1) {
+                units.push((view.id, view.memory));
+            }
+        }
+        self.say(Event::Sample {
+            used: total,
+            line: self.schedule.line(),
+            admitted: self.schedule.admitted(),
+            running: counts.0,
+            waiting: counts.1,
+            stopped: counts.2,
+            units,
+        });
+    }
+}
