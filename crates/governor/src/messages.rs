@@ -101,7 +101,13 @@ impl Governor {
     }
 
     fn register(&mut self, unit: UnitId, pid: u32, facts: UnitFacts) {
-        let inside = self.tree.enclosing_owner(pid).map(unit_of);
+        let mut inside = self.tree.enclosing_owner(pid);
+        if inside.is_none() {
+            // A build script that has just started may not have been found yet, and this be its probe.
+            self.scan();
+            inside = self.tree.enclosing_owner(pid);
+        }
+        let inside = inside.map(unit_of);
         self.tree.adopt(pid, compiler(unit), Role::Shim);
         self.enter(unit, facts, inside, false);
     }

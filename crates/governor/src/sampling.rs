@@ -44,10 +44,7 @@ impl Governor {
         }
         self.sampled = now;
         if now - self.scanned >= SCAN_EVERY || self.scanned == Millis::ZERO {
-            self.scanned = now;
-            for script in self.tree.scan() {
-                self.found_script(script);
-            }
+            self.scan();
         }
         self.tree.sample(None, now);
         let (rest, total) = self.measure_units();
@@ -62,6 +59,14 @@ impl Governor {
         // The input comes last: what it leads to sees the line and the places of this moment.
         let units = std::mem::take(&mut self.measured);
         self.decide(Input::Sample { rest, units });
+    }
+
+    /// Looks for new processes, and with them for build scripts.
+    pub(crate) fn scan(&mut self) {
+        self.scanned = self.now();
+        for script in self.tree.scan() {
+            self.found_script(script);
+        }
     }
 
     /// Measures every unit; gives what belongs to none, and the sum of all.

@@ -13,7 +13,8 @@ use crate::shell::Shell;
 /// # Errors
 /// Where there is no such log, or it cannot be read or the report not be written.
 pub fn run(settings: &Settings, id: Option<&str>, shell: &mut Shell) -> Result<(), Failure> {
-    let dir = settings.home.value.as_ref().ok_or(Failure::NoHome)?;
+    let home = settings.home.value.as_ref().ok_or(Failure::NoHome)?;
+    let dir = &home.join("logs");
     let path = match id {
         None => plimsoll_history::latest(dir).ok_or_else(|| Failure::NoLog(dir.clone()))?,
         Some(id) => {

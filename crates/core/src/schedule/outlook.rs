@@ -19,8 +19,11 @@ const SPANS: [u64; 9] = [250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, u64::
 /// normal distribution. A kill costs more than a wait, but pressure catches what remains.
 const CONFIDENCE: f64 = 1.28;
 
-/// A unit that overran its curve is expected to keep what it has and this much more.
+/// A unit that overran its curve is expected to keep what it has and this much more,
 const OVERRUN: f64 = 1.1;
+
+/// and to grow as it does for this many milliseconds.
+const OVERRUN_GROWS: f64 = 400.0;
 
 /// The expected memory of one unit in each span, and its standard deviation, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,7 +80,7 @@ impl Unit {
             let to = self.cpu + Millis((end * pace.fast * wide) as u64);
             let mut mean = highest(curve.steps(), from, to).0 as f64 * scale;
             if overrun {
-                mean = compiler * OVERRUN;
+                mean = compiler * OVERRUN + self.growth * OVERRUN_GROWS;
             } else if span == 0 {
                 mean = mean.max(compiler);
             }

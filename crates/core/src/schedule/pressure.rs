@@ -18,6 +18,9 @@ const SUSPEND_AHEAD: f64 = 120.0;
 /// and the next measurement sees it.
 const KILL_AHEAD: f64 = 40.0;
 
+/// The time to the next measurement when it is most urgent, and to what is then done about it.
+const NEXT_MEASUREMENT: f64 = 15.0;
+
 /// The distance kept from the line: what processes may gain between a measurement and its effect.
 pub(super) fn guard(line: Bytes) -> Bytes {
     line.scale(0.012).max(Bytes::mib(6)).min(Bytes::mib(96))
@@ -34,7 +37,12 @@ impl Schedule {
 
     /// Used memory, `ahead` milliseconds from now, if everything goes on growing as it does.
     fn used_in(&self, ahead: f64) -> Bytes {
-        self.used() + self.units.iter().map(|(_, unit)| unit.grows_in(ahead)).sum()
+        self.used() + self.running_trees().map(|unit| unit.grows_in(ahead)).sum()
+    }
+
+    /// Everything that can grow, nested units included.
+    fn running_trees(&self) -> impl Iterator<Item = &Unit> {
+        self.units.iter().map(|(_, unit)| unit).filter(|unit| unit.state == RunState::Running)
     }
 
     /// Cargo starts build scripts without asking: one for which there is no room waits now, before it
@@ -154,8 +162,10 @@ impl Unit {
             LinkState::None | LinkState::Waiting { .. } => Bytes::ZERO,
         };
         let most = (self.forecast.curve.peak() + link).scale(known);
-        // Past what was known, growth is news and is believed as it is.
-        if self.memory > most { gain } else { gain.min(most - self.memory) }
+        // Past what was known, growth is news and is believed as it is; and what was known may be
+        // wrong from this moment to the next measurement.
+        let at_once = Bytes((self.growth * ahead.min(NEXT_MEASUREMENT)) as u64);
+        if self.memory > most { gain } else { gain.min(most - self.memory).max(at_once) }
     }
 }
 

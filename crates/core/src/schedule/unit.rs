@@ -80,7 +80,7 @@ pub(super) struct Unit {
     pub(super) peak: Bytes,
     pub(super) cpu: Millis,
     pub(super) measured: Millis,
-    /// Bytes a millisecond, upwards only.
+    /// Bytes a millisecond while it runs, upwards only.
     pub(super) growth: f64,
     pub(super) issued: u32,
     pub(super) unread: u32,
@@ -147,7 +147,6 @@ impl Unit {
     pub(super) fn suspend(&mut self, now: Millis, id: UnitId, cause: Cause) -> Effect {
         self.state = RunState::Suspended;
         self.since = now;
-        self.growth = 0.0;
         Effect::Suspend(id, cause)
     }
 
@@ -195,9 +194,12 @@ impl Unit {
     pub(super) fn measure(&mut self, now: Millis, seen: &Measured) {
         let elapsed = (now - self.measured).0.max(1) as f64;
         let grown = (seen.memory - self.memory).0 as f64 / elapsed;
-        // Fast up, slow down: a compiler's memory rises in bursts between quiet stretches.
+        // Fast up, slow down: a compiler's memory rises in bursts between quiet stretches. A stopped
+        // one keeps its growth: it will go on where it was stopped.
         let faded = self.growth * 0.5_f64.powf(elapsed / 150.0);
-        self.growth = if self.state == RunState::Running { grown.max(faded) } else { 0.0 };
+        if self.state == RunState::Running {
+            self.growth = grown.max(faded);
+        }
         self.measured = now;
         self.memory = seen.memory;
         self.link_memory = seen.link_memory;
