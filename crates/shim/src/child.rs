@@ -1,0 +1,132 @@
+//! A compiler or linker as our child: it dies with us, is the kernel's first choice when memory runs out,
+//! and is watched by a process descriptor.
+#![expect(unsafe_code, reason = "what a child does between fork and exec has no safe interface")]
+
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitStatus};
+use std::sync::Arc;
+
+use rustix::io::FdFlags;
+use rustix::process::{Pid, PidfdFlags, Signal};
+
+use crate::connection::TokenPipe;
+
+/// What the kernel adds to the badness of a compiler, of at most 1,000: it is to die before Cargo, an
+/// editor or a database, for it can be run again.
+const OOM_SCORE: i32 = 500;
+
+/// A running child.
+pub(crate) struct Child {
+    process: std::process::Child,
+    descriptor: OwnedFd,
+}
+
+impl Child {
+    /// Starts `command`. Where a token pipe is given, the child inherits it under these same numbers.
+    pub(crate) fn start(command: &mut Command, tokens: Option<Arc<TokenPipe>>) -> io::Result<Self> {
+        let parent = rustix::process::getpid();
+        let raise = oom_score().is_none_or(|score| score < OOM_SCORE);
+        let prepare = move || prepare(parent, raise, tokens.as_deref());
+        // SAFETY: `prepare` makes system calls only: it allocates nothing and takes no lock, as is asked of
+        // code between fork and exec. (And this process has one thread.)
+        unsafe { command.pre_exec(prepare) };
+        let mut process = command.spawn()?;
+        let pid = Pid::from_child(&process);
+        // It is our child and not waited for, so the number is still its own.
+        match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(descriptor) => Ok(Self { process, descriptor }),
+            Err(error) => {
+                let _ = process.kill();
+                let _ = process.wait();
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Readable when it has ended.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
+    }
+
+    /// Takes the reading end of its standard error, where that is a pipe.
+    pub(crate) fn take_stderr(&mut self) -> Option<std::process::ChildStderr> {
+        self.process.stderr.take()
+    }
+
+    /// Waits until it has ended.
+    pub(crate) fn wait(&mut self) -> io::Result<ExitStatus> {
+        self.process.wait()
+    }
+
+    /// Kills it, and waits until it has ended. It may have ended before by itself: the status tells.
+    pub(crate) fn kill(&mut self) -> io::Result<ExitStatus> {
+        // ESRCH: it has ended.
+        let _ = rustix::process::pidfd_send_signal(&self.descriptor, Signal::KILL);
+        self.process.wait()
+    }
+}
+
+/// In the child, before it becomes the compiler.
+fn prepare(parent: Pid, raise: bool, tokens: Option<&TokenPipe>) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    if rustix::process::getppid() != Some(parent) {
+        // The shim died before the line above: nobody waits for us.
+        return Err(io::Error::from_raw_os_error(rustix::io::Errno::SRCH.raw_os_error()));
+    }
+    if raise {
+        raise_oom_score();
+    }
+    if let Some(tokens) = tokens {
+        rustix::io::fcntl_setfd(&tokens.read, FdFlags::empty())?;
+        rustix::io::fcntl_setfd(&tokens.write, FdFlags::empty())?;
+    }
+    Ok(())
+}
+
+/// Raising needs no privilege; where it is not allowed all the same, the build goes on.
+fn raise_oom_score() {
+    use rustix::fs::{Mode, OFlags};
+    let file = rustix::fs::open(
+        c"/proc/self/oom_score_adj",
+        OFlags::WRONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    );
+    if let Ok(file) = file {
+        let _ = rustix::io::write(file, b"500");
+    }
+}
+
+fn oom_score() -> Option<i32> {
+    std::fs::read_to_string("/proc/self/oom_score_adj").ok()?.trim().parse().ok()
+}
+
+/// The jobserver of the unit's own, as `CARGO_MAKEFLAGS` says it to rustc: in the old and the new spelling,
+/// as Cargo itself writes it.
+pub(crate) fn offer(tokens: &TokenPipe, command: &mut Command) {
+    let (read, write) = (tokens.read.as_raw_fd(), tokens.write.as_raw_fd());
+    command
+        .env(
+            "CARGO_MAKEFLAGS",
+            format!("-j --jobserver-fds={read},{write} --jobserver-auth={read},{write}"),
+        )
+        .env_remove("MAKEFLAGS")
+        .env_remove("MFLAGS");
+}
+
+/// Puts tokens for all processors into the pipe, so that a unit without a governor is not starved.
+pub(crate) fn fill(tokens: &TokenPipe) {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let mut write = match tokens.write.try_clone() {
+        Ok(write) => std::fs::File::from(write),
+        Err(_) => return,
+    };
+    // Fewer than a pipe holds; where it fails the unit goes on with its one thread.
+    let _ = write.write_all(&vec![b'|'; processors - 1]);
+}

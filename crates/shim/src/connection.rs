@@ -1,0 +1,143 @@
+//! The connection to the governor: one message a line, and with an admission the unit's token pipe.
+
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::io::{IoSliceMut, Write as _};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixStream};
+
+use plimsoll_proto::{LineBuffer, ToGovernor, ToShim};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+
+/// A jobserver of the unit's own: what is in it the compiler may take for further threads.
+#[derive(Debug)]
+pub(crate) struct TokenPipe {
+    /// Tokens are taken from here.
+    pub(crate) read: OwnedFd,
+    /// And put back here.
+    pub(crate) write: OwnedFd,
+}
+
+/// What came from the governor.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    /// A message, with the token pipe that came along.
+    Message(ToShim, Option<TokenPipe>),
+    /// There is no governor any more (or it speaks what we do not understand).
+    Gone,
+}
+
+/// A connection to a governor of our own user.
+pub(crate) struct Connection {
+    stream: UnixStream,
+    received: LineBuffer,
+    descriptors: VecDeque<OwnedFd>,
+    gone: bool,
+}
+
+impl Connection {
+    /// Connects to the abstract socket `name`. Waits while the governor's queue is full, so that hundreds
+    /// of shims can come at once. `None` where nobody listens, or somebody who is not us.
+    pub(crate) fn open(name: &OsStr) -> Option<Self> {
+        let address = SocketAddr::from_abstract_name(name.as_encoded_bytes()).ok()?;
+        let stream = loop {
+            match UnixStream::connect_addr(&address) {
+                Ok(stream) => break stream,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => return None,
+            }
+        };
+        // Anybody may bind an abstract name, but not under our user's id.
+        let peer = rustix::net::sockopt::socket_peercred(&stream).ok()?;
+        (peer.uid == rustix::process::getuid()).then(|| Self {
+            stream,
+            received: LineBuffer::default(),
+            descriptors: VecDeque::new(),
+            gone: false,
+        })
+    }
+
+    /// Says `message`. A governor that is gone is noticed by the next [`Self::hear`].
+    pub(crate) fn say(&mut self, message: &ToGovernor) {
+        if self.stream.write_all(&message.encode()).is_err() {
+            self.gone = true;
+        }
+    }
+
+    /// Waits for the next message.
+    pub(crate) fn wait(&mut self) -> Heard {
+        loop {
+            if let Some(heard) = self.next() {
+                return heard;
+            }
+            self.receive(RecvFlags::empty());
+        }
+    }
+
+    /// The next message that has arrived, if any.
+    pub(crate) fn hear(&mut self) -> Option<Heard> {
+        loop {
+            if let Some(heard) = self.next() {
+                return Some(heard);
+            }
+            if !self.receive(RecvFlags::DONTWAIT) {
+                return None;
+            }
+        }
+    }
+
+    fn next(&mut self) -> Option<Heard> {
+        let Some(line) = self.received.next_line() else {
+            return self.gone.then_some(Heard::Gone);
+        };
+        match ToShim::decode(&line) {
+            Ok(message @ ToShim::Admit { .. }) => {
+                let pipe = match (self.descriptors.pop_front(), self.descriptors.pop_front()) {
+                    (Some(read), Some(write)) => Some(TokenPipe { read, write }),
+                    _ => None,
+                };
+                Some(Heard::Message(message, pipe))
+            }
+            Ok(message) => Some(Heard::Message(message, None)),
+            Err(_) => {
+                self.gone = true;
+                Some(Heard::Gone)
+            }
+        }
+    }
+
+    /// Reads once; false where nothing is there.
+    fn receive(&mut self, flags: RecvFlags) -> bool {
+        let mut bytes = [0; 4096];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let read = recvmsg(
+            &self.stream,
+            &mut [IoSliceMut::new(&mut bytes)],
+            &mut control,
+            flags | RecvFlags::CMSG_CLOEXEC,
+        );
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+                self.descriptors.extend(descriptors);
+            }
+        }
+        match read {
+            Err(rustix::io::Errno::INTR) => {}
+            Err(rustix::io::Errno::AGAIN) => return false,
+            Ok(read) if read.bytes > 0 => {
+                self.gone |= self.received.extend(&bytes[..read.bytes]).is_err();
+            }
+            Ok(_) | Err(_) => self.gone = true,
+        }
+        true
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}

@@ -1,0 +1,330 @@
+//! What a killed compiler leaves behind, and how it is told from what others are using.
+//!
+//! Found by killing rustc 1.95 at every moment of its life, in the directory of its output:
+//!
+//! | name | while | whose it is |
+//! |---|---|---|
+//! | `<stem>.*.rcgu.*` | code generation | the unit's, by name |
+//! | `<output>.tmp<hex>` | `ld` writes | the unit's, by name |
+//! | `<incremental>/<crate>-*/s-*-working`, `.lock` | all the time | who holds the lock; ours is free |
+//! | `rmeta??????/`, `rustc??????/`, `.tmp??????.temp-archive/` | encoding, linking | anybody's |
+//!
+//! The last kind has no owner in its name, and several compilers write into one directory. Such a folder is
+//! ours where it appeared during our run and no live process can be its owner: none that works in this
+//! directory, or (where some do) none that has it open, mapped or among its arguments, twice, with
+//! [`LONG_ENOUGH`] in between. What stays in doubt is left: kilobytes against another unit's failure.
+//!
+//! The finished outputs of a killed run are not removed: the next run replaces them.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use plimsoll_core::invocation::Invocation;
+use rustix::fs::FlockOperation;
+
+/// A file's time comes from the kernel's coarse clock, which may be a tick behind.
+const COARSE: Duration = Duration::from_millis(20);
+
+/// No compiler has such a folder for so long without naming it to a linker or holding it open.
+const LONG_ENOUGH: Duration = Duration::from_secs(2);
+
+/// The leftovers of one unit, over all of its runs.
+#[derive(Debug)]
+pub(crate) struct Leftovers {
+    dir: Option<PathBuf>,
+    stem: String,
+    crate_name: String,
+    incremental: Option<PathBuf>,
+    doubtful: Vec<PathBuf>,
+    last_sweep: Option<SystemTime>,
+}
+
+impl Leftovers {
+    pub(crate) fn of(invocation: &Invocation) -> Self {
+        Self {
+            dir: invocation.out_dir.clone(),
+            stem: invocation.file_stem(),
+            crate_name: invocation.crate_name.clone(),
+            incremental: invocation.incremental.clone(),
+            doubtful: Vec::new(),
+            last_sweep: None,
+        }
+    }
+
+    /// Removes what the run that began at `started` and is dead now has left.
+    pub(crate) fn sweep(&mut self, started: SystemTime) {
+        let since = started.checked_sub(COARSE).unwrap_or(started);
+        self.sweep_incremental(since);
+        let Some(dir) = self.dir.clone() else { return };
+        let mut nameless = Vec::new();
+        remove_matching(&dir, |name| {
+            if is_nameless(name) {
+                nameless.push(dir.join(name));
+                return false;
+            }
+            self.is_by_name(name)
+        });
+        nameless.retain(|path| born(path).is_some_and(|born| born >= since));
+        self.doubtful.extend(nameless);
+        self.decide(false);
+        self.last_sweep = Some(SystemTime::now());
+    }
+
+    /// The unit has ended: looks again at what was in doubt.
+    pub(crate) fn finish(&mut self) {
+        let waited = self.last_sweep.and_then(|last| last.elapsed().ok());
+        self.decide(waited.is_some_and(|waited| waited >= LONG_ENOUGH));
+    }
+
+    /// Removes what has no owner; `patient` where it was looked at before, long ago.
+    fn decide(&mut self, patient: bool) {
+        let Some(dir) = &self.dir else { return };
+        self.doubtful.retain(|path| path.exists());
+        if self.doubtful.is_empty() {
+            return;
+        }
+        let names: Vec<OsString> =
+            self.doubtful.iter().filter_map(|path| path.file_name().map(OsStr::to_owned)).collect();
+        let others = look_around(dir, &names);
+        self.doubtful.retain(|path| {
+            let name = path.file_name().unwrap_or_default();
+            if others.referenced.iter().any(|seen| seen == name) {
+                // Another compiler's: it will take it away itself.
+                return false;
+            }
+            if others.possible_owners && !patient {
+                return true;
+            }
+            let _ = fs::remove_dir_all(path);
+            false
+        });
+    }
+
+    fn is_by_name(&self, name: &OsStr) -> bool {
+        let bytes = name.as_bytes();
+        let Some(rest) = bytes.strip_prefix(self.stem.as_bytes()) else {
+            return bytes.strip_prefix(b"lib").is_some_and(|rest| {
+                rest.starts_with(self.stem.as_bytes())
+                    && is_linkers_temporary_after(&rest[self.stem.len()..])
+            });
+        };
+        rest.starts_with(b".") && contains(rest, b".rcgu.") || is_linkers_temporary_after(rest)
+    }
+
+    fn sweep_incremental(&self, since: SystemTime) {
+        let Some(root) = &self.incremental else { return };
+        let prefix = format!("{}-", self.crate_name);
+        for of_crate in entries(root) {
+            if !of_crate.as_bytes().starts_with(prefix.as_bytes()) {
+                continue;
+            }
+            let dir = root.join(of_crate);
+            for name in entries(&dir) {
+                let Some(session) = name.to_str().and_then(|name| name.strip_suffix("-working"))
+                else {
+                    continue;
+                };
+                let path = dir.join(&name);
+                let lock = dir.join(format!("{session}.lock"));
+                if born(&path).is_some_and(|born| born >= since) && is_free(&lock) {
+                    let _ = fs::remove_dir_all(&path);
+                    let _ = fs::remove_file(&lock);
+                }
+            }
+        }
+    }
+}
+
+/// Removes the files in `dir` whose names are `wanted`.
+pub(crate) fn remove_matching(dir: &Path, mut wanted: impl FnMut(&OsStr) -> bool) {
+    for name in entries(dir) {
+        if wanted(&name) {
+            // It is a leftover whether or not this succeeds; the next `cargo clean` takes it.
+            let _ = fs::remove_file(dir.join(&name));
+        }
+    }
+}
+
+/// Whether `name` is what GNU ld or lld writes before it becomes `output`.
+pub(crate) fn is_linkers_temporary(name: &OsStr, output: &OsStr) -> bool {
+    name.as_bytes().strip_prefix(output.as_bytes()).is_some_and(is_linkers_temporary_after)
+}
+
+/// `.tmp` and six to eight letters or digits at the end (bfd: `.tmp%08x` cut short; lld: `.tmp%%%%%%%`).
+fn is_linkers_temporary_after(rest: &[u8]) -> bool {
+    let Some(at) = rest.windows(4).rposition(|part| part == b".tmp") else { return false };
+    let random = &rest[at + 4..];
+    (6..=8).contains(&random.len()) && random.iter().all(u8::is_ascii_alphanumeric)
+}
+
+/// The folders that rustc names by chance alone (tempfile: six letters or digits).
+fn is_nameless(name: &OsStr) -> bool {
+    let bytes = name.as_bytes();
+    let random = bytes
+        .strip_prefix(b"rmeta")
+        .or_else(|| bytes.strip_prefix(b"rustc"))
+        .or_else(|| bytes.strip_prefix(b".tmp")?.strip_suffix(b".temp-archive"));
+    random.is_some_and(|r| r.len() == 6 && r.iter().all(u8::is_ascii_alphanumeric))
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|at| at == part)
+}
+
+fn entries(dir: &Path) -> Vec<OsString> {
+    fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name()).collect()
+}
+
+/// When it appeared; where the file system does not know, when it last changed.
+fn born(path: &Path) -> Option<SystemTime> {
+    let found = fs::symlink_metadata(path).ok()?;
+    found.created().or_else(|_| found.modified()).ok()
+}
+
+/// Whether nobody holds this incremental session: rustc keeps an exclusive flock on it to its end.
+fn is_free(lock: &Path) -> bool {
+    let Ok(file) = fs::File::open(lock) else { return true };
+    rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive).is_ok()
+}
+
+/// What the live processes of our user have to do with `names` in `dir`.
+struct Others {
+    /// Some compiler works in this directory.
+    possible_owners: bool,
+    /// Names that some process has open, mapped or among its arguments.
+    referenced: Vec<OsString>,
+}
+
+fn look_around(dir: &Path, names: &[OsString]) -> Others {
+    let us = std::env::current_exe().ok();
+    let mut others = Others { possible_owners: false, referenced: Vec::new() };
+    for entry in entries(Path::new("/proc")) {
+        if !entry.as_bytes().iter().all(u8::is_ascii_digit) {
+            continue;
+        }
+        let process = Path::new("/proc").join(entry);
+        let Ok(arguments) = fs::read(process.join("cmdline")) else { continue };
+        let mut refer = |text: &[u8]| {
+            for name in names {
+                if contains(text, name.as_bytes()) && !others.referenced.contains(name) {
+                    others.referenced.push(name.clone());
+                }
+            }
+        };
+        refer(&arguments);
+        let works_here = contains(&arguments, dir.as_os_str().as_bytes())
+            || arguments.split(|b| *b == 0).any(|arg| arg.starts_with(b"@"));
+        // Other shims have the compiler's arguments too, but write nothing.
+        if !works_here || us.is_some() && fs::read_link(process.join("exe")).ok() == us {
+            continue;
+        }
+        for descriptor in entries(&process.join("fd")) {
+            if let Ok(target) = fs::read_link(process.join("fd").join(descriptor)) {
+                refer(target.as_os_str().as_bytes());
+            }
+        }
+        if let Ok(maps) = fs::read(process.join("maps")) {
+            refer(&maps);
+        }
+        others.possible_owners = true;
+    }
+    others
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leftovers(dir: &Path) -> Leftovers {
+        Leftovers {
+            dir: Some(dir.to_owned()),
+            stem: "foo-ab".to_owned(),
+            crate_name: "foo".to_owned(),
+            incremental: Some(dir.join("inc")),
+            doubtful: Vec::new(),
+            last_sweep: None,
+        }
+    }
+
+    #[test]
+    fn exactly_the_killed_runs_own_files_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let mine = [
+            "foo-ab.foo.279affcbf9f9837a-cgu.0.rcgu.o",
+            "foo-ab.4uzl3k.rcgu.bc",
+            "foo-ab.tmpf17f59b",
+            "libfoo-ab.so.tmpd3366dd",
+        ];
+        let others = [
+            "foo-ab",
+            "foo-ab.d",
+            "libfoo-ab.rmeta",
+            "foo-abc.foo.279affcbf9f9837a-cgu.0.rcgu.o",
+            "foo-ab.template",
+            "foo.tmpf17f59b",
+        ];
+        for name in mine.iter().chain(&others) {
+            fs::write(at(name), "").unwrap();
+        }
+        for name in ["rmetaBz2YuL", "rustcGtdJvS", ".tmpRtsm2i.temp-archive", "rmeta", "rustc-docs"]
+        {
+            fs::create_dir(at(name)).unwrap();
+        }
+        fs::create_dir_all(at("inc/foo-0lo/s-a-working")).unwrap();
+        fs::write(at("inc/foo-0lo/s-a.lock"), "").unwrap();
+        fs::create_dir_all(at("inc/foo-0lo/s-b-working")).unwrap();
+        fs::write(at("inc/foo-0lo/s-b.lock"), "").unwrap();
+        let held = fs::File::open(at("inc/foo-0lo/s-b.lock")).unwrap();
+        rustix::fs::flock(&held, FlockOperation::LockExclusive).unwrap();
+
+        leftovers(dir.path()).sweep(SystemTime::now() - Duration::from_secs(60));
+        let mut left: Vec<_> =
+            entries(dir.path()).into_iter().map(|n| n.into_string().unwrap()).collect();
+        left.sort();
+        let mut expected = [&others[..], &["inc", "rmeta", "rustc-docs"]].concat();
+        expected.sort_unstable();
+        assert_eq!(left, expected);
+        let mut sessions = entries(&at("inc/foo-0lo"));
+        sessions.sort();
+        assert_eq!(sessions, ["s-b-working", "s-b.lock"]);
+    }
+
+    #[test]
+    fn a_folder_in_use_or_from_before_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for name in ["rmetaAAAAAA", "rmetaBBBBBB"] {
+            fs::create_dir(at(name)).unwrap();
+        }
+        // Before our time.
+        let mut ours = leftovers(dir.path());
+        ours.sweep(SystemTime::now() + Duration::from_secs(60));
+        assert!(at("rmetaAAAAAA").exists() && at("rmetaBBBBBB").exists());
+        // A compiler that works in the directory and has one of them open.
+        let mut compiler = std::process::Command::new("sleep")
+            .arg("600")
+            .env_clear()
+            .stdin(fs::File::open(at("rmetaAAAAAA")).unwrap())
+            .current_dir("/")
+            .spawn()
+            .unwrap();
+        let mut named = std::process::Command::new("sh")
+            .args(["-c", "read line", "rustc", "--out-dir"])
+            .arg(dir.path())
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        ours.sweep(SystemTime::now() - Duration::from_secs(60));
+        assert!(at("rmetaAAAAAA").exists() && at("rmetaBBBBBB").exists());
+        named.kill().unwrap();
+        named.wait().unwrap();
+        compiler.kill().unwrap();
+        compiler.wait().unwrap();
+        ours.finish();
+        assert!(!at("rmetaAAAAAA").exists() && !at("rmetaBBBBBB").exists());
+    }
+}

@@ -1,0 +1,181 @@
+//! In the linker's place: waits until the link fits, then runs the real linker.
+//!
+//! Holding a link back before it starts is the cheapest suspension there is. The linker's standard error is
+//! kept to its end, as rustc keeps it anyway, so that a linker that somebody killed can be run again
+//! without a trace.
+
+use std::ffi::OsString;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use plimsoll_core::{Bytes, UnitId};
+use plimsoll_proto::{ToGovernor, ToShim, VERSION};
+use rustix::event::{PollFd, PollFlags};
+
+use crate::child::Child;
+use crate::connection::{Connection, Heard};
+use crate::ending::{self, Ending};
+use crate::{diagnostic, env, leftovers, linker, tree};
+
+/// What gcc and clang say where the linker below them was killed.
+const KILLED: &[&[u8]] = &[
+    b"terminated with signal 9",
+    b"unable to execute command: Killed",
+    b"linker command failed due to signal",
+];
+
+/// Links.
+pub(crate) fn run(args: &[OsString]) -> Ending {
+    let Some(mut governor) = register(args) else {
+        return ending::become_command(command(args));
+    };
+    // Where rustc is killed we go too, and with us the linker.
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
+    tree::adopt_orphans();
+    let mut lost = false;
+    loop {
+        match governor.wait() {
+            Heard::Message(ToShim::Admit { .. }, _) => {}
+            // It explains the death that we have reported.
+            Heard::Message(ToShim::Retry, _) => {
+                lost = false;
+                continue;
+            }
+            Heard::Message(ToShim::Leave | ToShim::Abort, _) => return Ending::FAILED,
+            Heard::Message(ToShim::Refuse { text }, _) => {
+                diagnostic::plain(&text);
+                return Ending::FAILED;
+            }
+            Heard::Gone => return ending::become_command(command(args)),
+        }
+        match attempt(args, &mut governor) {
+            Attempt::Again => {}
+            Attempt::Aborted => return Ending::FAILED,
+            Attempt::Ended { ending, stderr } => {
+                if was_killed(ending, &stderr) && !lost {
+                    lost = true;
+                    tree::kill_all();
+                    remove_temporaries(args);
+                    governor.say(&ToGovernor::Lost { signal: 9 });
+                    continue;
+                }
+                let _ = std::io::stderr().write_all(&stderr);
+                let ok = ending == Ending::Code(0);
+                governor.say(&ToGovernor::Finished { ok, differs: false });
+                return ending;
+            }
+        }
+    }
+}
+
+fn register(args: &[OsString]) -> Option<Connection> {
+    let unit = UnitId(std::env::var(env::UNIT).ok()?.parse().ok()?);
+    let mut governor = Connection::open(&std::env::var_os(env::SOCKET)?)?;
+    let pid = std::process::id();
+    let inputs = Bytes(linker::inputs(args));
+    governor.say(&ToGovernor::Link { version: VERSION, pid, unit, inputs });
+    Some(governor)
+}
+
+/// The real linker, as rustc would have started it.
+fn command(args: &[OsString]) -> Command {
+    let mut command = Command::new(std::env::var_os(env::LINKER).unwrap_or_default());
+    command.args(args);
+    for name in [env::UNIT, env::LINKER, env::LINK_DIR] {
+        command.env_remove(name);
+    }
+    command
+}
+
+enum Attempt {
+    /// The governor has taken it back: wait to be admitted again.
+    Again,
+    Aborted,
+    Ended {
+        ending: Ending,
+        stderr: Vec<u8>,
+    },
+}
+
+fn attempt(args: &[OsString], governor: &mut Connection) -> Attempt {
+    let mut command = command(args);
+    command.stderr(Stdio::piped());
+    let mut child = match Child::start(&mut command, None) {
+        Ok(child) => child,
+        // rustc gets the very error that it would have got.
+        Err(_) => {
+            return Attempt::Ended { ending: ending::become_command(command), stderr: Vec::new() };
+        }
+    };
+    governor.say(&ToGovernor::Started { pid: child.id() });
+    let mut pipe = child.take_stderr();
+    let mut stderr = Vec::new();
+    let mut governed = true;
+    // Until the pipe is at its end, as rustc itself would wait; the linker has ended then.
+    while let Some(reading) = &mut pipe {
+        let mut ready = vec![PollFd::new(reading, PollFlags::IN)];
+        if governed {
+            ready.push(PollFd::new(governor, PollFlags::IN));
+        }
+        if rustix::event::poll(&mut ready, None).is_err() {
+            continue;
+        }
+        let ready: Vec<bool> = ready.iter().map(|fd| !fd.revents().is_empty()).collect();
+        if ready.get(1) == Some(&true) {
+            while let Some(heard) = governor.hear() {
+                match heard {
+                    Heard::Message(again @ (ToShim::Retry | ToShim::Abort), _) => {
+                        let done = child.kill().is_ok_and(|status| status.success());
+                        if done && again == ToShim::Retry {
+                            continue;
+                        }
+                        tree::kill_all();
+                        remove_temporaries(args);
+                        return if again == ToShim::Retry {
+                            Attempt::Again
+                        } else {
+                            Attempt::Aborted
+                        };
+                    }
+                    Heard::Message(..) => {}
+                    Heard::Gone => {
+                        governed = false;
+                        break;
+                    }
+                }
+            }
+        }
+        if ready[0] {
+            let mut bytes = [0; 4096];
+            match reading.read(&mut bytes) {
+                Ok(0) => pipe = None,
+                Ok(read) => stderr.extend_from_slice(&bytes[..read]),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => pipe = None,
+            }
+        }
+    }
+    let ending = child.wait().map_or(Ending::FAILED, Ending::from);
+    Attempt::Ended { ending, stderr }
+}
+
+/// Whether the linker (or `ld` below it) died of SIGKILL, which no linker does by itself.
+fn was_killed(ending: Ending, stderr: &[u8]) -> bool {
+    match ending {
+        Ending::Signal(9) => true,
+        Ending::Code(0) | Ending::Signal(_) => false,
+        Ending::Code(_) => {
+            KILLED.iter().any(|words| stderr.windows(words.len()).any(|part| part == *words))
+        }
+    }
+}
+
+/// Removes what the linker had begun to write under a temporary name beside its output.
+fn remove_temporaries(args: &[OsString]) {
+    let output = args.iter().position(|arg| arg == "-o").and_then(|at| args.get(at + 1));
+    let Some(output) = output.map(PathBuf::from) else { return };
+    let (Some(dir), Some(name)) = (output.parent(), output.file_name()) else { return };
+    let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
+    leftovers::remove_matching(dir, |file| leftovers::is_linkers_temporary(file, name));
+}

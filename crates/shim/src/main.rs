@@ -1,0 +1,7 @@
+//! The shim as it is, for this crate's tests.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    plimsoll_shim::main()
+}

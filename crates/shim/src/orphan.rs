@@ -1,0 +1,87 @@
+//! The governor has died while a unit runs: nothing stays stopped or starved, and a person is told once.
+//!
+//! The notice goes to the standard error of *Cargo*, our parent: what the shim itself writes Cargo would
+//! keep as this crate's diagnostics and show again in every later build. A marker in the build's temporary
+//! directory makes sure that it is said once; the last shim takes the directory away, as nobody else will.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
+
+use rustix::process::{PidfdFlags, PidfdGetfdFlags};
+
+use crate::connection::TokenPipe;
+use crate::{child, env, tree};
+
+/// In the build's temporary directory: somebody has said it.
+const MARKER: &str = "governor-is-gone";
+
+const NOTICE: &str =
+    "warning: plimsoll has ended unexpectedly; the build goes on without a memory line\n";
+
+/// The unit goes on alone: continues what the governor may have stopped, gives the compiler tokens for all
+/// processors, and says so.
+pub(crate) fn carry_on(tokens: Option<&TokenPipe>) {
+    tree::continue_all();
+    if let Some(tokens) = tokens {
+        child::fill(tokens);
+    }
+    say_once();
+}
+
+/// Tells the person at the terminal, unless another shim has.
+pub(crate) fn say_once() {
+    let Some(dir) = build_dir() else { return };
+    if fs::File::create_new(dir.join(MARKER)).is_ok()
+        && let Some(mut cargo) = cargos_stderr()
+    {
+        let _ = cargo.write_all(NOTICE.as_bytes());
+    }
+}
+
+/// Takes the build's temporary directory away where no other unit uses it any more.
+pub(crate) fn clean_up() {
+    let Some(dir) = build_dir() else { return };
+    let links = std::env::var_os(env::LINK_DIR).map(PathBuf::from);
+    let known = |path: &Path| {
+        path.file_name().is_some_and(|name| name == MARKER) || Some(path) == links.as_deref()
+    };
+    let Ok(found) = fs::read_dir(&dir) else { return };
+    // A unit's own directory means that it still runs, and its linker may still be to come.
+    if !found.flatten().all(|entry| known(&entry.path())) {
+        return;
+    }
+    if let Some(links) = links.filter(|links| links.starts_with(&dir)) {
+        for link in fs::read_dir(&links).into_iter().flatten().flatten() {
+            if link.file_type().is_ok_and(|kind| kind.is_symlink()) {
+                let _ = fs::remove_file(link.path());
+            }
+        }
+        let _ = fs::remove_dir(links);
+    }
+    let _ = fs::remove_file(dir.join(MARKER));
+    let _ = fs::remove_dir(dir);
+}
+
+fn build_dir() -> Option<PathBuf> {
+    std::env::var_os(env::TMP).filter(|dir| !dir.is_empty()).map(PathBuf::from)
+}
+
+/// Cargo's standard error: its very descriptor where the kernel lets us have it (ptrace rules), else opened
+/// by name where that means the same thing, which it does for a terminal and a pipe.
+fn cargos_stderr() -> Option<fs::File> {
+    let cargo = rustix::process::getppid().filter(|pid| pid.as_raw_pid() != 1)?;
+    let taken = rustix::process::pidfd_open(cargo, PidfdFlags::empty())
+        .and_then(|process| rustix::process::pidfd_getfd(process, 2, PidfdGetfdFlags::empty()));
+    if let Ok(descriptor) = taken {
+        return Some(fs::File::from(descriptor));
+    }
+    let path = format!("/proc/{}/fd/2", cargo.as_raw_pid());
+    let kind = fs::metadata(&path).ok()?.file_type();
+    if kind.is_char_device() || kind.is_fifo() {
+        fs::OpenOptions::new().write(true).open(path).ok()
+    } else {
+        None
+    }
+}

@@ -1,0 +1,129 @@
+//! The compiler's standard error on its way to Cargo: line by line, at once, and each line once.
+//!
+//! A compiler that was killed and runs again says again what it had said. Lines that have been passed on
+//! are counted; in the next run so many of each are dropped. That is right even where the order differs
+//! (diagnostics of parallel queries), and it costs eight bytes a line.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io::Write;
+
+/// How often a line (by its hash) has been seen.
+type Lines = HashMap<u64, u32>;
+
+/// Passes lines on.
+#[derive(Debug, Default)]
+pub(crate) struct Forwarder {
+    unfinished: Vec<u8>,
+    /// What Cargo has seen, over all runs.
+    forwarded: Lines,
+    /// What an earlier run said and this one has not said again yet.
+    said: Lines,
+    announced: bool,
+}
+
+impl Forwarder {
+    /// The compiler is run again.
+    pub(crate) fn begin_again(&mut self) {
+        self.unfinished.clear();
+        self.said.clone_from(&self.forwarded);
+    }
+
+    /// Takes what the compiler wrote and passes every complete line on. True where the unit's metadata was
+    /// announced among it, for the first time.
+    pub(crate) fn take(&mut self, bytes: &[u8], out: &mut impl Write) -> bool {
+        let announced = self.announced;
+        self.unfinished.extend_from_slice(bytes);
+        let Some(end) = self.unfinished.iter().rposition(|b| *b == b'\n') else { return false };
+        let rest = self.unfinished.split_off(end + 1);
+        let complete = std::mem::replace(&mut self.unfinished, rest);
+        let mut fresh = Vec::with_capacity(complete.len());
+        for line in complete.split_inclusive(|b| *b == b'\n') {
+            if self.is_fresh(line) {
+                fresh.extend_from_slice(line);
+            }
+        }
+        pass_on(&fresh, out);
+        self.announced && !announced
+    }
+
+    /// The compiler has ended: passes on what it left without a line end.
+    pub(crate) fn finish(&mut self, out: &mut impl Write) {
+        let rest = std::mem::take(&mut self.unfinished);
+        if !rest.is_empty() && self.is_fresh(&rest) {
+            pass_on(&rest, out);
+        }
+    }
+
+    /// Whether the unit's metadata has been announced, in whichever run.
+    pub(crate) fn announced(&self) -> bool {
+        self.announced
+    }
+
+    fn is_fresh(&mut self, line: &[u8]) -> bool {
+        let mut hash = DefaultHasher::new();
+        line.hash(&mut hash);
+        let hash = hash.finish();
+        if let Some(count) = self.said.get_mut(&hash).filter(|count| **count > 0) {
+            *count -= 1;
+            return false;
+        }
+        *self.forwarded.entry(hash).or_default() += 1;
+        self.announced |= announces_metadata(line);
+        true
+    }
+}
+
+/// Cargo may be gone; the compiler is still drained, so that it can end.
+fn pass_on(bytes: &[u8], out: &mut impl Write) {
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
+}
+
+/// rustc's word to Cargo that dependents may start, as in <https://doc.rust-lang.org/rustc/json.html>.
+fn announces_metadata(line: &[u8]) -> bool {
+    line.starts_with(b"{\"$message_type\":\"artifact\"")
+        && line.trim_ascii_end().ends_with(b"\"emit\":\"metadata\"}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANNOUNCED: &str =
+        "{\"$message_type\":\"artifact\",\"artifact\":\"/t/liba.rmeta\",\"emit\":\"metadata\"}\n";
+
+    fn take(forwarder: &mut Forwarder, text: &str) -> (String, bool) {
+        let mut out = Vec::new();
+        let announced = forwarder.take(text.as_bytes(), &mut out);
+        (String::from_utf8(out).unwrap(), announced)
+    }
+
+    #[test]
+    fn a_second_run_adds_only_what_the_first_had_not_said() {
+        let mut forwarder = Forwarder::default();
+        assert_eq!(take(&mut forwarder, "a\nb\na\nha"), ("a\nb\na\n".to_owned(), false));
+        forwarder.begin_again();
+        assert_eq!(take(&mut forwarder, "b\na\n").0, "");
+        assert_eq!(take(&mut forwarder, "a\na\nc\nd").0, "a\nc\n");
+        forwarder.begin_again();
+        assert_eq!(take(&mut forwarder, "a\na\na\nb\nc\nd\n").0, "d\n");
+    }
+
+    #[test]
+    fn metadata_is_announced_once() {
+        let mut forwarder = Forwarder::default();
+        assert_eq!(take(&mut forwarder, ANNOUNCED), (ANNOUNCED.to_owned(), true));
+        assert!(forwarder.announced());
+        forwarder.begin_again();
+        assert_eq!(take(&mut forwarder, ANNOUNCED), (String::new(), false));
+    }
+
+    #[test]
+    fn a_last_line_without_an_end_is_passed_on() {
+        let mut forwarder = Forwarder::default();
+        assert_eq!(take(&mut forwarder, "thread 'rustc' pan").0, "");
+        let mut out = Vec::new();
+        forwarder.finish(&mut out);
+        assert_eq!(out, b"thread 'rustc' pan");
+    }
+}

@@ -1,0 +1,89 @@
+//! The processes below this shim: killed to the last one, or continued when nobody else will.
+//!
+//! The shim is a *subreaper*: what a killed compiler leaves (its linker, the linker's `ld`) becomes the
+//! shim's own child instead of init's. So everything below us is the unit's, and nothing escapes.
+
+use std::fs;
+
+use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
+
+/// From here on orphans below us are our children. An old kernel without it leaves them to the driver.
+pub(crate) fn adopt_orphans() {
+    let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+}
+
+/// Kills everything below us and waits until it is gone. To be called when no child is still to be waited
+/// for by somebody else.
+pub(crate) fn kill_all() {
+    loop {
+        let below = below_us();
+        if below.is_empty() {
+            return;
+        }
+        let killed = below.iter().filter(|process| process.send(Signal::KILL)).count();
+        // The dead below a living parent are that parent's to reap; when it dies they become ours.
+        match rustix::process::wait(WaitOptions::empty()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(_) if killed == 0 => return,
+            Err(_) => {}
+        }
+    }
+}
+
+/// Continues everything below us.
+pub(crate) fn continue_all() {
+    for process in below_us() {
+        process.send(Signal::CONT);
+    }
+}
+
+/// One process, by a descriptor that cannot come to mean another one.
+struct Process {
+    descriptor: rustix::fd::OwnedFd,
+}
+
+impl Process {
+    fn send(&self, signal: Signal) -> bool {
+        rustix::process::pidfd_send_signal(&self.descriptor, signal).is_ok()
+    }
+}
+
+fn below_us() -> Vec<Process> {
+    let us = rustix::process::getpid().as_raw_pid();
+    let pairs = parents();
+    let mut tree = vec![us];
+    let mut at = 0;
+    while let Some(parent) = tree.get(at).copied() {
+        tree.extend(pairs.iter().filter(|(_, p)| *p == parent).map(|(pid, _)| *pid));
+        at += 1;
+    }
+    tree.iter()
+        .skip(1)
+        .filter_map(|pid| {
+            let descriptor =
+                rustix::process::pidfd_open(Pid::from_raw(*pid)?, PidfdFlags::empty()).ok()?;
+            // The number may have gone to another process since we read it: that one has another parent.
+            let parent = parent_of(*pid)?;
+            (parent == us || tree.contains(&parent)).then_some(Process { descriptor })
+        })
+        .collect()
+}
+
+/// All processes, each with its parent.
+fn parents() -> Vec<(i32, i32)> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| {
+            let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+            Some((pid, parent_of(pid)?))
+        })
+        .collect()
+}
+
+/// Field 4 of `/proc/PID/stat` (proc(5)); the name before it may hold anything, and ends at the last `)`.
+fn parent_of(pid: i32) -> Option<i32> {
+    let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let end = stat.iter().rposition(|b| *b == b')')?;
+    std::str::from_utf8(&stat[end + 1..]).ok()?.split_whitespace().nth(1)?.parse().ok()
+}

@@ -1,0 +1,424 @@
+//! One unit, from its registration to its end.
+//!
+//! ```text
+//!             hello                admit
+//! (no socket) ----> waiting ---------------> running --- exit ---> finished
+//!      |            |  ^  |                   |  |  |
+//!      v            |  |  | leave, refuse     |  |  | abort: kill, clean up
+//!   exec the        |  |  v                   |  |  v
+//!   compiler        |  |  exit 1              |  |  exit 1
+//!      ^            |  '------- retry, lost --'  '-- governor gone --> running, alone
+//!      '--- gone ---'          (kill, clean up)
+//! ```
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::Read as _;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::PathBuf;
+use std::process::{ChildStderr, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use plimsoll_core::UnitId;
+use plimsoll_core::invocation::{Emit, Invocation};
+use plimsoll_proto::{ToGovernor, ToShim, VERSION};
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+use crate::child::{self, Child};
+use crate::command_line::CommandLine;
+use crate::connection::{Connection, Heard, TokenPipe};
+use crate::ending::{self, Ending};
+use crate::leftovers::Leftovers;
+use crate::linker;
+use crate::metadata::{self, Comparison, Kept};
+use crate::stderr::Forwarder;
+use crate::{diagnostic, env, orphan, tree};
+
+/// SIGKILL: what the kernel, earlyoom and the governor send.
+const KILLED: i32 = 9;
+
+/// How long after a child's death by SIGKILL the governor's own word for it is waited for. It says so before
+/// it kills; this is for the word that is still on its way.
+const GRACE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+/// Compiles, under the governor where there is one.
+pub(crate) fn run(line: &CommandLine, invocation: Invocation) -> Ending {
+    let facts = line.facts(&invocation);
+    let retryable = facts.retryable;
+    let governor = std::env::var_os(env::SOCKET).and_then(|name| Connection::open(&name));
+    let Some(mut governor) = governor else {
+        // Either nobody governs, or the driver has died and with it nobody takes its directory away.
+        orphan::clean_up();
+        return ending::become_command(line.command());
+    };
+    let facts = Box::new(facts);
+    governor.say(&ToGovernor::Hello { version: VERSION, pid: std::process::id(), facts });
+    Unit {
+        line,
+        governor: Some(governor),
+        retryable,
+        forwarder: Forwarder::default(),
+        leftovers: Leftovers::of(&invocation),
+        invocation,
+        kept: None,
+        runs: 0,
+        lost: false,
+    }
+    .run()
+}
+
+struct Unit<'a> {
+    line: &'a CommandLine,
+    invocation: Invocation,
+    /// `None` once it is gone.
+    governor: Option<Connection>,
+    retryable: bool,
+    forwarder: Forwarder,
+    leftovers: Leftovers,
+    /// The metadata of an earlier run that dependents may have read.
+    kept: Option<Kept>,
+    /// How often the compiler was started.
+    runs: u32,
+    /// The last run died of a SIGKILL that nobody has explained.
+    lost: bool,
+}
+
+/// The answer to the registration.
+enum Answer {
+    Admitted(UnitId, Option<TokenPipe>),
+    /// There is no governor any more.
+    Alone,
+    /// The unit is not to run.
+    End(Ending),
+}
+
+/// How one run of the compiler came to its end.
+enum Outcome {
+    Ended(ExitStatus),
+    Retry,
+    Abort,
+    NotStarted(std::io::Error),
+}
+
+/// One run of the compiler.
+struct Run {
+    child: Child,
+    stderr: Option<ChildStderr>,
+    tokens: Option<Arc<TokenPipe>>,
+}
+
+impl Unit<'_> {
+    fn run(mut self) -> Ending {
+        let ending = self.run_to_the_end();
+        // Its second name goes before the process does.
+        self.kept = None;
+        if self.runs > 1 {
+            self.leftovers.finish();
+        }
+        if self.governor.is_none() {
+            orphan::clean_up();
+        }
+        ending
+    }
+
+    fn run_to_the_end(&mut self) -> Ending {
+        loop {
+            let (unit, tokens) = match self.wait() {
+                Answer::Admitted(unit, tokens) => (Some(unit), tokens),
+                Answer::Alone if self.runs == 0 => {
+                    orphan::say_once();
+                    orphan::clean_up();
+                    return ending::become_command(self.line.command());
+                }
+                Answer::Alone => (None, None),
+                Answer::End(ending) => return ending,
+            };
+            self.runs += 1;
+            let started = SystemTime::now();
+            let scratch = self.scratch_dir();
+            let outcome = self.run_once(unit, tokens, scratch.as_ref());
+            if let Some(scratch) = scratch {
+                let _ = fs::remove_dir_all(scratch);
+            }
+            match outcome {
+                Outcome::Retry => self.prepare_again(started),
+                Outcome::Abort => {
+                    self.leftovers.sweep(started);
+                    self.say(&ToGovernor::Finished { ok: false, differs: false });
+                    return Ending::FAILED;
+                }
+                Outcome::Ended(status) => {
+                    let ending = Ending::from(status);
+                    let killed = ending == Ending::Signal(KILLED);
+                    if killed && self.retryable && self.governor.is_some() && !self.lost {
+                        self.lost = true;
+                        tree::kill_all();
+                        self.prepare_again(started);
+                        self.say(&ToGovernor::Lost { signal: KILLED });
+                        continue;
+                    }
+                    return self.finish(ending);
+                }
+                Outcome::NotStarted(error) => {
+                    let program = self.line.program.display().to_string();
+                    diagnostic::plain(&format!("cannot run `{program}`: {error}"));
+                    self.say(&ToGovernor::Finished { ok: false, differs: false });
+                    return Ending::NOT_STARTED;
+                }
+            }
+        }
+    }
+
+    fn say(&mut self, message: &ToGovernor) {
+        if let Some(governor) = &mut self.governor {
+            governor.say(message);
+        }
+    }
+
+    /// Waits for the governor's word.
+    fn wait(&mut self) -> Answer {
+        let Some(governor) = &mut self.governor else { return Answer::Alone };
+        loop {
+            match governor.wait() {
+                Heard::Message(ToShim::Admit { unit }, tokens) => {
+                    return Answer::Admitted(unit, tokens);
+                }
+                // The governor has killed what we took for lost: its word comes late.
+                Heard::Message(ToShim::Retry, _) => self.lost = false,
+                Heard::Message(ToShim::Leave | ToShim::Abort, _) => {
+                    return Answer::End(Ending::FAILED);
+                }
+                Heard::Message(ToShim::Refuse { text }, _) => {
+                    diagnostic::error(&text, self.line.wants_json());
+                    return Answer::End(Ending::FAILED);
+                }
+                Heard::Gone => {
+                    self.governor = None;
+                    return Answer::Alone;
+                }
+            }
+        }
+    }
+
+    /// The run's own temporary directory, so that what a killed one leaves there can be told.
+    fn scratch_dir(&self) -> Option<PathBuf> {
+        if self.invocation.emit != Emit::Build || self.governor.is_none() {
+            return None;
+        }
+        let build = std::env::var_os(env::TMP).filter(|dir| !dir.is_empty())?;
+        let dir = PathBuf::from(build).join(format!("u{}-{}", std::process::id(), self.runs));
+        fs::DirBuilder::new().mode(0o700).create(&dir).ok()?;
+        Some(dir)
+    }
+
+    fn run_once(
+        &mut self,
+        unit: Option<UnitId>,
+        tokens: Option<TokenPipe>,
+        scratch: Option<&PathBuf>,
+    ) -> Outcome {
+        let mut command = self.line.command();
+        let tokens = tokens.map(Arc::new);
+        if let Some(tokens) = &tokens {
+            child::offer(tokens, &mut command);
+        }
+        if let Some(scratch) = scratch {
+            command.env("TMPDIR", scratch);
+        }
+        if let Some(unit) = unit {
+            self.send_linker_through_us(unit, &mut command);
+        }
+        if self.retryable {
+            command.stderr(Stdio::piped());
+            tree::adopt_orphans();
+        }
+        let mut child = match Child::start(&mut command, tokens.clone()) {
+            Ok(child) => child,
+            Err(error) => return Outcome::NotStarted(error),
+        };
+        self.say(&ToGovernor::Started { pid: child.id() });
+        let stderr = child.take_stderr();
+        // What cannot be switched is read in small pieces after a poll: that does not block either.
+        if let Some(stderr) = &stderr {
+            let _ = rustix::fs::fcntl_setfl(stderr, rustix::fs::OFlags::NONBLOCK);
+        }
+        self.watch(Run { child, stderr, tokens })
+    }
+
+    fn send_linker_through_us(&self, unit: UnitId, command: &mut std::process::Command) {
+        let dir = std::env::var_os(env::LINK_DIR).filter(|dir| !dir.is_empty());
+        if self.line.wrapper.is_some() {
+            return;
+        }
+        if let Some(dir) = dir
+            && let Some(detour) = linker::detour(&self.invocation, dir.as_ref())
+        {
+            command
+                .arg(detour.argument)
+                .env(env::LINKER, detour.real)
+                .env(env::UNIT, OsString::from(unit.0.to_string()));
+        }
+    }
+
+    /// Stays with the compiler until it has ended: passes on what it says, does what the governor says.
+    fn watch(&mut self, mut run: Run) -> Outcome {
+        loop {
+            let [ended, said, told] = self.poll(&run);
+            // First the governor: what a dying compiler says is not to be passed on.
+            if told && let Some(outcome) = self.obey(&mut run) {
+                return outcome;
+            }
+            if said {
+                self.forward(&mut run);
+            }
+            if ended {
+                return self.ended(run);
+            }
+        }
+    }
+
+    /// Waits until the child has ended, has said something, or the governor has.
+    fn poll(&self, run: &Run) -> [bool; 3] {
+        let mut ready = vec![PollFd::from_borrowed_fd(run.child.descriptor(), PollFlags::IN)];
+        if let Some(stderr) = &run.stderr {
+            ready.push(PollFd::new(stderr, PollFlags::IN));
+        }
+        if let Some(governor) = &self.governor {
+            ready.push(PollFd::new(governor, PollFlags::IN));
+        }
+        if rustix::event::poll(&mut ready, None).is_err() {
+            return [false; 3];
+        }
+        let mut ready = ready.iter().map(|fd| !fd.revents().is_empty());
+        let mut next = |is_there: bool| is_there && ready.next().unwrap_or(false);
+        [next(true), next(run.stderr.is_some()), next(self.governor.is_some())]
+    }
+
+    /// Reads what the governor has said. An outcome where that ended the run.
+    fn obey(&mut self, run: &mut Run) -> Option<Outcome> {
+        while let Some(heard) = self.governor.as_mut().and_then(Connection::hear) {
+            match heard {
+                Heard::Message(ToShim::Retry, _) if self.retryable => {
+                    // It may have been faster: then all is well, and nothing is run again.
+                    if !run.child.kill().is_ok_and(|status| status.success()) {
+                        tree::kill_all();
+                        return Some(Outcome::Retry);
+                    }
+                }
+                Heard::Message(ToShim::Abort, _) => {
+                    let _ = run.child.kill();
+                    tree::kill_all();
+                    return Some(Outcome::Abort);
+                }
+                Heard::Message(..) => {}
+                Heard::Gone => {
+                    self.governor = None;
+                    orphan::carry_on(run.tokens.as_deref());
+                }
+            }
+        }
+        None
+    }
+
+    /// Passes on what the compiler has said, as far as it is there.
+    fn forward(&mut self, run: &mut Run) {
+        let mut bytes = [0; 16 * 1024];
+        while let Some(stderr) = &mut run.stderr {
+            match stderr.read(&mut bytes) {
+                Ok(0) => run.stderr = None,
+                Ok(read) => {
+                    if self.forwarder.take(&bytes[..read], &mut std::io::stderr()) {
+                        self.say(&ToGovernor::Announced);
+                    }
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                Err(_) => run.stderr = None,
+            }
+        }
+    }
+
+    fn ended(&mut self, mut run: Run) -> Outcome {
+        let status = match run.child.wait() {
+            Ok(status) => status,
+            Err(error) => return Outcome::NotStarted(error),
+        };
+        let killed = Ending::from(status) == Ending::Signal(KILLED);
+        if killed && self.retryable && self.was_the_governor() {
+            tree::kill_all();
+            return Outcome::Retry;
+        }
+        self.forward(&mut run);
+        if killed && self.retryable && self.governor.is_some() && !self.lost {
+            // It will run again and say it again.
+            return Outcome::Ended(status);
+        }
+        // What the compiler's own children still say Cargo would wait for as well.
+        if let Some(stderr) = &run.stderr {
+            let _ = rustix::fs::fcntl_setfl(stderr, rustix::fs::OFlags::empty());
+            self.forward(&mut run);
+        }
+        self.forwarder.finish(&mut std::io::stderr());
+        Outcome::Ended(status)
+    }
+
+    /// Whether a retry explains the child's death, also one whose word is still on its way.
+    fn was_the_governor(&mut self) -> bool {
+        let Some(governor) = &mut self.governor else { return false };
+        loop {
+            match governor.hear() {
+                Some(Heard::Message(ToShim::Retry, _)) => return true,
+                Some(Heard::Message(..)) => {}
+                Some(Heard::Gone) => return false,
+                None => {
+                    let mut ready = [PollFd::from_borrowed_fd(governor.as_fd(), PollFlags::IN)];
+                    match rustix::event::poll(&mut ready, Some(&GRACE)) {
+                        Ok(0) => return false,
+                        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                        Err(_) => return false,
+                    }
+                }
+            }
+        }
+    }
+
+    /// After a run that did not count: cleans up, and keeps what dependents have read.
+    fn prepare_again(&mut self, started: SystemTime) {
+        self.leftovers.sweep(started);
+        self.forwarder.begin_again();
+        if self.kept.is_none()
+            && self.forwarder.announced()
+            && let Some(path) = metadata::path(&self.invocation)
+        {
+            let private = std::env::var_os(env::TMP).map(PathBuf::from);
+            // Where it cannot be kept, dependents are built again by the next Cargo: slower, not wrong.
+            self.kept = Kept::keep(path, private.as_deref()).ok();
+        }
+    }
+
+    /// The compiler has ended for good.
+    fn finish(&mut self, ending: Ending) -> Ending {
+        let ok = ending == Ending::Code(0);
+        let differs = ok
+            && self
+                .kept
+                .take()
+                .is_some_and(|kept| matches!(kept.settle(), Ok(Comparison::Differs)));
+        self.say(&ToGovernor::Finished { ok: ok && !differs, differs });
+        if !differs {
+            return ending;
+        }
+        let name = &self.invocation.crate_name;
+        diagnostic::error(
+            &format!(
+                "crate `{name}` was compiled twice to save memory, and came out differently: other crates \
+                 have read the first metadata already. Its build is not deterministic (most often a \
+                 procedural macro is not). Run the same command again"
+            ),
+            self.line.wants_json(),
+        );
+        Ending::FAILED
+    }
+}
