@@ -26,6 +26,7 @@ const PUPPET: &str = "PLIMSOLL_HOST_TEST_PUPPET";
 
 /// Not a test: what the tests start, as `current_exe --ignored --exact puppet`.
 #[test]
+#[expect(clippy::zombie_processes, reason = "as a root it waits for any child, not for one")]
 #[ignore = "the other tests run it in processes of their own"]
 fn puppet() {
     let Ok(act) = std::env::var(PUPPET) else { return };
@@ -95,8 +96,9 @@ mod share {
 }
 
 fn say_ready() {
-    println!("\nready");
-    std::io::stdout().flush().unwrap();
+    let mut out = std::io::stdout();
+    out.write_all(b"\nready\n").unwrap();
+    out.flush().unwrap();
 }
 
 /// Until the test kills it. (Background jobs of a shell have no standard input to wait for.)
