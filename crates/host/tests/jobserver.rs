@@ -73,3 +73,29 @@ fn gnu_make_runs_in_parallel_on_the_inherited_descriptors() {
         assert_eq!(jobserver.audit(), Tokens { issued: 1, unread: 1 }, "it gave its token back");
     }
 }
+
+#[test]
+#[ignore = "needs ninja 1.13 or later in the search path (`pip install ninja`)"]
+fn ninja_takes_its_places_from_the_named_pipe() {
+    let version = ToolVersions::probe().ninja;
+    assert!(version.is_some_and(|version| version >= (1, 13)), "{version:?}");
+    // With one place nothing may overlap; with two, a and b wait for each other.
+    let alone = "mkdir running && sleep 0.05 && rmdir running && touch $out";
+    let together =
+        "touch $out.on; while [ ! -e a.on -o ! -e b.on ]; do sleep 0.01; done; touch $out";
+    for (jobs, command) in [(1, alone), (2, together)] {
+        let dir = tempfile::tempdir().unwrap();
+        let jobserver = Jobserver::with_fifo(jobs, &dir.path().join("jobs")).unwrap();
+        let rules = format!("rule r\n  command = {command}\nbuild a: r\nbuild b: r\n");
+        fs::write(dir.path().join("build.ninja"), rules).unwrap();
+        let output = Command::new("timeout")
+            .args(["60", "ninja", "-C"])
+            .arg(dir.path())
+            .env("MAKEFLAGS", jobserver.fifo_makeflags().unwrap())
+            .output()
+            .unwrap();
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{jobs}: {stdout}");
+        assert_eq!(jobserver.audit(), Tokens { issued: jobs - 1, unread: jobs - 1 });
+    }
+}

@@ -198,3 +198,30 @@ fn this_machine_is_read() {
         assert!(cgroup.held > Bytes::ZERO);
     }
 }
+
+/// Run by `tests/guest/v2.sh` and, on a machine with v1, by hand in a cgroup with this limit.
+#[test]
+#[ignore = "runs in a real cgroup with a limit of 512 MiB"]
+fn a_wall_is_read_from_inside() {
+    let limits = Limits::discover(Path::new("/")).unwrap();
+    let own = |reading: &Reading| {
+        let wall = reading.cgroups.iter().find(|cgroup| cgroup.limit == Bytes::mib(512));
+        wall.copied().unwrap_or_else(|| panic!("no wall of 512 MiB in {reading:?}"))
+    };
+    let before = own(&limits.read());
+    let memory = vec![1u8; 200 << 20];
+    let after = own(&limits.read());
+    drop(memory);
+    let grown = after.held - before.held;
+    assert!(grown >= Bytes::mib(190) && grown <= Bytes::mib(215), "{before:?} {after:?}");
+
+    // What can be dropped is not held. Not on a tmpfs, whose pages cannot.
+    let dir = tempfile::tempdir_in(std::env::var_os("PLIMSOLL_HOST_TEST_DISK").unwrap()).unwrap();
+    let before = own(&limits.read());
+    let file = dir.path().join("pages");
+    fs::write(&file, vec![1u8; 100 << 20]).unwrap();
+    fs::File::open(&file).unwrap().sync_all().unwrap();
+    assert_eq!(fs::read(&file).unwrap().len(), 100 << 20);
+    let after = own(&limits.read());
+    assert!(after.held - before.held <= Bytes::mib(20), "{before:?} {after:?}");
+}
