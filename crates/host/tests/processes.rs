@@ -50,6 +50,14 @@ fn puppet() {
             wait_for_the_end();
             drop(kept);
         }
+        Some("swap") => {
+            let mib: usize = words.next().unwrap().parse().unwrap();
+            let memory = vec![1u8; mib << 20];
+            share::page_out(&memory);
+            say_ready();
+            wait_for_the_end();
+            drop(memory);
+        }
         Some("burn") => {
             say_ready();
             let mut sum = 0u64;
@@ -69,9 +77,9 @@ fn puppet() {
     }
 }
 
-/// Mapping a file needs `unsafe`.
+/// Mapping a file and advice on memory need `unsafe`.
 mod share {
-    #![expect(unsafe_code, reason = "there is no safe way to map memory")]
+    #![expect(unsafe_code, reason = "there is no safe way to map memory or to advise on it")]
 
     use std::ffi::c_void;
     use std::fs::File;
@@ -85,6 +93,17 @@ mod share {
         // SAFETY: the kernel chooses the place; nobody else knows this mapping or changes the file.
         let at = unsafe { mmap(std::ptr::null_mut(), len, ProtFlags::READ, flags, file, 0) };
         Mapping(at.unwrap(), len)
+    }
+
+    /// Asks the kernel to swap the memory out.
+    pub(super) fn page_out(memory: &[u8]) {
+        use rustix::mm::{Advice, madvise};
+        let (page, start) = (rustix::param::page_size(), memory.as_ptr() as usize);
+        let skipped = start.next_multiple_of(page) - start;
+        let inner = &memory[skipped..memory.len() - page];
+        let at = inner.as_ptr() as *mut c_void;
+        // SAFETY: whole pages of our own; paging out does not change what they hold.
+        unsafe { madvise(at, inner.len() / page * page, Advice::LinuxPageOut) }.unwrap();
     }
 
     impl Drop for Mapping {
@@ -224,6 +243,21 @@ fn shared_memory_is_counted() {
     tree.sample(None, Millis(0));
     assert_close(tree.usage(UNIT).memory, rollup(pid));
     assert!(tree.usage(UNIT).memory > Bytes::mib(80));
+}
+
+#[test]
+#[ignore = "needs 100 MiB of swap"]
+fn swapped_memory_is_counted() {
+    let mut root = Root::start(&format!("{} & echo pid $!; wait", puppet_line("swap 64")));
+    let mut tree = root.tree();
+    let pid = root.pid("pid");
+    root.line("ready");
+    tree.adopt(pid, UNIT, Role::Child);
+    tree.sample(None, Millis(0));
+    let usage = tree.usage(UNIT);
+    assert!(usage.swapped > Bytes::mib(48), "{usage:?}");
+    assert_close(usage.memory, rollup(pid));
+    assert!(usage.memory > Bytes::mib(64));
 }
 
 #[test]

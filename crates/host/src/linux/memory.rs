@@ -49,6 +49,10 @@ impl ProcessTree {
     /// not go back; it only spaces the dearer readings.
     pub fn sample(&mut self, owners: Option<&[Owner]>, now: Millis) {
         let page = rustix::param::page_size() as u64;
+        if self.swap_checked.is_none_or(|at| now - at >= STATUS_PERIOD) {
+            self.swap_checked = Some(now);
+            self.has_swap = self.proc.has_swap();
+        }
         let mut kept =
             self.table.living().filter(|(_, n)| n.record.sampled.statm.is_some()).count();
         for at in 0..self.table.end() {
@@ -85,7 +89,7 @@ impl ProcessTree {
         }
         let Some(node) = self.table.get_mut(index) else { return };
         let (pid, settled, sampled) = (node.pid, node.settled, &mut node.record.sampled);
-        if sampled.wants_hidden(now, statm, page) {
+        if sampled.wants_hidden(now, statm, page, self.has_swap) {
             if let Some(hidden) = self.proc.hidden(pid) {
                 sampled.hidden = hidden;
             }
@@ -122,7 +126,7 @@ impl ProcessTree {
 }
 
 impl Sampled {
-    fn wants_hidden(&self, now: Millis, statm: Statm, page: u64) -> bool {
+    fn wants_hidden(&self, now: Millis, statm: Statm, page: u64, swap: bool) -> bool {
         let Some(at) = self.hidden_at else {
             return statm.shared * page > 0 || statm.resident == 0;
         };
@@ -132,7 +136,6 @@ impl Sampled {
             return true;
         }
         let moved = statm.shared.abs_diff(self.beside.shared) * page;
-        let swaps = self.hidden.swap > Bytes::ZERO || fell > 0;
-        now - at >= STATUS_PERIOD && (moved >= SAME.0 || swaps)
+        now - at >= STATUS_PERIOD && (moved >= SAME.0 || swap)
     }
 }

@@ -100,6 +100,15 @@ impl Proc {
         Some(parse_hidden(&buffer[..len]))
     }
 
+    /// Whether any swap is on: `/proc/swaps` has a line below its heading.
+    pub(super) fn has_swap(&self) -> bool {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let mut buffer = [0u8; 512];
+        rustix::fs::openat(&self.dir, c"swaps", flags, Mode::empty())
+            .and_then(|file| rustix::io::read(&file, &mut buffer))
+            .is_ok_and(|len| buffer[..len].iter().filter(|b| **b == b'\n').count() > 1)
+    }
+
     /// The pid that was given to the newest process or thread of our namespace: while it stays, there
     /// is no new process.
     pub(super) fn newest_pid(&self) -> Option<u32> {

@@ -12,6 +12,8 @@
 use std::io;
 use std::path::Path;
 
+use plimsoll_core::Millis;
+
 use super::environ::{self, Script};
 use super::memory::Sampled;
 use super::procfs::{Proc, Stat};
@@ -46,6 +48,9 @@ pub struct ProcessTree {
     listing: Vec<u32>,
     /// The newest pid of the namespace at the last scan, and how many scans in a row it was that.
     newest: (Option<u32>, u32),
+    /// Whether the machine has swap, and when that was looked at.
+    pub(super) has_swap: bool,
+    pub(super) swap_checked: Option<Millis>,
     /// The last pass left processes whose parents it did not know.
     open: bool,
 }
@@ -76,6 +81,8 @@ impl ProcessTree {
             foreign: Vec::new(),
             listing: Vec::new(),
             newest: (None, 0),
+            has_swap: false,
+            swap_checked: None,
             open: false,
         })
     }

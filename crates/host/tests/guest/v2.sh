@@ -16,7 +16,7 @@ mkdir -p "$root/bin" "$root/tests" "$root/proc" "$root/sys" "$root/dev" "$root/t
 
 busybox=$(command -v busybox)
 cp "$busybox" "$root/bin/busybox"
-for applet in sh sleep env kill cat mount mkdir insmod seq poweroff; do
+for applet in sh sleep env kill cat mount mkdir rm dd insmod mkswap swapon swapoff poweroff; do
     ln -s busybox "$root/bin/$applet"
 done
 
@@ -55,7 +55,10 @@ echo +memory > /sys/fs/cgroup/outer/cgroup.subtree_control
 mkdir -p /sys/fs/cgroup/outer/wall
 echo 536870912 > /sys/fs/cgroup/outer/memory.max
 failed=
-/tests/processes || failed="$failed processes"
+dd if=/dev/zero of=/disk/swap bs=1M count=150 2>/dev/null
+mkswap /disk/swap > /dev/null && swapon /disk/swap
+/tests/processes --include-ignored || failed="$failed processes"
+swapoff /disk/swap && rm /disk/swap
 /tests/limits || failed="$failed limits"
 sh -c 'echo 0 > /sys/fs/cgroup/outer/wall/cgroup.procs
     exec /tests/limits --ignored' || failed="$failed wall"
@@ -66,7 +69,7 @@ INIT
 chmod +x "$root/init"
 (cd "$root" && find . | cpio --quiet -o -H newc) > "$work/initrd"
 
-truncate -s 300M "$work/disk"
+truncate -s 400M "$work/disk"
 mkfs.ext4 -q -F "$work/disk"
 
 timeout 600 qemu-system-x86_64 -accel tcg,thread=multi -smp 2 -m 1536 -nographic -no-reboot \
