@@ -1,0 +1,49 @@
+# Every routine of this project. `just` lists them.
+
+_list:
+    @just --list --unsorted
+
+# What must hold before a commit, quickest first
+check: fmt lint test doc
+
+# Formatting, as rustfmt.toml says
+fmt:
+    cargo fmt --all --check
+
+# Lints of all targets; warnings are errors
+lint:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# All tests: units, properties, real processes, end to end
+test *ARGS:
+    cargo test --workspace --locked {{ARGS}}
+
+# The documentation of all crates
+doc:
+    RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
+
+# All of the above and the README's commands, from nothing: what a machine runs for every change
+ci:
+    .ci/run
+
+# Licences, advisories and sources of dependencies (needs cargo-deny)
+deny:
+    cargo deny check
+
+# The protocol's decoder on random bytes for a while (needs cargo-fuzz and a nightly toolchain)
+fuzz seconds="60":
+    cargo +nightly fuzz run decode -- -max_total_time={{seconds}} -max_len=4096
+
+# The benchmark's whole way through, on a tiny workload; no root needed
+smoke:
+    cargo build --workspace
+    cargo run --package plimsoll-bench -- smoke
+
+# The benchmark, in release form; bench/README.md says what shows what
+bench *ARGS:
+    cargo build --release --workspace
+    cargo run --release --package plimsoll-bench -- {{ARGS}}
+
+# Puts `cargo plimsoll` where Cargo finds it
+install:
+    cargo install --locked --path crates/cargo-plimsoll
