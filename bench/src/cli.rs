@@ -16,7 +16,7 @@ use crate::line::Line;
 use crate::run::{Plan, Report};
 use crate::store::Store;
 use crate::workload::{self, Workload};
-use crate::{artifacts, chaos, overhead, run, smoke, switch, table};
+use crate::{artifacts, chaos, cost, overhead, run, smoke, switch, table};
 
 /// Measures Plimsoll on real workspaces beside plain Cargo and its peers.
 #[derive(Parser, Debug)]
@@ -38,6 +38,8 @@ enum Command {
     Chaos(ChaosArgs),
     /// Builds with plimsoll, with cargo, with plimsoll, and the other way round: nothing may be rebuilt.
     Switch(AtArgs),
+    /// What Plimsoll's own processes take: a shim's time and memory, the governor's share of a core and memory.
+    Cost(CostArgs),
     /// The whole way through on a tiny workload, in about a minute.
     Smoke(SmokeArgs),
     /// Enters cgroups and becomes the command (used by the benchmark itself).
@@ -52,11 +54,9 @@ enum Command {
     },
 }
 
+/// Where things are, for every command.
 #[derive(Args, Debug)]
-struct Common {
-    /// What to build: a folder of the workloads.
-    #[arg(long, default_value = "engine")]
-    workload: String,
+struct Places {
     /// Where the workloads are.
     #[arg(long, value_name = "DIR")]
     workloads: Option<PathBuf>,
@@ -66,6 +66,19 @@ struct Common {
     /// The program `cargo-plimsoll` to measure [default: the one beside this program].
     #[arg(long, value_name = "PATH")]
     plimsoll: Option<PathBuf>,
+    /// Only print; leave RESULTS.md and the JSON beside it alone.
+    #[arg(long)]
+    no_results: bool,
+    /// Where RESULTS.md and its JSON go [default: the folder of the workloads' parent].
+    #[arg(long, value_name = "DIR")]
+    results: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct Common {
+    /// What to build: a folder of the workloads.
+    #[arg(long, default_value = "engine")]
+    workload: String,
     /// Units at once, for plimsoll, the peer, and the plain build that lines relate to.
     #[arg(long, default_value_t = 8)]
     jobs: u32,
@@ -84,12 +97,8 @@ struct Common {
     /// Measure by the process tree where no cgroup can be made.
     #[arg(long)]
     without_cgroup: bool,
-    /// Only print; leave RESULTS.md and the JSON beside it alone.
-    #[arg(long)]
-    no_results: bool,
-    /// Where RESULTS.md and its JSON go [default: the folder of the workloads' parent].
-    #[arg(long, value_name = "DIR")]
-    results: Option<PathBuf>,
+    #[command(flatten)]
+    places: Places,
     /// More arguments of the build, for instance `-- --release`.
     #[arg(last = true)]
     extra: Vec<String>,
@@ -163,6 +172,21 @@ struct ChaosArgs {
 }
 
 #[derive(Args, Debug)]
+struct CostArgs {
+    /// Rounds of compiler runs: directly, as a question through the shim, as a governed unit.
+    #[arg(long, default_value_t = 200)]
+    rounds: u32,
+    /// Units in flight.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=80))]
+    jobs: u32,
+    /// How long the governor is watched, at each of two lines.
+    #[arg(long, default_value_t = 20, value_name = "SECONDS")]
+    seconds: u64,
+    #[command(flatten)]
+    places: Places,
+}
+
+#[derive(Args, Debug)]
 struct SmokeArgs {
     /// Only the arms of plain cargo: where Plimsoll is not built yet.
     #[arg(long)]
@@ -183,50 +207,58 @@ pub(crate) fn main() -> Result<ExitCode> {
                 Plan { arms: args.arms, lines: args.line, walls: args.wall, repeat: args.repeat };
             let needs = plan.arms.iter().any(|arm| matches!(arm, Arm::Plimsoll { .. }));
             let bench = bench(&args.common, needs)?;
-            publish(&args.common, &run::run(&bench, &plan)?)
+            publish(&args.common.places, &run::run(&bench, &plan)?)
         }
         Command::Overhead(args) => {
             let bench = bench(&args.common, true)?;
             publish(
-                &args.common,
+                &args.common.places,
                 &[overhead::overhead(&bench, &args.line, args.pairs, args.no_ops)?],
             )
         }
         Command::Artifacts(args) => {
             let bench = bench(&args.at.common, true)?;
             publish(
-                &args.at.common,
+                &args.at.common.places,
                 &[artifacts::artifacts(&bench, &args.at.line, args.kill_every)?],
             )
         }
         Command::Chaos(args) => {
             let bench = bench(&args.at.common, true)?;
-            publish(&args.at.common, &[chaos::chaos(&bench, &args.at.line, args.every, args.seed)?])
+            publish(
+                &args.at.common.places,
+                &[chaos::chaos(&bench, &args.at.line, args.every, args.seed)?],
+            )
         }
         Command::Switch(args) => {
             let bench = bench(&args.common, true)?;
-            publish(&args.common, &[switch::switch(&bench, &args.line)?])
+            publish(&args.common.places, &[switch::switch(&bench, &args.line)?])
+        }
+        Command::Cost(args) => {
+            let interrupt = Interrupt::listen()?;
+            let state = state(&args.places)?;
+            let plimsoll = Plimsoll::find(args.places.plimsoll.clone())?;
+            let plan = cost::Plan { rounds: args.rounds, jobs: args.jobs, seconds: args.seconds };
+            publish(&args.places, &[cost::cost(&state, &plimsoll, &interrupt, plan)?])
         }
         Command::Smoke(mut args) => {
             "tiny".clone_into(&mut args.common.workload);
-            args.common.no_results = true;
+            args.common.places.no_results = true;
             args.common.without_cgroup = true;
             args.common.fresh = true;
-            args.common.state = args.common.state.join("smoke");
+            args.common.places.state = args.common.places.state.join("smoke");
             let bench = bench(&args.common, !args.plain_only)?;
-            publish(&args.common, &smoke::smoke(&bench, args.plain_only)?)
+            publish(&args.common.places, &smoke::smoke(&bench, args.plain_only)?)
         }
     }
 }
 
 fn bench(common: &Common, needs_plimsoll: bool) -> Result<Bench> {
     let interrupt = Interrupt::listen()?;
-    fs::create_dir_all(&common.state)
-        .with_context(|| format!("making {}", common.state.display()))?;
-    let state = fs::canonicalize(&common.state)
-        .with_context(|| format!("resolving {}", common.state.display()))?;
-    let plimsoll = needs_plimsoll.then(|| Plimsoll::find(common.plimsoll.clone())).transpose()?;
-    let sources = workload::sources(common.workloads.clone())?;
+    let state = state(&common.places)?;
+    let named = &common.places.plimsoll;
+    let plimsoll = needs_plimsoll.then(|| Plimsoll::find(named.clone())).transpose()?;
+    let sources = workload::sources(common.places.workloads.clone())?;
     let store = Store::open(&state)?;
     if common.fresh {
         store.forget_all(&common.workload)?;
@@ -247,18 +279,25 @@ fn bench(common: &Common, needs_plimsoll: bool) -> Result<Bench> {
     })
 }
 
+/// The state folder, made and resolved.
+fn state(places: &Places) -> Result<PathBuf> {
+    fs::create_dir_all(&places.state)
+        .with_context(|| format!("making {}", places.state.display()))?;
+    fs::canonicalize(&places.state).with_context(|| format!("resolving {}", places.state.display()))
+}
+
 /// Prints reports, and puts them into RESULTS.md and JSON files. Fails (by exit code) if one is not as promised.
-fn publish(common: &Common, reports: &[Report]) -> Result<ExitCode> {
-    let results = match &common.results {
+fn publish(places: &Places, reports: &[Report]) -> Result<ExitCode> {
+    let results = match &places.results {
         Some(dir) => dir.clone(),
-        None => workload::sources(common.workloads.clone())?
+        None => workload::sources(places.workloads.clone())?
             .parent()
             .map(Path::to_owned)
             .unwrap_or_default(),
     };
     for report in reports {
         println!("\n## {}\n\n{}", report.title, report.body);
-        if common.no_results {
+        if places.no_results {
             continue;
         }
         table::publish(&results.join("RESULTS.md"), &report.title, &report.body)?;

@@ -11,6 +11,10 @@ mod bench;
 mod cgroup;
 mod chaos;
 mod cli;
+mod cost;
+mod cost_flight;
+mod cost_rustc;
+mod cost_shim;
 mod launch;
 mod line;
 mod log;
@@ -25,10 +29,18 @@ mod table;
 mod tree;
 mod workload;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::main().unwrap_or_else(|error| {
+    // Under a name of Cargo's or the compiler's it stands in for them; `cost` makes such names.
+    let name = std::env::args_os().next().unwrap_or_default();
+    let run = match Path::new(&name).file_name().and_then(|name| name.to_str()) {
+        Some("rustc") => cost_rustc::main,
+        Some("cargo") => cost_shim::main,
+        _ => cli::main,
+    };
+    run().unwrap_or_else(|error| {
         eprintln!("plimsoll-bench: {error:#}");
         ExitCode::FAILURE
     })

@@ -11,14 +11,8 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 /// Every living descendant of this process.
 pub(crate) fn descendants() -> Vec<i32> {
     let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    for entry in entries.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
-            continue;
-        };
-        if let Some(parent) = parent(pid) {
-            children.entry(parent).or_default().push(pid);
-        }
+    for (pid, parent) in parents() {
+        children.entry(parent).or_default().push(pid);
     }
     let mut found = Vec::new();
     let mut open = vec![i32::try_from(std::process::id()).unwrap_or(0)];
@@ -29,6 +23,18 @@ pub(crate) fn descendants() -> Vec<i32> {
         }
     }
     found
+}
+
+/// Every living process with its parent.
+pub(crate) fn parents() -> HashMap<i32, i32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return HashMap::new() };
+    let pid = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<i32>().ok();
+    entries.flatten().filter_map(pid).filter_map(|pid| Some((pid, parent(pid)?))).collect()
+}
+
+/// The name of a process's program, at most 15 bytes of it.
+pub(crate) fn name(pid: i32) -> Option<String> {
+    Some(fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim_end().to_owned())
 }
 
 /// Anonymous + shared + swapped bytes of some processes. Shared pages of two processes count twice here, which is why a
@@ -50,9 +56,9 @@ pub(crate) fn signal(pid: i32, signal: Signal, still_ours: impl Fn(i32) -> bool)
 
 /// What a process is, by the name of its program, if it is a compiler or linker at work (not a probe).
 pub(crate) fn compiler_or_linker(pid: i32) -> Option<&'static str> {
-    let comm = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    let comm = name(pid)?;
     let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    classify(comm.trim(), &String::from_utf8_lossy(&command))
+    classify(&comm, &String::from_utf8_lossy(&command))
 }
 
 fn classify(comm: &str, command: &str) -> Option<&'static str> {
@@ -82,15 +88,16 @@ pub(crate) fn waited_for_cpu_us() -> Option<u64> {
     Some((user + system).saturating_mul(1_000_000) / tick)
 }
 
+/// An amount of `status` or `smaps_rollup`; 0 where it is not said.
+pub(crate) fn bytes(text: &str, name: &str) -> u64 {
+    let kib = text.lines().find_map(|line| {
+        line.strip_prefix(name)?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    });
+    kib.unwrap_or(0) * 1024
+}
+
 fn status_memory(text: &str) -> u64 {
-    let kib = |name: &str| {
-        text.lines()
-            .find_map(|line| {
-                line.strip_prefix(name)?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
-            })
-            .unwrap_or(0)
-    };
-    (kib("RssAnon:") + kib("RssShmem:") + kib("VmSwap:")) * 1024
+    ["RssAnon:", "RssShmem:", "VmSwap:"].iter().map(|name| bytes(text, name)).sum()
 }
 
 #[cfg(test)]
