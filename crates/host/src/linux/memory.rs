@@ -1,7 +1,7 @@
 //! What the processes of the tree hold and use, read again and again.
 //!
 //! Three rates, because the reads differ in price: `statm` (anonymous pages) at every sample, through
-//! a descriptor that stays open; `stat` (processor time) every half second; `status` (shared memory,
+//! a descriptor that stays open; `stat` (processor time) five times a second; `status` (shared memory,
 //! swap) every second, and only where swap exists or the shared pages moved, or at once where the
 //! resident pages fell or the shared ones rose by much. A shim's memory does not move, so it is read at
 //! the rate of `stat`.
@@ -17,8 +17,9 @@ use super::table::Index;
 use super::tree::ProcessTree;
 use crate::process::{Owner, Role};
 
-/// How often processor time is read. Because who makes progress is asked once in seconds.
-const STAT_PERIOD: Millis = Millis(500);
+/// How often processor time is read. Because it is the axis of the memory curves that are remembered, and
+/// a unit of a second should leave more than a point or two.
+const STAT_PERIOD: Millis = Millis(200);
 /// How often shared memory and swap are read.
 const STATUS_PERIOD: Millis = Millis(1_000);
 /// Resident pages that fall, or shared ones that rise, by so much are looked into at once: it may be
