@@ -10,8 +10,8 @@
 //! | `rmeta??????/`, `rustc??????/`, `.tmp??????.temp-archive/` | encoding, linking | anybody's |
 //!
 //! The last kind has no owner in its name, and several compilers write into one directory. Such a folder is
-//! ours where it appeared during our run and no live process can be its owner: none that works in this
-//! directory, or (where some do) none that has it open, mapped or among its arguments, twice, with
+//! ours where it appeared during our run and no live process can be its owner: none that was there then and
+//! works in this directory, or (where some do) none that has it open, mapped or among its arguments, twice, with
 //! [`LONG_ENOUGH`] in between. What stays in doubt is left: kilobytes against another unit's failure.
 //!
 //! The finished outputs of a killed run are not removed: the next run replaces them.
@@ -45,7 +45,7 @@ pub(crate) struct Leftovers {
 impl Leftovers {
     pub(crate) fn of(invocation: &Invocation) -> Self {
         Self {
-            dir: invocation.out_dir.clone(),
+            dir: invocation.out_dir.as_ref().and_then(|dir| std::path::absolute(dir).ok()),
             stem: invocation.file_stem(),
             crate_name: invocation.crate_name.clone(),
             incremental: invocation.incremental.clone(),
@@ -95,7 +95,7 @@ impl Leftovers {
                 // Another compiler's: it will take it away itself.
                 return false;
             }
-            if others.possible_owners && !patient {
+            if !patient && others.may_own(path) {
                 return true;
             }
             let _ = fs::remove_dir_all(path);
@@ -192,15 +192,24 @@ fn is_free(lock: &Path) -> bool {
 
 /// What the live processes of our user have to do with `names` in `dir`.
 struct Others {
-    /// Some compiler works in this directory.
-    possible_owners: bool,
+    /// When the compilers that work in this directory were started, after the machine's start.
+    compilers: Vec<Duration>,
     /// Names that some process has open, mapped or among its arguments.
     referenced: Vec<OsString>,
 }
 
+impl Others {
+    /// Whether one of them was there when `path` appeared. (What cannot be told counts as yes.)
+    fn may_own(&self, path: &Path) -> bool {
+        let age = born(path).and_then(|born| born.elapsed().ok());
+        let since_boot = age.and_then(|age| uptime().checked_sub(age));
+        self.compilers.iter().any(|started| since_boot.is_none_or(|born| *started <= born + COARSE))
+    }
+}
+
 fn look_around(dir: &Path, names: &[OsString]) -> Others {
     let us = std::env::current_exe().ok();
-    let mut others = Others { possible_owners: false, referenced: Vec::new() };
+    let mut others = Others { compilers: Vec::new(), referenced: Vec::new() };
     for entry in entries(Path::new("/proc")) {
         if !entry.as_bytes().iter().all(u8::is_ascii_digit) {
             continue;
@@ -215,10 +224,10 @@ fn look_around(dir: &Path, names: &[OsString]) -> Others {
             }
         };
         refer(&arguments);
-        let works_here = contains(&arguments, dir.as_os_str().as_bytes())
-            || arguments.split(|b| *b == 0).any(|arg| arg.starts_with(b"@"));
         // Other shims have the compiler's arguments too, but write nothing.
-        if !works_here || us.is_some() && fs::read_link(process.join("exe")).ok() == us {
+        if !works_in(dir, &process, &arguments)
+            || us.is_some() && fs::read_link(process.join("exe")).ok() == us
+        {
             continue;
         }
         for descriptor in entries(&process.join("fd")) {
@@ -229,13 +238,47 @@ fn look_around(dir: &Path, names: &[OsString]) -> Others {
         if let Ok(maps) = fs::read(process.join("maps")) {
             refer(&maps);
         }
-        others.possible_owners = true;
+        others.compilers.push(started(&process).unwrap_or_default());
     }
     others
 }
 
+/// Whether a compiler's arguments name `dir` as the place of its output. Those that are in a file may.
+fn works_in(dir: &Path, process: &Path, arguments: &[u8]) -> bool {
+    let mut before: &[u8] = b"";
+    arguments.split(|b| *b == 0).any(|arg| {
+        let value =
+            if before == b"--out-dir" { Some(arg) } else { arg.strip_prefix(b"--out-dir=") };
+        before = arg;
+        match value.map(|value| Path::new(OsStr::from_bytes(value))) {
+            Some(value) if value.is_absolute() => value == dir,
+            // Relative to where that process is.
+            Some(value) => {
+                fs::read_link(process.join("cwd")).is_ok_and(|there| there.join(value) == dir)
+            }
+            None => arg.starts_with(b"@"),
+        }
+    })
+}
+
+/// When a process was started, after the machine's start: field 22 of its `stat` (proc(5)).
+fn started(process: &Path) -> Option<Duration> {
+    let stat = fs::read(process.join("stat")).ok()?;
+    let end = stat.iter().rposition(|b| *b == b')')?;
+    let ticks: u64 =
+        std::str::from_utf8(&stat[end + 1..]).ok()?.split_whitespace().nth(19)?.parse().ok()?;
+    Some(Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second()))
+}
+
+fn uptime() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::try_from(now).unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
 
     fn leftovers(dir: &Path) -> Leftovers {
@@ -305,26 +348,23 @@ mod tests {
         ours.sweep(SystemTime::now() + Duration::from_secs(60));
         assert!(at("rmetaAAAAAA").exists() && at("rmetaBBBBBB").exists());
         // A compiler that works in the directory and has one of them open.
-        let mut compiler = std::process::Command::new("sleep")
-            .arg("600")
-            .env_clear()
-            .stdin(fs::File::open(at("rmetaAAAAAA")).unwrap())
-            .current_dir("/")
-            .spawn()
-            .unwrap();
-        let mut named = std::process::Command::new("sh")
-            .args(["-c", "read line", "rustc", "--out-dir"])
+        let mut compiler = std::process::Command::new("sh")
+            .args(["-c", "exec 3<rmetaAAAAAA; echo ready; read line", "rustc", "--out-dir"])
             .arg(dir.path())
+            .current_dir(dir.path())
             .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
             .spawn()
             .unwrap();
+        let mut ready = [0; 6];
+        compiler.stdout.take().unwrap().read_exact(&mut ready).unwrap();
         ours.sweep(SystemTime::now() - Duration::from_secs(60));
-        assert!(at("rmetaAAAAAA").exists() && at("rmetaBBBBBB").exists());
-        named.kill().unwrap();
-        named.wait().unwrap();
+        let left = (at("rmetaAAAAAA").exists(), at("rmetaBBBBBB").exists());
         compiler.kill().unwrap();
         compiler.wait().unwrap();
+        assert_eq!(left, (true, true));
+        // It is gone: what it had open was its own, and the other one is nobody's.
         ours.finish();
-        assert!(!at("rmetaAAAAAA").exists() && !at("rmetaBBBBBB").exists());
+        assert!(at("rmetaAAAAAA").exists() && !at("rmetaBBBBBB").exists());
     }
 }

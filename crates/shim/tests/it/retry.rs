@@ -1,0 +1,145 @@
+//! Killed and run again: nothing that a person or Cargo could see.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::process::ExitStatusExt as _;
+
+use plimsoll_proto::{ToGovernor, ToShim};
+use rustix::process::Signal;
+
+use crate::scene::{ANNOUNCED, LIB, Running, Scene, lives, pid_in, signal};
+
+/// The first run says two things, writes and announces metadata and waits to be killed.
+const TWICE: &str = "
+    echo warning >&2
+    echo METADATA >out/libfoo-ab.rmeta.new; mv out/libfoo-ab.rmeta.new out/libfoo-ab.rmeta
+    echo 'ANNOUNCED' >&2
+    echo again >>runs
+    if [ $(wc -l <runs) = 1 ]; then
+        touch out/foo-ab.foo.12-cgu.0.rcgu.o $TMPDIR/left; mkdir out/rmetaAbCd12
+        sleep 1000 & echo $! >inner; echo waiting >&2; wait
+    fi
+    echo 'second warning' >&2";
+
+fn twice(metadata: &str) -> Scene {
+    Scene::new(&TWICE.replace("METADATA", metadata).replace("ANNOUNCED", ANNOUNCED))
+}
+
+#[test]
+fn a_unit_that_is_run_again_says_everything_once_and_leaves_nothing() {
+    let scene = twice("same");
+    let mut running = Running::start(&mut scene.shim(LIB));
+    let (mut peer, pid) = scene.governor().start();
+    assert_eq!([running.line(), running.line(), running.line()], ["warning", ANNOUNCED, "waiting"]);
+    assert_eq!(peer.hear(), ToGovernor::Announced);
+    let inner = pid_in(&scene.at("inner"));
+    let before = fs::metadata(scene.at("out/libfoo-ab.rmeta")).unwrap();
+
+    peer.say(&ToShim::Retry);
+    peer.admit();
+    peer.started();
+    assert!(!lives(pid) && !lives(inner));
+    assert!(peer.finished());
+    let (status, _, stderr) = running.end();
+    assert!(status.success());
+    assert_eq!(stderr, "second warning\n");
+    let after = fs::metadata(scene.at("out/libfoo-ab.rmeta")).unwrap();
+    assert_eq!(
+        (after.ino(), after.modified().unwrap()),
+        (before.ino(), before.modified().unwrap())
+    );
+    assert_eq!(scene.names("out"), ["libfoo-ab.rmeta"]);
+    assert_eq!(scene.names("tmp"), [""; 0]);
+}
+
+#[test]
+fn metadata_that_comes_out_differently_fails_the_unit() {
+    let scene = twice("$(wc -l <runs 2>/dev/null)");
+    let mut running = Running::start(scene.shim(LIB).arg("--error-format=json"));
+    let (mut peer, _) = scene.governor().start();
+    assert_eq!(peer.hear(), ToGovernor::Announced);
+    pid_in(&scene.at("inner"));
+    while running.line() != "waiting" {}
+    peer.say(&ToShim::Retry);
+    peer.admit();
+    peer.started();
+    assert_eq!(peer.hear(), ToGovernor::Finished { ok: false, differs: true });
+    let (status, _, stderr) = running.end();
+    assert_eq!(status.code(), Some(1));
+    assert!(
+        stderr.contains("\"level\":\"error\"") && stderr.contains("not deterministic"),
+        "{stderr}"
+    );
+    assert_eq!(scene.names("out"), ["libfoo-ab.rmeta"]);
+}
+
+#[test]
+fn the_governor_may_kill_before_its_word_arrives() {
+    let scene = twice("same");
+    let mut running = Running::start(&mut scene.shim(LIB));
+    let (mut peer, pid) = scene.governor().start();
+    assert_eq!(peer.hear(), ToGovernor::Announced);
+    while running.line() != "waiting" {}
+    signal(pid, Signal::KILL);
+    peer.say(&ToShim::Retry);
+    peer.admit();
+    peer.started();
+    assert!(peer.finished());
+    assert!(running.end().0.success());
+}
+
+#[test]
+fn a_compiler_that_somebody_kills_is_run_again_once() {
+    let scene = Scene::new("echo warning >&2; kill -9 $$");
+    let running = Running::start(&mut scene.shim(LIB));
+    let (mut peer, _) = scene.governor().start();
+    assert_eq!(peer.hear(), ToGovernor::Lost { signal: 9 });
+    peer.admit();
+    peer.started();
+    assert!(!peer.finished());
+    let (status, _, stderr) = running.end();
+    assert_eq!((status.signal(), stderr.as_str()), (Some(9), "warning\n"));
+}
+
+#[test]
+fn a_late_word_explains_a_loss() {
+    let scene = Scene::new("echo again >>runs; [ $(wc -l <runs) -gt 2 ] || kill -9 $$");
+    let running = Running::start(&mut scene.shim(LIB));
+    let (mut peer, _) = scene.governor().start();
+    assert_eq!(peer.hear(), ToGovernor::Lost { signal: 9 });
+    peer.say(&ToShim::Retry);
+    peer.admit();
+    peer.started();
+    assert_eq!(peer.hear(), ToGovernor::Lost { signal: 9 });
+    peer.admit();
+    peer.started();
+    assert!(peer.finished());
+    assert!(running.end().0.success());
+}
+
+#[test]
+fn what_cannot_be_run_again_is_lost_as_it_is_without_us() {
+    let scene = Scene::new("");
+    scene.script("cargo", "kill -9 $$");
+    let running = Running::start(scene.shim_before(scene.at("cargo")).args(LIB));
+    let (mut peer, _) = scene.governor().start();
+    assert!(!peer.finished());
+    assert_eq!(running.end().0.signal(), Some(9));
+}
+
+#[test]
+fn a_unit_that_waits_to_run_again_goes_on_when_the_governor_dies() {
+    let mut scene = twice("same");
+    let mut running = Running::start(&mut scene.shim(LIB));
+    let (mut peer, pid) = scene.governor().start();
+    assert_eq!(peer.hear(), ToGovernor::Announced);
+    while running.line() != "waiting" {}
+    peer.say(&ToShim::Retry);
+    crate::scene::until("the compiler is gone", || !lives(pid));
+    scene.governor = None;
+    drop(peer);
+    let (status, _, stderr) = running.end();
+    assert!(status.success());
+    assert_eq!(stderr, "second warning\n");
+    assert_eq!(scene.names("out"), ["libfoo-ab.rmeta"]);
+}
