@@ -14,6 +14,11 @@ use crate::measure::{Bytes, Millis};
 /// already keeps its expected start; this bounds what wrong expectations can cost.
 const OVERTAKEN_AT_MOST: u32 = 200;
 
+/// How long the head of the queue lets others pass on their promise to be gone in time, as a share of its
+/// own work: a giant of 36 s that starts 9 s late has cost the build a quarter of itself at most.
+const PATIENCE: f64 = 0.25;
+const PATIENCE_AT_LEAST: Millis = Millis(1500);
+
 /// A stopped unit stays so for at least this long: stopping and starting more often than the sampler
 /// looks would only follow its noise.
 const SUSPENDED_AT_LEAST: Millis = Millis(250);
@@ -128,8 +133,9 @@ impl Schedule {
                 _ if !started => true,
                 _ if running >= self.config.jobs as usize => return,
                 _ if alone || !outlook.fits(&own, self.usable()) => false,
-                Some((_, ahead, Some(shadow))) => {
-                    outlook.keeps(&own, ahead, *shadow, self.usable())
+                Some((first, ahead, Some(shadow))) => {
+                    let patient = self.is_patient(*first, now);
+                    outlook.keeps(&own, ahead, *shadow, self.usable(), patient)
                 }
                 // Nothing but a finish can make room for the head: what fits beside it may run.
                 Some((_, _, None)) | None => true,
@@ -150,6 +156,7 @@ impl Schedule {
                     return;
                 }
                 head = Some((id, own, outlook.first_fit(&own, self.usable())));
+                self.units.with(id, |unit| _ = unit.head_since.get_or_insert(now));
             }
             if alone {
                 return;
@@ -173,6 +180,15 @@ impl Schedule {
         });
         let urgent = self.overtaken(id) || unit.is_some_and(|unit| unit.alone);
         (!urgent, Reverse(length), id)
+    }
+
+    /// The head of the queue lets others pass that should be gone before it can start. Expectations of
+    /// time are often wrong, so it does for a while only: then only what fits beside it may pass.
+    fn is_patient(&self, head: UnitId, now: Millis) -> bool {
+        self.units.get(head).is_none_or(|unit| {
+            let patience = unit.forecast.curve.cpu().scale(PATIENCE).max(PATIENCE_AT_LEAST);
+            unit.head_since.is_none_or(|since| now - since < patience)
+        })
     }
 
     fn overtaken(&self, id: UnitId) -> bool {

@@ -209,15 +209,17 @@ impl Outlook {
             .map(|span| Shadow { span, start: Millis(SPANS[span - 1]) })
     }
 
-    /// With `small` admitted now, `head` can still start at its `shadow`.
+    /// With `small` admitted now, `head` can still start at its `shadow`: because `small` is expected to
+    /// have ended by then (which only a `patient` head relies on), or because both fit.
     pub(super) fn keeps(
         &self,
         small: &Projection,
         head: &Projection,
         shadow: Shadow,
         line: Bytes,
+        patient: bool,
     ) -> bool {
-        if small.end() <= shadow.start {
+        if patient && small.end() <= shadow.start {
             return true;
         }
         let mut with = self.clone();

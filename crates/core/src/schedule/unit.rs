@@ -74,6 +74,8 @@ pub(super) struct Unit {
     pub(super) lone_said: bool,
     pub(super) announced: bool,
     pub(super) overtaken: u32,
+    /// Since when it is the first in the queue that does not fit.
+    pub(super) head_since: Option<Millis>,
     pub(super) memory: Bytes,
     pub(super) link_memory: Bytes,
     /// The most that it was seen to hold, in any attempt: its need is at least this.
@@ -103,6 +105,7 @@ impl Unit {
             lone_said: false,
             announced: false,
             overtaken: 0,
+            head_since: None,
             memory: Bytes::ZERO,
             link_memory: Bytes::ZERO,
             peak: Bytes::ZERO,
@@ -132,6 +135,7 @@ impl Unit {
             self.admitted = now;
         }
         self.attempt += 1;
+        self.head_since = None;
         self.start_over(now);
         Effect::Admit { unit: id, attempt: self.attempt }
     }
