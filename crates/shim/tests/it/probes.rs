@@ -9,6 +9,9 @@ use crate::scene::{Running, Scene};
 
 const CFG: &[&str] = &["-", "--crate-name", "___", "--print=file-names", "--print=cfg"];
 
+/// Changes how a question is asked.
+type Prepare = dyn Fn(&mut Command) -> &mut Command;
+
 /// A toolchain whose compiler counts how often it is asked.
 fn toolchain() -> Scene {
     let scene = Scene::new("");
@@ -58,7 +61,7 @@ fn the_standard_questions_are_asked_once() {
 #[test]
 fn whatever_is_odd_is_asked() {
     let scene = toolchain();
-    let odd: [(&[&str], &dyn Fn(&mut Command) -> &mut Command); 4] = [
+    let odd: [(&[&str], &Prepare); 4] = [
         (&["-V"], &|command| command),
         (&["--print", "cfg"], &|command| command),
         (&["-vV"], &|command| command.env(env::PROBES, "/dev/null/nowhere")),
