@@ -36,8 +36,7 @@ impl Signals {
     pub(super) fn catch() -> io::Result<Self> {
         let (read, write) = UnixStream::pair()?;
         let signals = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT, SIGWINCH];
-        let delivery =
-            SignalDelivery::with_pipe(read, write, WithOrigin::default(), signals)?;
+        let delivery = SignalDelivery::with_pipe(read, write, WithOrigin::default(), signals)?;
         Ok(Self { delivery })
     }
 
@@ -61,8 +60,5 @@ impl AsFd for Signals {
 
 /// Stops this process as Ctrl-Z would have, had it not been caught; returns when it is continued.
 pub(super) fn stop_self() {
-    let _ = rustix::process::kill_process(
-        rustix::process::getpid(),
-        rustix::process::Signal::STOP,
-    );
+    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
 }
