@@ -117,27 +117,6 @@ impl Governor {
         self.send(Peer::Shim(unit), &ToShim::Refuse { text });
     }
 
-    /// Places are lent one at a time; one that is wanted back may be in use, and is taken when it
-    /// comes back to the pipe.
-    fn lend(&mut self, aim: u32) {
-        if aim > self.lent {
-            let more = aim - self.lent;
-            let forgiven = more.min(self.owed);
-            self.owed -= forgiven;
-            let _ = self.options.jobserver.lend(more - forgiven);
-        } else {
-            self.owed += self.lent - aim;
-            self.collect_places();
-        }
-        self.lent = aim;
-    }
-
-    pub(crate) fn collect_places(&mut self) {
-        while self.owed > 0 && matches!(self.options.jobserver.take_back(), Ok(true)) {
-            self.owed -= 1;
-        }
-    }
-
     fn send(&mut self, peer: Peer, message: &ToShim) {
         if let Some(connection) = self.connection_of(peer) {
             connection.send(message);

@@ -93,6 +93,8 @@ pub struct Governor {
     pub(crate) lent: u32,
     /// Places that should come back but were not in the pipe yet.
     pub(crate) owed: u32,
+    /// Since when places have been missing on Cargo's pipe.
+    pub(crate) missing_since: Option<Millis>,
     pub(crate) sampled: Millis,
     pub(crate) scanned: Millis,
     pub(crate) line_read: Millis,
@@ -132,7 +134,8 @@ impl Governor {
             memory: options.memory.to_string(),
             jobs: options.config.jobs,
         };
-        let tmpfs = options.target_dir.as_deref().and_then(|dir| Tmpfs::holding(dir).ok().flatten());
+        let tmpfs =
+            options.target_dir.as_deref().and_then(|dir| Tmpfs::holding(dir).ok().flatten());
         Ok(Self {
             schedule: Schedule::new(options.config, at_start),
             header,
@@ -156,6 +159,7 @@ impl Governor {
             anchor: None,
             lent: 0,
             owed: 0,
+            missing_since: None,
             sampled: Millis::ZERO,
             scanned: Millis::ZERO,
             line_read: Millis::ZERO,
@@ -242,7 +246,6 @@ impl Governor {
         self.say(Event::Notice { text: text.into() });
     }
 
-    #[expect(clippy::type_complexity, reason = "four answers of one poll, taken apart at once")]
     fn wait(
         &self,
         extra: &[BorrowedFd<'_>],

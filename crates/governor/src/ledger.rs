@@ -69,13 +69,21 @@ impl Entry {
     }
 
     /// Takes a measurement: the compiler's and the linker's memory, and the tree's processor time.
-    pub(crate) fn measure(&mut self, id: UnitId, whole: Bytes, link: Bytes, cpu: Millis) -> Measured {
+    pub(crate) fn measure(
+        &mut self,
+        id: UnitId,
+        whole: Bytes,
+        link: Bytes,
+        cpu: Millis,
+    ) -> Measured {
         self.cpu = cpu - self.cpu_before;
         self.memory = whole;
         self.peak = self.peak.max(whole);
         self.link_peak = self.link_peak.max(link);
         self.curve.push(self.cpu, whole - link);
-        let unread = self.tokens.as_ref().map_or(0, TokenPipe::unread).min(self.issued);
+        // Most units were never issued one: asking their pipes would be a call for each unit and sample.
+        let pipe = self.tokens.as_ref().filter(|_| self.issued > 0);
+        let unread = pipe.map_or(0, TokenPipe::unread).min(self.issued);
         self.most_tokens = self.most_tokens.max(1 + self.issued - unread);
         Measured {
             unit: id,

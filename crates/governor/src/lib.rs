@@ -14,6 +14,7 @@ mod governor;
 mod graph;
 mod ledger;
 mod messages;
+mod places;
 mod sampling;
 mod sizes;
 

@@ -220,8 +220,8 @@ impl Governor {
             waited: admitted - entry.registered,
         };
         // A failed compile ends early, and a nested one is part of its ancestor: neither is an example.
-        let example = (ok && entry.inside.is_none())
-            .then(|| (entry.facts.clone(), entry.observation(now)));
+        let example =
+            (ok && entry.inside.is_none()).then(|| (entry.facts.clone(), entry.observation(now)));
         self.say(event);
         if let Some((facts, observation)) = example {
             self.history().record(&facts, &observation);

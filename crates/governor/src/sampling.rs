@@ -1,6 +1,7 @@
 //! Measuring: when, what, and what follows from it.
 
 use plimsoll_core::event::Event;
+use plimsoll_core::invocation::UnitKind;
 use plimsoll_core::line::{Own, capacity};
 use plimsoll_core::schedule::{Input, RunState};
 use plimsoll_core::{Bytes, Millis, UnitId};
@@ -8,7 +9,7 @@ use plimsoll_core::{Bytes, Millis, UnitId};
 use plimsoll_host::Tmpfs;
 
 use crate::governor::Governor;
-use crate::ledger::{compiler, linker};
+use crate::ledger::{Entry, compiler, linker};
 
 /// New processes are looked for this often: what a build script starts is found within a tenth of a
 /// second, and the walk over /proc stays under 1 % of a core.
@@ -52,6 +53,7 @@ impl Governor {
         self.peak = self.peak.max(total);
         self.follow_line(now, total);
         self.collect_places();
+        self.mint_lost_places();
         if now - self.sample_logged >= LOG_EVERY {
             self.sample_logged = now;
             self.log_sample(total);
@@ -95,22 +97,26 @@ impl Governor {
         self.tree.sample(Some(&owners), now);
         let (whole, link) = (self.tree.usage(owners[0]), self.tree.usage(owners[1]));
         if let Some(entry) = self.entries.get_mut(&unit) {
-            let _ = entry.measure(unit, whole.memory + link.memory, link.memory, whole.cpu + link.cpu);
+            let _ =
+                entry.measure(unit, whole.memory + link.memory, link.memory, whole.cpu + link.cpu);
         }
+    }
+
+    /// The runs of build scripts that have not ended, as far as is known.
+    fn scripts(&self) -> impl Iterator<Item = UnitId> {
+        let runs = |entry: &Entry| entry.facts.kind == UnitKind::BuildScriptRun && !entry.finished;
+        self.entries.iter().filter(move |(_, entry)| runs(entry)).map(|(id, _)| *id)
+    }
+
+    /// A build script runs: what it starts takes places from Cargo's pipe.
+    pub(crate) fn script_runs(&self) -> bool {
+        self.scripts().next().is_some()
     }
 
     /// A build script has no shim to say that it ended.
     fn end_scripts(&mut self) {
-        let ended: Vec<UnitId> = self
-            .entries
-            .iter()
-            .filter(|(id, entry)| {
-                !entry.finished
-                    && entry.facts.kind == plimsoll_core::invocation::UnitKind::BuildScriptRun
-                    && self.tree.usage(compiler(**id)).processes == 0
-            })
-            .map(|(id, _)| *id)
-            .collect();
+        let has_ended = |unit: &UnitId| self.tree.usage(compiler(*unit)).processes == 0;
+        let ended: Vec<UnitId> = self.scripts().filter(has_ended).collect();
         for unit in ended {
             self.finished(unit, true);
         }

@@ -16,7 +16,8 @@ pub(crate) fn of(facts: &UnitFacts) -> Sizes {
     if !facts.out_dir.as_os_str().is_empty() {
         source += rust_below(&facts.out_dir);
     }
-    let size = |path: &PathBuf| fs::metadata(path).map(|data| Bytes(data.len())).unwrap_or_default();
+    let size =
+        |path: &PathBuf| fs::metadata(path).map(|data| Bytes(data.len())).unwrap_or_default();
     Sizes { source, dependencies: facts.externs.iter().map(size).sum() }
 }
 
