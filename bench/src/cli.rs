@@ -288,30 +288,35 @@ fn state(places: &Places) -> Result<PathBuf> {
 
 /// Prints reports, and puts them into RESULTS.md and JSON files. Fails (by exit code) if one is not as promised.
 fn publish(places: &Places, reports: &[Report]) -> Result<ExitCode> {
-    let results = match &places.results {
-        Some(dir) => dir.clone(),
-        None => workload::sources(places.workloads.clone())?
-            .parent()
-            .map(Path::to_owned)
-            .unwrap_or_default(),
-    };
     for report in reports {
         println!("\n## {}\n\n{}", report.title, report.body);
-        if places.no_results {
-            continue;
+    }
+    if !places.no_results {
+        let results = match &places.results {
+            Some(dir) => dir.clone(),
+            None => workload::sources(places.workloads.clone())?
+                .parent()
+                .map(Path::to_owned)
+                .unwrap_or_default(),
+        };
+        for report in reports {
+            write(&results, report)?;
         }
-        table::publish(&results.join("RESULTS.md"), &report.title, &report.body)?;
-        let dir = results.join("results");
-        fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
-        let file = dir.join(report.slug() + ".json");
-        let json = serde_json::to_string_pretty(&report.json)? + "\n";
-        fs::write(&file, json).with_context(|| format!("writing {}", file.display()))?;
     }
     let ok = reports.iter().all(|report| report.ok);
     if !ok {
         println!("NOT as promised; see the rows above");
     }
     Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn write(results: &Path, report: &Report) -> Result<()> {
+    table::publish(&results.join("RESULTS.md"), &report.title, &report.body)?;
+    let dir = results.join("results");
+    fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
+    let file = dir.join(report.slug() + ".json");
+    let json = serde_json::to_string_pretty(&report.json)? + "\n";
+    fs::write(&file, json).with_context(|| format!("writing {}", file.display()))
 }
 
 #[cfg(test)]
