@@ -4,7 +4,7 @@
 //! understood ([`cargo_args`]) beside Cargo's configuration ([`cargo_config`]), settings are resolved
 //! ([`settings`]), and one of our commands answers ([`commands`]) or Cargo runs. All words go through
 //! one printer ([`shell`]), all endings through one map ([`exit`]), all environment through one list
-//! ([`env`]).
+//! ([`mod@env`]).
 
 pub mod cargo_args;
 pub mod cargo_config;

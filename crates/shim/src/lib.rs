@@ -1,7 +1,7 @@
 //! The shim that stands before each rustc, rustdoc and linker of a build.
 //!
 //! It starts hundreds of times a build, so it is small: std and rustix, no thread, no allocation to speak
-//! of. Who it is it learns from its own name and the environment ([`env`]):
+//! of. Who it is it learns from its own name and the environment ([`mod@env`]):
 //!
 //! ```text
 //! plimsoll-rustc <program> args…   Cargo's RUSTC_WRAPPER: a unit, or a question that is passed on
