@@ -12,13 +12,15 @@
 //! The last kind has no owner in its name, and several compilers write into one directory. Such a folder is
 //! ours where it appeared during our run and no live process can be its owner: none that was there then and
 //! works in this directory, or (where some do) none that has it open, mapped or among its arguments, twice, with
-//! [`LONG_ENOUGH`] in between. What stays in doubt is left: kilobytes against another unit's failure.
+//! [`PATIENCE`] or [`LINKING_PATIENCE`] in between; and where the linker had started, the link shim has left word
+//! which folder is its own. What stays in doubt is left: kilobytes against another
+//! unit's failure.
 //!
 //! The finished outputs of a killed run are not removed: the next run replaces them.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -28,8 +30,12 @@ use rustix::fs::FlockOperation;
 /// A file's time comes from the kernel's coarse clock, which may be a tick behind.
 const COARSE: Duration = Duration::from_millis(20);
 
-/// No compiler has such a folder for so long without naming it to a linker or holding it open.
-const LONG_ENOUGH: Duration = Duration::from_secs(2);
+/// While it encodes metadata or packs an archive rustc has the file in its folder open or mapped, but for the
+/// moments between two system calls.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// Before it starts the linker rustc prepares a folder for it, which takes longer than moments.
+const LINKING_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The leftovers of one unit, over all of its runs.
 #[derive(Debug)]
@@ -38,17 +44,47 @@ pub(crate) struct Leftovers {
     stem: String,
     crate_name: String,
     incremental: Option<PathBuf>,
+    /// The folder of the run's linker, where it came so far.
+    linking: Option<PathBuf>,
     doubtful: Vec<PathBuf>,
     last_sweep: Option<SystemTime>,
 }
 
+/// In a run's private temporary directory: the folder that rustc has made for the linker, as the link shim
+/// found it among the linker's arguments.
+const LINKING: &str = "plimsoll-linking";
+
+/// In the link shim: leaves word of rustc's folder, for the case that rustc is killed.
+pub(crate) fn note_linking(args: &[OsString]) {
+    let private = std::env::temp_dir();
+    let ours = std::env::var_os(crate::env::TMP).is_some_and(|build| private.starts_with(build));
+    let folder = args
+        .iter()
+        .filter_map(|arg| Path::new(arg).parent())
+        .find(|dir| dir.is_absolute() && dir.file_name().is_some_and(is_nameless));
+    if let Some(folder) = folder.filter(|_| ours) {
+        // Without it the folder is told by who was there.
+        let _ = fs::write(private.join(LINKING), folder.as_os_str().as_bytes());
+    }
+}
+
 impl Leftovers {
+    /// Reads, in a run's private temporary directory, what its link shim has left word of.
+    pub(crate) fn read_note(&mut self, private: &Path) {
+        let folder =
+            fs::read(private.join(LINKING)).ok().map(OsString::from_vec).map(PathBuf::from);
+        self.linking = folder.filter(|folder| {
+            folder.parent() == self.dir.as_deref() && folder.file_name().is_some_and(is_nameless)
+        });
+    }
+
     pub(crate) fn of(invocation: &Invocation) -> Self {
         Self {
             dir: invocation.out_dir.as_ref().and_then(|dir| std::path::absolute(dir).ok()),
             stem: invocation.file_stem(),
             crate_name: invocation.crate_name.clone(),
             incremental: invocation.incremental.clone(),
+            linking: None,
             doubtful: Vec::new(),
             last_sweep: None,
         }
@@ -59,6 +95,9 @@ impl Leftovers {
         let since = started.checked_sub(COARSE).unwrap_or(started);
         self.sweep_incremental(since);
         let Some(dir) = self.dir.clone() else { return };
+        if let Some(folder) = self.linking.take() {
+            let _ = fs::remove_dir_all(folder);
+        }
         let mut nameless = Vec::new();
         remove_matching(&dir, |name| {
             if is_nameless(name) {
@@ -69,18 +108,21 @@ impl Leftovers {
         });
         nameless.retain(|path| born(path).is_some_and(|born| born >= since));
         self.doubtful.extend(nameless);
-        self.decide(false);
+        self.decide(None);
         self.last_sweep = Some(SystemTime::now());
     }
 
     /// The unit has ended: looks again at what was in doubt.
     pub(crate) fn finish(&mut self) {
-        let waited = self.last_sweep.and_then(|last| last.elapsed().ok());
-        self.decide(waited.is_some_and(|waited| waited >= LONG_ENOUGH));
+        let Some(last) = self.last_sweep.filter(|_| !self.doubtful.is_empty()) else { return };
+        let waited = last.elapsed().unwrap_or_default();
+        // A small unit that was run again in no time: rare, and nobody's harm.
+        std::thread::sleep(PATIENCE.saturating_sub(waited));
+        self.decide(Some(waited.max(PATIENCE)));
     }
 
-    /// Removes what has no owner; `patient` where it was looked at before, long ago.
-    fn decide(&mut self, patient: bool) {
+    /// Removes what has no owner; `waited` is how long ago it was looked at before.
+    fn decide(&mut self, waited: Option<Duration>) {
         let Some(dir) = &self.dir else { return };
         self.doubtful.retain(|path| path.exists());
         if self.doubtful.is_empty() {
@@ -95,7 +137,9 @@ impl Leftovers {
                 // Another compiler's: it will take it away itself.
                 return false;
             }
-            if !patient && others.may_own(path) {
+            let linking = name.as_bytes().starts_with(b"rustc");
+            let patience = if linking { LINKING_PATIENCE } else { PATIENCE };
+            if others.may_own(path, waited.is_some_and(|waited| waited >= patience)) {
                 return true;
             }
             let _ = fs::remove_dir_all(path);
@@ -192,18 +236,29 @@ fn is_free(lock: &Path) -> bool {
 
 /// What the live processes of our user have to do with `names` in `dir`.
 struct Others {
-    /// When the compilers that work in this directory were started, after the machine's start.
-    compilers: Vec<Duration>,
+    /// The compilers that work in this directory.
+    compilers: Vec<Compiler>,
     /// Names that some process has open, mapped or among its arguments.
     referenced: Vec<OsString>,
 }
 
+struct Compiler {
+    /// After the machine's start.
+    started: Duration,
+    /// It may be stopped at any moment of its work, for as long as it takes.
+    stopped: bool,
+}
+
 impl Others {
-    /// Whether one of them was there when `path` appeared. (What cannot be told counts as yes.)
-    fn may_own(&self, path: &Path) -> bool {
+    /// Whether one of them was there when `path` appeared, and after the wait still does not show that it
+    /// has nothing to do with it. (What cannot be told counts as yes.)
+    fn may_own(&self, path: &Path, waited: bool) -> bool {
         let age = born(path).and_then(|born| born.elapsed().ok());
-        let since_boot = age.and_then(|age| uptime().checked_sub(age));
-        self.compilers.iter().any(|started| since_boot.is_none_or(|born| *started <= born + COARSE))
+        let appeared = age.and_then(|age| uptime().checked_sub(age));
+        self.compilers.iter().any(|compiler| {
+            (compiler.stopped || !waited)
+                && appeared.is_none_or(|appeared| compiler.started <= appeared + COARSE)
+        })
     }
 }
 
@@ -238,7 +293,7 @@ fn look_around(dir: &Path, names: &[OsString]) -> Others {
         if let Ok(maps) = fs::read(process.join("maps")) {
             refer(&maps);
         }
-        others.compilers.push(started(&process).unwrap_or_default());
+        others.compilers.push(compiler(&process));
     }
     others
 }
@@ -261,13 +316,16 @@ fn works_in(dir: &Path, process: &Path, arguments: &[u8]) -> bool {
     })
 }
 
-/// When a process was started, after the machine's start: field 22 of its `stat` (proc(5)).
-fn started(process: &Path) -> Option<Duration> {
-    let stat = fs::read(process.join("stat")).ok()?;
-    let end = stat.iter().rposition(|b| *b == b')')?;
-    let ticks: u64 =
-        std::str::from_utf8(&stat[end + 1..]).ok()?.split_whitespace().nth(19)?.parse().ok()?;
-    Some(Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second()))
+/// Fields 3 and 22 of a process's `stat` (proc(5)). One that has just ended counts as there from the start.
+fn compiler(process: &Path) -> Compiler {
+    let stat = fs::read(process.join("stat")).unwrap_or_default();
+    let end = stat.iter().rposition(|b| *b == b')').map_or(0, |end| end + 1);
+    let fields = String::from_utf8_lossy(&stat[end..]).into_owned();
+    let mut fields = fields.split_whitespace();
+    let stopped = matches!(fields.next(), Some("T" | "t"));
+    let ticks: u64 = fields.nth(18).and_then(|ticks| ticks.parse().ok()).unwrap_or(0);
+    let started = Duration::from_millis(ticks * 1000 / rustix::param::clock_ticks_per_second());
+    Compiler { started, stopped }
 }
 
 fn uptime() -> Duration {
@@ -287,6 +345,7 @@ mod tests {
             stem: "foo-ab".to_owned(),
             crate_name: "foo".to_owned(),
             incremental: Some(dir.join("inc")),
+            linking: None,
             doubtful: Vec::new(),
             last_sweep: None,
         }

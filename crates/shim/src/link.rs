@@ -33,6 +33,7 @@ pub(crate) fn run(args: &[OsString]) -> Ending {
     // Where rustc is killed we go too, and with us the linker.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     tree::adopt_orphans();
+    leftovers::note_linking(args);
     let mut lost = false;
     loop {
         match governor.wait() {

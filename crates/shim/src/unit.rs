@@ -140,6 +140,7 @@ impl Unit<'_> {
             let scratch = self.scratch_dir();
             let outcome = self.run_once(unit, tokens, scratch.as_ref());
             if let Some(scratch) = scratch {
+                self.leftovers.read_note(&scratch);
                 let _ = fs::remove_dir_all(scratch);
             }
             match outcome {
