@@ -15,8 +15,8 @@ lint:
     cargo clippy --workspace --all-targets --locked -- -D warnings
 
 # All tests: units, properties, real processes, end to end
-test *ARGS:
-    cargo test --workspace --locked {{ARGS}}
+test *ARGS="--workspace":
+    cargo test --locked {{ ARGS }}
 
 # The documentation of all crates
 doc:
@@ -32,7 +32,7 @@ deny:
 
 # The protocol's decoder on random bytes for a while (needs cargo-fuzz and a nightly toolchain)
 fuzz seconds="60":
-    cargo +nightly fuzz run decode -- -max_total_time={{seconds}} -max_len=4096
+    cargo +nightly fuzz run decode -- -max_total_time={{ seconds }} -max_len=4096
 
 # The benchmark's whole way through, on a tiny workload; no root needed
 smoke:
@@ -42,7 +42,7 @@ smoke:
 # The benchmark, in release form; bench/README.md says what shows what
 bench *ARGS:
     cargo build --release --workspace
-    cargo run --release --package plimsoll-bench -- {{ARGS}}
+    cargo run --release --package plimsoll-bench -- {{ ARGS }}
 
 # Puts `cargo plimsoll` where Cargo finds it
 install:
