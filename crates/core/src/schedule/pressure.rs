@@ -154,8 +154,7 @@ impl Unit {
         let gain = Bytes((self.growth * ahead) as u64);
         let known = match self.forecast.source {
             Source::History => 1.05,
-            Source::Elder => 1.3,
-            Source::Cold => return gain,
+            Source::Elder | Source::Cold => return gain,
         };
         let link = match self.link {
             LinkState::Running { peak } => peak,
