@@ -44,13 +44,12 @@ pub(crate) fn detour(invocation: &Invocation, dir: &Path) -> Option<Detour> {
     }
     let link = dir.join(Path::new(&real).file_name()?);
     let shim = std::env::current_exe().ok()?;
-    if fs::read_link(&link).is_err() {
-        // Another unit may be doing the same; what counts is what is there afterwards.
-        let _ = fs::DirBuilder::new().recursive(true).mode(0o700).create(dir);
-        let _ = symlink(&shim, &link);
-    }
-    if fs::read_link(&link).ok()? != shim {
-        return None;
+    if fs::read_link(&link).ok().as_ref() != Some(&shim) {
+        // Not there yet, or from where an older Plimsoll was. Other units may be doing the same.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).ok()?;
+        let mut fresh = link.clone().into_os_string();
+        fresh.push(format!(".{}", std::process::id()));
+        symlink(&shim, &fresh).and_then(|()| fs::rename(&fresh, &link)).ok()?;
     }
     let mut argument = OsString::from("-Clinker=");
     argument.push(&link);
@@ -129,8 +128,12 @@ mod tests {
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
         let line = format!("{bin} --target wasm32-unknown-unknown -Clinker=/bin/sh");
+        symlink("/where/an/older/one/was", dir.path().join("sh")).unwrap();
         let found = detour(&invocation(&line), dir.path()).unwrap();
         assert_eq!(found.real, "/bin/sh");
+        let link = fs::read_link(dir.path().join("sh")).unwrap();
+        assert_eq!(link, std::env::current_exe().unwrap());
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
         assert_eq!(found.argument, OsString::from(format!("-Clinker={}/sh", dir.path().display())));
     }
 
