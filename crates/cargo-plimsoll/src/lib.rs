@@ -38,6 +38,10 @@ use crate::shell::Shell;
 /// The whole program.
 #[must_use]
 pub fn main() -> ExitCode {
+    #[cfg(target_os = "linux")]
+    if let Some(code) = drive::guard::main() {
+        return code;
+    }
     let mut shell = Shell::of_process();
     let status = run(&mut shell).unwrap_or_else(|failure| {
         say(&failure, &mut shell);

@@ -55,7 +55,7 @@ impl Governor {
             }
             Effect::Refuse { unit, needs } => self.refuse(unit, needs),
             Effect::Lone { unit, needs } => self.say(Event::Lone { unit, needs }),
-            Effect::Leave(unit) => self.send(Peer::Shim(unit), &ToShim::Leave),
+            Effect::Leave(unit) => self.leave(unit),
             Effect::Anchor(unit) => {
                 if let Some(old) = self.anchor.replace(unit) {
                     self.tree.set_oom_score(compiler(old), RATHER_THIS);
@@ -97,6 +97,17 @@ impl Governor {
             let _ = pipe.withdraw(entry.issued - aim);
         }
         entry.issued = pipe.audit().issued;
+    }
+
+    /// Cargo reports every unit that ends in failure, and quotes its whole command where it has said nothing;
+    /// words that are the same for all it prints once.
+    fn leave(&mut self, unit: UnitId) {
+        let text = "the build has failed; what still waited for memory is not compiled";
+        let message = match self.options.json_messages {
+            true => ToShim::Leave,
+            false => ToShim::Refuse { text: text.to_owned() },
+        };
+        self.send(Peer::Shim(unit), &message);
     }
 
     fn refuse(&mut self, unit: UnitId, needs: Bytes) {
@@ -145,6 +156,31 @@ impl Governor {
         for unit in live {
             self.tree.kill(linker(unit));
             self.tree.kill(compiler(unit));
+        }
+    }
+
+    /// Kills what still runs below us in our own session, whoever started it: Cargo was killed or told to
+    /// end. Daemons, which leave the session, are not the build's to end.
+    pub fn kill_rest(&mut self) {
+        /// Each pass finds what was started during the one before.
+        const PASSES: usize = 24;
+        let Ok(session) = rustix::process::getsid(None) else { return };
+        for _ in 0..PASSES {
+            let mut found = false;
+            for pid in self.tree.alive_below_root() {
+                let Some(pid) = rustix::process::Pid::from_raw(pid.cast_signed()) else { continue };
+                let flags = rustix::process::PidfdFlags::empty();
+                let Ok(process) = rustix::process::pidfd_open(pid, flags) else { continue };
+                if rustix::process::getsid(Some(pid)) == Ok(session) {
+                    found = true;
+                    let kill = rustix::process::Signal::KILL;
+                    let _ = rustix::process::pidfd_send_signal(process, kill);
+                }
+            }
+            if !found {
+                return;
+            }
+            std::thread::yield_now();
         }
     }
 

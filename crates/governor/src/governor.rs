@@ -32,6 +32,8 @@ pub struct Options {
     pub home: PathBuf,
     /// Cargo's subcommand, for the log.
     pub command: String,
+    /// Somebody else's program reads what compilers say: a unit that leaves gives it nothing to read.
+    pub json_messages: bool,
     /// How to learn the unit graph, where Cargo can tell.
     pub graph: Option<GraphCommand>,
     /// The target directory, which is memory where it lies on tmpfs.
@@ -200,6 +202,12 @@ impl Governor {
     #[must_use]
     pub fn wants_rerun(&self) -> bool {
         self.differs
+    }
+
+    /// Cargo runs once more: what failed before is forgotten.
+    pub fn begin_again(&mut self) {
+        self.differs = false;
+        self.decide(Input::Again);
     }
 
     /// One turn: waits until something happens (or `deadline`, or a measurement is due), deals with it,

@@ -1,7 +1,8 @@
 //! How Cargo is started so that its compilers come through the shims, without a trace in its fingerprints.
 //!
 //! `RUSTC_WRAPPER` is in no unit's fingerprint, but build scripts may ask to run again when it changes:
-//! so the configuration's own variable is used, unless the user has set the former.
+//! so the configuration's own variable is used, unless the user has set the former. Then the fingerprints
+//! are told of the user's value.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -71,7 +72,9 @@ pub(super) fn cargo(
     scratch: &Scratch,
     governor: &Governor,
 ) -> Command {
-    let mut command = plain::cargo(call, environment);
+    let mut call = call.clone();
+    call.globals.extend(fingerprinted_wrapper(environment));
+    let mut command = plain::cargo(&call, environment);
     let jobserver = governor.jobserver();
     command
         .env("CARGO_BUILD_JOBS", settings.jobs.value.to_string())
@@ -104,6 +107,22 @@ pub(super) fn cargo(
         command.env("CARGO_CACHE_RUSTC_INFO", "0");
     }
     command
+}
+
+/// Where the user has set `RUSTC_WRAPPER`, it has to be replaced; but what Cargo compares for a build script
+/// that watches it is what an `[env]` table says (cargo 1.95: `core/compiler/fingerprint/mod.rs`,
+/// `LocalFingerprint::from_env`). The build script itself is told of the wrapper that Cargo uses, ours.
+fn fingerprinted_wrapper(environment: &Environment) -> Vec<OsString> {
+    let given = environment.raw(Tool::RUSTC.variable).and_then(|given| given.to_str());
+    // A string is written in TOML as in JSON.
+    let Some(value) = given.and_then(|given| serde_json::to_string(given).ok()) else {
+        return Vec::new();
+    };
+    [format!("value={value}"), "force=true".to_owned()]
+        .into_iter()
+        .flat_map(|set| ["--config".to_owned(), format!("env.{}.{set}", Tool::RUSTC.variable)])
+        .map(OsString::from)
+        .collect()
 }
 
 /// One tool of Cargo's that can be replaced.

@@ -6,6 +6,7 @@
 //!
 //! What it deliberately does not do: decide (the schedule's work) or touch what shims run by itself.
 
+pub(crate) mod guard;
 mod launch;
 mod scratch;
 mod signals;
@@ -28,6 +29,7 @@ use crate::plain;
 use crate::settings::Settings;
 use crate::shell::Shell;
 use crate::subcommand::Kind;
+use guard::Guard;
 use launch::Shims;
 use scratch::Scratch;
 use signals::{Signal, Signals};
@@ -69,6 +71,8 @@ struct Build<'a> {
     governor: Governor,
     signals: Signals,
     scratch: Scratch,
+    /// Since something was stopped for the first time.
+    guard: Option<Guard>,
 }
 
 impl<'a> Build<'a> {
@@ -96,6 +100,7 @@ impl<'a> Build<'a> {
             memory: settings.memory.value,
             home: settings.home.value.clone().unwrap_or_else(|| scratch.state()),
             command: call.resolved.to_string_lossy().into_owned(),
+            json_messages: call.json_messages,
             graph: launch::graph(call, environment),
             target_dir: launch::target_dir(call, settings),
             jobserver,
@@ -106,7 +111,7 @@ impl<'a> Build<'a> {
         let signals = Signals::catch().context("cannot catch signals")?;
         let governor = Governor::new(options, std::process::id(), unix_ms)?;
         let command = launch::cargo(call, settings, environment, &shims, &scratch, &governor);
-        Ok(Self { call, command, governor, signals, scratch })
+        Ok(Self { call, command, governor, signals, scratch, guard: None })
     }
 
     fn run(&mut self, watch: &mut Watch) -> anyhow::Result<i32> {
@@ -118,10 +123,12 @@ impl<'a> Build<'a> {
                 "a crate's metadata changed when it was compiled again (a procedural macro is not \
                  deterministic); Cargo runs once more to build its dependents anew",
             );
+            self.governor.begin_again();
             exit = self.run_cargo(watch)?;
         }
         let complete = exit == 0 && self.call.kind == Kind::Builds;
         self.governor.finish(Ending { exit, complete }, watch);
+        self.guard = None;
         self.scratch.remove();
         Ok(exit)
     }
@@ -143,6 +150,9 @@ impl<'a> Build<'a> {
             let deadline = ending.map_or(now + Millis(500), |at| at + GRACE);
             let extra = [pidfd.as_fd(), self.signals.as_fd()];
             let wake = self.governor.turn(&extra, deadline, watch)?;
+            if self.guard.is_none() && watch.has_seen_a_stop() {
+                self.guard = Guard::start().ok();
+            }
             for signal in self.signals.pending() {
                 self.react(&signal, &pidfd, watch, &mut ending);
             }
@@ -160,7 +170,7 @@ impl<'a> Build<'a> {
                 watch.step_aside();
             }
         };
-        self.clear_away(watch)?;
+        self.clear_away(status.signal().is_some() || ending.is_some(), watch)?;
         Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))
     }
 
@@ -195,8 +205,9 @@ impl<'a> Build<'a> {
         }
     }
 
-    /// Cargo is gone; whatever of its units still runs (Cargo was killed, or a signal ended it) ends too.
-    fn clear_away(&mut self, watch: &mut Watch) -> anyhow::Result<()> {
+    /// Cargo is gone; whatever of its units still runs ends too, and where Cargo was `killed` or told to
+    /// end, everything else that it started: build scripts that nobody has seen yet.
+    fn clear_away(&mut self, killed: bool, watch: &mut Watch) -> anyhow::Result<()> {
         self.governor.resume_everything();
         self.governor.abort();
         let until = self.governor.now() + GRACE;
@@ -204,6 +215,10 @@ impl<'a> Build<'a> {
             self.governor.turn(&[], until, watch)?;
         }
         self.governor.kill_units();
+        // Under `cargo run`, what ended was perhaps the user's program: what that leaves is its own.
+        if killed && self.call.kind != Kind::BuildsThenRuns {
+            self.governor.kill_rest();
+        }
         Ok(())
     }
 }

@@ -24,6 +24,7 @@ pub(super) struct Watch {
     /// Lines that wait to be printed.
     words: Shell,
     told: bool,
+    stopped: bool,
 }
 
 impl Watch {
@@ -39,7 +40,13 @@ impl Watch {
             spoke: (!quiet && !std::io::stderr().is_terminal()).then_some(Millis::ZERO),
             words,
             told: false,
+            stopped: false,
         }
+    }
+
+    /// Whether a unit was ever stopped in this build.
+    pub(super) fn has_seen_a_stop(&self) -> bool {
+        self.stopped
     }
 
     /// Before this process is stopped.
@@ -93,6 +100,7 @@ impl Watch {
 impl Observer for Watch {
     fn record(&mut self, record: &Record) {
         self.state.apply(record);
+        self.stopped |= matches!(record.event, Event::Suspended { .. });
         if let Some(line) = &mut self.line
             && matches!(record.event, Event::Sample { .. } | Event::Suspended { .. })
         {

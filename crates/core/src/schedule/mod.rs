@@ -124,6 +124,8 @@ pub enum Input {
     },
     /// The longest path from this unit to the end of the build became known.
     Tail(UnitId, Millis),
+    /// Cargo runs once more: the failure before is forgotten.
+    Again,
     /// Nothing happened, but time passed.
     Tick,
 }
@@ -297,6 +299,7 @@ impl Schedule {
             }
             Input::Line { line, machine } => (self.line, self.machine) = (line, machine),
             Input::Tail(id, tail) => self.units.with(id, |unit| unit.forecast.tail = Some(tail)),
+            Input::Again => self.failed = false,
             Input::Tick => {}
         }
     }
