@@ -1,0 +1,208 @@
+//! SIGKILL to one of the build's processes: the driver, a shim, Cargo, a compiler, a linker.
+
+use rustix::process::Signal;
+
+use crate::process::{is_stopped, runs, signal, until};
+use crate::scene::Scene;
+
+/// One unit that runs, one that is stopped because it grows, and one that waits: under a line of 400 MiB.
+fn crowded() -> Scene {
+    let scene = Scene::new();
+    scene.lib("a", &[], "// fake: log run-a; alloc 130MiB in 260ms; touch a-is-up; until go\n");
+    // It comes after another one, so that `a` is the oldest.
+    scene.lib("z", &[], "").lib(
+        "b",
+        &["z"],
+        "// fake: until a-is-up; log run-b; alloc 400MiB in 800ms; until go\n",
+    );
+    scene.lib("c", &["a"], "");
+    scene
+}
+
+#[test]
+fn a_killed_driver_leaves_a_build_that_goes_on() {
+    let scene = crowded();
+    let running = scene.start(&mut scene.fake("--memory 400MiB --jobs 4 build"));
+    let b = scene.wait_for_lines("run-b", 1);
+    until("b is stopped", || is_stopped(b).then_some(()));
+    running.signal(Signal::KILL);
+    until("b goes on", || runs(b).then_some(()));
+    scene.write("go", "");
+    assert_eq!(running.end().code(), 137);
+    scene.assert_clean();
+    assert!(
+        scene.read("err.0").contains("goes on without a memory line"),
+        "{}",
+        scene.read("err.0")
+    );
+    assert!(scene.read("err.0").contains("Finished"), "{}", scene.read("err.0"));
+    scene.assert_fresh(&mut scene.fake_cargo("build"));
+}
+
+#[test]
+fn units_that_wait_when_the_driver_is_killed_run_and_fail_as_they_would_have() {
+    let scene = Scene::new();
+    scene.lib("a", &[], "// fake: log run-a; alloc 200MiB in 1500ms; touch a-is-up; until go\n");
+    scene.lib("y", &[], "").lib("z", &["y"], "// fake: until a-is-up\n");
+    scene.lib(
+        "b",
+        &["z"],
+        "// fake: log run-b\nfn f() { let unused = 1; }\ncompile_error!(\"b\");",
+    );
+    // The line has room for one only.
+    let running = scene.start(&mut scene.fake("--memory 240MiB --jobs 4 build"));
+    scene.wait_for_lines("run-a", 1);
+    scene.wait_for_units(1, 1, 0);
+    running.signal(Signal::KILL);
+    scene.wait_for_lines("run-b", 1);
+    scene.write("go", "");
+    running.end();
+    scene.assert_clean();
+    let stderr = scene.read("err.0");
+    assert!(stderr.contains("error: b") && stderr.contains("could not compile `b`"), "{stderr}");
+}
+
+/// Cargo starts build scripts, so no shim is there to continue one.
+#[test]
+fn a_stopped_build_script_goes_on_when_the_driver_is_killed() {
+    let scene = Scene::new();
+    let wait = |name: &str, mib: u32| {
+        format!(
+            "use std::{{env, fs, process, thread, time::Duration}};
+            fn main() {{
+                let at = |name: &str| format!(\"{{}}/{{name}}\", env::var(\"E2E_SCENE\").unwrap());
+                fs::write(at(\"run-{name}\"), format!(\"{{}}\\n\", process::id())).unwrap();
+                let mut all = Vec::new();
+                for _ in 0..{mib} {{
+                    all.push(vec![1u8; 1 << 20]);
+                    thread::sleep(Duration::from_millis(2));
+                }}
+                while !fs::exists(at(\"go\")).unwrap() {{ thread::sleep(Duration::from_millis(3)); }}
+                drop(all);
+            }}"
+        )
+    };
+    for name in ["a", "b"] {
+        scene.lib(name, &[], "").write(format!("ws/{name}/build.rs"), wait(name, 300));
+    }
+    let running = scene.start(&mut scene.plimsoll("--memory 400MiB --jobs 4 build"));
+    let (a, b) = (scene.wait_for_lines("run-a", 1), scene.wait_for_lines("run-b", 1));
+    let stopped = until("one is stopped", || [a, b].into_iter().find(|pid| is_stopped(*pid)));
+    running.signal(Signal::KILL);
+    until("it goes on", || runs(stopped).then_some(()));
+    scene.write("go", "");
+    running.end();
+    scene.assert_clean();
+    scene.assert_fresh(&mut scene.cargo("build"));
+}
+
+#[test]
+fn a_killed_shim_takes_its_compiler_along_and_cargo_says_so() {
+    let scene = Scene::new();
+    scene.lib("a", &[], "// fake: log run-a; until go\n").lib("b", &["a"], "");
+    let running = scene.start(&mut scene.fake("--memory 1GiB build"));
+    scene.wait_for_lines("run-a", 1);
+    let shim = scene.wait_for_process("the shim", |p| p.program == "plimsoll-rustc");
+    signal(shim.pid, Signal::KILL);
+    let done = running.end();
+    assert_eq!(done.code(), 101, "{}", done.stderr);
+    assert!(done.stderr.contains("signal: 9"), "{}", done.stderr);
+    scene.assert_clean();
+    scene.write("go", "");
+    scene.ok(&mut scene.fake("--memory 1GiB build"));
+    scene.assert_fresh(&mut scene.fake_cargo("build"));
+}
+
+#[test]
+fn a_killed_cargo_leaves_nothing_that_runs() {
+    let scene = crowded();
+    let running = scene.start(&mut scene.fake("--memory 400MiB --jobs 4 build"));
+    let b = scene.wait_for_lines("run-b", 1);
+    until("b is stopped", || is_stopped(b).then_some(()));
+    let driver = running.id();
+    let cargo = scene.wait_for_process("cargo", |p| {
+        p.program == "cargo"
+            && p.parent == driver
+            && !p.args.iter().any(|arg| arg == "--unit-graph")
+    });
+    signal(cargo.pid, Signal::KILL);
+    assert_eq!(running.end().code(), 137);
+    scene.assert_clean();
+}
+
+#[test]
+fn a_build_script_does_not_outlive_a_killed_cargo() {
+    let scene = Scene::new();
+    let script = "fn main() {
+        let at = |name: &str| format!(\"{}/{name}\", std::env::var(\"E2E_SCENE\").unwrap());
+        std::fs::write(at(\"run\"), \"1\\n\").unwrap();
+        std::process::Command::new(\"sleep\").arg(\"1000\").status().unwrap();
+    }";
+    scene.lib("a", &[], "").write("ws/a/build.rs", script);
+    let running = scene.start(&mut scene.plimsoll("--memory 1GiB build"));
+    scene.wait_for_process("the script's child", |p| p.args[0] == "sleep");
+    let driver = running.id();
+    let cargo = scene.wait_for_process("cargo", |p| {
+        p.program == "cargo"
+            && p.parent == driver
+            && !p.args.iter().any(|arg| arg == "--unit-graph")
+    });
+    signal(cargo.pid, Signal::KILL);
+    assert_eq!(running.end().code(), 137);
+    scene.assert_clean();
+}
+
+#[test]
+fn a_compiler_that_somebody_kills_runs_once_more() {
+    let scene = Scene::new();
+    scene.lib("a", &[], "// fake: log run-a; until go\npub fn f() { let unused = 1; }");
+    scene.lib("b", &["a"], "pub fn g() { a::f() }");
+    let running = scene.start(&mut scene.fake("--memory 1GiB build"));
+    let first = scene.wait_for_lines("run-a", 1);
+    signal(first, Signal::KILL);
+    scene.wait_for_lines("run-a", 2);
+    scene.write("go", "");
+    let done = running.end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    assert_eq!(done.stderr.matches("unused variable").count(), 1, "{}", done.stderr);
+    assert!(done.stderr.contains("ran again 1 unit that somebody else killed"), "{}", done.stderr);
+    assert_eq!(scene.events("lost"), 1);
+    scene.assert_fresh(&mut scene.fake_cargo("build"));
+}
+
+#[test]
+fn a_compiler_that_is_killed_twice_fails_as_it_does_without_us() {
+    let scene = Scene::new();
+    scene.lib("a", &[], "// fake: log run-a; until go\n");
+    let running = scene.start(&mut scene.fake("--memory 1GiB build"));
+    signal(scene.wait_for_lines("run-a", 1), Signal::KILL);
+    signal(scene.wait_for_lines("run-a", 2), Signal::KILL);
+    let done = running.end();
+    assert_eq!(done.code(), 101, "{}", done.stderr);
+    assert!(done.stderr.contains("signal: 9"), "{}", done.stderr);
+}
+
+/// `ld` below `cc`, as the kernel takes it.
+#[test]
+fn a_linker_that_somebody_kills_runs_once_more() {
+    let scene = Scene::new();
+    let ld = "echo $$ >>$E2E_SCENE/run-ld
+        while [ ! -e $E2E_SCENE/go ]; do sleep 0.01; done
+        exec /usr/bin/ld \"$@\"";
+    scene.script("bin/ld", ld);
+    scene.bin("a", &[], "fn main() { println!(\"linked\") }");
+    // On x86-64 rustc brings its own linker along, and finds it first.
+    let lld = if cfg!(target_arch = "x86_64") { "-Clinker-features=-lld " } else { "" };
+    let flags = format!("{lld}-Clink-arg=-B{}", scene.at("bin").display());
+    let mut command = scene.plimsoll("--memory 1GiB build");
+    let running = scene.start(command.env("RUSTFLAGS", &flags));
+    signal(scene.wait_for_lines("run-ld", 1), Signal::KILL);
+    scene.wait_for_lines("run-ld", 2);
+    scene.write("go", "");
+    let done = running.end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    assert_eq!(scene.events("lost"), 1);
+    scene.assert_fresh(scene.cargo("build").env("RUSTFLAGS", &flags));
+    let said = scene.ok(scene.cargo("run -q").env("RUSTFLAGS", &flags));
+    assert_eq!(said.stdout, "linked\n");
+}

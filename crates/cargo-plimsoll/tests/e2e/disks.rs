@@ -1,0 +1,120 @@
+//! Directories that cannot be written, disks that are full, and what we write where there is room.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
+use crate::scene::{Scene, below};
+
+/// Nobody can make anything there, root neither.
+const UNWRITABLE: &str = "/proc/nothing";
+
+fn one_crate() -> Scene {
+    let scene = Scene::new();
+    scene.lib("a", &[], "pub fn f() { let unused = 1; }");
+    scene
+}
+
+#[test]
+fn a_home_that_cannot_be_written_costs_only_the_memory_of_it() {
+    let scene = one_crate();
+    let done = scene.ok(scene.plimsoll("--memory 1GiB build").env("PLIMSOLL_HOME", UNWRITABLE));
+    assert!(done.stderr.contains("plimsoll: peak"), "{}", done.stderr);
+    assert!(done.stderr.contains(UNWRITABLE), "a reason is given: {}", done.stderr);
+    scene.assert_fresh(&mut scene.cargo("build"));
+}
+
+#[test]
+fn without_any_home_the_build_goes_on() {
+    let scene = one_crate();
+    let mut command = scene.plimsoll("--memory 1GiB build");
+    let home = std::env::var("HOME").unwrap_or_default();
+    let or = |name: &str, below: &str| std::env::var(name).unwrap_or(format!("{home}/{below}"));
+    command
+        .env("CARGO_HOME", or("CARGO_HOME", ".cargo"))
+        .env("RUSTUP_HOME", or("RUSTUP_HOME", ".rustup"));
+    command.env_remove("HOME").env_remove("PLIMSOLL_HOME").env_remove("XDG_STATE_HOME");
+    let done = scene.ok(&mut command);
+    assert!(done.stderr.contains("plimsoll: peak"), "{}", done.stderr);
+    scene.assert_fresh(&mut scene.cargo("build"));
+}
+
+#[test]
+fn a_temporary_directory_that_cannot_be_written_stops_nothing() {
+    let scene = one_crate();
+    let done = scene.ok(scene.plimsoll("--memory 1GiB build").env("TMPDIR", UNWRITABLE));
+    assert!(done.stderr.contains("plimsoll: peak"), "{}", done.stderr);
+    scene.assert_fresh(&mut scene.cargo("build"));
+}
+
+/// A command with Plimsoll's home on a small file system of its own, prepared by a line of shell.
+fn on_small_disk(scene: &Scene, options: &str, prepare: &str, command: &Command) -> Command {
+    let script = format!(
+        "mount -t tmpfs -o size=64k{options} none \"$PLIMSOLL_HOME\" && {{ {prepare}; exec \"$@\"; }}"
+    );
+    let mut inside = Command::new("unshare");
+    inside.args(["--mount", "--map-root-user", "--", "sh", "-c", &script, "sh"]);
+    inside.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => inside.env(name, value),
+            None => inside.env_remove(name),
+        };
+    }
+    inside.current_dir(scene.at("ws"));
+    inside
+}
+
+/// Whether this kernel lets us mount; said loudly where not.
+fn can_mount(scene: &Scene) -> bool {
+    let mut probe = Command::new("true");
+    scene.prepare(&mut probe);
+    let can = scene.run(&mut on_small_disk(scene, "", ":", &probe)).code() == 0;
+    if !can {
+        eprintln!("SKIPPED: this user may not mount a file system in a namespace of its own");
+    }
+    can
+}
+
+#[test]
+fn a_full_disk_for_history_and_log_costs_only_them() {
+    let scene = one_crate();
+    if !can_mount(&scene) {
+        return;
+    }
+    let fill = "cat /dev/zero >\"$PLIMSOLL_HOME/fill\" 2>/dev/null";
+    let command = scene.plimsoll("--memory 1GiB build");
+    let done = scene.ok(&mut on_small_disk(&scene, "", fill, &command));
+    assert!(done.stderr.contains("plimsoll: peak"), "{}", done.stderr);
+    assert!(done.stderr.contains("No space left"), "a reason is given: {}", done.stderr);
+    scene.assert_fresh(&mut scene.cargo("build"));
+}
+
+#[test]
+fn a_read_only_home_costs_only_the_memory_of_it() {
+    let scene = one_crate();
+    if !can_mount(&scene) {
+        return;
+    }
+    let command = scene.plimsoll("--memory 1GiB build");
+    let done = scene.ok(&mut on_small_disk(&scene, ",ro", ":", &command));
+    assert!(done.stderr.contains("plimsoll: peak"), "{}", done.stderr);
+    scene.assert_fresh(&mut scene.cargo("build"));
+}
+
+#[test]
+fn what_we_write_is_for_its_owner_alone() {
+    let scene = Scene::new();
+    scene.lib("a", &[], "// fake: log run-a; until go\n");
+    let running = scene.start(&mut scene.fake("build"));
+    scene.wait_for_lines("run-a", 1);
+    let ours = [below(&scene.at("home")), below(&scene.at("tmp"))].concat();
+    assert!(!ours.is_empty());
+    for path in ours.iter().filter(|path| !path.is_symlink()) {
+        // The build's temporary directory is the outermost of ours there; what is below is shut with it.
+        let mode = fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode & 0o077, 0, "{} has mode {mode:o}", path.display());
+    }
+    scene.write("go", "");
+    assert_eq!(running.end().code(), 0);
+}

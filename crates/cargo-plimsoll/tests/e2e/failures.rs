@@ -1,0 +1,105 @@
+//! Builds that fail: as plain Cargo's, and no later.
+
+use crate::scene::Scene;
+
+/// `bad` runs and fails on command; `late` waits, because the line has no room for it beside `bad`.
+fn failing() -> Scene {
+    let scene = Scene::new();
+    let bad = "// fake: log run-bad; alloc 200MiB in 1500ms; touch bad-is-up; until fail\n\
+               pub fn f() { let unused = 1; }\ncompile_error!(\"on purpose\");";
+    scene.lib("bad", &[], bad);
+    // They come after another one, so that `bad` is the oldest.
+    scene.lib("y", &[], "").lib("z", &["y"], "// fake: until bad-is-up\n");
+    scene.lib("late", &["z"], "// fake: log run-late\n");
+    scene
+}
+
+const TIGHT: &str = "--memory 240MiB --jobs 4";
+
+#[test]
+fn what_waits_leaves_when_something_fails() {
+    let scene = failing();
+    let running = scene.start(&mut scene.fake(&format!("{TIGHT} build")));
+    scene.wait_for_units(1, 1, 0);
+    scene.write("fail", "");
+    let done = running.end();
+    assert_eq!(done.code(), 101);
+    assert!(!scene.at("run-late").exists(), "it has been compiled although the build had failed");
+    let words = ["error: on purpose", "unused variable", "could not compile `bad`"];
+    for said in words {
+        assert_eq!(done.stderr.matches(said).count(), 1, "{said}: {}", done.stderr);
+    }
+    let words = "error: the build has failed; what still waited for memory is not compiled";
+    assert_eq!(done.stderr.matches(words).count(), 1, "{}", done.stderr);
+    assert!(!done.stderr.contains("Caused by"), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("not started after the first failure: 1 unit (late)"),
+        "{}",
+        done.stderr
+    );
+}
+
+/// An editor is not told of errors that are none.
+#[test]
+fn what_leaves_says_nothing_in_json() {
+    let scene = failing();
+    let args = format!("{TIGHT} build --message-format json");
+    let running = scene.start(&mut scene.fake(&args));
+    scene.wait_for_units(1, 1, 0);
+    scene.write("fail", "");
+    let done = running.end();
+    assert_eq!(done.code(), 101);
+    assert!(done.stdout.contains("on purpose") && !done.stdout.contains("waited for memory"));
+    let late = done.stdout.lines().filter(|line| line.contains("/ws/late"));
+    assert_eq!(late.count(), 0, "{}", done.stdout);
+}
+
+#[test]
+fn with_keep_going_what_waits_is_built() {
+    let scene = failing();
+    let running = scene.start(&mut scene.fake(&format!("{TIGHT} build --keep-going")));
+    scene.wait_for_units(1, 1, 0);
+    scene.write("fail", "");
+    let done = running.end();
+    assert_eq!(done.code(), 101);
+    assert!(scene.at("run-late").exists(), "{}", done.stderr);
+    assert!(done.stderr.contains("could not compile `bad`"), "{}", done.stderr);
+}
+
+/// Diagnostics in plain Cargo's words and order, byte for byte.
+#[test]
+fn diagnostics_are_plain_cargos() {
+    let scene = Scene::new();
+    scene.lib("a", &[], "pub fn f() { let unused = 1; }\npub fn g() -> u8 { \"text\" }");
+    let plain = scene.run(&mut scene.cargo("build"));
+    let ours = scene.run(&mut scene.plimsoll("--quiet build"));
+    assert_eq!((plain.code(), ours.code()), (101, 101));
+    assert_eq!(plain.stderr, ours.stderr);
+    assert_eq!(plain.stdout, ours.stdout);
+}
+
+#[test]
+fn a_compiler_that_crashes_is_reported_once_and_not_run_again() {
+    let scene = Scene::new();
+    scene.lib("a", &[], "// fake: log run-a; abort\n");
+    let done = scene.run(&mut scene.fake("build"));
+    assert_eq!(done.code(), 101);
+    assert!(done.stderr.contains("signal: 6"), "{}", done.stderr);
+    assert_eq!(scene.read("run-a").lines().count(), 1);
+}
+
+#[test]
+fn cargos_own_refusals_and_exit_codes_are_ours() {
+    let scene = Scene::new();
+    scene.bin("a", &[], "fn main() { std::process::exit(7) }");
+    scene.bin("b", &[], "fn main() { std::process::abort() }");
+    scene.lib("c", &[], "#[test] fn t() { panic!() }");
+    let refused = ["build -p nothing", "build --no-such-option", "no-such-command", "build -j0"];
+    for args in refused.into_iter().chain(["run -q -p a", "test -q -p c"]) {
+        let plain = scene.run(&mut scene.cargo(args));
+        let ours = scene.run(&mut scene.plimsoll(args));
+        assert_eq!(plain.code(), ours.code(), "{args}: {}", ours.stderr);
+    }
+    let ours = scene.run(&mut scene.plimsoll("run -q -p b"));
+    assert_eq!(ours.code(), 128 + 6, "{}", ours.stderr);
+}

@@ -1,0 +1,150 @@
+//! The line holds: units wait, are stopped, or are killed and run again, and nobody can tell afterwards.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+
+use crate::process::{Sampler, is_stopped, until};
+use crate::scene::Scene;
+
+const MIB: u64 = 1 << 20;
+
+/// `a` is there first and grows late, `b` stands in its way.
+fn in_the_way(b: &str) -> Scene {
+    let scene = Scene::new();
+    scene.lib("a", &[], "// fake: alloc 40MiB in 80ms; touch a-is-up; until grow; alloc 230MiB in 460ms; until go\n");
+    scene.lib("z", &[], "").lib("b", &["z"], b);
+    scene.lib("c", &["a", "b"], "pub fn g() { b::f() }");
+    scene
+}
+
+#[test]
+fn a_unit_in_the_way_is_killed_and_run_again_without_a_trace() {
+    let scene = in_the_way(
+        "// fake: until a-is-up; log run-b; alloc 150MiB in 300ms; touch b-is-up; until go\n\
+         pub fn f() { let unused = 1; }",
+    );
+    let sampler = Sampler::start(scene.dir());
+    let running = scene.start(&mut scene.fake("--memory 400MiB --jobs 4 build"));
+    scene.wait_for("b-is-up");
+    scene.write("grow", "");
+    until("b was killed", || (scene.events("killed") > 0).then_some(()));
+    scene.write("go", "");
+    let done = running.end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    let peak = sampler.peak();
+    assert!(peak <= 400 * MIB, "the peak was {} MiB\n{}", peak / MIB, done.stderr);
+    assert!(peak >= 300 * MIB, "the test did not press: {} MiB", peak / MIB);
+    assert_eq!(done.stderr.matches("unused variable").count(), 1, "{}", done.stderr);
+    assert!(scene.read("run-b").lines().count() >= 2);
+    assert!(done.stderr.contains("killed and ran again 1 unit"), "{}", done.stderr);
+    scene.assert_fresh(&mut scene.fake_cargo("build"));
+}
+
+#[test]
+fn metadata_that_was_announced_survives_a_second_run() {
+    let scene = in_the_way(
+        "// fake: until a-is-up; log run-b\n\
+         // fake: compile; alloc 150MiB in 300ms; touch b-is-up; until go\n\
+         pub fn f() { let unused = 1; }",
+    );
+    let running = scene.start(&mut scene.fake("--memory 400MiB --jobs 4 build"));
+    scene.wait_for("b-is-up");
+    let rmeta = crate::scene::below(&scene.at("target"))
+        .into_iter()
+        .find(|path| {
+            path.to_string_lossy().contains("libb-")
+                && path.extension().is_some_and(|e| e == "rmeta")
+        })
+        .unwrap();
+    let (bytes, before) = (fs::read(&rmeta).unwrap(), fs::metadata(&rmeta).unwrap());
+    scene.write("grow", "");
+    until("b was killed", || (scene.events("killed") > 0).then_some(()));
+    scene.write("go", "");
+    let done = running.end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    assert_eq!(done.stderr.matches("unused variable").count(), 1, "{}", done.stderr);
+    let after = fs::metadata(&rmeta).unwrap();
+    assert!(bytes == fs::read(&rmeta).unwrap());
+    assert_eq!(before.modified().unwrap(), after.modified().unwrap());
+    assert_eq!(before.ino(), after.ino());
+    scene.assert_fresh(&mut scene.fake_cargo("build"));
+}
+
+#[test]
+fn a_unit_that_grows_near_the_line_is_stopped_and_goes_on_later() {
+    let scene = Scene::new();
+    scene.lib("a", &[], "// fake: alloc 130MiB in 260ms; touch a-is-up; until go\n");
+    scene.lib("z", &[], "").lib(
+        "b",
+        &["z"],
+        "// fake: until a-is-up; log run-b; alloc 250MiB in 500ms\n",
+    );
+    let sampler = Sampler::start(scene.dir());
+    let running = scene.start(&mut scene.fake("--memory 400MiB --jobs 4 build"));
+    let b = scene.wait_for_lines("run-b", 1);
+    until("b is stopped", || is_stopped(b).then_some(()));
+    scene.write("go", "");
+    let done = running.end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    let peak = sampler.peak();
+    assert!(peak <= 400 * MIB, "the peak was {} MiB\n{}", peak / MIB, done.stderr);
+    assert!(done.stderr.contains("suspended 1 unit near the line (b)"), "{}", done.stderr);
+    scene.assert_fresh(&mut scene.fake_cargo("build"));
+}
+
+#[test]
+fn a_giant_runs_alone_and_is_named() {
+    let scene = Scene::new();
+    scene.lib("giant", &[], "// fake: log run; alloc 300MiB in 600ms; until go\n");
+    scene.lib("small", &["giant"], "");
+    let running = scene.start(&mut scene.fake("--memory 200MiB build"));
+    until("it is said to be alone", || (scene.events("lone") > 0).then_some(()));
+    scene.write("go", "");
+    let done = running.end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    assert!(
+        done.stderr.contains("more than the line of 200 MiB by itself: giant needs 3"),
+        "{}",
+        done.stderr
+    );
+}
+
+#[test]
+fn a_giant_is_refused_where_the_line_is_strict() {
+    let scene = Scene::new();
+    scene.lib("giant", &[], "// fake: log run; alloc 300MiB in 600ms; until go\n");
+    for _ in 0..2 {
+        let done = scene.run(&mut scene.fake("--memory 200MiB --strict build"));
+        assert_eq!(done.code(), 101, "{}", done.stderr);
+        assert!(done.stderr.contains("giant v0.1.0 needs "), "{}", done.stderr);
+        assert!(done.stderr.contains("refused because of `--strict`"), "{}", done.stderr);
+        assert!(done.stderr.contains("could not compile `giant`"), "{}", done.stderr);
+        scene.assert_clean();
+    }
+    scene.write("go", "");
+    scene.ok(&mut scene.fake("--memory 600MiB --strict build"));
+    scene.assert_fresh(&mut scene.fake_cargo("build"));
+}
+
+#[test]
+fn a_target_directory_in_memory_is_counted() {
+    let Ok(shm) = tempfile::tempdir_in("/dev/shm") else {
+        panic!("this test needs /dev/shm");
+    };
+    let scene = Scene::new();
+    scene.write("ws/a/big.bin", vec![7u8; 64 << 20]);
+    let script = "fn main() {
+        let out = std::env::var(\"OUT_DIR\").unwrap();
+        std::fs::copy(\"big.bin\", format!(\"{out}/big.bin\")).unwrap();
+        std::fs::write(format!(\"{}/written\", std::env::var(\"E2E_SCENE\").unwrap()), \"\").unwrap();
+    }";
+    scene.lib("a", &[], "// fake: log run; until go\n").write("ws/a/build.rs", script);
+    let mut command = scene.fake("--memory 2GiB build");
+    let running = scene.start(command.env("CARGO_TARGET_DIR", shm.path()));
+    scene.wait_for("written");
+    scene.wait_for_lines("run", 1);
+    let used = || scene.top()?["used_bytes"].as_u64().filter(|used| *used > 64 * MIB);
+    until("the build's memory includes the file's", used);
+    scene.write("go", "");
+    assert_eq!(running.end().code(), 0);
+}

@@ -1,0 +1,106 @@
+//! Build scripts: silent ones, those that run Cargo, those that ask the compiler.
+
+use crate::process::{is_stopped, runs, until};
+use crate::scene::Scene;
+
+#[test]
+fn a_silent_build_script_is_left_alone() {
+    let scene = Scene::new();
+    let script = "fn main() {
+        let at = |name: &str| format!(\"{}/{name}\", std::env::var(\"E2E_SCENE\").unwrap());
+        std::fs::write(at(\"run\"), format!(\"{}\\n\", std::process::id())).unwrap();
+        while !std::fs::exists(at(\"go\")).unwrap() {
+            std::thread::sleep(std::time::Duration::from_millis(3));
+        }
+    }";
+    scene.lib("a", &[], "").write("ws/a/build.rs", script);
+    scene.lib("z", &[], "// fake: log run-z; alloc 150MiB in 300ms; touch z-is-up; until z-go\n");
+    let running = scene.start(&mut scene.fake("--memory 220MiB --jobs 4 build"));
+    let pid = scene.wait_for_lines("run", 1);
+    scene.wait_for("z-is-up");
+    scene.write("z-go", "");
+    // Beside a unit that grows it may have been stopped, but not for ever.
+    until("the script runs", || runs(pid).then_some(()));
+    assert!(!is_stopped(pid));
+    scene.write("go", "");
+    let done = running.end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    assert_eq!(scene.events("killed"), 0);
+}
+
+/// The nested units draw on their ancestor's reservation: waiting for it they would wait for themselves.
+#[test]
+fn a_build_script_that_runs_cargo_does_not_wait_for_itself() {
+    let scene = Scene::new();
+    let script = "fn main() {
+        let scene = std::env::var(\"E2E_SCENE\").unwrap();
+        let status = std::process::Command::new(std::env::var(\"CARGO\").unwrap())
+            .args([\"build\", \"--manifest-path\"]).arg(format!(\"{scene}/inner/Cargo.toml\"))
+            .arg(\"--target-dir\").arg(format!(\"{scene}/inner-target\"))
+            .status().unwrap();
+        assert!(status.success());
+    }";
+    scene.lib("outer", &[], "").write("ws/outer/build.rs", script);
+    scene.lib("other", &[], "// fake: log run-other; alloc 150MiB in 300ms; until go\n");
+    for name in ["one", "two"] {
+        let needs = if name == "two" { "one = { path = \"../one\" }" } else { "" };
+        scene.write(
+            format!("inner/{name}/Cargo.toml"),
+            format!("[package]\nname = \"{name}\"\nedition = \"2021\"\n[dependencies]\n{needs}"),
+        );
+        let text = "// fake: log run-inner; alloc 60MiB in 120ms; touch inner-is-up\n";
+        scene.write(format!("inner/{name}/src/lib.rs"), text);
+    }
+    scene.write("inner/Cargo.toml", "[workspace]\nmembers = [\"one\", \"two\"]\n");
+    let running = scene.start(&mut scene.fake("--memory 230MiB --jobs 4 build"));
+    scene.wait_for_lines("run-other", 1);
+    scene.wait_for("inner-is-up");
+    scene.write("go", "");
+    let done = running.end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    assert!(scene.log().contains("\"inside\":"), "{}", scene.log());
+    scene.assert_fresh(&mut scene.fake_cargo("build"));
+}
+
+/// As anyhow, serde and autocfg do it: with the wrapper, and failing on purpose.
+const PROBE: &str = "fn main() {
+    let var = |name: &str| std::env::var_os(name);
+    let out = std::path::PathBuf::from(var(\"OUT_DIR\").unwrap());
+    let source = out.join(\"probe.rs\");
+    std::fs::write(&source, \"pub fn f() { no_such_thing() }\").unwrap();
+    let rustc = var(\"RUSTC\").unwrap();
+    let mut command = match var(\"RUSTC_WRAPPER\") {
+        Some(wrapper) if !wrapper.is_empty() => {
+            let mut command = std::process::Command::new(wrapper);
+            command.arg(rustc);
+            command
+        }
+        _ => std::process::Command::new(rustc),
+    };
+    let status = command
+        .args([\"--edition=2021\", \"--crate-name=probe\", \"--crate-type=lib\", \"--emit=metadata\"])
+        .arg(\"--out-dir\").arg(out).arg(source)
+        .stderr(std::process::Stdio::null())
+        .status().unwrap();
+    assert_eq!(status.code(), Some(1));
+    println!(\"cargo:rustc-env=PROBED=no\");
+}";
+
+#[test]
+fn a_probe_that_fails_fails_nothing_else() {
+    let scene = Scene::new();
+    scene
+        .bin("a", &["z"], "fn main() { println!(env!(\"PROBED\")) }")
+        .write("ws/a/build.rs", PROBE);
+    scene.lib("z", &[], "");
+    let done = scene.ok(&mut scene.plimsoll("run -q"));
+    assert_eq!(done.stdout, "no\n");
+    assert_eq!(
+        scene.log().matches("\"title\":\"probe").count()
+            + scene.log().matches("\"inside\":").count().min(1),
+        1,
+        "{}",
+        scene.log()
+    );
+    scene.assert_fresh(&mut scene.cargo("build"));
+}

@@ -1,0 +1,122 @@
+//! Processes of a scene, told by a variable in their environment: also those that nobody is parent of.
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal};
+
+/// A test that waits longer than this for something has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Set in the environment of everything that a scene starts.
+pub(crate) const MARK: &str = "E2E_SCENE";
+
+/// Polls until `condition` gives something; a test that waits in vain fails.
+#[track_caller]
+pub(crate) fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = condition() {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+        thread::sleep(Duration::from_millis(4));
+    }
+}
+
+/// The living processes of the scene in `dir`, zombies left out.
+pub(crate) fn of_scene(dir: &Path) -> Vec<Process> {
+    let mark = format!("{MARK}={}", dir.display()).into_bytes();
+    let all = fs::read_dir("/proc").unwrap().flatten();
+    all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|pid| *pid != std::process::id())
+        .filter(|pid| {
+            let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            environment.split(|byte| *byte == 0).any(|variable| variable == mark)
+        })
+        .filter_map(Process::read)
+        .filter(|process| !matches!(process.state, 'Z' | 'X'))
+        .collect()
+}
+
+/// One process as `/proc` shows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Process {
+    pub(crate) pid: u32,
+    pub(crate) parent: u32,
+    pub(crate) state: char,
+    /// The file name of its program.
+    pub(crate) program: String,
+    pub(crate) args: Vec<String>,
+}
+
+impl Process {
+    pub(crate) fn read(pid: u32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let mut words = stat[stat.rfind(')')? + 1..].split_whitespace();
+        let state = words.next()?.chars().next()?;
+        let parent = words.next()?.parse().ok()?;
+        let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let args = line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into());
+        let name = program.file_name().unwrap_or_default().to_string_lossy();
+        let program = name.trim_end_matches(" (deleted)").to_owned();
+        Some(Self { pid, parent, state, program, args: args.collect() })
+    }
+
+    /// Anonymous, shared and swapped pages, in bytes: what `/proc/PID/status` says.
+    fn memory(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
+        let wanted = ["RssAnon:", "RssShmem:", "VmSwap:"];
+        let kib = |line: &str| line.split_whitespace().nth(1)?.parse::<u64>().ok();
+        let lines = status.lines().filter(|line| wanted.iter().any(|name| line.starts_with(name)));
+        lines.filter_map(kib).sum::<u64>() * 1024
+    }
+}
+
+/// Sends a signal; a process that has ended is none.
+pub(crate) fn signal(pid: u32, signal: Signal) {
+    if let Some(pid) = Pid::from_raw(pid.cast_signed()) {
+        let _ = rustix::process::kill_process(pid, signal);
+    }
+}
+
+/// Whether a process lives and is not stopped.
+pub(crate) fn runs(pid: u32) -> bool {
+    Process::read(pid).is_some_and(|process| !matches!(process.state, 'T' | 't' | 'Z' | 'X'))
+}
+
+/// Whether a process is stopped.
+pub(crate) fn is_stopped(pid: u32) -> bool {
+    Process::read(pid).is_some_and(|process| process.state == 'T')
+}
+
+/// The highest memory of a scene's processes that an own watcher has seen.
+pub(crate) struct Sampler {
+    watcher: thread::JoinHandle<u64>,
+    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Sampler {
+    pub(crate) fn start(dir: &Path) -> Self {
+        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let (dir, stopped) = (dir.to_owned(), stop.clone());
+        let watcher = thread::spawn(move || {
+            let mut most = 0;
+            while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+                most = most.max(of_scene(&dir).iter().map(Process::memory).sum());
+                thread::sleep(Duration::from_millis(10));
+            }
+            most
+        });
+        Self { watcher, stop }
+    }
+
+    /// The highest sum, in bytes.
+    pub(crate) fn peak(self) -> u64 {
+        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.watcher.join().unwrap()
+    }
+}

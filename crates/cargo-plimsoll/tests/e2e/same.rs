@@ -1,0 +1,210 @@
+//! Every command says and does what plain Cargo says and does.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use rustix::process::Signal;
+
+use crate::process::until;
+use crate::scene::Scene;
+
+/// A library with a unit test, a documentation test and a warning, and a program.
+fn workspace() -> Scene {
+    let scene = Scene::new();
+    let lib = "//! Documentation.\n\
+        /// Twice.\n///\n/// ```\n/// assert_eq!(b::twice(2), 4);\n/// ```\n\
+        pub fn twice(n: u8) -> u8 { let unused = 1; n * 2 }\n\
+        #[test]\nfn doubles() { assert_eq!(twice(2), 4) }\n";
+    scene.lib("b", &[], lib);
+    scene.bin("a", &["b"], "fn main() { println!(\"{}\", b::twice(21)) }");
+    scene
+}
+
+/// Without the times that differ from run to run.
+fn timeless(text: &str) -> String {
+    let cut = |line: &str| {
+        let line = line.split("; finished in ").next().unwrap_or(line);
+        let line = line.split("; merged doctests compilation took").next().unwrap_or(line);
+        line.split(" target(s) in ").next().unwrap_or(line).to_owned()
+    };
+    text.lines()
+        .map(cut)
+        .filter(|line| !line.starts_with("all doctests ran in"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// Runs it both ways, each from nothing, in the same directories.
+#[track_caller]
+fn same(scene: &Scene, args: &str) {
+    let clean = || {
+        let _ = std::fs::remove_dir_all(scene.at("target"));
+    };
+    let plain = scene.run(&mut scene.cargo(args));
+    clean();
+    let ours = scene.run(&mut scene.plimsoll(&format!("--quiet --jobs 1 {args}")));
+    assert_eq!(plain.code(), ours.code(), "{args}: {}", ours.stderr);
+    assert_eq!(timeless(&plain.stdout), timeless(&ours.stdout), "{args}");
+    assert_eq!(timeless(&plain.stderr), timeless(&ours.stderr), "{args}");
+}
+
+#[test]
+fn one_job_at_a_time_every_command_says_the_same() {
+    let scene = workspace();
+    let target = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let commands = [
+        "build -j1".to_owned(),
+        "check -j1 --message-format json".to_owned(),
+        "build -j1 --message-format json --release".to_owned(),
+        "test -j1".to_owned(),
+        "doc -j1 --no-deps".to_owned(),
+        "run -j1".to_owned(),
+        format!("build -j1 --target {target}"),
+        "rustc -j1 -p b -- --print crate-name".to_owned(),
+        "rustc -j1 -p a --release -- -Copt-level=1".to_owned(),
+        "rustdoc -j1 -p b".to_owned(),
+        "clippy -j1".to_owned(),
+        "metadata --no-deps --format-version 1".to_owned(),
+    ];
+    for args in commands {
+        same(&scene, &args);
+    }
+    scene.ok(&mut scene.plimsoll("doc --no-deps"));
+    scene.assert_fresh(&mut scene.cargo("doc --no-deps"));
+}
+
+#[test]
+fn doctests_pass_and_go_through_the_shim() {
+    let scene = workspace();
+    let done = scene.ok(&mut scene.plimsoll("test -p b"));
+    assert!(done.stdout.contains("test b/src/lib.rs - twice (line 4) ... ok"), "{}", done.stdout);
+    assert!(scene.log().contains("doc-test"), "{}", scene.log());
+    scene.assert_fresh(&mut scene.cargo("test -p b --no-run"));
+}
+
+#[test]
+fn a_toolchain_by_name_is_used() {
+    let scene = workspace();
+    let said = Command::new("rustup").args(["show", "active-toolchain"]).output();
+    let Ok(said) = said else {
+        eprintln!("SKIPPED: there is no rustup here");
+        return;
+    };
+    let text = String::from_utf8(said.stdout).unwrap();
+    let name = text.split_whitespace().next().unwrap().to_owned();
+    scene.ok(&mut scene.plimsoll(&format!("+{name} build")));
+    scene.assert_fresh(&mut scene.cargo("build"));
+    let done = scene.run(&mut scene.plimsoll("+no-such-toolchain build"));
+    let plain = scene.run(&mut scene.cargo("+no-such-toolchain build"));
+    assert_eq!((done.code(), done.stderr), (plain.code(), plain.stderr));
+}
+
+#[test]
+fn an_installed_program_works() {
+    let scene = workspace();
+    let root = scene.at("root");
+    let args = format!("install --path a --root {}", root.display());
+    let done = scene.ok(&mut scene.plimsoll(&args));
+    assert!(done.stderr.contains("plimsoll: peak"), "{}", done.stderr);
+    let said = Command::new(root.join("bin/a")).output().unwrap();
+    assert_eq!(said.stdout, b"42\n");
+}
+
+#[test]
+fn fixes_are_applied() {
+    let scene = Scene::new();
+    scene.lib("b", &[], "").lib("a", &["b"], "pub fn f() -> u8 { let mut x = 1; x }\n");
+    scene.ok(&mut scene.plimsoll("fix --allow-no-vcs --lib -p a"));
+    assert_eq!(scene.events("finished"), 1, "dependencies are governed");
+    assert_eq!(scene.read("ws/a/src/lib.rs"), "pub fn f() -> u8 { let x = 1; x }\n");
+}
+
+#[test]
+fn nextest_runs_the_tests() {
+    let scene = workspace();
+    if scene.run(&mut scene.cargo("nextest --version")).code() != 0 {
+        eprintln!("SKIPPED: cargo-nextest is not installed here");
+        return;
+    }
+    let done = scene.ok(&mut scene.plimsoll("--memory 1GiB nextest run"));
+    assert!(done.stderr.contains("1 passed"), "{}", done.stderr);
+    assert!(scene.events("finished") > 0, "its build was not governed");
+}
+
+#[test]
+fn the_users_program_has_the_terminal_and_is_not_governed() {
+    let scene = Scene::new();
+    // It takes more than the line, reads its input and ends as it likes.
+    let main = "use std::io::Read;
+        fn main() {
+            let big = vec![1u8; 300 << 20];
+            let mut text = String::new();
+            std::io::stdin().read_to_string(&mut text).unwrap();
+            assert!(std::env::args().nth(1).as_deref() == Some(\"-j\"));
+            println!(\"{} {}\", text.trim(), big.len());
+            std::process::exit(7);
+        }";
+    scene.bin("a", &[], main);
+    let mut command = scene.plimsoll("--memory 200MiB run -q -- -j");
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"hello\n").unwrap();
+    let said = child.wait_with_output().unwrap();
+    assert_eq!(said.status.code(), Some(7));
+    assert_eq!(said.stdout, format!("hello {}\n", 300 << 20).as_bytes());
+}
+
+/// As an xtask does.
+#[test]
+fn the_users_program_may_run_cargo() {
+    let scene = Scene::new();
+    let main = "fn main() {
+        let scene = std::env::var(\"E2E_SCENE\").unwrap();
+        let status = std::process::Command::new(\"cargo\").args([\"build\", \"--manifest-path\"])
+            .arg(format!(\"{scene}/inner/Cargo.toml\")).status().unwrap();
+        assert!(status.success());
+    }";
+    scene.bin("xtask", &[], main);
+    scene.write(
+        "inner/Cargo.toml",
+        "[package]\nname = \"inner\"\nedition = \"2021\"\n[workspace]\n",
+    );
+    // Above the line, which is not its line.
+    scene.write("inner/src/lib.rs", "// fake: alloc 250MiB in 500ms\n");
+    let done = scene.ok(&mut scene.fake("--memory 200MiB run -q"));
+    assert!(!done.stderr.contains("by itself"), "{}", done.stderr);
+    scene.assert_fresh(scene.fake_cargo("build").current_dir(scene.at("inner")));
+}
+
+/// Ctrl-C reaches the whole group; what the program does with it is its own.
+#[test]
+fn a_signal_reaches_the_users_program_once() {
+    let scene = Scene::new();
+    // Cargo needs no crate for it: a shell counts what it gets.
+    let main = "use std::os::unix::process::CommandExt as _;
+        fn main() {
+            let script = \"trap 'echo got >>$E2E_SCENE/got; [ -e $E2E_SCENE/go ] && exit 3' INT;
+                echo $$ >$E2E_SCENE/up; while :; do sleep 0.01; done\";
+            let _ = std::process::Command::new(\"sh\").args([\"-c\", script]).exec();
+        }";
+    scene.bin("a", &[], main);
+    let running = scene.start(&mut scene.plimsoll("run -q"));
+    scene.wait_for_lines("up", 1);
+    running.signal_group(Signal::INT);
+    until("it got it", || (!scene.read("got").is_empty()).then_some(()));
+    scene.write("go", "");
+    running.signal_group(Signal::INT);
+    let done = running.end();
+    assert_eq!(done.code(), 3, "{}", done.stderr);
+    assert_eq!(scene.read("got"), "got\ngot\n");
+}
+
+#[test]
+fn three_hundred_compilers_at_once_are_all_heard() {
+    let scene = Scene::new();
+    for number in 0..300 {
+        scene.lib(&format!("m{number}"), &[], "");
+    }
+    let done = scene.ok(&mut scene.plimsoll("--memory 1GiB --jobs 300 check"));
+    assert!(done.stderr.contains("300 units"), "{}", done.stderr);
+    scene.assert_fresh(&mut scene.cargo("check"));
+}

@@ -1,0 +1,367 @@
+//! One test's world: a workspace, the directories around it, what runs in it, and what must not be left.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::process::{Pid, Signal};
+
+use crate::fake_rustc;
+use crate::process::{self, MARK, Process, of_scene, until};
+
+pub(crate) struct Scene {
+    dir: tempfile::TempDir,
+    calls: AtomicU32,
+}
+
+impl Scene {
+    /// An empty workspace.
+    pub(crate) fn new() -> Self {
+        Self::below(&std::env::temp_dir(), "scene-".as_ref())
+    }
+
+    /// The same in a directory below `parent` whose name begins with `prefix`.
+    pub(crate) fn below(parent: &Path, prefix: &OsStr) -> Self {
+        let dir = tempfile::Builder::new().prefix(prefix).tempdir_in(parent).unwrap();
+        let scene = Self { dir, calls: AtomicU32::new(0) };
+        for name in ["ws", "tmp", "home", "target"] {
+            fs::create_dir(scene.at(name)).unwrap();
+        }
+        scene.write("ws/Cargo.toml", "[workspace]\nmembers = [\"*\"]\nresolver = \"3\"\n");
+        scene
+    }
+
+    /// A path in the scene.
+    pub(crate) fn at(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    pub(crate) fn write(&self, name: impl AsRef<Path>, text: impl AsRef<[u8]>) -> &Self {
+        let path = self.at(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        self
+    }
+
+    pub(crate) fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.at(name)).unwrap_or_default()
+    }
+
+    /// An executable shell script.
+    pub(crate) fn script(&self, name: &str, text: &str) -> PathBuf {
+        use std::os::unix::fs::PermissionsExt as _;
+        self.write(name, format!("#!/bin/sh\n{text}\n"));
+        fs::set_permissions(self.at(name), fs::Permissions::from_mode(0o755)).unwrap();
+        self.at(name)
+    }
+
+    /// A member of the workspace: its dependencies on other members, and a file of its own.
+    pub(crate) fn package(&self, name: &str, needs: &[&str], file: &str, text: &str) -> &Self {
+        let needs: String =
+            needs.iter().map(|need| format!("{need} = {{ path = \"../{need}\" }}\n")).collect();
+        self.write(
+            format!("ws/{name}/Cargo.toml"),
+            format!(
+                "[package]\nname = \"{name}\"\nversion = \"0.1.0\"\nedition = \"2021\"\n\
+                 [dependencies]\n{needs}"
+            ),
+        );
+        self.write(format!("ws/{name}/{file}"), text);
+        self
+    }
+
+    /// A library.
+    pub(crate) fn lib(&self, name: &str, needs: &[&str], text: &str) -> &Self {
+        self.package(name, needs, "src/lib.rs", text)
+    }
+
+    /// A program.
+    pub(crate) fn bin(&self, name: &str, needs: &[&str], text: &str) -> &Self {
+        self.package(name, needs, "src/main.rs", text)
+    }
+
+    /// Plain Cargo.
+    pub(crate) fn cargo(&self, args: &str) -> Command {
+        let mut command = Command::new("cargo");
+        self.prepare(&mut command);
+        command.args(args.split_whitespace());
+        command
+    }
+
+    /// `cargo plimsoll`.
+    pub(crate) fn plimsoll(&self, args: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cargo-plimsoll"));
+        self.prepare(&mut command);
+        command.arg("plimsoll").args(args.split_whitespace());
+        command
+    }
+
+    /// Gives a command this scene's directories and nothing of the developer's own settings.
+    pub(crate) fn prepare(&self, command: &mut Command) {
+        const OURS: &[&str] =
+            &["CARGO", "PLIMSOLL", "RUSTC", "RUSTDOC", "RUSTFLAGS", "MAKE", "MFLAGS"];
+        const ALSO: &[&str] = &["LD_LIBRARY_PATH", "RUST_BACKTRACE", "RUST_LOG", "NEXTEST", "TERM"];
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if name != "CARGO_HOME" && OURS.iter().chain(ALSO).any(|ours| text.starts_with(ours)) {
+                command.env_remove(name);
+            }
+        }
+        command
+            .current_dir(self.at("ws"))
+            .env(MARK, self.dir())
+            .env("TMPDIR", self.at("tmp"))
+            .env("PLIMSOLL_HOME", self.at("home"))
+            .env("CARGO_TARGET_DIR", self.at("target"))
+            .env("CARGO_NET_OFFLINE", "true")
+            .env("CARGO_PROFILE_DEV_DEBUG", "0")
+            .stdin(Stdio::null());
+    }
+
+    /// Has the command use the fake compiler.
+    pub(crate) fn with_fake(&self, command: &mut Command) {
+        command
+            .env("RUSTC", fake_rustc::path())
+            .env("FAKE_REAL_RUSTC", fake_rustc::real())
+            .env("FAKE_STATE", self.dir());
+    }
+
+    /// `cargo plimsoll` with the fake compiler.
+    pub(crate) fn fake(&self, args: &str) -> Command {
+        let mut command = self.plimsoll(args);
+        self.with_fake(&mut command);
+        command
+    }
+
+    /// Plain Cargo with the fake compiler.
+    pub(crate) fn fake_cargo(&self, args: &str) -> Command {
+        let mut command = self.cargo(args);
+        self.with_fake(&mut command);
+        command
+    }
+
+    /// Starts a command in a process group of its own, its output in files.
+    pub(crate) fn start(&self, command: &mut Command) -> Running<'_> {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        let file = |name: &str| File::create(self.at(format!("{name}.{call}"))).unwrap();
+        command.stdout(file("out")).stderr(file("err")).process_group(0);
+        Running { child: command.spawn().unwrap(), scene: self, call }
+    }
+
+    /// Runs a command to its end.
+    pub(crate) fn run(&self, command: &mut Command) -> Done {
+        self.start(command).end()
+    }
+
+    /// Runs a command that must succeed.
+    #[track_caller]
+    pub(crate) fn ok(&self, command: &mut Command) -> Done {
+        let done = self.run(command);
+        assert_eq!(done.code(), 0, "{command:?}\n{}", done.stderr);
+        done
+    }
+
+    /// Plain Cargo, called with the same arguments, finds nothing to do.
+    #[track_caller]
+    pub(crate) fn assert_fresh(&self, command: &mut Command) {
+        let done = self.ok(command.arg("-v"));
+        assert!(
+            !done.stderr.contains("Compiling") && !done.stderr.contains("Running `"),
+            "not fresh:\n{}",
+            done.stderr
+        );
+        // What a compiler leaves of its incremental state when it ends early; errors leave it, too.
+        let is_session = |path: &Path| path.to_string_lossy().ends_with("-working");
+        let sessions: Vec<PathBuf> =
+            below(&self.at("target")).into_iter().filter(|path| is_session(path)).collect();
+        assert!(sessions.is_empty(), "incremental sessions are left: {sessions:#?}");
+    }
+
+    /// Waits until a file is there.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, file: &str) {
+        until(&format!("`{file}` is there"), || self.at(file).exists().then_some(()));
+    }
+
+    /// Waits until a file has so many lines; gives the last, which a fake compiler makes its process id.
+    #[track_caller]
+    pub(crate) fn wait_for_lines(&self, file: &str, lines: usize) -> u32 {
+        until(&format!("`{file}` has {lines} lines"), || {
+            let text = self.read(file);
+            (text.ends_with('\n') && text.lines().count() >= lines)
+                .then(|| text.lines().nth(lines - 1)?.parse().ok())?
+        })
+    }
+
+    /// Waits for a process of the scene.
+    #[track_caller]
+    pub(crate) fn wait_for_process(&self, what: &str, is: impl Fn(&Process) -> bool) -> Process {
+        until(what, || of_scene(self.dir()).into_iter().find(&is))
+    }
+
+    /// What a running build says of itself.
+    pub(crate) fn top(&self) -> Option<serde_json::Value> {
+        let mut command = self.plimsoll("top --once --json");
+        let said = command.output().unwrap();
+        // Builds of other tests answer, too: this one is known by its driver.
+        let drivers: Vec<String> = of_scene(self.dir())
+            .iter()
+            .filter(|process| process.program == "cargo-plimsoll")
+            .map(|process| format!("-{}", process.pid))
+            .collect();
+        let text = String::from_utf8_lossy(&said.stdout).into_owned();
+        let mut states = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+        states.find(|state: &serde_json::Value| {
+            let build = state["build"].as_str().unwrap_or_default();
+            drivers.iter().any(|driver| build.ends_with(driver))
+        })
+    }
+
+    /// Waits until the build has so many units running, waiting and stopped.
+    #[track_caller]
+    pub(crate) fn wait_for_units(&self, running: u64, waiting: u64, stopped: u64) {
+        let mut last = None;
+        until(&format!("{running} run, {waiting} wait, {stopped} are stopped"), || {
+            let state = self.top()?;
+            let of = |name: &str| state[name].as_u64();
+            let now = (of("running"), of("waiting"), of("stopped"));
+            last = Some(state);
+            (now == (Some(running), Some(waiting), Some(stopped))).then_some(())
+        });
+    }
+
+    /// The events of the last build's log, as text.
+    pub(crate) fn log(&self) -> String {
+        let logs = fs::read_dir(self.at("home/logs"));
+        let mut logs: Vec<PathBuf> =
+            logs.into_iter().flatten().flatten().map(|e| e.path()).collect();
+        logs.sort();
+        logs.last().and_then(|log| fs::read_to_string(log).ok()).unwrap_or_default()
+    }
+
+    /// How often an event is in the last build's log.
+    pub(crate) fn events(&self, name: &str) -> usize {
+        let word = format!("\"event\":\"{name}\"");
+        self.log().lines().filter(|line| line.contains(&word)).count()
+    }
+
+    /// Nothing of the scene runs (what was told to end may still be about to), and nothing temporary is left.
+    #[track_caller]
+    pub(crate) fn assert_clean(&self) {
+        let mut left = Vec::new();
+        let gone = || {
+            left = of_scene(self.dir());
+            left.is_empty().then_some(())
+        };
+        let what = "no process of the scene is left";
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| until(what, gone))).is_err() {
+            panic!("processes are left: {:#?}", of_scene(self.dir()));
+        }
+        let temporary: Vec<PathBuf> = below(&self.at("tmp"));
+        assert!(temporary.is_empty(), "temporary files are left: {temporary:#?}");
+        let halves: Vec<PathBuf> =
+            below(&self.at("target")).into_iter().filter(|path| is_half(path)).collect();
+        assert!(halves.is_empty(), "halves of artifacts are left: {halves:#?}");
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("{}\n{}", self.log(), self.read("err.0"));
+            for process in of_scene(self.dir()) {
+                process::signal(process.pid, Signal::KILL);
+            }
+        } else {
+            self.assert_clean();
+        }
+    }
+}
+
+/// Everything below a directory.
+pub(crate) fn below(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        found.push(entry.path());
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            found.extend(below(&entry.path()));
+        }
+    }
+    found
+}
+
+/// What a killed compiler or linker leaves in a target directory.
+fn is_half(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let random = |rest: &str| rest.len() == 6 && rest.bytes().all(|b| b.is_ascii_alphanumeric());
+    name.contains(".rcgu.")
+        || name.ends_with(".temp-archive")
+        || name.starts_with(".plimsoll-")
+        || ["rmeta", "rustc"].iter().any(|start| name.strip_prefix(start).is_some_and(random))
+}
+
+/// A command on its way.
+pub(crate) struct Running<'a> {
+    child: Child,
+    scene: &'a Scene,
+    call: u32,
+}
+
+impl Running<'_> {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        process::signal(self.id(), signal);
+    }
+
+    /// Sends a signal to the whole process group, as a terminal does.
+    pub(crate) fn signal_group(&self, signal: Signal) {
+        let group = Pid::from_raw(self.id().cast_signed()).unwrap();
+        rustix::process::kill_process_group(group, signal).unwrap();
+    }
+
+    pub(crate) fn stdout(&self) -> String {
+        self.scene.read(&format!("out.{}", self.call))
+    }
+
+    pub(crate) fn stderr(&self) -> String {
+        self.scene.read(&format!("err.{}", self.call))
+    }
+
+    /// Waits for the end.
+    #[track_caller]
+    pub(crate) fn end(mut self) -> Done {
+        let status = until("the command has ended", || self.child.try_wait().unwrap());
+        Done { status, stdout: self.stdout(), stderr: self.stderr() }
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A command that has ended.
+pub(crate) struct Done {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Done {
+    /// The exit code as a shell gives it.
+    pub(crate) fn code(&self) -> i32 {
+        self.status.code().unwrap_or_else(|| 128 + self.status.signal().unwrap_or(0))
+    }
+}

@@ -1,0 +1,198 @@
+//! Ctrl-C, Ctrl-Z and `fg`, SIGTERM: whatever waits, runs or is stopped.
+
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+
+use rustix::process::Signal;
+use rustix::pty::OpenptFlags;
+
+use crate::process::{is_stopped, of_scene, runs, until};
+use crate::scene::Scene;
+
+/// One unit that runs, one that is stopped, one that waits.
+fn crowded() -> Scene {
+    let scene = Scene::new();
+    scene.lib("a", &[], "// fake: log run-a; alloc 130MiB in 260ms; touch a-is-up; until go\n");
+    // They come after another one, so that `a` is the oldest.
+    scene.lib("z", &[], "").lib(
+        "b",
+        &["z"],
+        "// fake: until a-is-up; log run-b; alloc 400MiB in 800ms; until go\n",
+    );
+    scene.lib("c", &["z"], "// fake: until a-is-up; alloc 20MiB in 40ms; until go\n");
+    scene
+}
+
+const CROWDED: &str = "--memory 400MiB --jobs 4 build";
+
+fn stopped(scene: &Scene) -> u32 {
+    let b = scene.wait_for_lines("run-b", 1);
+    until("b is stopped", || is_stopped(b).then_some(()));
+    b
+}
+
+#[test]
+fn a_signal_that_ends_the_driver_ends_everything() {
+    for (number, code) in [(Signal::TERM, 143), (Signal::INT, 130), (Signal::HUP, 129)] {
+        let scene = crowded();
+        let running = scene.start(&mut scene.fake(CROWDED));
+        stopped(&scene);
+        running.signal(number);
+        let done = running.end();
+        assert_eq!(done.code(), code, "{}", done.stderr);
+        scene.assert_clean();
+        // What was interrupted is built by the next Cargo, whichever.
+        scene.write("go", "");
+        scene.ok(&mut scene.fake_cargo("build"));
+    }
+}
+
+#[test]
+fn a_signal_to_the_whole_group_ends_everything() {
+    let scene = crowded();
+    let running = scene.start(&mut scene.fake(CROWDED));
+    stopped(&scene);
+    running.signal_group(Signal::INT);
+    let done = running.end();
+    assert_eq!(done.code(), 130, "{}", done.stderr);
+    scene.assert_clean();
+}
+
+#[test]
+fn a_signal_before_anything_runs_ends_it_too() {
+    let scene = Scene::new();
+    scene.lib("a", &[], "");
+    // A compiler that never answers Cargo's first question.
+    let slow = scene.script("slow", "echo $$ >>$E2E_SCENE/asked; exec sleep 1000");
+    let mut command = scene.plimsoll("build");
+    let running = scene.start(command.env("RUSTC", slow));
+    scene.wait_for_lines("asked", 1);
+    running.signal_group(Signal::TERM);
+    assert_eq!(running.end().code(), 143);
+}
+
+/// A job-control shell on a terminal of its own.
+struct Terminal {
+    keys: File,
+    shell: Child,
+    said: std::thread::JoinHandle<String>,
+}
+
+impl Terminal {
+    fn start(scene: &Scene, command: &mut Command) -> Self {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let keys = rustix::pty::openpt(flags).unwrap();
+        rustix::pty::grantpt(&keys).unwrap();
+        rustix::pty::unlockpt(&keys).unwrap();
+        let name = rustix::pty::ptsname(&keys, Vec::new()).unwrap();
+        let flags =
+            rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
+        let tty: OwnedFd =
+            rustix::fs::open(name.as_c_str(), flags, rustix::fs::Mode::empty()).unwrap();
+        let words: Vec<String> = std::iter::once(command.get_program())
+            .chain(command.get_args())
+            .map(|word| format!("'{}'", word.to_string_lossy()))
+            .collect();
+        // As a person's shell: each command is a job of its own.
+        let script = format!(
+            "set -m; {}; echo status $? >&2; touch $E2E_SCENE/back
+             while [ -n \"$(jobs -s)\" ]; do
+                 while [ ! -e $E2E_SCENE/fg ]; do sleep 0.01; done
+                 rm $E2E_SCENE/fg; fg >/dev/null; echo status $? >&2
+             done",
+            words.join(" ")
+        );
+        let mut shell = Command::new("setsid");
+        shell.args(["--ctty", "bash", "-c", &script]);
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        let copy = || Stdio::from(tty.try_clone().unwrap());
+        shell.current_dir(scene.at("ws")).env("TERM", "xterm");
+        let shell = shell.stdin(copy()).stdout(copy()).stderr(copy()).spawn().unwrap();
+        drop(tty);
+        let mut keys = File::from(keys);
+        let mut screen = keys.try_clone().unwrap();
+        let said = std::thread::spawn(move || {
+            let mut said = Vec::new();
+            let mut bytes = [0; 4096];
+            // The terminal's end is an error (EIO) on Linux.
+            while let Ok(read @ 1..) = screen.read(&mut bytes) {
+                said.extend_from_slice(&bytes[..read]);
+            }
+            String::from_utf8_lossy(&said).into_owned()
+        });
+        keys.flush().unwrap();
+        Self { keys, shell, said }
+    }
+
+    fn press(&mut self, key: u8) {
+        self.keys.write_all(&[key]).unwrap();
+    }
+
+    /// Waits for the shell's end; what was on the screen.
+    fn end(mut self) -> String {
+        until("the shell has ended", || self.shell.try_wait().unwrap());
+        drop(self.keys);
+        self.said.join().unwrap()
+    }
+}
+
+const CTRL_C: u8 = 3;
+const CTRL_Z: u8 = 26;
+
+#[test]
+fn ctrl_c_ends_everything() {
+    let scene = crowded();
+    let mut terminal = Terminal::start(&scene, &mut scene.fake(CROWDED));
+    stopped(&scene);
+    terminal.press(CTRL_C);
+    let screen = terminal.end();
+    assert!(screen.contains("status 130"), "{screen}");
+}
+
+#[test]
+fn ctrl_z_stops_everything_and_fg_goes_on_where_it_was() {
+    let scene = crowded();
+    let mut terminal = Terminal::start(&scene, &mut scene.fake(CROWDED));
+    let b = stopped(&scene);
+    let a = scene.wait_for_lines("run-a", 1);
+    terminal.press(CTRL_Z);
+    scene.wait_for("back");
+    until("all are stopped", || {
+        let of_us = |p: &crate::process::Process| {
+            !matches!(p.program.as_str(), "bash" | "sleep" | "setsid")
+        };
+        of_scene(scene.dir()).iter().filter(|p| of_us(p)).all(|p| p.state == 'T').then_some(())
+    });
+    scene.write("fg", "");
+    until("a goes on", || runs(a).then_some(()));
+    // What the line had stopped is stopped again, and stays so.
+    scene.wait_for_process("the driver runs", |p| p.program == "cargo-plimsoll" && p.state != 'T');
+    until("b is stopped again", || is_stopped(b).then_some(()));
+    scene.write("go", "");
+    let screen = terminal.end();
+    assert!(screen.contains("Stopped") || screen.contains("status 148"), "{screen}");
+    assert!(screen.contains("status 0"), "{screen}");
+    scene.assert_fresh(&mut scene.fake_cargo("build"));
+}
+
+#[test]
+fn ctrl_c_after_ctrl_z_and_fg_ends_everything() {
+    let scene = crowded();
+    let mut terminal = Terminal::start(&scene, &mut scene.fake(CROWDED));
+    stopped(&scene);
+    let a = scene.wait_for_lines("run-a", 1);
+    terminal.press(CTRL_Z);
+    scene.wait_for("back");
+    scene.write("fg", "");
+    until("a goes on", || runs(a).then_some(()));
+    terminal.press(CTRL_C);
+    let screen = terminal.end();
+    assert!(screen.contains("status 130"), "{screen}");
+}

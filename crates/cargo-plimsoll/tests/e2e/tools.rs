@@ -1,0 +1,102 @@
+//! What build scripts run: make, ninja, C compilers; all inside Cargo's places.
+
+use std::process::Command;
+
+use crate::scene::Scene;
+
+/// Two recipes that each end only when the other has begun: in sequence they never would.
+const MAKEFILE: &str = "all: one two
+one two:
+\ttouch $(E2E_SCENE)/began-$@
+\twhile [ ! -e $(E2E_SCENE)/began-one ] || [ ! -e $(E2E_SCENE)/began-two ]; do sleep 0.01; done
+";
+
+#[test]
+fn make_in_a_build_script_runs_recipes_side_by_side() {
+    let scene = Scene::new();
+    let script = "fn main() {
+        let status = std::process::Command::new(\"make\")
+            .env(\"MAKEFLAGS\", std::env::var_os(\"CARGO_MAKEFLAGS\").unwrap())
+            .status().unwrap();
+        assert!(status.success());
+    }";
+    scene.lib("a", &[], "").write("ws/a/build.rs", script).write("ws/a/Makefile", MAKEFILE);
+    let done = scene.ok(&mut scene.plimsoll("--memory 1GiB --jobs 2 build -vv"));
+    assert!(!done.stderr.contains("jobserver unavailable"), "{}", done.stderr);
+    assert!(!done.stderr.contains("warning: -j"), "{}", done.stderr);
+    scene.assert_fresh(&mut scene.cargo("build"));
+}
+
+/// With one place, two recipes at once would be one too many.
+#[test]
+fn make_with_one_place_runs_one_recipe() {
+    let scene = Scene::new();
+    let script = "fn main() {
+        let status = std::process::Command::new(\"make\")
+            .env(\"MAKEFLAGS\", std::env::var_os(\"CARGO_MAKEFLAGS\").unwrap())
+            .status().unwrap();
+        assert!(status.success());
+    }";
+    let makefile = "all: one two three
+one two three:
+\tmkdir $(E2E_SCENE)/busy
+\tsleep 0.05
+\trmdir $(E2E_SCENE)/busy
+";
+    scene.lib("a", &[], "").write("ws/a/build.rs", script).write("ws/a/Makefile", makefile);
+    scene.ok(&mut scene.plimsoll("--memory 1GiB --jobs 1 build"));
+}
+
+#[test]
+fn ninja_in_a_build_script_runs_edges_side_by_side() {
+    let version = Command::new("ninja").arg("--version").output();
+    let text = version.map(|said| String::from_utf8_lossy(&said.stdout).into_owned());
+    let new = |text: &str| {
+        let mut words = text.trim().split('.').map(|word| word.parse().unwrap_or(0));
+        (words.next(), words.next()) >= (Some(1), Some(13))
+    };
+    if !text.as_ref().is_ok_and(|text| new(text)) {
+        eprintln!("SKIPPED: no ninja of 1.13 or later in PATH: {text:?}");
+        return;
+    }
+    let scene = Scene::new();
+    let script =
+        "fn main() { assert!(std::process::Command::new(\"ninja\").status().unwrap().success()) }";
+    let rule = "rule meet\n  command = touch $$E2E_SCENE/began-$out; while [ ! -e $$E2E_SCENE/began-one ] || \
+        [ ! -e $$E2E_SCENE/began-two ]; do sleep 0.01; done; touch $out\n\
+        build one: meet\nbuild two: meet\n";
+    scene.lib("a", &[], "").write("ws/a/build.rs", script);
+    scene.write("ws/a/build.ninja", rule);
+    scene.ok(&mut scene.plimsoll("--memory 1GiB --jobs 2 build"));
+}
+
+/// The `cc` crate takes places for its compilers.
+#[test]
+fn cc_compiles_side_by_side() {
+    let scene = Scene::new();
+    let script = "fn main() {
+        let files = (0..6).map(|n| format!(\"c{n}.c\"));
+        cc::Build::new().files(files).compile(\"six\");
+    }";
+    scene.bin(
+        "a",
+        &[],
+        "unsafe extern \"C\" { fn f5() -> i32; }\nfn main() { println!(\"{}\", unsafe { f5() }) }",
+    );
+    scene.write("ws/a/build.rs", script);
+    for number in 0..6 {
+        scene.write(
+            format!("ws/a/c{number}.c"),
+            format!("int f{number}(void) {{ return {number}; }}\n"),
+        );
+    }
+    scene.write(
+        "ws/a/Cargo.toml",
+        "[package]\nname = \"a\"\nedition = \"2021\"\n\
+         [build-dependencies]\ncc = { version = \"1\", features = [\"parallel\"] }\n",
+    );
+    let done = scene
+        .run(scene.plimsoll("--memory 1GiB --jobs 2 run -q").env("CARGO_NET_OFFLINE", "false"));
+    assert_eq!((done.code(), done.stdout.as_str()), (0, "5\n"), "{}", done.stderr);
+    scene.assert_fresh(&mut scene.cargo("build"));
+}
