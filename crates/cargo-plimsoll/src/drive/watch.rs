@@ -11,16 +11,32 @@ use crate::env::Environment;
 use crate::shell::Shell;
 use crate::status::{StatusLine, Terminal};
 
-/// Without a terminal, a line is written after so long a silence, so that no CI takes us for dead.
-const SILENCE: Millis = Millis::seconds(60);
+/// Without a terminal: when something was last seen to end, or a line was written.
+struct Silence(Millis);
+
+impl Silence {
+    /// A line is written after so long a silence, so that no CI takes us for dead.
+    const LONG: Millis = Millis::seconds(60);
+
+    /// Whether a line is due when this has happened.
+    fn breaks(&mut self, record: &Record) -> bool {
+        let due = match record.event {
+            Event::Finished { .. } => false,
+            Event::Sample { .. } if record.t - self.0 >= Self::LONG => true,
+            _ => return false,
+        };
+        self.0 = record.t;
+        due
+    }
+}
 
 /// The watcher of one build.
 pub(super) struct Watch {
     header: Header,
     state: BuildState,
     line: Option<StatusLine<Terminal>>,
-    /// Without a terminal: when something was last seen to end, or a line was written.
-    spoke: Option<Millis>,
+    /// Where there is no terminal.
+    silence: Option<Silence>,
     /// Lines that wait to be printed.
     words: Shell,
     told: bool,
@@ -37,7 +53,7 @@ impl Watch {
             header: header.clone(),
             state: BuildState::new(header),
             line: terminal.and_then(|terminal| StatusLine::new(terminal, environment)),
-            spoke: (!quiet && !std::io::stderr().is_terminal()).then_some(Millis::ZERO),
+            silence: (!quiet && !std::io::stderr().is_terminal()).then_some(Silence(Millis::ZERO)),
             words,
             told: false,
             stopped: false,
@@ -72,7 +88,7 @@ impl Watch {
 
     /// The user's own program runs now: the terminal is its alone.
     pub(super) fn step_aside(&mut self) {
-        if self.line.take().is_some() || self.spoke.take().is_some() {
+        if self.line.take().is_some() || self.silence.take().is_some() {
             self.tell();
         }
     }
@@ -107,18 +123,52 @@ impl Observer for Watch {
             let state = &self.state;
             line.draw(record.t, |columns| status_line(state, columns));
         }
-        let Some(spoke) = &mut self.spoke else { return };
-        match record.event {
-            Event::Finished { .. } => *spoke = record.t,
-            Event::Sample { .. } if record.t - *spoke >= SILENCE => {
-                *spoke = record.t;
-                self.words.note(waiting_line(&self.state));
-            }
-            _ => {}
+        if self.silence.as_mut().is_some_and(|silence| silence.breaks(record)) {
+            self.words.note(waiting_line(&self.state));
         }
     }
 
     fn status(&self, header: &Header, now: Millis) -> String {
         top_json(&self.state, header, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use plimsoll_core::{Bytes, UnitId};
+
+    use super::*;
+
+    #[test]
+    fn a_line_a_minute_while_nothing_ends() {
+        let sample = || Event::Sample {
+            used: Bytes::ZERO,
+            line: Bytes::gib(1),
+            admitted: Bytes::ZERO,
+            running: 0,
+            waiting: 1,
+            stopped: 0,
+            units: Vec::new(),
+        };
+        let ended = Event::Finished {
+            unit: UnitId(1),
+            ok: true,
+            peak: Bytes::ZERO,
+            cpu: Millis::ZERO,
+            wall: Millis::ZERO,
+            waited: Millis::ZERO,
+        };
+        let mut silence = Silence(Millis::ZERO);
+        let mut lines = Vec::new();
+        for half_second in 0..400 {
+            let t = Millis(half_second * 500);
+            if t == Millis::seconds(90) {
+                assert!(!silence.breaks(&Record { t, event: ended.clone() }));
+            }
+            if silence.breaks(&Record { t, event: sample() }) {
+                lines.push(t.0 / 1000);
+            }
+        }
+        assert_eq!(lines, [60, 150]);
     }
 }

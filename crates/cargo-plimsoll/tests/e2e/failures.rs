@@ -1,5 +1,6 @@
 //! Builds that fail: as plain Cargo's, and no later.
 
+use crate::process::{is_stopped, until};
 use crate::scene::Scene;
 
 /// `bad` runs and fails on command; `late` waits, because the line has no room for it beside `bad`.
@@ -37,6 +38,27 @@ fn what_waits_leaves_when_something_fails() {
         "{}",
         done.stderr
     );
+}
+
+#[test]
+fn what_is_stopped_does_not_hold_the_end_up() {
+    let scene = Scene::new();
+    let bad = "// fake: alloc 130MiB in 260ms; touch bad-is-up; until fail\ncompile_error!(\"on purpose\");";
+    scene.lib("bad", &[], bad);
+    scene.lib("z", &[], "");
+    scene.lib(
+        "late",
+        &["z"],
+        "// fake: until bad-is-up; log run-late; alloc 400MiB in 800ms; until never\n",
+    );
+    let running = scene.start(&mut scene.fake("--memory 400MiB --jobs 4 build"));
+    let late = scene.wait_for_lines("run-late", 1);
+    until("it is stopped", || is_stopped(late).then_some(()));
+    scene.write("fail", "");
+    let done = running.end();
+    assert_eq!(done.code(), 101);
+    assert!(done.stderr.contains("could not compile `bad`"), "{}", done.stderr);
+    assert!(!done.stderr.contains("Caused by"), "{}", done.stderr);
 }
 
 /// An editor is not told of errors that are none.

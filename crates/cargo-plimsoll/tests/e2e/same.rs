@@ -3,9 +3,6 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use rustix::process::Signal;
-
-use crate::process::until;
 use crate::scene::Scene;
 
 /// A library with a unit test, a documentation test and a warning, and a program.
@@ -173,29 +170,6 @@ fn the_users_program_may_run_cargo() {
     let done = scene.ok(&mut scene.fake("--memory 200MiB run -q"));
     assert!(!done.stderr.contains("by itself"), "{}", done.stderr);
     scene.assert_fresh(scene.fake_cargo("build").current_dir(scene.at("inner")));
-}
-
-/// Ctrl-C reaches the whole group; what the program does with it is its own.
-#[test]
-fn a_signal_reaches_the_users_program_once() {
-    let scene = Scene::new();
-    // Cargo needs no crate for it: a shell counts what it gets.
-    let main = "use std::os::unix::process::CommandExt as _;
-        fn main() {
-            let script = \"trap 'echo got >>$E2E_SCENE/got; [ -e $E2E_SCENE/go ] && exit 3' INT;
-                echo $$ >$E2E_SCENE/up; while :; do sleep 0.01; done\";
-            let _ = std::process::Command::new(\"sh\").args([\"-c\", script]).exec();
-        }";
-    scene.bin("a", &[], main);
-    let running = scene.start(&mut scene.plimsoll("run -q"));
-    scene.wait_for_lines("up", 1);
-    running.signal_group(Signal::INT);
-    until("it got it", || (!scene.read("got").is_empty()).then_some(()));
-    scene.write("go", "");
-    running.signal_group(Signal::INT);
-    let done = running.end();
-    assert_eq!(done.code(), 3, "{}", done.stderr);
-    assert_eq!(scene.read("got"), "got\ngot\n");
 }
 
 #[test]

@@ -4,11 +4,14 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 use rustix::pty::OpenptFlags;
 
-use crate::process::{is_stopped, of_scene, runs, until};
+use crate::process::{Process, is_stopped, of_scene, runs, until};
 use crate::scene::Scene;
 
 /// One unit that runs, one that is stopped, one that waits.
@@ -78,6 +81,7 @@ struct Terminal {
     keys: File,
     shell: Child,
     said: std::thread::JoinHandle<String>,
+    closed: Arc<AtomicBool>,
 }
 
 impl Terminal {
@@ -116,23 +120,40 @@ impl Terminal {
         shell.current_dir(scene.at("ws")).env("TERM", "xterm");
         let shell = shell.stdin(copy()).stdout(copy()).stderr(copy()).spawn().unwrap();
         drop(tty);
-        let mut keys = File::from(keys);
+        let keys = File::from(keys);
         let mut screen = keys.try_clone().unwrap();
+        let closed = Arc::new(AtomicBool::new(false));
+        let seen = closed.clone();
         let said = std::thread::spawn(move || {
             let mut said = Vec::new();
             let mut bytes = [0; 4096];
-            // The terminal's end is an error (EIO) on Linux.
-            while let Ok(read @ 1..) = screen.read(&mut bytes) {
-                said.extend_from_slice(&bytes[..read]);
+            let look = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+            while !seen.load(Ordering::Relaxed) {
+                let mut ready = [PollFd::new(&screen, PollFlags::IN)];
+                match rustix::event::poll(&mut ready, Some(&look)) {
+                    Ok(0) => continue,
+                    _ => match screen.read(&mut bytes) {
+                        Ok(read @ 1..) => said.extend_from_slice(&bytes[..read]),
+                        // The terminal's end is an error (EIO) on Linux.
+                        _ => break,
+                    },
+                }
             }
             String::from_utf8_lossy(&said).into_owned()
         });
-        keys.flush().unwrap();
-        Self { keys, shell, said }
+        Self { keys, shell, said, closed }
     }
 
     fn press(&mut self, key: u8) {
         self.keys.write_all(&[key]).unwrap();
+    }
+
+    /// Closes the window.
+    fn hang_up(mut self) {
+        self.closed.store(true, Ordering::Relaxed);
+        self.said.join().unwrap();
+        drop(self.keys);
+        until("the shell has ended", || self.shell.try_wait().unwrap());
     }
 
     /// Waits for the shell's end; what was on the screen.
@@ -157,6 +178,37 @@ fn ctrl_c_ends_everything() {
 }
 
 #[test]
+fn a_terminal_that_goes_away_ends_everything() {
+    let scene = crowded();
+    let terminal = Terminal::start(&scene, &mut scene.fake(CROWDED));
+    stopped(&scene);
+    terminal.hang_up();
+    scene.assert_clean();
+}
+
+/// What a program of the user's does with Ctrl-C is its own affair.
+#[test]
+fn ctrl_c_reaches_the_users_program_once() {
+    let scene = Scene::new();
+    let main = "use std::os::unix::process::CommandExt as _;
+        fn main() {
+            let script = \"trap 'echo 1 >>$E2E_SCENE/got; [ ! -e $E2E_SCENE/go ] || exit 3' INT;
+                touch $E2E_SCENE/up; while :; do sleep 0.01; done\";
+            let _ = std::process::Command::new(\"sh\").args([\"-c\", script]).exec();
+        }";
+    scene.bin("a", &[], main);
+    let mut terminal = Terminal::start(&scene, &mut scene.plimsoll("run -q"));
+    scene.wait_for("up");
+    terminal.press(CTRL_C);
+    scene.wait_for_lines("got", 1);
+    scene.write("go", "");
+    terminal.press(CTRL_C);
+    let screen = terminal.end();
+    assert!(screen.contains("status 3"), "{screen}");
+    assert_eq!(scene.read("got"), "1\n1\n");
+}
+
+#[test]
 fn ctrl_z_stops_everything_and_fg_goes_on_where_it_was() {
     let scene = crowded();
     let mut terminal = Terminal::start(&scene, &mut scene.fake(CROWDED));
@@ -164,16 +216,22 @@ fn ctrl_z_stops_everything_and_fg_goes_on_where_it_was() {
     let a = scene.wait_for_lines("run-a", 1);
     terminal.press(CTRL_Z);
     scene.wait_for("back");
+    // (But the shell, what it runs to wait, and the two that watch over the group.)
+    let apart = |p: &Process| {
+        matches!(p.program.as_str(), "bash" | "sleep") || p.args.iter().any(|a| a.starts_with("__"))
+    };
     until("all are stopped", || {
-        let of_us = |p: &crate::process::Process| {
-            !matches!(p.program.as_str(), "bash" | "sleep" | "setsid")
-        };
-        of_scene(scene.dir()).iter().filter(|p| of_us(p)).all(|p| p.state == 'T').then_some(())
+        let all = of_scene(scene.dir());
+        all.iter().filter(|p| !apart(p)).all(|p| p.state == 'T').then_some(())
     });
     scene.write("fg", "");
     until("a goes on", || runs(a).then_some(()));
     // What the line had stopped is stopped again, and stays so.
-    scene.wait_for_process("the driver runs", |p| p.program == "cargo-plimsoll" && p.state != 'T');
+    scene.wait_for_process("the driver runs", |p| {
+        p.program == "cargo-plimsoll"
+            && p.state != 'T'
+            && !p.args.iter().any(|a| a.starts_with("__"))
+    });
     until("b is stopped again", || is_stopped(b).then_some(()));
     scene.write("go", "");
     let screen = terminal.end();
