@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
 /// A test that waits longer than this for something has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Set in the environment of everything that a scene starts.
 pub(crate) const MARK: &str = "E2E_SCENE";
@@ -95,28 +96,29 @@ pub(crate) fn is_stopped(pid: u32) -> bool {
 
 /// The highest memory of a scene's processes that an own watcher has seen.
 pub(crate) struct Sampler {
-    watcher: thread::JoinHandle<u64>,
-    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    watcher: Option<thread::JoinHandle<u64>>,
+    /// Dropped when the watcher is to end.
+    stop: Option<Sender<()>>,
 }
 
 impl Sampler {
     pub(crate) fn start(dir: &Path) -> Self {
-        let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let (dir, stopped) = (dir.to_owned(), stop.clone());
+        let (stop, stopped) = std::sync::mpsc::channel();
+        let dir = dir.to_owned();
         let watcher = thread::spawn(move || {
             let mut most = 0;
-            while !stopped.load(std::sync::atomic::Ordering::Relaxed) {
+            while stopped.recv_timeout(Duration::from_millis(10)) == Err(RecvTimeoutError::Timeout)
+            {
                 most = most.max(of_scene(&dir).iter().map(Process::memory).sum());
-                thread::sleep(Duration::from_millis(10));
             }
             most
         });
-        Self { watcher, stop }
+        Self { watcher: Some(watcher), stop: Some(stop) }
     }
 
     /// The highest sum, in bytes.
-    pub(crate) fn peak(self) -> u64 {
-        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        self.watcher.join().unwrap()
+    pub(crate) fn peak(mut self) -> u64 {
+        drop(self.stop.take());
+        self.watcher.take().unwrap().join().unwrap()
     }
 }
