@@ -103,6 +103,23 @@ fn a_read_only_home_costs_only_the_memory_of_it() {
 }
 
 #[test]
+fn a_damaged_history_is_set_aside() {
+    let scene = one_crate();
+    scene.ok(&mut scene.plimsoll("--memory 1GiB build"));
+    let databases: Vec<_> = below(&scene.at("home"))
+        .into_iter()
+        .filter(|path| fs::read(path).is_ok_and(|bytes| bytes.starts_with(b"SQLite format 3")))
+        .collect();
+    assert_eq!(databases.len(), 1, "{databases:?}");
+    fs::write(&databases[0], vec![7; 8192]).unwrap();
+    scene.write("ws/a/src/lib.rs", "pub fn g() {}");
+    let done = scene.ok(&mut scene.plimsoll("--memory 1GiB build"));
+    assert!(done.stderr.contains("It is kept as"), "a reason is given: {}", done.stderr);
+    let known = scene.ok(&mut scene.plimsoll("history"));
+    assert!(known.stdout.contains('a'), "{}", known.stdout);
+}
+
+#[test]
 fn what_we_write_is_for_its_owner_alone() {
     let scene = Scene::new();
     scene.lib("a", &[], "// fake: log run-a; until go\n");
