@@ -102,7 +102,7 @@ impl Governor {
 
     fn register(&mut self, unit: UnitId, pid: u32, facts: UnitFacts) {
         let mut inside = self.tree.enclosing_owner(pid);
-        if inside.is_none() {
+        if inside.is_none() && self.tree.may_be_inside_script(pid) {
             // A build script that has just started may not have been found yet, and this be its probe.
             self.scan();
             inside = self.tree.enclosing_owner(pid);

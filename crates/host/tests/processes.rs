@@ -267,6 +267,7 @@ fn descendants_are_found_and_belong_to_the_nearest_adopted_ancestor() {
     let (outer, inner, leaf) = (root.pid("outer"), root.pid("inner"), root.pid("leaf"));
     let mut tree = root.tree();
     assert_eq!(tree.enclosing_owner(leaf), None);
+    assert!(tree.may_be_inside_script(leaf), "nobody has looked at the two above it");
     tree.adopt(outer, UNIT, Role::Child);
     assert_eq!(tree.enclosing_owner(leaf), Some(UNIT));
     tree.adopt(inner, LINK, Role::Child);
@@ -274,6 +275,8 @@ fn descendants_are_found_and_belong_to_the_nearest_adopted_ancestor() {
     assert_eq!(tree.enclosing_owner(inner), Some(UNIT));
     assert_eq!(tree.enclosing_owner(outer), None);
     tree.scan();
+    assert!(!tree.may_be_inside_script(leaf));
+    assert!(!tree.may_be_inside_script(outer));
     tree.sample(None, Millis(0));
     assert_eq!(tree.usage(UNIT).processes, 1);
     assert_eq!(tree.usage(LINK).processes, 2);

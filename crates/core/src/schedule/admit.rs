@@ -133,12 +133,14 @@ impl Schedule {
                 _ if !started => true,
                 _ if running >= self.config.jobs as usize => return,
                 _ if alone || !outlook.fits(&own, self.usable()) => false,
-                Some((first, ahead, Some(shadow))) => {
-                    let patient = self.is_patient(*first, now);
-                    outlook.keeps(&own, ahead, *shadow, self.usable(), patient)
-                }
-                // Nothing but a finish can make room for the head: what fits beside it may run.
-                Some((_, _, None)) | None => true,
+                Some((first, ahead, shadow)) => match (self.is_patient(*first, now), shadow) {
+                    (patient, Some(shadow)) => {
+                        outlook.keeps(&own, ahead, *shadow, self.usable(), patient)
+                    }
+                    // When the head can start is unknown: what runs has outlived its forecast.
+                    (patient, None) => patient,
+                },
+                None => true,
             };
             if room {
                 let lone = !started && unit.known_need() + self.rest > self.line;

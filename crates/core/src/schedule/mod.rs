@@ -266,9 +266,11 @@ impl Schedule {
         const SLOWEST: f64 = 250.0;
         let growth = self.units.running().map(|(_, unit)| unit.growth).sum::<f64>();
         let headroom = (self.line - self.used()).0 as f64;
-        // A unit that starts may grow at 1 MiB/ms before its growth has been seen.
+        // A unit that starts may grow at 1 MiB/ms before its growth has been seen; but only as many at
+        // once as there are processors for.
         let young = self.units.running().filter(|(_, unit)| unit.cpu < Millis(300)).count() as f64;
-        let expected = growth + young * 0.5 * f64::from(1 << 20);
+        let unseen = (young * 0.5).min(f64::from(self.config.cores)) * f64::from(1 << 20);
+        let expected = growth + unseen;
         Millis((headroom / 2.0 / expected.max(1.0)).clamp(FASTEST, SLOWEST) as u64)
     }
 

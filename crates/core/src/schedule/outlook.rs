@@ -19,6 +19,10 @@ const SPANS: [u64; 9] = [250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, u64::
 /// normal distribution. A kill costs more than a wait, but pressure catches what remains.
 const CONFIDENCE: f64 = 1.28;
 
+/// How much of the cold model's uncertainty is kept free. All of it would make every guess of a large unit
+/// wait for nearly the whole line; what a wrong guess costs is a suspension, seldom a kill.
+const COLD_CAUTION: f64 = 0.35;
+
 /// A unit that overran its curve is expected to keep what it has and this much more,
 const OVERRUN: f64 = 1.1;
 
@@ -59,17 +63,17 @@ impl Pace {
 impl Unit {
     /// What lies ahead of it, if it runs from now on.
     pub(super) fn project(&self, pace: Pace) -> Projection {
-        let (narrow, wide) = match self.forecast.source {
-            Source::History => (0.7, 1.4),
-            Source::Elder => (0.5, 2.0),
-            Source::Cold => (0.3, 3.0),
+        let (narrow, wide, caution) = match self.forecast.source {
+            Source::History => (0.7, 1.4, 1.0),
+            Source::Elder => (0.5, 2.0, 0.7),
+            Source::Cold => (0.3, 3.0, COLD_CAUTION),
         };
         let curve = &self.forecast.curve;
         let tokens = 1.0 + MEMORY_PER_TOKEN * f64::from(self.issued.max(self.aimed));
         let scale = self.scale() * tokens;
         // A run that is on its way has shown part of what was unknown.
         let share_done = (self.cpu.0 as f64 / curve.cpu().0.max(1) as f64).min(1.0);
-        let log_sd = self.forecast.log_sd * (1.0 - 0.6 * share_done);
+        let log_sd = self.forecast.log_sd * caution * (1.0 - 0.6 * share_done);
         let compiler = (self.memory - self.link_memory).0 as f64;
         let overrun = self.cpu > curve.cpu();
         let mut ahead = Projection::default();

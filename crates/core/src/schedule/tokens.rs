@@ -22,10 +22,11 @@ impl Schedule {
         let active = self.units.running().filter(|(_, unit)| unit.uses_processor()).count() as u32;
         let mut spare = self.config.jobs.saturating_sub(active.max(1));
         let each = self.config.cores.min(self.config.jobs).saturating_sub(1);
-        let mut room = if self.outlook().soon() > self.line.scale(ROOMY) {
+        let outlook = self.outlook();
+        let mut room = if outlook.soon() > self.line.scale(ROOMY) {
             Bytes::ZERO
         } else {
-            self.line - self.outlook().highest()
+            self.line - outlook.highest()
         };
         takers.sort_by_cached_key(|id| {
             let unit = self.units.get(*id);

@@ -71,7 +71,10 @@ impl ProcessTree {
             let source = io::Error::from(io::ErrorKind::NotFound);
             HostError::new("find the process", path.join(root.to_string()), source)
         })?;
-        let table = Table::new(root, &stat);
+        let mut table: Table<Record> = Table::new(root, &stat);
+        if let Some(root) = table.get_mut(Table::<Record>::ROOT) {
+            root.record.script = Script::No;
+        }
         let outer_script = environ::out_dir(&proc, root);
         Ok(Self {
             proc,
@@ -115,6 +118,14 @@ impl ProcessTree {
         claim.map(|(owner, _)| owner).filter(|owner| *owner != Owner::REST)
     }
 
+    /// Whether `pid` may run inside a build script that [`scan`](Self::scan) has yet to find: a process
+    /// between it and the root was not looked at so far. Almost always it is Cargo's own child, and
+    /// the listing of all processes, which costs as much as the rest of a registration, can be saved.
+    pub fn may_be_inside_script(&mut self, pid: u32) -> bool {
+        let Some(index) = self.locate(pid) else { return false };
+        self.table.ancestry(index).skip(1).any(|node| node.record.script == Script::Unknown)
+    }
+
     /// Finds new processes, and keeps those of stopped owners stopped. Returns the build scripts' runs
     /// among them, each once: a build script that runs inside another one, or inside an adopted
     /// process, belongs to that and is not returned.
@@ -131,7 +142,7 @@ impl ProcessTree {
         let mut found = Vec::new();
         for at in 0..self.table.end() {
             let Some((index, node)) = self.table.at(at) else { continue };
-            if node.record.script == Script::Unknown && index != Table::<Record>::ROOT {
+            if node.record.script == Script::Unknown {
                 found.extend(self.look_for_script(index));
             }
         }
