@@ -14,7 +14,7 @@ fn a_silent_build_script_is_left_alone() {
         }
     }";
     scene.lib("a", &[], "").write("ws/a/build.rs", script);
-    scene.lib("z", &[], "// fake: log run-z; alloc 150MiB in 300ms; touch z-is-up; until z-go\n");
+    scene.lib("z", &[], "// fake: log run-z; alloc 150MiB in 1500ms; touch z-is-up; until z-go\n");
     let running = scene.start(&mut scene.fake("--memory 220MiB --jobs 4 build"));
     let pid = scene.wait_for_lines("run", 1);
     scene.wait_for("z-is-up");
@@ -41,7 +41,7 @@ fn a_build_script_that_runs_cargo_does_not_wait_for_itself() {
         assert!(status.success());
     }";
     scene.lib("outer", &[], "").write("ws/outer/build.rs", script);
-    scene.lib("other", &[], "// fake: log run-other; alloc 150MiB in 300ms; until go\n");
+    scene.lib("other", &[], "// fake: log run-other; alloc 150MiB in 1500ms; until go\n");
     for name in ["one", "two"] {
         let needs = if name == "two" { "one = { path = \"../one\" }" } else { "" };
         scene.write(
