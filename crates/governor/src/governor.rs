@@ -95,6 +95,8 @@ pub struct Governor {
     pub(crate) lent: u32,
     /// Places that should come back but were not in the pipe yet.
     pub(crate) owed: u32,
+    /// The kernel's count of processes that it killed for memory, when last looked at.
+    pub(crate) oom_kills: u64,
     /// Since when places have been missing on Cargo's pipe.
     pub(crate) missing_since: Option<Millis>,
     pub(crate) sampled: Millis,
@@ -161,6 +163,7 @@ impl Governor {
             anchor: None,
             lent: 0,
             owed: 0,
+            oom_kills: plimsoll_host::oom_kills(),
             missing_since: None,
             sampled: Millis::ZERO,
             scanned: Millis::ZERO,
@@ -202,6 +205,12 @@ impl Governor {
     #[must_use]
     pub fn wants_rerun(&self) -> bool {
         self.differs
+    }
+
+    /// Something is compiled, or was.
+    #[must_use]
+    pub fn has_seen_units(&self) -> bool {
+        !self.entries.is_empty()
     }
 
     /// Cargo runs once more: what failed before is forgotten.

@@ -4,9 +4,10 @@
 //! stands above it to continue it. And under a shell with job control the kernel finds a process group
 //! without a parent in its session that has stopped members, and sends all of it SIGHUP, Cargo too.
 //!
-//! So, from the first time that something is stopped, two processes wait at a pipe that closes with us. The
-//! *member* is in our process group, and its parent, the *holder*, is in one of its own, so that the group
-//! keeps a parent outside. When the pipe closes the member continues the whole group, and only then ends.
+//! So, from the first unit on, two processes wait at a pipe that closes with us. The *member* is in our
+//! process group, and its parent, the *holder*, is in one of its own, so that the group keeps a parent
+//! outside. When the pipe closes the member continues the whole group, and only then ends. They are started
+//! so early because nothing may be stopped before they are there; a build with nothing to do has none.
 
 use std::ffi::OsStr;
 use std::io::{self, Read as _, Write as _};

@@ -71,7 +71,7 @@ struct Build<'a> {
     governor: Governor,
     signals: Signals,
     scratch: Scratch,
-    /// Since something was stopped for the first time.
+    /// From the first unit on.
     guard: Option<Guard>,
 }
 
@@ -150,7 +150,7 @@ impl<'a> Build<'a> {
             let deadline = ending.map_or(now + Millis(500), |at| at + GRACE);
             let extra = [pidfd.as_fd(), self.signals.as_fd()];
             let wake = self.governor.turn(&extra, deadline, watch)?;
-            if self.guard.is_none() && watch.has_seen_a_stop() {
+            if self.guard.is_none() && self.governor.has_seen_units() {
                 self.guard = Guard::start().ok();
             }
             for signal in self.signals.pending() {

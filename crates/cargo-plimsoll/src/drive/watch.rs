@@ -40,7 +40,6 @@ pub(super) struct Watch {
     /// Lines that wait to be printed.
     words: Shell,
     told: bool,
-    stopped: bool,
 }
 
 impl Watch {
@@ -56,13 +55,7 @@ impl Watch {
             silence: (!quiet && !std::io::stderr().is_terminal()).then_some(Silence(Millis::ZERO)),
             words,
             told: false,
-            stopped: false,
         }
-    }
-
-    /// Whether a unit was ever stopped in this build.
-    pub(super) fn has_seen_a_stop(&self) -> bool {
-        self.stopped
     }
 
     /// Before this process is stopped.
@@ -116,7 +109,6 @@ impl Watch {
 impl Observer for Watch {
     fn record(&mut self, record: &Record) {
         self.state.apply(record);
-        self.stopped |= matches!(record.event, Event::Suspended { .. });
         if let Some(line) = &mut self.line
             && matches!(record.event, Event::Sample { .. } | Event::Suspended { .. })
         {
