@@ -333,8 +333,11 @@ impl Running<'_> {
         self.scene.read(&format!("out.{}", self.call))
     }
 
+    /// What it said, but for waits for what Cargos everywhere on this machine share.
     pub(crate) fn stderr(&self) -> String {
-        self.scene.read(&format!("err.{}", self.call))
+        let text = self.scene.read(&format!("err.{}", self.call));
+        let other = |line: &&str| !line.contains("waiting for file lock on package cache");
+        text.split_inclusive('\n').filter(other).collect()
     }
 
     /// Waits for the end.
