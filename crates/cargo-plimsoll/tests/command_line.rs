@@ -188,7 +188,7 @@ fn a_recorded_build_is_reported() {
             memory: "1600MiB".to_owned(),
             jobs: 2,
         };
-        let (mut log, warning) = EventLog::create(&home, &header);
+        let (mut log, warning) = EventLog::create(&home.join("logs"), &header);
         assert_eq!(warning, None);
         let done = Event::Done {
             exit: 0,

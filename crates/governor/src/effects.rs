@@ -23,7 +23,8 @@ impl Governor {
                 let waited =
                     self.entries.get(&unit).map_or(Millis::ZERO, |entry| now - entry.link_since);
                 self.say(Event::LinkAdmitted { unit, waited });
-                self.send(Peer::Linker(unit), &ToShim::Admit { unit });
+                let again = self.comes_back(unit);
+                self.send(Peer::Linker(unit), &ToShim::Admit { unit, again });
             }
             Effect::Suspend(unit, cause) => {
                 self.tree.stop(compiler(unit));
@@ -69,7 +70,7 @@ impl Governor {
     fn admit(&mut self, now: Millis, unit: UnitId, attempt: u32) {
         let tokens = TokenPipe::new().ok();
         let cpu = self.tree.usage(compiler(unit)).cpu + self.tree.usage(linker(unit)).cpu;
-        let message = ToShim::Admit { unit };
+        let message = ToShim::Admit { unit, again: self.comes_back(unit) };
         if let Some(connection) = self.connection_of(Peer::Shim(unit)) {
             match &tokens {
                 Some(pipe) => {
@@ -204,6 +205,11 @@ impl Governor {
         for unit in stopped {
             self.tree.stop(compiler(unit));
         }
+    }
+
+    /// Whether the unit is run again should somebody else kill it.
+    fn comes_back(&self, unit: UnitId) -> bool {
+        self.entries.get(&unit).is_some_and(|entry| !entry.last_chance)
     }
 
     fn memory_of(&self, unit: UnitId) -> Bytes {

@@ -32,6 +32,10 @@ pub(crate) struct Entry {
     pub(crate) link_peak: Bytes,
     pub(crate) link_since: Millis,
     pub(crate) finished: bool,
+    /// How often somebody else has killed it.
+    pub(crate) losses: u32,
+    /// Once more would be of no use.
+    pub(crate) last_chance: bool,
 }
 
 impl Entry {
@@ -54,6 +58,8 @@ impl Entry {
             link_peak: Bytes::ZERO,
             link_since: Millis::ZERO,
             finished: false,
+            losses: 0,
+            last_chance: false,
         }
     }
 

@@ -15,6 +15,9 @@ use crate::graph::GraphReader;
 use crate::ledger::{Entry, compiler, linker, unit_of};
 use crate::sizes;
 
+/// How often a unit may be lost to somebody who kills at random before its end is passed on.
+const LOSSES_AT_MOST: u32 = 20;
+
 impl Governor {
     pub(crate) fn handle_message(
         &mut self,
@@ -54,12 +57,10 @@ impl Governor {
                 self.decide(Input::Announced(unit));
             }
             (Peer::Shim(unit), ToGovernor::Lost { signal }) => {
-                self.say(Event::Lost { unit, signal, link_only: false });
-                self.decide(Input::Lost { unit, link: false });
+                self.lost(unit, signal, false);
             }
             (Peer::Linker(unit), ToGovernor::Lost { signal }) => {
-                self.say(Event::Lost { unit, signal, link_only: true });
-                self.decide(Input::Lost { unit, link: true });
+                self.lost(unit, signal, true);
             }
             (Peer::Shim(unit), ToGovernor::Finished { ok, differs }) => {
                 connection.peer = Peer::Done;
@@ -98,6 +99,31 @@ impl Governor {
                 self.decide(Input::Gone(unit));
             }
         }
+    }
+
+    /// Somebody else has killed a compiler or a linker. It runs again, the first time alone, as if memory
+    /// had been short. Where memory was short indeed, that was all that can be done for it; where not,
+    /// somebody kills at random, and being alone is no help.
+    fn lost(&mut self, unit: UnitId, signal: i32, link: bool) {
+        let short = self.memory_was_short();
+        let Some(entry) = self.entries.get_mut(&unit) else { return };
+        entry.losses += 1;
+        entry.last_chance = short || entry.losses >= LOSSES_AT_MOST;
+        let alone = short || entry.losses == 1;
+        self.say(Event::Lost { unit, signal, link_only: link });
+        self.decide(Input::Lost { unit, link, alone });
+    }
+
+    /// The kernel has killed something since the last look, or memory is nearly gone now, in which case it
+    /// may have been earlyoom or its like.
+    fn memory_was_short(&mut self) -> bool {
+        /// earlyoom's own default is 10 % of the machine's memory.
+        const NEARLY_GONE: f64 = 0.11;
+        let kills = plimsoll_host::oom_kills();
+        let before = std::mem::replace(&mut self.oom_kills, kills);
+        let reading = self.limits.read();
+        let gone = reading.machine.available.share_of(reading.machine.total) < NEARLY_GONE;
+        kills > before || gone
     }
 
     fn register(&mut self, unit: UnitId, pid: u32, facts: UnitFacts) {
@@ -175,7 +201,7 @@ impl Governor {
         let Some(facts) = self.entries.get(&unit).map(|entry| entry.facts.clone()) else {
             // The unit is not ours (a governor before us): nothing stands in the linker's way.
             if let Some(connection) = self.connection_of(Peer::Linker(unit)) {
-                connection.send(&plimsoll_proto::ToShim::Admit { unit });
+                connection.send(&plimsoll_proto::ToShim::Admit { unit, again: false });
             }
             return;
         };

@@ -64,6 +64,9 @@ pub enum ToShim {
     Admit {
         /// The unit's number in this build.
         unit: UnitId,
+        /// Should somebody else kill the child, the client is to say so ([`ToGovernor::Lost`]) and wait
+        /// again; else it passes the child's end on.
+        again: bool,
     },
     /// The governor kills the child now; clean up and wait to be admitted again.
     Retry,
@@ -138,7 +141,9 @@ impl ToShim {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Admit { unit } => LineWriter::new("admit").number("unit", unit.0),
+            Self::Admit { unit, again } => {
+                LineWriter::new("admit").number("unit", unit.0).number("again", *again)
+            }
             Self::Retry => LineWriter::new("retry"),
             Self::Leave => LineWriter::new("leave"),
             Self::Refuse { text } => LineWriter::new("refuse").text("text", text),
@@ -154,7 +159,9 @@ impl ToShim {
     pub fn decode(line: &[u8]) -> Result<Self, DecodeError> {
         let fields = Fields::parse(line);
         Ok(match fields.verb {
-            b"admit" => Self::Admit { unit: UnitId(fields.number("unit")?) },
+            b"admit" => {
+                Self::Admit { unit: UnitId(fields.number("unit")?), again: fields.flag("again") }
+            }
             b"retry" => Self::Retry,
             b"leave" => Self::Leave,
             b"refuse" => Self::Refuse { text: fields.text("text")? },
@@ -260,7 +267,7 @@ mod tests {
             assert_eq!(ToGovernor::decode(&line[..line.len() - 1]), Ok(message));
         }
         for message in [
-            ToShim::Admit { unit: UnitId(4) },
+            ToShim::Admit { unit: UnitId(4), again: true },
             ToShim::Retry,
             ToShim::Leave,
             ToShim::Refuse { text: "needs 3 GiB,\nhas 2".to_owned() },
@@ -273,7 +280,10 @@ mod tests {
 
     #[test]
     fn fields_of_a_newer_peer_are_skipped_and_its_verbs_refused() {
-        assert_eq!(ToShim::decode(b"admit\tunit=4\tnice=5"), Ok(ToShim::Admit { unit: UnitId(4) }));
+        assert_eq!(
+            ToShim::decode(b"admit\tunit=4\tnice=5"),
+            Ok(ToShim::Admit { unit: UnitId(4), again: false })
+        );
         assert!(matches!(ToShim::decode(b"dance"), Err(DecodeError::UnknownVerb(_))));
         assert_eq!(ToShim::decode(b"admit\tunit=x"), Err(DecodeError::BadField("unit")));
     }

@@ -34,28 +34,23 @@ pub(crate) fn run(args: &[OsString]) -> Ending {
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     tree::adopt_orphans();
     leftovers::note_linking(args);
-    let mut lost = false;
     loop {
-        match governor.wait() {
-            Heard::Message(ToShim::Admit { .. }, _) => {}
+        let comes_back = match governor.wait() {
+            Heard::Message(ToShim::Admit { again, .. }, _) => again,
             // It explains the death that we have reported.
-            Heard::Message(ToShim::Retry, _) => {
-                lost = false;
-                continue;
-            }
+            Heard::Message(ToShim::Retry, _) => continue,
             Heard::Message(ToShim::Leave | ToShim::Abort, _) => return Ending::FAILED,
             Heard::Message(ToShim::Refuse { text }, _) => {
                 diagnostic::plain(&text);
                 return Ending::FAILED;
             }
             Heard::Gone => return ending::become_command(command(args)),
-        }
+        };
         match attempt(args, &mut governor) {
             Attempt::Again => {}
             Attempt::Aborted => return Ending::FAILED,
             Attempt::Ended { ending, stderr } => {
-                if was_killed(ending, &stderr) && !lost {
-                    lost = true;
+                if was_killed(ending, &stderr) && comes_back {
                     tree::kill_all();
                     remove_temporaries(args);
                     governor.say(&ToGovernor::Lost { signal: 9 });

@@ -64,7 +64,7 @@ pub(crate) fn run(line: &CommandLine, invocation: Invocation) -> Ending {
         invocation,
         kept: None,
         runs: 0,
-        lost: false,
+        again: false,
     }
     .run()
 }
@@ -81,8 +81,8 @@ struct Unit<'a> {
     kept: Option<Kept>,
     /// How often the compiler was started.
     runs: u32,
-    /// The last run died of a SIGKILL that nobody has explained.
-    lost: bool,
+    /// Should the compiler die of a SIGKILL that nobody explains, it is to be run again.
+    again: bool,
 }
 
 /// The answer to the registration.
@@ -153,8 +153,7 @@ impl Unit<'_> {
                 Outcome::Ended(status) => {
                     let ending = Ending::from(status);
                     let killed = ending == Ending::Signal(KILLED);
-                    if killed && self.retryable && self.governor.is_some() && !self.lost {
-                        self.lost = true;
+                    if killed && self.retryable && self.governor.is_some() && self.again {
                         tree::kill_all();
                         self.prepare_again(started);
                         self.say(&ToGovernor::Lost { signal: KILLED });
@@ -183,11 +182,12 @@ impl Unit<'_> {
         let Some(governor) = &mut self.governor else { return Answer::Alone };
         loop {
             match governor.wait() {
-                Heard::Message(ToShim::Admit { unit }, tokens) => {
+                Heard::Message(ToShim::Admit { unit, again }, tokens) => {
+                    self.again = again;
                     return Answer::Admitted(unit, tokens);
                 }
                 // The governor has killed what we took for lost: its word comes late.
-                Heard::Message(ToShim::Retry, _) => self.lost = false,
+                Heard::Message(ToShim::Retry, _) => {}
                 Heard::Message(ToShim::Leave | ToShim::Abort, _) => {
                     return Answer::End(Ending::FAILED);
                 }
@@ -352,7 +352,7 @@ impl Unit<'_> {
             return Outcome::Retry;
         }
         self.forward(&mut run);
-        if killed && self.retryable && self.governor.is_some() && !self.lost {
+        if killed && self.retryable && self.governor.is_some() && self.again {
             // It will run again and say it again.
             return Outcome::Ended(status);
         }

@@ -81,7 +81,7 @@ pub(crate) fn decision(event: &Event, title: &str) -> Option<String> {
             why(*cause)
         ),
         Event::Lost { signal, link_only, .. } => format!(
-            "{}{title} was killed by somebody else (signal {signal}); it runs once more, alone",
+            "{}{title} was killed by somebody else (signal {signal}); it runs again",
             if *link_only { "the linker of " } else { "" },
         ),
         Event::Lone { needs, .. } => {

@@ -170,16 +170,31 @@ fn a_compiler_that_somebody_kills_runs_once_more() {
     scene.assert_fresh(&mut scene.fake_cargo("build"));
 }
 
+/// Somebody kills at random, while there is memory enough.
 #[test]
-fn a_compiler_that_is_killed_twice_fails_as_it_does_without_us() {
+fn a_compiler_that_is_killed_now_and_again_gets_there() {
     let scene = Scene::new();
     scene.lib("a", &[], "// fake: log run-a; until go\n");
     let running = scene.start(&mut scene.fake("--memory 1GiB build"));
-    signal(scene.wait_for_lines("run-a", 1), Signal::KILL);
-    signal(scene.wait_for_lines("run-a", 2), Signal::KILL);
+    for nth in 1..=3 {
+        signal(scene.wait_for_lines("run-a", nth), Signal::KILL);
+    }
+    scene.wait_for_lines("run-a", 4);
+    scene.write("go", "");
     let done = running.end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    assert_eq!(scene.events("lost"), 3);
+    scene.assert_fresh(&mut scene.fake_cargo("build"));
+}
+
+#[test]
+fn a_compiler_that_never_survives_fails_as_it_does_without_us() {
+    let scene = Scene::new();
+    scene.lib("a", &[], "// fake: sigkill-self\n");
+    let done = scene.start(&mut scene.fake("--memory 1GiB build")).end();
     assert_eq!(done.code(), 101, "{}", done.stderr);
     assert!(done.stderr.contains("signal: 9"), "{}", done.stderr);
+    assert_eq!(scene.events("lost"), 20);
 }
 
 /// `ld` below `cc`, as the kernel takes it.

@@ -97,6 +97,8 @@ pub enum Input {
         unit: UnitId,
         /// Only the linker was lost.
         link: bool,
+        /// It runs again with nothing beside it.
+        alone: bool,
     },
     /// It ended, well or not.
     Finished {
@@ -268,7 +270,8 @@ impl Schedule {
         let headroom = (self.line - self.used()).0 as f64;
         // A unit that starts may grow at 1 MiB/ms before its growth has been seen; but only as many at
         // once as there are processors for.
-        let young = self.units.running().filter(|(_, unit)| unit.cpu < Millis(300)).count() as f64;
+        let is_young = |unit: &Unit| unit.unseen || unit.cpu < Millis(300);
+        let young = self.units.running().filter(|(_, unit)| is_young(unit)).count() as f64;
         let unseen = (young * 0.5).min(f64::from(self.config.cores)) * f64::from(1 << 20);
         let expected = growth + unseen;
         Millis((headroom / 2.0 / expected.max(1.0)).clamp(FASTEST, SLOWEST) as u64)
@@ -285,7 +288,9 @@ impl Schedule {
                 unit.link = LinkState::None;
                 unit.link_memory = Bytes::ZERO;
             }),
-            Input::Lost { unit, link } => self.units.with(unit, |unit| unit.lost(now, link)),
+            Input::Lost { unit, link, alone } => {
+                self.units.with(unit, |unit| unit.lost(now, link, alone));
+            }
             Input::Finished { unit, ok } => {
                 // What runs inside another (a build script's probes) may fail by design.
                 let own = self.units.get(unit).is_none_or(|unit| unit.inside.is_none());

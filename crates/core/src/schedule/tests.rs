@@ -369,7 +369,7 @@ fn a_unit_lost_to_another_killer_runs_alone() {
         let new = unit(100, 5000, Source::History);
         let _ = schedule.handle(Millis(0), Input::Register(UnitId(id), new));
     }
-    let lost = Input::Lost { unit: UnitId(2), link: false };
+    let lost = Input::Lost { unit: UnitId(2), link: false, alone: true };
     assert!(admitted(&schedule.handle(Millis(10), lost)).is_empty());
     let late = Input::Register(UnitId(4), unit(10, 100, Source::History));
     assert!(admitted(&schedule.handle(Millis(11), late)).is_empty(), "it must not wait for ever");

@@ -82,12 +82,17 @@ pub(super) struct Unit {
     pub(super) peak: Bytes,
     pub(super) cpu: Millis,
     pub(super) measured: Millis,
+    /// It runs since a moment ago: how fast it grows was not seen yet.
+    pub(super) unseen: bool,
     /// Bytes a millisecond while it runs, upwards only.
     pub(super) growth: f64,
     pub(super) issued: u32,
     pub(super) unread: u32,
     pub(super) aimed: u32,
 }
+
+/// How long a unit that was admitted or resumed is watched closely.
+const UNSEEN: Millis = Millis(300);
 
 impl Unit {
     pub(super) fn new(now: Millis, new: NewUnit) -> Self {
@@ -111,6 +116,7 @@ impl Unit {
             peak: Bytes::ZERO,
             cpu: Millis::ZERO,
             measured: now,
+            unseen: true,
             growth: 0.0,
             issued: 0,
             unread: 0,
@@ -143,6 +149,7 @@ impl Unit {
     fn start_over(&mut self, now: Millis) {
         self.cpu = Millis::ZERO;
         self.growth = 0.0;
+        self.unseen = true;
         self.measured = now;
         self.link = LinkState::None;
         (self.issued, self.unread, self.aimed) = (0, 0, 0);
@@ -158,6 +165,7 @@ impl Unit {
         (self.state == RunState::Suspended).then(|| {
             self.state = RunState::Running;
             self.since = now;
+            self.unseen = true;
             Effect::Resume(id)
         })
     }
@@ -182,9 +190,9 @@ impl Unit {
         Effect::KillLink(id, cause)
     }
 
-    /// Killed by somebody else: once more, alone.
-    pub(super) fn lost(&mut self, now: Millis, link: bool) {
-        self.alone = true;
+    /// Killed by somebody else: once more, and `alone` where it may have been for want of memory.
+    pub(super) fn lost(&mut self, now: Millis, link: bool, alone: bool) {
+        self.alone = alone;
         if link {
             let peak = self.forecast.link_peak.max(self.link_memory);
             self.link = LinkState::Waiting { since: now, peak };
@@ -199,11 +207,11 @@ impl Unit {
         let elapsed = (now - self.measured).0.max(1) as f64;
         let grown = (seen.memory - self.memory).0 as f64 / elapsed;
         // Fast up, slow down: a compiler's memory rises in bursts between quiet stretches. A stopped
-        // one keeps its growth: it will go on where it was stopped.
-        let faded = self.growth * 0.5_f64.powf(elapsed / 150.0);
-        if self.state == RunState::Running {
-            self.growth = grown.max(faded);
-        }
+        // one keeps its growth, because it goes on where it was stopped; but not for ever, so that
+        // beside one that runs for a minute it is tried again.
+        let fading = if self.state == RunState::Running { 150.0 } else { 3000.0 };
+        self.growth = grown.max(self.growth * 0.5_f64.powf(elapsed / fading));
+        self.unseen &= now - self.since < UNSEEN;
         self.measured = now;
         self.memory = seen.memory;
         self.link_memory = seen.link_memory;

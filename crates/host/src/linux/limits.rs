@@ -26,6 +26,14 @@ pub struct Limits {
     vmstat: Option<KeptFile>,
 }
 
+/// How many processes the kernel has killed for memory since it booted, in any cgroup (`oom_kill` in
+/// `/proc/vmstat`, Linux 4.13); 0 where it does not say.
+#[must_use]
+pub fn oom_kills() -> u64 {
+    let text = std::fs::read("/proc/vmstat").unwrap_or_default();
+    field(&text, "oom_kill").unwrap_or(0)
+}
+
 impl Limits {
     /// Finds the limits in the file system below `root` (`/`, but for tests).
     ///

@@ -15,7 +15,7 @@ mod tokens;
 mod tree;
 
 pub use jobserver::Jobserver;
-pub use limits::Limits;
+pub use limits::{Limits, oom_kills};
 pub use tmpfs::Tmpfs;
 pub use tokens::TokenPipe;
 pub use tree::ProcessTree;

@@ -36,7 +36,7 @@ impl Governor {
         wait_readable(self.listener.as_fd());
         let (stream, _) = self.listener.accept().unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        Peer { stream, received: LineBuffer::default() }
+        Peer { stream, received: LineBuffer::default(), lost: false }
     }
 
     /// Accepts a compiler's shim and hears what it is about to run.
@@ -67,13 +67,17 @@ fn wait_readable(fd: BorrowedFd<'_>) {
 pub(crate) struct Peer {
     stream: UnixStream,
     received: LineBuffer,
+    /// What is lost may be lost once: what the governor says of a kernel that is short of memory.
+    lost: bool,
 }
 
 impl Peer {
     pub(crate) fn hear(&mut self) -> ToGovernor {
         loop {
             if let Some(line) = self.received.next_line() {
-                return ToGovernor::decode(&line).unwrap();
+                let message = ToGovernor::decode(&line).unwrap();
+                self.lost |= matches!(message, ToGovernor::Lost { .. });
+                return message;
             }
             let mut bytes = [0; 4096];
             let read = self.stream.read(&mut bytes).unwrap();
@@ -97,6 +101,7 @@ impl Peer {
     }
 
     pub(crate) fn say(&mut self, message: &ToShim) {
+        self.lost &= *message != ToShim::Retry;
         std::io::Write::write_all(&mut self.stream, &message.encode()).unwrap();
     }
 
@@ -112,7 +117,7 @@ impl Peer {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         assert!(control.push(SendAncillaryMessage::ScmRights(&both)));
-        let line = ToShim::Admit { unit: UnitId(7) }.encode();
+        let line = ToShim::Admit { unit: UnitId(7), again: !self.lost }.encode();
         let sent = rustix::net::sendmsg(
             &self.stream,
             &[IoSlice::new(&line)],
@@ -125,7 +130,7 @@ impl Peer {
 
     /// Lets a linker start.
     pub(crate) fn admit_link(&mut self) {
-        self.say(&ToShim::Admit { unit: UnitId(7) });
+        self.say(&ToShim::Admit { unit: UnitId(7), again: !self.lost });
     }
 
     /// True where the shim hangs up without another word.
