@@ -32,7 +32,7 @@ pub(crate) fn artifacts(bench: &Bench, line: &Line, kill_every: Option<f64>) -> 
     let first = built(bench, &plain, None)?;
     let control = built(bench, &plain, None)?;
     let since = SystemTime::now();
-    let mut killer = kill_every.map(|every| Killer::new(every, 1));
+    let mut killer = kill_every.map(|every| Killer::new(every, 1, None));
     let ours = built(bench, &plimsoll, killer.as_mut())?;
     let own = log::newest(&home, since);
     let unstable = differing(&first, &control);

@@ -20,17 +20,20 @@ pub(crate) struct Killer {
     every: Duration,
     next: Duration,
     random: u64,
+    /// Kills that are still to come, at most.
+    left: usize,
     /// What was hit, and when.
     pub(crate) hits: Vec<(&'static str, f64)>,
 }
 
 impl Killer {
-    /// Waits `every` seconds before the first kill, and between two.
-    pub(crate) fn new(every: f64, seed: u64) -> Self {
+    /// Waits `every` seconds before the first kill, and between two; kills `kills` times at most.
+    pub(crate) fn new(every: f64, seed: u64, kills: Option<usize>) -> Self {
         let every = Duration::from_secs_f64(every.max(0.05));
         Self {
             every,
             next: every,
+            left: kills.unwrap_or(usize::MAX),
             random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             hits: Vec::new(),
         }
@@ -38,7 +41,7 @@ impl Killer {
 
     /// Called at every sample. Without a victim it looks again at the next.
     pub(crate) fn tick(&mut self, scope: &Scope, now: Duration) {
-        if now < self.next {
+        if now < self.next || self.left == 0 {
             return;
         }
         let victims: Vec<_> = scope
@@ -50,6 +53,7 @@ impl Killer {
         if end_one(scope, pid) {
             self.hits.push((what, now.as_secs_f64()));
             self.next = now + self.every;
+            self.left -= 1;
         }
     }
 
@@ -63,14 +67,20 @@ impl Killer {
 }
 
 /// The build, and the look afterwards.
-pub(crate) fn chaos(bench: &Bench, line: &Line, every: f64, seed: u64) -> Result<Report> {
+pub(crate) fn chaos(
+    bench: &Bench,
+    line: &Line,
+    every: f64,
+    seed: u64,
+    kills: Option<usize>,
+) -> Result<Report> {
     let (floor, one, all) = line.needs();
     let bytes = line.resolve(bench.peaks(floor, one, all)?)?;
     let home = bench.state.join("homes").join("chaos");
     empty(&home)?;
     bench.workload.clean()?;
     let build = bench.plimsoll()?.build(&bench.workload, &home, Some(bytes), bench.jobs);
-    let mut killer = Killer::new(every, seed);
+    let mut killer = Killer::new(every, seed, kills);
     let since = std::time::SystemTime::now();
     let (measured, log_file) =
         bench.once(&build, "chaos", Some(&mut |scope, now| killer.tick(scope, now)))?;
@@ -88,10 +98,13 @@ pub(crate) fn chaos(bench: &Bench, line: &Line, every: f64, seed: u64) -> Result
         switch::Freshness::default()
     };
     let ok = measured.exit == Some(0) && fresh.is_fresh();
-    let command = format!(
+    let mut command = format!(
         "chaos --workload {} --jobs {} --line {line} --every {every} --seed {seed}",
         bench.workload.name, bench.jobs
     );
+    if let Some(kills) = kills {
+        command.push_str(&format!(" --kills {kills}"));
+    }
     let body = format!(
         "`plimsoll-bench {command}`\n\ncommit {} · {}\n\n\
          | wall time | exit | rustc killed | linkers killed | retried, by its log | plain cargo afterwards |\n|---|---|---|---|---|---|\n\

@@ -169,6 +169,9 @@ struct ChaosArgs {
     seed: u64,
     #[command(flatten)]
     at: AtArgs,
+    /// Kill this often at most
+    #[arg(long, value_name = "N")]
+    kills: Option<usize>,
 }
 
 #[derive(Args, Debug)]
@@ -227,7 +230,7 @@ pub(crate) fn main() -> Result<ExitCode> {
             let bench = bench(&args.at.common, true)?;
             publish(
                 &args.at.common.places,
-                &[chaos::chaos(&bench, &args.at.line, args.every, args.seed)?],
+                &[chaos::chaos(&bench, &args.at.line, args.every, args.seed, args.kills)?],
             )
         }
         Command::Switch(args) => {

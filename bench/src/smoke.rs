@@ -44,7 +44,8 @@ pub(crate) fn smoke(bench: &Bench, plain_only: bool) -> Result<Vec<Report>> {
         }
         reports.push(switch::switch(bench, &line)?);
         reports.push(artifacts::artifacts(bench, &line, None)?);
-        reports.push(chaos::chaos(bench, &line, 0.5, 1)?);
+        // A unit that is alone and takes longer than the time between two kills would never end.
+        reports.push(chaos::chaos(bench, &line, 0.5, 1, Some(4))?);
         let mut costs = overhead::overhead(bench, &line, 0, 3)?;
         costs.ok = true;
         reports.push(costs);
