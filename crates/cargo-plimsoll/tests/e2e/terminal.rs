@@ -85,7 +85,25 @@ struct Terminal {
 }
 
 impl Terminal {
+    /// As a person's shell does it: each command is a job of its own.
     fn start(scene: &Scene, command: &mut Command) -> Self {
+        Self::run(scene, command, |words| {
+            format!(
+                "set -m; {words}; echo status $? >&2; touch $E2E_SCENE/back
+                 while [ -n \"$(jobs -s)\" ]; do
+                     while [ ! -e $E2E_SCENE/fg ]; do sleep 0.01; done
+                     rm $E2E_SCENE/fg; fg >/dev/null; echo status $? >&2
+                 done"
+            )
+        })
+    }
+
+    /// As `xterm -e` does it: nothing stands between the terminal and the command.
+    fn start_alone(scene: &Scene, command: &mut Command) -> Self {
+        Self::run(scene, command, |words| format!("exec {words}"))
+    }
+
+    fn run(scene: &Scene, command: &mut Command, script: impl Fn(String) -> String) -> Self {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let keys = rustix::pty::openpt(flags).unwrap();
         rustix::pty::grantpt(&keys).unwrap();
@@ -99,15 +117,7 @@ impl Terminal {
             .chain(command.get_args())
             .map(|word| format!("'{}'", word.to_string_lossy()))
             .collect();
-        // As a person's shell: each command is a job of its own.
-        let script = format!(
-            "set -m; {}; echo status $? >&2; touch $E2E_SCENE/back
-             while [ -n \"$(jobs -s)\" ]; do
-                 while [ ! -e $E2E_SCENE/fg ]; do sleep 0.01; done
-                 rm $E2E_SCENE/fg; fg >/dev/null; echo status $? >&2
-             done",
-            words.join(" ")
-        );
+        let script = script(words.join(" "));
         let mut shell = Command::new("setsid");
         shell.args(["--ctty", "bash", "-c", &script]);
         for (name, value) in command.get_envs() {
@@ -180,7 +190,7 @@ fn ctrl_c_ends_everything() {
 #[test]
 fn a_terminal_that_goes_away_ends_everything() {
     let scene = crowded();
-    let terminal = Terminal::start(&scene, &mut scene.fake(CROWDED));
+    let terminal = Terminal::start_alone(&scene, &mut scene.fake(CROWDED));
     stopped(&scene);
     terminal.hang_up();
     scene.assert_clean();
