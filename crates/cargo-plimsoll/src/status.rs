@@ -174,8 +174,9 @@ impl Screen for Terminal {
     fn ready(&self) -> bool {
         use rustix::event::{PollFd, PollFlags, Timespec, poll};
         let stderr = rustix::stdio::stderr();
-        let foreground = rustix::termios::tcgetpgrp(stderr);
-        if foreground.is_ok_and(|group| group != rustix::process::getpgrp()) {
+        if let Ok(foreground) = rustix::termios::tcgetpgrp(stderr)
+            && plimsoll_host::process_group() != Some(foreground.as_raw_pid().cast_unsigned())
+        {
             return false;
         }
         let mut fds = [PollFd::from_borrowed_fd(stderr, PollFlags::OUT)];

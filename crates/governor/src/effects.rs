@@ -163,26 +163,7 @@ impl Governor {
     /// Kills what still runs below us in our own session, whoever started it: Cargo was killed or told to
     /// end. Daemons, which leave the session, are not the build's to end.
     pub fn kill_rest(&mut self) {
-        /// Each pass finds what was started during the one before.
-        const PASSES: usize = 24;
-        let Ok(session) = rustix::process::getsid(None) else { return };
-        for _ in 0..PASSES {
-            let mut found = false;
-            for pid in self.tree.alive_below_root() {
-                let Some(pid) = rustix::process::Pid::from_raw(pid.cast_signed()) else { continue };
-                let flags = rustix::process::PidfdFlags::empty();
-                let Ok(process) = rustix::process::pidfd_open(pid, flags) else { continue };
-                if rustix::process::getsid(Some(pid)) == Ok(session) {
-                    found = true;
-                    let kill = rustix::process::Signal::KILL;
-                    let _ = rustix::process::pidfd_send_signal(process, kill);
-                }
-            }
-            if !found {
-                return;
-            }
-            std::thread::yield_now();
-        }
+        self.tree.kill_session();
     }
 
     /// Lets everything that is stopped go on: the build is ending, or governing is.

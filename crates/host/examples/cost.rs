@@ -78,7 +78,7 @@ fn main() -> std::io::Result<()> {
     writeln!(out, "stop    {:>8.1} µs with its resume", micros(begin) / f64::from(processes))?;
 
     let begin = Instant::now();
-    tree.kill_everything_below_root();
+    tree.kill_session();
     writeln!(out, "sweep   {:>8.1} µs for all", micros(begin))?;
     shell.kill()?;
     shell.wait()?;

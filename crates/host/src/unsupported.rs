@@ -86,7 +86,7 @@ impl ProcessTree {
         match self.0 {}
     }
 
-    pub fn kill_everything_below_root(&mut self) {
+    pub fn kill_session(&mut self) {
         match self.0 {}
     }
 }
@@ -219,4 +219,10 @@ impl Jobserver {
 #[must_use]
 pub fn oom_kills() -> u64 {
     0
+}
+
+/// The process group that we are in: not asked for here.
+#[must_use]
+pub fn process_group() -> Option<u32> {
+    None
 }

@@ -176,7 +176,7 @@ impl Root {
 impl Drop for Root {
     fn drop(&mut self) {
         if let Ok(mut tree) = ProcessTree::new(self.process.id()) {
-            tree.kill_everything_below_root();
+            tree.kill_session();
         }
         let _ = self.process.kill();
         let _ = self.process.wait();
@@ -459,18 +459,21 @@ fn an_oom_score_is_set_for_children_and_not_for_shims() {
 }
 
 #[test]
-fn nothing_is_left_below_the_root_but_the_root_and_strangers_stay() {
+fn nothing_is_left_of_the_session_but_the_root_daemons_and_strangers_stay() {
     let mut stranger = Command::new("sleep").arg("1000").spawn().unwrap();
     let mut root = Root::start(
-        "sh -c 'sleep 1000 & sleep 1001 & (sleep 1002 &) ; kill -STOP $$' & \
+        "setsid sh -c 'echo daemon $$; exec sleep 1000' & \
+         sh -c 'sleep 1000 & sleep 1001 & (sleep 1002 &) ; kill -STOP $$' & \
          sh -c 'trap : TERM; while :; do sleep 0.02; done' & \
          echo started; while :; do wait; done",
     );
-    root.line("started");
+    let daemon = root.pid("daemon");
     let mut tree = root.tree();
-    until("all are there", || tree.alive_below_root().len() >= 4);
-    tree.kill_everything_below_root();
-    assert_eq!(tree.alive_below_root(), []);
+    until("all are there", || tree.alive_below_root().len() >= 6);
+    tree.kill_session();
+    assert_eq!(tree.alive_below_root(), [daemon]);
+    tree.adopt(daemon, UNIT, Role::Child);
+    tree.kill(UNIT);
     assert!(!is_gone(root.process.id()));
     assert!(!is_gone(stranger.id()));
     stranger.kill().unwrap();

@@ -8,15 +8,16 @@
 //! process group, and its parent, the *holder*, is in one of its own, so that the group keeps a parent
 //! outside. When the pipe closes the member continues the whole group, and only then ends. They are started
 //! so early because nothing may be stopped before they are there; a build with nothing to do has none.
+//!
+//! The member inherits the group, and the holder leaves it: so the group's number is not asked for, which
+//! is 0, no number at all, where the group was made outside our pid namespace (`unshare --pid`).
 
-use std::ffi::OsStr;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitCode, Stdio};
 
 use rustix::process::Signal;
 
-/// The first argument of the two; the second is the process group for the holder's member.
+/// The first argument of the two.
 const HOLDER: &str = "__hold-group";
 const MEMBER: &str = "__in-group";
 
@@ -30,10 +31,9 @@ impl Guard {
     /// # Errors
     /// Where a process cannot be started: then a killed driver may take the build along.
     pub(super) fn start() -> io::Result<Self> {
-        let group = rustix::process::getpgrp().as_raw_pid().to_string();
         let mut holder = Command::new(std::env::current_exe()?);
-        holder.args([HOLDER, &group]).stdin(Stdio::piped()).stdout(Stdio::null());
-        holder.stderr(Stdio::null()).process_group(0).spawn().map(Self)
+        holder.arg(HOLDER).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        holder.spawn().map(Self)
     }
 }
 
@@ -49,10 +49,9 @@ impl Drop for Guard {
 
 /// Where this process is one of the two: does its part, and gives its exit code.
 pub(crate) fn main() -> Option<ExitCode> {
-    let mut args = std::env::args_os().skip(1);
-    let role = args.next()?;
+    let role = std::env::args_os().nth(1)?;
     if role == HOLDER {
-        let _ = hold(&args.next()?);
+        let _ = hold();
     } else if role == MEMBER {
         let mut word = [0];
         // Also where the pipe cannot be read: whatever has happened, we are not needed any more.
@@ -65,9 +64,8 @@ pub(crate) fn main() -> Option<ExitCode> {
     Some(ExitCode::SUCCESS)
 }
 
-fn hold(group: &OsStr) -> io::Result<()> {
-    let group =
-        group.to_str().and_then(|text| text.parse().ok()).ok_or(io::ErrorKind::InvalidInput)?;
-    let mut member = Command::new(std::env::current_exe()?);
-    member.arg(MEMBER).process_group(group).spawn()?.wait().map(drop)
+fn hold() -> io::Result<()> {
+    let mut member = Command::new(std::env::current_exe()?).arg(MEMBER).spawn()?;
+    rustix::process::setpgid(None, None)?;
+    member.wait().map(drop)
 }

@@ -54,15 +54,7 @@ fn on_small_disk(scene: &Scene, options: &str, prepare: &str, command: &Command)
     );
     let mut inside = Command::new("unshare");
     inside.args(["--mount", "--map-root-user", "--", "sh", "-c", &script, "sh"]);
-    inside.arg(command.get_program()).args(command.get_args());
-    for (name, value) in command.get_envs() {
-        match value {
-            Some(value) => inside.env(name, value),
-            None => inside.env_remove(name),
-        };
-    }
-    inside.current_dir(scene.at("ws"));
-    inside
+    scene.inside(inside, command)
 }
 
 /// Whether this kernel lets us mount; said loudly where not.

@@ -200,6 +200,19 @@ impl Scene {
         })
     }
 
+    /// The command run by an `outer` one that ends with its arguments, as `unshare` does.
+    pub(crate) fn inside(&self, mut outer: Command, command: &Command) -> Command {
+        outer.arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => outer.env(name, value),
+                None => outer.env_remove(name),
+            };
+        }
+        outer.current_dir(self.at("ws"));
+        outer
+    }
+
     /// Waits for a process of the scene.
     #[track_caller]
     pub(crate) fn wait_for_process(&self, what: &str, is: impl Fn(&Process) -> bool) -> Process {

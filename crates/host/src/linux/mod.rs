@@ -16,6 +16,7 @@ mod tree;
 
 pub use jobserver::Jobserver;
 pub use limits::{Limits, oom_kills};
+pub use procfs::process_group;
 pub use tmpfs::Tmpfs;
 pub use tokens::TokenPipe;
 pub use tree::ProcessTree;

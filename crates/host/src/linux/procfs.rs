@@ -26,6 +26,10 @@ pub(super) struct Stat {
     /// `R`, `S`, `D`, `T`, `t`, `Z`, `X`, …
     pub state: u8,
     pub ppid: u32,
+    /// Its process group; 0 where that was made outside our pid namespace.
+    pub group: u32,
+    /// Its session's leader; 0 where that is outside our pid namespace, as in a container that was entered.
+    pub session: u32,
     /// It has not called exec since its fork: it still is, or looks like, its parent.
     pub forked_only: bool,
     /// User and system time, its own and that of the children that it has waited for.
@@ -135,6 +139,14 @@ impl Proc {
     }
 }
 
+/// The process group that we are in, 0 where it was made outside our pid namespace. `getpgrp` would say
+/// the same, but what wraps it in Rust takes 0 for impossible.
+#[must_use]
+pub fn process_group() -> Option<u32> {
+    let proc = Proc::open(Path::new("/proc")).ok()?;
+    proc.stat(std::process::id()).map(|stat| stat.group)
+}
+
 /// Reads `statm` through a descriptor that was opened earlier. Fails with `ESRCH` when the process
 /// is gone, also when its pid means another one by now.
 pub(super) fn read_statm(file: &OwnedFd) -> Result<Statm, Errno> {
@@ -179,7 +191,9 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     let mut fields = text.get(after..)?.split(|b| *b == b' ');
     let state = *fields.next()?.first()?;
     let ppid = number(fields.next()?)? as u32;
-    let flags = number(fields.nth(4)?)?;
+    let group = number(fields.next()?)? as u32;
+    let session = number(fields.next()?)? as u32;
+    let flags = number(fields.nth(2)?)?;
     fields.nth(3)?;
     let mut cpu = 0;
     for _ in 0..4 {
@@ -190,6 +204,8 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     Some(Stat {
         state,
         ppid,
+        group,
+        session,
         forked_only: flags & FORKED_WITHOUT_EXEC != 0,
         cpu: Ticks(cpu),
         start,
@@ -226,12 +242,14 @@ mod tests {
     #[test]
     fn a_name_with_parentheses_and_spaces_does_not_shift_the_fields() {
         let text =
-            b"4711 (a) R 7 (x) S 42 1 1 0 -1 4194368 1 2 3 4 100 20 3 4 20 0 1 0 987654 1 2 3\n";
+            b"4711 (a) R 7 (x) S 42 76 77 0 -1 4194368 1 2 3 4 100 20 3 4 20 0 1 0 987654 1 2 3\n";
         assert_eq!(
             parse_stat(text),
             Some(Stat {
                 state: b'S',
                 ppid: 42,
+                group: 76,
+                session: 77,
                 forked_only: true,
                 cpu: Ticks(127),
                 start: 987_654

@@ -93,21 +93,21 @@ impl ProcessTree {
         everything.iter().filter_map(|index| self.table.get(*index)).map(|node| node.pid).collect()
     }
 
-    /// Kills everything below the root, shims too, until nothing is left or five seconds have gone. The
-    /// root, and whatever is not below it, are never touched.
-    pub fn kill_everything_below_root(&mut self) {
+    /// Kills what runs below the root in the root's own session, shims too, until nothing of it is left or
+    /// five seconds have gone. Daemons, which leave the session, the root itself, and whatever is not below
+    /// it, are never touched.
+    pub fn kill_session(&mut self) {
         self.stopped.clear();
         let deadline = Instant::now() + SWEEP;
         loop {
             for _ in 0..PASSES {
-                let restless = self.everything();
-                if !self.still(&restless) {
-                    thread::yield_now();
-                    continue;
+                let restless = self.session();
+                if self.still(&restless) {
+                    break;
                 }
-                break;
+                thread::yield_now();
             }
-            let left = self.everything();
+            let left = self.session();
             if left.is_empty() || Instant::now() >= deadline {
                 return;
             }
@@ -172,6 +172,15 @@ impl ProcessTree {
         let below: Vec<Index> = self.table.living().map(|(index, _)| index).collect();
         let root = Table::<super::tree::Record>::ROOT;
         below.into_iter().filter(|i| *i != root && self.is_running(*i)).collect()
+    }
+
+    /// Of everything below the root, what is in the root's session.
+    fn session(&mut self) -> Vec<Index> {
+        let root = Table::<super::tree::Record>::ROOT;
+        let Some(own) = self.refresh(root).map(|stat| stat.session) else { return Vec::new() };
+        let everything = self.everything();
+        let ours = |index: &Index| self.refresh(*index).is_some_and(|stat| stat.session == own);
+        everything.into_iter().filter(ours).collect()
     }
 
     fn is_running(&mut self, index: Index) -> bool {

@@ -310,7 +310,15 @@ mod tests {
 
     fn stat(cpu_ms: u64) -> Stat {
         let ticks = cpu_ms * rustix::param::clock_ticks_per_second() / 1000;
-        Stat { state: b'S', ppid: 0, forked_only: false, cpu: Ticks(ticks), start: 1 }
+        Stat {
+            state: b'S',
+            ppid: 0,
+            group: 0,
+            session: 0,
+            forked_only: false,
+            cpu: Ticks(ticks),
+            start: 1,
+        }
     }
 
     fn table() -> Table<()> {
