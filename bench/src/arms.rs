@@ -96,11 +96,13 @@ pub(crate) struct Plimsoll {
     pub(crate) program: PathBuf,
     /// A digest of all of them: results of another build of Plimsoll are never taken for this one's.
     pub(crate) id: String,
+    /// Processors that it is told to plan for.
+    pub(crate) processors: Option<u32>,
 }
 
 impl Plimsoll {
     /// Finds it: named, or beside the benchmark's own program.
-    pub(crate) fn find(named: Option<PathBuf>) -> Result<Self> {
+    pub(crate) fn find(named: Option<PathBuf>, processors: Option<u32>) -> Result<Self> {
         let program = match named {
             Some(program) => program,
             None => std::env::current_exe()
@@ -120,7 +122,8 @@ impl Plimsoll {
             let bytes = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
             digest = fnv1a(digest, &bytes);
         }
-        Ok(Self { program, id: format!("{digest:016x}") })
+        let planned = processors.map_or(String::new(), |count| format!("-p{count}"));
+        Ok(Self { program, id: format!("{digest:016x}{planned}"), processors })
     }
 
     /// Plimsoll's command for a workload. No `line` means no option at all: `auto`.
@@ -132,6 +135,7 @@ impl Plimsoll {
         jobs: u32,
     ) -> Build {
         let mut args: Vec<OsString> = vec!["plimsoll".into()];
+        let processors = self.processors.map(|count| OsString::from(count.to_string()));
         if let Some(line) = line {
             args.extend(["--memory".into(), size(line)]);
         }
@@ -140,7 +144,10 @@ impl Plimsoll {
         Build {
             program: self.program.clone().into(),
             args,
-            env: environment(workload).chain([("PLIMSOLL_HOME".to_owned(), home.into())]).collect(),
+            env: environment(workload)
+                .chain([("PLIMSOLL_HOME".to_owned(), home.into())])
+                .chain(processors.map(|count| ("PLIMSOLL_PROCESSORS".to_owned(), count)))
+                .collect(),
             dir: workload.dir.clone(),
             one_token: false,
         }

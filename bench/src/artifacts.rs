@@ -41,8 +41,9 @@ pub(crate) fn artifacts(bench: &Bench, line: &Line, kill_every: Option<f64>) -> 
     let retried = own.as_ref().map_or(0, |own| own.killed + own.lost);
     let kill_arg = kill_every.map_or(String::new(), |every| format!(" --kill-every {every}"));
     let command = format!(
-        "artifacts --workload {} --jobs {} --line {line}{kill_arg}",
-        bench.workload.name, bench.jobs
+        "artifacts --workload {} {} --line {line}{kill_arg}",
+        bench.workload.name,
+        bench.sizes()
     );
     let mut body = format!(
         "`plimsoll-bench {command}`\n\ncommit {} · {}\n\n\

@@ -73,6 +73,13 @@ impl Bench {
             .context("this arm needs Plimsoll; build it with `cargo build --release`")
     }
 
+    /// The options that say how many units at once, for a report's command.
+    pub(crate) fn sizes(&self) -> String {
+        let processors = self.plimsoll.as_ref().and_then(|it| it.processors);
+        let processors = processors.map_or(String::new(), |count| format!(" --processors {count}"));
+        format!("--jobs {}{processors}", self.jobs)
+    }
+
     /// The name under which a result is kept.
     pub(crate) fn key(&self, arm: Arm, place: &Place) -> Result<String> {
         let amount = |named: &Option<Named>| {

@@ -99,8 +99,9 @@ pub(crate) fn chaos(
     };
     let ok = measured.exit == Some(0) && fresh.is_fresh();
     let mut command = format!(
-        "chaos --workload {} --jobs {} --line {line} --every {every} --seed {seed}",
-        bench.workload.name, bench.jobs
+        "chaos --workload {} {} --line {line} --every {every} --seed {seed}",
+        bench.workload.name,
+        bench.sizes()
     );
     if let Some(kills) = kills {
         command.push_str(&format!(" --kills {kills}"));

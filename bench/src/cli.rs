@@ -82,6 +82,9 @@ struct Common {
     /// Units at once, for plimsoll, the peer, and the plain build that lines relate to.
     #[arg(long, default_value_t = 8)]
     jobs: u32,
+    /// Processors that Plimsoll is to plan for: more than there are press the memory as a larger machine would.
+    #[arg(long, value_name = "N")]
+    processors: Option<u32>,
     /// Builds in the history of a warm build.
     #[arg(long, default_value_t = 1, value_name = "N")]
     warm_builds: u32,
@@ -240,7 +243,7 @@ pub(crate) fn main() -> Result<ExitCode> {
         Command::Cost(args) => {
             let interrupt = Interrupt::listen()?;
             let state = state(&args.places)?;
-            let plimsoll = Plimsoll::find(args.places.plimsoll.clone())?;
+            let plimsoll = Plimsoll::find(args.places.plimsoll.clone(), None)?;
             let plan = cost::Plan { rounds: args.rounds, jobs: args.jobs, seconds: args.seconds };
             publish(&args.places, &[cost::cost(&state, &plimsoll, &interrupt, plan)?])
         }
@@ -260,7 +263,8 @@ fn bench(common: &Common, needs_plimsoll: bool) -> Result<Bench> {
     let interrupt = Interrupt::listen()?;
     let state = state(&common.places)?;
     let named = &common.places.plimsoll;
-    let plimsoll = needs_plimsoll.then(|| Plimsoll::find(named.clone())).transpose()?;
+    let plimsoll =
+        needs_plimsoll.then(|| Plimsoll::find(named.clone(), common.processors)).transpose()?;
     let sources = workload::sources(common.places.workloads.clone())?;
     let store = Store::open(&state)?;
     if common.fresh {

@@ -30,8 +30,11 @@ pub(crate) struct Figures {
     pub(crate) lone: u64,
     /// Processor time thrown away by kills.
     pub(crate) lost_cpu_ms: u64,
-    /// Mean of admitted memory / line while units wait, in per cent.
+    /// Mean of admitted memory / line while units wait for memory, a processor being free, in per cent.
     pub(crate) admitted_pct: Option<f64>,
+    /// The share of the time in which they did.
+    #[serde(default)]
+    pub(crate) short_pct: Option<f64>,
     /// Processor time of the governor.
     pub(crate) governor_cpu_ms: u64,
     /// Units in flight (running, waiting, stopped) at most.
@@ -75,7 +78,7 @@ fn is_log(path: &Path) -> bool {
 )]
 fn figures(lines: impl Iterator<Item = String>) -> Figures {
     let mut figures = Figures::default();
-    let (mut line_time, mut time, mut admitted_time, mut waiting_time) = (0.0, 0.0, 0.0, 0.0);
+    let (mut line_time, mut time, mut admitted_time, mut short_time) = (0.0, 0.0, 0.0, 0.0);
     let mut last: Option<(u64, u64, u64, bool)> = None;
     for record in lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok()) {
         let number = |name: &str| record.get(name).and_then(Value::as_u64).unwrap_or(0);
@@ -91,16 +94,17 @@ fn figures(lines: impl Iterator<Item = String>) -> Figures {
             }
             Some("sample") => {
                 let now = number("t");
-                if let Some((then, line, admitted, waited)) = last {
+                if let Some((then, line, admitted, short)) = last {
                     let span = now.saturating_sub(then) as f64;
                     time += span;
                     line_time += span * line as f64;
-                    if waited && line > 0 {
-                        waiting_time += span;
+                    if short && line > 0 {
+                        short_time += span;
                         admitted_time += span * admitted as f64 / line as f64;
                     }
                 }
-                last = Some((now, number("line"), number("admitted"), number("waiting") > 0));
+                let short = record.get("short").and_then(Value::as_bool).unwrap_or(false);
+                last = Some((now, number("line"), number("admitted"), short));
                 let in_flight = number("running") + number("waiting") + number("stopped");
                 figures.most_in_flight = figures.most_in_flight.max(in_flight);
             }
@@ -121,7 +125,8 @@ fn figures(lines: impl Iterator<Item = String>) -> Figures {
             figures.line_bytes = (line_time / time) as u64;
         }
     }
-    figures.admitted_pct = (waiting_time > 0.0).then(|| 100.0 * admitted_time / waiting_time);
+    figures.admitted_pct = (short_time > 0.0).then(|| 100.0 * admitted_time / short_time);
+    figures.short_pct = (time > 0.0).then(|| 100.0 * short_time / time);
     figures
 }
 
@@ -133,7 +138,7 @@ mod tests {
     fn figures_come_from_events_and_unknown_ones_are_skipped() {
         let log = r#"{"plimsoll_log":1,"line":1000}
 {"t":0,"event":"registered","unit":1}
-{"t":0,"event":"sample","used":5,"line":1000,"admitted":800,"running":2,"waiting":1,"stopped":0,"units":[]}
+{"t":0,"event":"sample","used":5,"line":1000,"admitted":800,"running":2,"waiting":1,"stopped":0,"short":true,"units":[]}
 {"t":50,"event":"suspended","unit":1,"cause":"pressure","holds":9}
 {"t":60,"event":"killed","unit":1,"cause":"pressure","freed":9,"lost_cpu":70,"link_only":false}
 {"t":70,"event":"something-new"}
@@ -149,6 +154,7 @@ mod tests {
             killed: 1,
             lost_cpu_ms: 70,
             admitted_pct: Some(80.0),
+            short_pct: Some(50.0),
             governor_cpu_ms: 3,
             most_in_flight: 3,
             ..Figures::default()

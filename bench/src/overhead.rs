@@ -51,8 +51,9 @@ pub(crate) fn overhead(bench: &Bench, line: &Line, pairs: u32, no_ops: u32) -> R
         row("plain no-op build right after a switch - steady", &idle.left_behind, " ms", true),
     ];
     let command = format!(
-        "overhead --workload {} --pairs {pairs} --no-ops {no_ops} --jobs {} --line {line}",
-        bench.workload.name, bench.jobs
+        "overhead --workload {} --pairs {pairs} --no-ops {no_ops} {} --line {line}",
+        bench.workload.name,
+        bench.sizes()
     );
     let body = format!(
         "`plimsoll-bench {command}`\n\ncommit {} · {} · {pairs} pairs of clean builds, {no_ops} of no-op builds\n\n\

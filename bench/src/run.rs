@@ -133,10 +133,10 @@ fn report(
 ) -> Report {
     let join = |names: &mut dyn Iterator<Item = String>| names.collect::<Vec<_>>().join(",");
     let mut command = format!(
-        "run --workload {} --arms {} --jobs {}",
+        "run --workload {} --arms {} {}",
         bench.workload.name,
         join(&mut plan.arms.iter().map(Arm::to_string)),
-        bench.jobs,
+        bench.sizes(),
     );
     if !plan.lines.is_empty() {
         command += &format!(" --line {}", join(&mut plan.lines.iter().map(Line::to_string)));
@@ -166,6 +166,9 @@ fn report(
             wall.name,
             if bench.swap { " with swap" } else { "" }
         );
+    }
+    if let Some(processors) = bench.plimsoll.as_ref().and_then(|it| it.processors) {
+        title += &format!(", planned for {processors} processors");
     }
     let mut commits: Vec<_> = records.iter().map(|record| record.commit.as_str()).collect();
     commits.sort_unstable();

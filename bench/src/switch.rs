@@ -41,7 +41,7 @@ pub(crate) fn switch(bench: &Bench, line: &Line) -> Result<Report> {
         })
         .collect();
     let command =
-        format!("switch --workload {} --jobs {} --line {line}", bench.workload.name, bench.jobs);
+        format!("switch --workload {} {} --line {line}", bench.workload.name, bench.sizes());
     let body = format!(
         "`plimsoll-bench {command}`\n\ncommit {} · {}\n\n| build | fresh | rebuilt | why |\n|---|---|---|---|\n{table}",
         commit(),

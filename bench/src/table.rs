@@ -13,7 +13,7 @@ use crate::store::{Outcome, Record};
 const HEAD: &str = "# Results\n\nWritten by `plimsoll-bench` (see README.md). Each section is replaced when its command is run again.\n";
 
 /// The last column: what Plimsoll says of itself.
-const OWN: &str = "Plimsoll: peak (against the sampler's), suspended / killed / lost, CPU lost, admitted while units wait, governor";
+const OWN: &str = "Plimsoll: peak (against the sampler's), suspended / killed / lost, CPU lost, admitted while units wait for memory (share of the time), governor";
 
 /// A run in one line, while it goes on.
 pub(crate) fn one_line(record: &Record) -> String {
@@ -98,7 +98,9 @@ fn row(group: &[&Record], base: f64) -> String {
             own.killed,
             own.lost,
             100.0 * seconds(own.lost_cpu_ms) / first.cpu_s.unwrap_or(f64::NAN),
-            own.admitted_pct.map_or("-".to_owned(), |pct| format!("{pct:.0} %")),
+            own.admitted_pct.map_or("-".to_owned(), |pct| {
+                format!("{pct:.0} % ({:.0} %)", own.short_pct.unwrap_or(f64::NAN))
+            }),
             100.0 * seconds(own.governor_cpu_ms) / first.wall_s.max(0.001),
         )
     });

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 pub const MEMORY: &str = "PLIMSOLL_MEMORY";
 /// How many units run at once, as `--jobs` takes it.
 pub const JOBS: &str = "PLIMSOLL_JOBS";
+/// How many processors are planned for: more units or threads than that run only where they idle.
+pub const PROCESSORS: &str = "PLIMSOLL_PROCESSORS";
 /// Whether a unit that is above the line by itself is refused, as by `--strict`.
 pub const STRICT: &str = "PLIMSOLL_STRICT";
 /// Whether Plimsoll says nothing but errors, as by `--quiet`.
@@ -24,6 +26,7 @@ pub const HOME: &str = "PLIMSOLL_HOME";
 pub const PUBLIC: &[(&str, &str)] = &[
     (MEMORY, "the line, as --memory"),
     (JOBS, "units at once, as --jobs"),
+    (PROCESSORS, "processors to plan for [default: those that this process may use]"),
     (STRICT, "1 is --strict"),
     (QUIET, "1 is --quiet"),
     (HOME, "where history and event logs are kept [default: ~/.local/state/plimsoll]"),

@@ -65,6 +65,8 @@ pub struct Settings {
     pub memory: Sourced<Memory>,
     /// Units at once, at least one.
     pub jobs: Sourced<u32>,
+    /// Processors to plan for: what is beyond them runs only where they idle.
+    pub processors: Sourced<u32>,
     /// A unit that is above the line by itself is refused.
     pub strict: Sourced<bool>,
     /// Plimsoll says nothing but errors.
@@ -134,9 +136,11 @@ pub enum BadSettings {
         /// Why.
         source: BadMemory,
     },
-    /// `PLIMSOLL_JOBS` cannot be read.
-    #[error("the environment variable {name}: {source}", name = env::JOBS)]
+    /// `PLIMSOLL_JOBS` or `PLIMSOLL_PROCESSORS` cannot be read.
+    #[error("the environment variable {name}: {source}")]
     Jobs {
+        /// The variable.
+        name: &'static str,
         /// Why.
         source: BadJobs,
     },
@@ -162,9 +166,12 @@ impl Settings {
         cwd: &Path,
         processors: u32,
     ) -> Result<Self, BadSettings> {
+        let processors = number(environment, env::PROCESSORS, processors)?
+            .unwrap_or(Sourced::new(processors, Origin::Default));
         Ok(Self {
             memory: memory(asked, environment)?,
-            jobs: jobs(asked, environment, &cargo, processors)?,
+            jobs: jobs(asked, environment, &cargo, processors.value)?,
+            processors,
             strict: switch(asked.strict, "--strict", env::STRICT, environment)?,
             quiet: switch(asked.quiet, "--quiet", env::QUIET, environment)?,
             home: home(environment, cwd),
@@ -204,20 +211,26 @@ fn jobs(
     if let Some(jobs) = ours.or(cargos) {
         return Ok(Sourced::new(jobs, Origin::Option("--jobs")));
     }
-    let wanted = match environment.get(env::JOBS) {
-        Some(value) => {
-            let jobs: Jobs =
-                value.to_string_lossy().parse().map_err(|source| BadSettings::Jobs { source })?;
-            Sourced::new(jobs.resolve(processors), Origin::Variable(env::JOBS))
-        }
-        None => Sourced::new(processors, Origin::Default),
-    };
+    let wanted = number(environment, env::JOBS, processors)?
+        .unwrap_or(Sourced::new(processors, Origin::Default));
     Ok(match &cargo.jobs {
         Some(ceiling) if ceiling.value.resolve(processors) < wanted.value => {
             Sourced::new(ceiling.value.resolve(processors), Origin::Cargo(ceiling.origin.clone()))
         }
         _ => wanted,
     })
+}
+
+/// A variable that counts as `--jobs` does: from `all`, where it is negative.
+fn number(
+    environment: &Environment,
+    name: &'static str,
+    all: u32,
+) -> Result<Option<Sourced<u32>>, BadSettings> {
+    let Some(value) = environment.get(name) else { return Ok(None) };
+    let parsed: Result<Jobs, _> = value.to_string_lossy().parse();
+    let number = parsed.map_err(|source| BadSettings::Jobs { name, source })?;
+    Ok(Some(Sourced::new(number.resolve(all), Origin::Variable(name))))
 }
 
 fn switch(
@@ -282,6 +295,7 @@ mod tests {
         let nothing = resolve(Asked::default(), &[("HOME", "/h")], None).unwrap();
         assert_eq!(nothing.memory, Sourced::new(Memory::Auto, Origin::Default));
         assert_eq!(nothing.jobs, Sourced::new(8, Origin::Default));
+        assert_eq!(nothing.processors, Sourced::new(8, Origin::Default));
         assert_eq!(nothing.strict, Sourced::new(false, Origin::Default));
         let home = PathBuf::from("/h/.local/state/plimsoll");
         assert_eq!(nothing.home, Sourced::new(Some(home), Origin::Default));
@@ -323,6 +337,7 @@ mod tests {
         assert_eq!(jobs(&[], "-6"), 2);
         assert_eq!(jobs(&[(env::JOBS, "6")], "3"), 3);
         assert_eq!(jobs(&[(env::JOBS, "2")], "3"), 2);
+        assert_eq!(jobs(&[(env::PROCESSORS, "4")], "16"), 4);
     }
 
     #[test]
@@ -337,7 +352,12 @@ mod tests {
         let own = OwnOptions { memory: Some(Memory::Percent(5)), strict: true };
         assert!(matches!(asked.and(own), Err(BadSettings::MemoryTwice { .. })));
 
-        for (name, value) in [(env::MEMORY, "lots"), (env::JOBS, "0"), (env::STRICT, "maybe")] {
+        for (name, value) in [
+            (env::MEMORY, "lots"),
+            (env::JOBS, "0"),
+            (env::PROCESSORS, "many"),
+            (env::STRICT, "maybe"),
+        ] {
             let error = resolve(Asked::default(), &[(name, value)], None).unwrap_err();
             let text = error.to_string();
             assert!(text.contains(name) && text.contains(value), "{text}");

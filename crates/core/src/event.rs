@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::forecast::Sizes;
+use crate::forecast::{Sizes, Source};
 use crate::ids::{BuildId, UnitId};
 use crate::invocation::UnitKind;
 use crate::measure::{Bytes, Millis};
@@ -46,18 +46,6 @@ pub struct Record {
     /// What happened.
     #[serde(flatten)]
     pub event: Event,
-}
-
-/// Where a forecast came from, best first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Source {
-    /// This very unit was seen before.
-    History,
-    /// The same crate was seen in another version, profile or with other features.
-    Elder,
-    /// Nothing is known: the cold model.
-    Cold,
 }
 
 /// Why a unit was suspended or killed.
@@ -228,6 +216,9 @@ pub enum Event {
         waiting: u32,
         /// Units that are stopped.
         stopped: u32,
+        /// A unit waits for memory while a processor is free for it.
+        #[serde(default)]
+        short: bool,
         /// Tree memory of units that hold a megabyte or more.
         units: Vec<(UnitId, Bytes)>,
     },

@@ -60,7 +60,8 @@ impl Governor {
         }
         // The input comes last: what it leads to sees the line and the places of this moment.
         let units = std::mem::take(&mut self.measured);
-        self.decide(Input::Sample { rest, units });
+        let cpu = self.tree.total().cpu;
+        self.decide(Input::Sample { rest, cpu, units });
     }
 
     /// Looks for new processes, and with them for build scripts.
@@ -157,6 +158,7 @@ impl Governor {
             running: counts.0,
             waiting: counts.1,
             stopped: counts.2,
+            short: self.schedule.is_short(),
             units,
         });
     }

@@ -1,5 +1,6 @@
 //! The sizes that the cold model asks for: a crate's sources and its dependencies' files.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -10,18 +11,65 @@ use plimsoll_core::unit::UnitFacts;
 /// No crate that we met has more source files below its root; a root of `/` must not cost a second.
 const FILES_AT_MOST: usize = 4000;
 
+/// Processors and systems for which crates keep modules of their own, in families that share them. Names that
+/// also mean other things (`web`, `wasm`, `x86` beside `x86_64`) are left out.
+const PLATFORMS: [&[&str]; 28] = [
+    &["aarch64", "arm", "arm64", "neon"],
+    &["riscv", "riscv32", "riscv64"],
+    &["mips", "mips32r6", "mips64", "mips64r6"],
+    &["powerpc", "powerpc64", "ppc", "ppc64"],
+    &["s390x"],
+    &["sparc", "sparc64"],
+    &["loongarch64"],
+    &["csky"],
+    &["m68k"],
+    &["hexagon"],
+    &["msp430"],
+    &["wasm32", "wasm64"],
+    &["windows", "win32"],
+    &["macos", "ios", "tvos", "watchos", "visionos", "apple", "darwin"],
+    &[
+        "bsd",
+        "freebsd",
+        "netbsd",
+        "openbsd",
+        "dragonfly",
+        "freebsdlike",
+        "netbsdlike",
+        "apple",
+        "darwin",
+    ],
+    &["android"],
+    &["solaris", "solarish", "illumos"],
+    &["fuchsia"],
+    &["redox"],
+    &["haiku"],
+    &["hermit"],
+    &["emscripten"],
+    &["vxworks"],
+    &["nto", "qnx"],
+    &["aix"],
+    &["hurd"],
+    &["cygwin"],
+    &["uefi"],
+];
+
 /// Looks the sizes up. What cannot be read counts as nothing.
 pub(crate) fn of(facts: &UnitFacts) -> Sizes {
-    let mut source = facts.source.parent().map(rust_below).unwrap_or_default();
+    let host = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
+    let target = if facts.target.is_empty() { &host } else { &facts.target };
+    let mut source = facts.source.parent().map(|root| rust_below(root, target)).unwrap_or_default();
     if !facts.out_dir.as_os_str().is_empty() {
-        source += rust_below(&facts.out_dir);
+        source += rust_below(&facts.out_dir, target);
     }
     let size =
         |path: &PathBuf| fs::metadata(path).map(|data| Bytes(data.len())).unwrap_or_default();
     Sizes { source, dependencies: facts.externs.iter().map(size).sum() }
 }
 
-fn rust_below(directory: &Path) -> Bytes {
+/// The Rust sources below a directory, without the modules of other platforms: of libc or linux-raw-sys a
+/// fifth is compiled at a time.
+fn rust_below(directory: &Path, target: &str) -> Bytes {
     let mut total = Bytes::ZERO;
     let mut left = FILES_AT_MOST;
     let mut open = vec![directory.to_owned()];
@@ -34,9 +82,13 @@ fn rust_below(directory: &Path) -> Bytes {
             left -= 1;
             let Ok(kind) = entry.file_type() else { continue };
             let path = entry.path();
+            let name = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
+            if is_of_another_platform(name, target) {
+                continue;
+            }
             if kind.is_dir() {
                 // A package's target directory or tests are not part of the crate.
-                if !matches!(entry.file_name().to_str(), Some("target" | ".git")) {
+                if !matches!(name, "target" | ".git") {
                     open.push(path);
                 }
             } else if path.extension().is_some_and(|extension| extension == "rs") {
@@ -45,6 +97,13 @@ fn rust_below(directory: &Path) -> Bytes {
         }
     }
     total
+}
+
+/// Whether a module of this name is compiled for other targets only.
+fn is_of_another_platform(module: &str, target: &str) -> bool {
+    let mut families = PLATFORMS.iter().filter(|family| family.contains(&module)).peekable();
+    families.peek().is_some()
+        && !families.any(|family| family.iter().any(|name| target.contains(name)))
 }
 
 #[cfg(test)]
@@ -60,5 +119,21 @@ mod tests {
         let sizes = of(&facts);
         assert!(sizes.source > Bytes::kib(5), "{}", sizes.source);
         assert!(sizes.dependencies > Bytes(200) && sizes.dependencies < Bytes::kib(8));
+    }
+
+    #[test]
+    fn modules_of_other_platforms_are_not_compiled() {
+        let linux = "x86_64-unknown-linux-gnu";
+        for name in ["aarch64", "windows", "macos", "bsd", "riscv64", "wasm32"] {
+            assert!(is_of_another_platform(name, linux), "{name}");
+        }
+        for name in ["x86_64", "linux", "unix", "x86", "lib", "armor", "wasm"] {
+            assert!(!is_of_another_platform(name, linux), "{name}");
+        }
+        assert!(!is_of_another_platform("arm", "aarch64-unknown-linux-gnu"));
+        assert!(!is_of_another_platform("bsd", "aarch64-apple-darwin"));
+        assert!(!is_of_another_platform("apple", "x86_64-unknown-freebsd"));
+        assert!(!is_of_another_platform("wasm32", "wasm32-unknown-unknown"));
+        assert!(is_of_another_platform("windows", "x86_64-apple-darwin"), "not `win` in `darwin`");
     }
 }

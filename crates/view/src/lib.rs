@@ -22,4 +22,4 @@ pub use report::report_text;
 pub use state::{BuildState, Counts, Decision, Done, Status, Unit};
 pub use status::{status_line, waiting_line};
 pub use summary::summary;
-pub use top::{top_json, top_text};
+pub use top::top_json;

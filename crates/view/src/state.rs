@@ -10,7 +10,8 @@
 
 use std::collections::BTreeMap;
 
-use plimsoll_core::event::{Cause, Event, Header, Record, Source};
+use plimsoll_core::event::{Cause, Event, Header, Record};
+use plimsoll_core::forecast::Source;
 use plimsoll_core::invocation::UnitKind;
 use plimsoll_core::{Bytes, Millis, UnitId};
 use serde::Serialize;

@@ -1,23 +1,17 @@
-//! What a running build does now, unit by unit: for a person, and for a program.
+//! What a running build does now, unit by unit, for a program.
 
 use std::cmp::Reverse;
-use std::fmt::Write as _;
 
-use plimsoll_core::event::{Header, Source};
+use plimsoll_core::event::Header;
+use plimsoll_core::forecast::Source;
 use plimsoll_core::invocation::UnitKind;
 use plimsoll_core::{BuildId, Bytes, Millis, UnitId};
 use serde::Serialize;
 
-use crate::cells::one_line;
 use crate::state::{BuildState, Counts, Status, Unit};
-use crate::status::{amounts, counts};
-use crate::wording::{percent, source};
 
 /// The version of the JSON, for those who read it.
 const FORMAT: u32 = 1;
-
-/// Waiting units that a person is shown; the heads of the queue tell enough.
-const WAITING_SHOWN: usize = 20;
 
 #[derive(Serialize)]
 struct Top<'a> {
@@ -54,8 +48,8 @@ struct TopUnit<'a> {
 
 /// The state at the moment `now` (from the start of the build) as one line of JSON.
 ///
-/// Amounts are bytes, times milliseconds. `units` are those that run, wait or are stopped, in the order
-/// of [`top_text`].
+/// Amounts are bytes, times milliseconds. `units` are what runs, the heaviest first; then what is stopped;
+/// then what waits, in the order of registration.
 #[must_use]
 pub fn top_json(state: &BuildState, header: &Header, now: Millis) -> String {
     let units = live(state)
@@ -91,61 +85,6 @@ pub fn top_json(state: &BuildState, header: &Header, now: Millis) -> String {
     serde_json::to_string(&top).unwrap_or_default()
 }
 
-/// The state at the moment `now` as a table, each line ending in a line break: what runs first, the
-/// heaviest first; then what is stopped; then what waits, in the order of registration.
-#[must_use]
-pub fn top_text(state: &BuildState, header: &Header, now: Millis) -> String {
-    let share = if state.line() == Bytes::MAX {
-        String::new()
-    } else {
-        format!(" ({})", percent(state.used().share_of(state.line())))
-    };
-    let mut text = format!(
-        "cargo {}: {}{share}, {} jobs, {now}",
-        one_line(&header.command),
-        amounts(state.used(), state.line(), " of "),
-        header.jobs,
-    );
-    let counts = counts(state.counts(), ", ");
-    if !counts.is_empty() {
-        text.push_str(": ");
-        text.push_str(&counts);
-    }
-    text.push('\n');
-    let units = live(state);
-    if units.is_empty() {
-        return text;
-    }
-    let _ = writeln!(
-        text,
-        "{:>9}  {:>9} {:<7}  {:>12}  {:<9}  unit",
-        "memory", "forecast", "from", "for", "status"
-    );
-    let mut waiting = 0;
-    for unit in units {
-        waiting += usize::from(unit.status == Status::Waiting);
-        if waiting > WAITING_SHOWN {
-            continue;
-        }
-        let run = unit.attempts + u32::from(unit.status == Status::Waiting);
-        let again = if run > 1 { format!(" (run {run})") } else { String::new() };
-        let _ = writeln!(
-            text,
-            "{:>9}  {:>9} {:<7}  {:>12}  {:<9}  {}{again}",
-            if unit.memory == Bytes::ZERO { "-".to_owned() } else { unit.memory.to_string() },
-            unit.forecast,
-            source(unit.source),
-            elapsed(unit, now),
-            word(unit.status),
-            unit.title,
-        );
-    }
-    if waiting > WAITING_SHOWN {
-        let _ = writeln!(text, "and {} more that wait", waiting - WAITING_SHOWN);
-    }
-    text
-}
-
 fn live(state: &BuildState) -> Vec<&Unit> {
     let mut units: Vec<&Unit> = state.units().filter(|unit| !unit.status.ended()).collect();
     units.sort_by_key(|unit| {
@@ -161,17 +100,4 @@ fn live(state: &BuildState) -> Vec<&Unit> {
 
 fn elapsed(unit: &Unit, now: Millis) -> Millis {
     now - unit.admitted.unwrap_or(unit.registered)
-}
-
-fn word(status: Status) -> &'static str {
-    match status {
-        Status::Waiting => "waiting",
-        Status::Running => "running",
-        Status::LinkHeld => "link held",
-        Status::Suspended => "suspended",
-        Status::Finished => "finished",
-        Status::Failed => "failed",
-        Status::Left => "left",
-        Status::Refused => "refused",
-    }
 }

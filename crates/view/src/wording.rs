@@ -1,6 +1,7 @@
 //! How units, counts and decisions are said to a person.
 
-use plimsoll_core::event::{Cause, Event, Source};
+use plimsoll_core::event::{Cause, Event};
+use plimsoll_core::forecast::Source;
 use plimsoll_core::{Bytes, Millis};
 
 /// A link that waited less than this was not held back: so long a question to the governor may take.

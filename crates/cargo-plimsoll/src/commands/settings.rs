@@ -52,6 +52,7 @@ fn text(settings: &Settings, line: Option<Bytes>) -> String {
     let rows = [
         row("memory", memory, &settings.memory.origin),
         row("jobs", settings.jobs.value.to_string(), &settings.jobs.origin),
+        row("processors", settings.processors.value.to_string(), &settings.processors.origin),
         row("strict", yes_or_no(settings.strict.value), &settings.strict.origin),
         row("quiet", yes_or_no(settings.quiet.value), &settings.quiet.origin),
         row("home", home, &settings.home.origin),
@@ -77,15 +78,16 @@ mod tests {
         let config = CargoConfig::default();
         let settings = Settings::resolve(&asked, &environment, config, Path::new("/w"), 8).unwrap();
         let expected = "\
-setting  value              from
-memory   auto (now 10 GiB)  default
-jobs     3                  --jobs
-strict   yes                PLIMSOLL_STRICT
-quiet    no                 default
-home     /p                 PLIMSOLL_HOME
+setting     value              from
+memory      auto (now 10 GiB)  default
+jobs        3                  --jobs
+processors  8                  default
+strict      yes                PLIMSOLL_STRICT
+quiet       no                 default
+home        /p                 PLIMSOLL_HOME
 ";
         let shown = text(&settings, Some(Bytes::gib(10))).replace("10.00 GiB", "10 GiB");
-        assert_eq!(shown.lines().count(), 6);
+        assert_eq!(shown.lines().count(), expected.lines().count());
         for (shown, expected) in shown.lines().zip(expected.lines()) {
             let squeeze = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
             assert_eq!(squeeze(shown), squeeze(expected));

@@ -70,7 +70,8 @@ struct Build<'a> {
     command: Command,
     governor: Governor,
     signals: Signals,
-    scratch: Scratch,
+    /// Removed with the rest.
+    _scratch: Scratch,
     /// From the first unit on.
     guard: Option<Guard>,
 }
@@ -89,11 +90,10 @@ impl<'a> Build<'a> {
         let jobserver = launch::jobserver(jobs, &scratch, environment)
             .or_else(|_| Jobserver::new(jobs))
             .context("cannot make a jobserver")?;
-        let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
         let options = Options {
             config: Config {
                 jobs,
-                cores,
+                cores: settings.processors.value,
                 strict: settings.strict.value,
                 keep_going: call.keep_going,
             },
@@ -111,7 +111,7 @@ impl<'a> Build<'a> {
         let signals = Signals::catch().context("cannot catch signals")?;
         let governor = Governor::new(options, std::process::id(), unix_ms)?;
         let command = launch::cargo(call, settings, environment, &shims, &scratch, &governor);
-        Ok(Self { call, command, governor, signals, scratch, guard: None })
+        Ok(Self { call, command, governor, signals, guard: None, _scratch: scratch })
     }
 
     fn run(&mut self, watch: &mut Watch) -> anyhow::Result<i32> {
@@ -129,7 +129,6 @@ impl<'a> Build<'a> {
         let complete = exit == 0 && self.call.kind == Kind::Builds;
         self.governor.finish(Ending { exit, complete }, watch);
         self.guard = None;
-        self.scratch.remove();
         Ok(exit)
     }
 

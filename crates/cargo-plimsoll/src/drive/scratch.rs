@@ -1,12 +1,21 @@
 //! The build's private temporary directory, and the one of symbolic links that stand for linkers.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// A directory that is younger may belong to a driver that has not locked it yet.
+const YOUNG: Duration = Duration::from_secs(60);
 
 /// Directories of one build. Each may be missing: then what needs it goes without.
 pub(super) struct Scratch {
     tmp: Option<PathBuf>,
+    /// The temporary directory, locked as long as this build lives: a process id would not tell that, where
+    /// several pid namespaces share a temporary directory.
+    lock: Option<File>,
     link: Option<PathBuf>,
     probes: Option<PathBuf>,
 }
@@ -17,9 +26,10 @@ impl Scratch {
         let uid = rustix::process::geteuid().as_raw();
         let name = format!("plimsoll-{uid}-{unix_ms}-{}", std::process::id());
         let tmp = private(std::env::temp_dir().join(name));
+        let lock = tmp.as_deref().and_then(locked);
         let below = |name: &str| home.and_then(|home| private(home.join(name)));
         let link = below("link").or_else(|| private(tmp.as_ref()?.join("link")));
-        Self { probes: below("probes"), link, tmp }
+        Self { probes: below("probes"), link, tmp, lock }
     }
 
     /// The build's own temporary directory.
@@ -41,28 +51,43 @@ impl Scratch {
     pub(super) fn state(&self) -> PathBuf {
         self.tmp.clone().unwrap_or_else(std::env::temp_dir).join("state")
     }
+}
 
+impl Drop for Scratch {
     /// Removes the temporary directory, and those of builds whose driver was killed.
-    pub(super) fn remove(&mut self) {
+    fn drop(&mut self) {
         let Some(tmp) = self.tmp.take() else { return };
         let _ = fs::remove_dir_all(&tmp);
+        self.lock = None;
         let uid = rustix::process::geteuid().as_raw();
         let Some(entries) = tmp.parent().and_then(|parent| fs::read_dir(parent).ok()) else {
             return;
         };
         for entry in entries.flatten() {
-            if entry.file_name().to_str().is_some_and(|name| is_stale(name, uid)) {
+            let name = entry.file_name();
+            let old = name.to_str().and_then(|name| started(name, uid)).is_some_and(is_old);
+            if old && locked(&entry.path()).is_some() {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
     }
 }
 
-/// A directory of ours whose driver is gone.
-fn is_stale(name: &str, uid: u32) -> bool {
-    let rest = name.strip_prefix(&format!("plimsoll-{uid}-"));
-    let pid = rest.and_then(|rest| rest.split_once('-')).and_then(|(_, pid)| pid.parse().ok());
-    pid.is_some_and(|pid: u32| !Path::new(&format!("/proc/{pid}")).exists())
+/// When the build began whose temporary directory has this name.
+fn started(name: &str, uid: u32) -> Option<SystemTime> {
+    let (ms, pid) = name.strip_prefix(&format!("plimsoll-{uid}-"))?.split_once('-')?;
+    let _: u32 = pid.parse().ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(ms.parse().ok()?))
+}
+
+fn is_old(started: SystemTime) -> bool {
+    started.elapsed().is_ok_and(|age| age > YOUNG)
+}
+
+/// The directory, where nobody else has it locked.
+fn locked(directory: &Path) -> Option<File> {
+    let file = File::open(directory).ok()?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive).ok().map(|()| file)
 }
 
 /// Makes a directory for its owner only; one that is there is used where it is its owner's.
@@ -77,11 +102,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_directories_of_dead_drivers_are_stale() {
-        assert!(!is_stale(&format!("plimsoll-0-123-{}", std::process::id()), 0));
-        assert!(is_stale("plimsoll-0-123-4194999", 0));
+    fn the_start_is_in_the_name() {
+        let second = SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+        assert_eq!(started("plimsoll-0-1000-4194999", 0), Some(second));
         for other in ["plimsoll-1-123-4194999", "plimsoll-0-x", "plimsoll-0-1-2-3", "rustcAbC"] {
-            assert!(!is_stale(other, 0), "{other}");
+            assert_eq!(started(other, 0), None, "{other}");
         }
+        assert!(is_old(second));
+        assert!(!is_old(SystemTime::now()));
+    }
+
+    #[test]
+    fn a_directory_is_its_builds_as_long_as_that_lives() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = locked(dir.path());
+        assert!(lock.is_some() && locked(dir.path()).is_none());
+        drop(lock);
+        assert!(locked(dir.path()).is_some());
     }
 }

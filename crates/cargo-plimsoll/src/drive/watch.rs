@@ -140,6 +140,7 @@ mod tests {
             running: 0,
             waiting: 1,
             stopped: 0,
+            short: false,
             units: Vec::new(),
         };
         let ended = Event::Finished {

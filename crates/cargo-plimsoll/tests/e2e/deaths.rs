@@ -1,7 +1,5 @@
 //! SIGKILL to one of the build's processes: the driver, a shim, Cargo, a compiler, a linker.
 
-use std::process::Command;
-
 use rustix::process::Signal;
 
 use crate::process::{is_stopped, runs, signal, until};
@@ -136,19 +134,9 @@ fn a_killed_cargo_leaves_nothing_that_runs() {
 #[test]
 fn a_killed_cargo_leaves_nothing_where_the_session_began_outside_the_namespace() {
     let scene = crowded();
-    let namespace = || {
-        let mut unshare = Command::new("unshare");
-        unshare.args(["--map-root-user", "--pid", "--fork", "--mount-proc", "--"]);
-        unshare
-    };
-    let mut probe = Command::new("true");
-    scene.prepare(&mut probe);
-    if scene.run(&mut scene.inside(namespace(), &probe)).code() != 0 {
-        eprintln!("SKIPPED: this user may not make a pid namespace");
-        return;
-    }
     let build = scene.fake("--memory 400MiB --jobs 4 build");
-    let running = scene.start(&mut scene.inside(namespace(), &build));
+    let Some(mut build) = scene.in_namespaces(&["--pid", "--mount-proc"], &build) else { return };
+    let running = scene.start(&mut build);
     let b =
         scene.wait_for_process("b", |p| p.program == "rustc" && p.args.iter().any(|a| a == "b"));
     until("b is stopped", || is_stopped(b.pid).then_some(()));

@@ -123,3 +123,15 @@ fn settings_can_be_given_by_the_environment() {
     let done = scene.run(scene.plimsoll("build").env("PLIMSOLL_MEMORY", "much"));
     assert_eq!(done.code(), 2);
 }
+
+/// `/proc` numbers processes as another namespace does: nothing there may be taken for ours.
+#[test]
+fn where_proc_is_another_namespaces_the_build_has_no_line() {
+    let scene = two_crates();
+    let build = scene.plimsoll("--memory 1GiB build");
+    let Some(mut build) = scene.in_namespaces(&["--pid"], &build) else { return };
+    let done = scene.ok(&mut build);
+    assert!(done.stderr.contains("this build has no line"), "{}", done.stderr);
+    assert!(done.stderr.contains("--mount-proc"), "{}", done.stderr);
+    scene.assert_fresh(&mut scene.cargo("build"));
+}

@@ -213,6 +213,22 @@ impl Scene {
         outer
     }
 
+    /// The command in namespaces of its own; `None`, and said loudly, where this user may make none.
+    pub(crate) fn in_namespaces(&self, options: &[&str], command: &Command) -> Option<Command> {
+        let unshare = || {
+            let mut unshare = Command::new("unshare");
+            unshare.args(["--map-root-user", "--fork"]).args(options).arg("--");
+            unshare
+        };
+        let mut probe = Command::new("true");
+        self.prepare(&mut probe);
+        if self.run(&mut self.inside(unshare(), &probe)).code() == 0 {
+            return Some(self.inside(unshare(), command));
+        }
+        eprintln!("SKIPPED: this user may not make namespaces ({options:?})");
+        None
+    }
+
     /// Waits for a process of the scene.
     #[track_caller]
     pub(crate) fn wait_for_process(&self, what: &str, is: impl Fn(&Process) -> bool) -> Process {

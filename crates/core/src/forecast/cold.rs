@@ -8,8 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Curve, Forecast};
-use crate::event::Source;
+use super::{Curve, Forecast, Source};
 use crate::invocation::{Emit, UnitKind};
 use crate::measure::{Bytes, Millis};
 use crate::unit::UnitFacts;

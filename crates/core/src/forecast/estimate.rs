@@ -1,7 +1,6 @@
 //! From what was recorded of a unit, or of its relatives, to what is expected of it.
 
-use super::{Curve, Forecast, Observation};
-use crate::event::Source;
+use super::{Curve, Forecast, Observation, Source};
 use crate::measure::Bytes;
 
 /// What one more token adds to a compiler's peak, as a share of its peak with one: cranelift-codegen at

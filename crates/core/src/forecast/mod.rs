@@ -13,8 +13,19 @@ pub use cold::{Sizes, cold_link};
 pub use curve::{Curve, CurveBuilder};
 pub use estimate::MEMORY_PER_TOKEN;
 
-use crate::event::Source;
 use crate::measure::{Bytes, Millis};
+
+/// Where a forecast came from, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// This very unit was seen before.
+    History,
+    /// The same crate was seen in another version, profile or with other features.
+    Elder,
+    /// Nothing is known: the cold model.
+    Cold,
+}
 
 /// What is expected of a unit before it starts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -102,7 +102,9 @@ impl Schedule {
             let rested = now - unit.since >= SUSPENDED_AT_LEAST;
             outlook.remove(&held);
             let nothing_runs = self.units.running().next().is_none();
-            if nothing_runs || (rested && (stuck || outlook.fits(&ahead, self.usable()))) {
+            let fits = || self.has_place(self.active()) && outlook.fits(&ahead, self.usable());
+            if nothing_runs || (rested && (stuck || fits())) {
+                self.take_place(self.active(), now);
                 outlook.add(&ahead);
                 self.units.with(id, |unit| effects.extend(unit.resume(now, id)));
                 if stuck {
@@ -118,7 +120,8 @@ impl Schedule {
     fn admit_queue(&mut self, now: Millis, outlook: &mut Outlook, effects: &mut Vec<Effect>) {
         let mut queue: Vec<UnitId> = self.waiting().collect();
         queue.sort_by_cached_key(|id| self.rank(*id));
-        let mut running = self.units.iter().filter(|(_, unit)| unit.uses_processor()).count();
+        self.short = false;
+        let mut active = self.active();
         let mut started = self.units.iter().any(|(_, unit)| unit.state != RunState::Waiting);
         let mut head: Option<(UnitId, Projection, Option<Shadow>)> = None;
         let mut overtook = 0;
@@ -131,7 +134,7 @@ impl Schedule {
             let alone = unit.alone;
             let room = match &head {
                 _ if !started => true,
-                _ if running >= self.config.jobs as usize => return,
+                _ if !self.has_place(active) => return,
                 _ if alone || !outlook.fits(&own, self.usable()) => false,
                 Some((first, ahead, shadow)) => match (self.is_patient(*first, now), shadow) {
                     (patient, Some(shadow)) => {
@@ -148,11 +151,13 @@ impl Schedule {
                     continue;
                 }
                 outlook.add(&own);
-                running += 1;
+                self.take_place(active, now);
+                active += 1;
                 started = true;
                 overtook += u32::from(head.is_some());
                 self.units.with(id, |unit| effects.push(unit.admit(now, id)));
             } else if head.is_none() {
+                self.short = true;
                 // Nothing starts before one that must be alone, or that was overtaken enough.
                 if alone || self.overtaken(id) {
                     return;
@@ -166,6 +171,23 @@ impl Schedule {
         }
         if let Some((first, _, _)) = head {
             self.units.with(first, |unit| unit.overtaken += overtook);
+        }
+    }
+
+    /// Units that use a processor.
+    pub(super) fn active(&self) -> usize {
+        self.units.iter().filter(|(_, unit)| unit.uses_processor()).count()
+    }
+
+    /// A processor is free for one more unit beside the `active` ones.
+    fn has_place(&self, active: usize) -> bool {
+        active < self.processors.places(active, &self.config)
+    }
+
+    /// One more unit is about to run.
+    fn take_place(&mut self, active: usize, now: Millis) {
+        if active >= self.config.cores as usize {
+            self.processors.started_beyond(now);
         }
     }
 

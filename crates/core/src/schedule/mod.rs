@@ -23,6 +23,7 @@
 mod admit;
 mod outlook;
 mod pressure;
+mod processors;
 mod tokens;
 mod unit;
 
@@ -33,16 +34,17 @@ use crate::forecast::Forecast;
 use crate::ids::UnitId;
 use crate::measure::{Bytes, Millis};
 
+use processors::Processors;
 pub use unit::{LinkState, RunState, UnitView};
 use unit::{Unit, UnitTable};
 
 /// What does not change during a build.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// Units at once, and threads at once: what Cargo calls jobs.
+    /// Units at once, and threads at once, at most: what Cargo calls jobs.
     pub jobs: u32,
-    /// Processors that this process may use. More threads than that in one compiler cost memory and
-    /// give nothing, whatever `jobs` says.
+    /// Processors that this process may use. More units or threads than that, whatever `jobs` says, run
+    /// only where the processors are seen to idle.
     pub cores: u32,
     /// A unit that is above the line by itself is refused instead of run alone.
     pub strict: bool,
@@ -113,6 +115,8 @@ pub enum Input {
     Sample {
         /// Memory below the line that belongs to no unit: cargo, the governor, helpers.
         rest: Bytes,
+        /// Processor time of everything so far, what has ended included.
+        cpu: Millis,
         /// The units.
         units: Vec<Measured>,
     },
@@ -198,6 +202,9 @@ pub struct Schedule {
     /// The anchor's processor time when it last advanced, and the moment of that.
     anchor_progress: (Millis, Millis),
     lent: u32,
+    processors: Processors,
+    /// A unit waits for memory while a processor is free for it.
+    short: bool,
 }
 
 impl Schedule {
@@ -214,6 +221,8 @@ impl Schedule {
             anchor: None,
             anchor_progress: (Millis::ZERO, Millis::ZERO),
             lent: 0,
+            processors: Processors::default(),
+            short: false,
         }
     }
 
@@ -248,6 +257,12 @@ impl Schedule {
         self.line
     }
 
+    /// Whether a unit waits for memory now while a processor is free for it.
+    #[must_use]
+    pub fn is_short(&self) -> bool {
+        self.short
+    }
+
     /// The units that are not gone, by id.
     pub fn views(&self) -> impl Iterator<Item = UnitView> {
         self.units.iter().map(|(id, unit)| unit.view(id))
@@ -260,11 +275,14 @@ impl Schedule {
     }
 
     /// When the next measurement is due: the time in which the fastest growth seen would use up half
-    /// of the headroom, between 10 ms (a measurement must stay cheap) and 250 ms (a unit of a second
-    /// should still leave a curve behind).
+    /// of the headroom, between 10 ms (or a quarter of a millisecond for each unit that runs, because a
+    /// measurement must stay cheap) and 250 ms (a unit of a second should still leave a curve behind).
     #[must_use]
     pub fn sampling_interval(&self) -> Millis {
         const FASTEST: f64 = 10.0;
+        const FASTEST_PER_UNIT: f64 = 0.25;
+        /// What a compiler gains in a millisecond when it leaves a quiet stretch.
+        const BURST: f64 = 0.25 * (1 << 20) as f64;
         const SLOWEST: f64 = 250.0;
         let growth = self.units.running().map(|(_, unit)| unit.growth).sum::<f64>();
         let headroom = (self.line - self.used()).0 as f64;
@@ -273,8 +291,12 @@ impl Schedule {
         let is_young = |unit: &Unit| unit.unseen || unit.cpu < Millis(300);
         let young = self.units.running().filter(|(_, unit)| is_young(unit)).count() as f64;
         let unseen = (young * 0.5).min(f64::from(self.config.cores)) * f64::from(1 << 20);
-        let expected = growth + unseen;
-        Millis((headroom / 2.0 / expected.max(1.0)).clamp(FASTEST, SLOWEST) as u64)
+        // One that was quiet may burst; of those, too, only as many at once as there are processors for.
+        let running = self.units.running().count() as f64;
+        let bursts = running.min(f64::from(self.config.cores)) * BURST;
+        let expected = (growth + unseen).max(bursts);
+        let fastest = (FASTEST_PER_UNIT * running).clamp(FASTEST, SLOWEST);
+        Millis((headroom / 2.0 / expected.max(1.0)).clamp(fastest, SLOWEST) as u64)
     }
 
     fn take(&mut self, now: Millis, input: Input, effects: &mut Vec<Effect>) {
@@ -298,11 +320,12 @@ impl Schedule {
                 self.units.remove(unit);
             }
             Input::Gone(unit) => self.units.remove(unit),
-            Input::Sample { rest, units } => {
+            Input::Sample { rest, cpu, units } => {
                 self.rest = rest;
                 for measured in units {
                     self.units.with(measured.unit, |unit| unit.measure(now, &measured));
                 }
+                self.processors.measure(now, cpu, self.active(), &self.config);
             }
             Input::Line { line, machine } => (self.line, self.machine) = (line, machine),
             Input::Tail(id, tail) => self.units.with(id, |unit| unit.forecast.tail = Some(tail)),

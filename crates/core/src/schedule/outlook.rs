@@ -8,8 +8,7 @@
 
 use super::unit::{LinkState, RunState, Unit};
 use super::{Config, UnitTable};
-use crate::event::Source;
-use crate::forecast::MEMORY_PER_TOKEN;
+use crate::forecast::{MEMORY_PER_TOKEN, Source};
 use crate::measure::{Bytes, Millis};
 
 /// Ends of the spans, in milliseconds from now. The last one never ends.

@@ -6,7 +6,8 @@
 
 use super::unit::{LinkState, RunState, Unit};
 use super::{Effect, Schedule};
-use crate::event::{Cause, Source};
+use crate::event::Cause;
+use crate::forecast::Source;
 use crate::ids::UnitId;
 use crate::measure::{Bytes, Millis};
 

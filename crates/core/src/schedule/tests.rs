@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::event::Source;
-use crate::forecast::Curve;
+use crate::forecast::{Curve, Source};
 
 /// A unit as it really is, and as it is believed to be.
 #[derive(Clone, Debug)]
@@ -39,6 +38,8 @@ struct Running {
 /// that looks when the schedule asks for it, and effects that are carried out at once.
 struct Machine {
     truths: Vec<Truth>,
+    cores: f64,
+    worked: f64,
     units: BTreeMap<u32, Running>,
     done: BTreeSet<u32>,
     schedule: Schedule,
@@ -50,13 +51,13 @@ struct Machine {
 }
 
 const REST: u64 = 60;
-const CORES: f64 = 4.0;
 
 impl Machine {
-    fn new(truths: Vec<Truth>, line_mib: u64, jobs: u32, keep_going: bool) -> Self {
-        let config = Config { jobs, cores: CORES as u32, strict: false, keep_going };
+    fn new(truths: Vec<Truth>, line_mib: u64, config: Config) -> Self {
         Self {
             truths,
+            cores: f64::from(config.cores),
+            worked: 0.0,
             units: BTreeMap::new(),
             done: BTreeSet::new(),
             schedule: Schedule::new(config, Bytes::mib(line_mib)),
@@ -181,11 +182,12 @@ impl Machine {
 
     fn work(&mut self, step: u64) {
         let runs = self.units.values().filter(|u| u.process == Process::Runs).count().max(1);
-        let share = (CORES / runs as f64).min(1.0) * step as f64;
+        let share = (self.cores / runs as f64).min(1.0) * step as f64;
         let mut ended = Vec::new();
         for (id, unit) in &mut self.units {
             if unit.process == Process::Runs {
                 unit.cpu += share;
+                self.worked += share;
                 if unit.cpu >= self.truths[*id as usize].cpu as f64 {
                     ended.push(*id);
                 }
@@ -210,7 +212,8 @@ impl Machine {
             unread: 0,
         });
         let units = units.collect();
-        self.tell(Input::Sample { rest: Bytes::mib(REST), units });
+        let cpu = Millis(self.worked as u64);
+        self.tell(Input::Sample { rest: Bytes::mib(REST), cpu, units });
     }
 
     fn run(&mut self) {
@@ -262,8 +265,10 @@ proptest! {
         truths in proptest::collection::vec(truth(false), 1..40),
         line in 520u64..1500,
         jobs in 1u32..16,
+        cores in 1u32..12,
     ) {
-        let mut machine = Machine::new(truths, line, jobs, false);
+        let config = Config { jobs, cores, strict: false, keep_going: false };
+        let mut machine = Machine::new(truths, line, config);
         machine.run();
         prop_assert!(
             machine.highest_beside <= machine.line,
@@ -278,9 +283,11 @@ proptest! {
         truths in proptest::collection::vec(truth(true), 1..40),
         line in 520u64..1500,
         jobs in 1u32..16,
+        cores in 1u32..12,
         keep_going: bool,
     ) {
-        let mut machine = Machine::new(truths, line, jobs, keep_going);
+        let config = Config { jobs, cores, strict: false, keep_going };
+        let mut machine = Machine::new(truths, line, config);
         machine.run();
         prop_assert!(keep_going || !machine.admitted_after_failure);
     }
@@ -391,6 +398,7 @@ fn an_anchor_that_waits_for_a_stopped_one_brings_it_back() {
     }
     let sample = |first: u64, second: u64| Input::Sample {
         rest: Bytes::mib(50),
+        cpu: Millis(800),
         units: [(1, first), (2, second)]
             .map(|(id, mib)| Measured {
                 unit: UnitId(id),

@@ -19,9 +19,9 @@ impl Schedule {
             .filter(|(_, unit)| unit.uses_processor() && !unit.unshimmed)
             .map(|(id, _)| id)
             .collect();
-        let active = self.units.running().filter(|(_, unit)| unit.uses_processor()).count() as u32;
-        let mut spare = self.config.jobs.saturating_sub(active.max(1));
-        let each = self.config.cores.min(self.config.jobs).saturating_sub(1);
+        let threads = self.config.cores.min(self.config.jobs);
+        let mut spare = threads.saturating_sub(self.active().max(1) as u32);
+        let each = threads.saturating_sub(1);
         let outlook = self.outlook();
         let mut room = if outlook.soon() > self.line.scale(ROOMY) {
             Bytes::ZERO

@@ -1,8 +1,8 @@
 //! One unit's state, and the table of them.
 
 use super::{BTreeMap, Effect, Measured, NewUnit};
-use crate::event::{Cause, Source};
-use crate::forecast::Forecast;
+use crate::event::Cause;
+use crate::forecast::{Forecast, Source};
 use crate::ids::UnitId;
 use crate::measure::{Bytes, Millis};
 

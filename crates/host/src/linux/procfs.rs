@@ -83,6 +83,13 @@ impl Proc {
             .map_err(|error| HostError::new("open", path, error))
     }
 
+    /// Whether the pids here are those that we know. They are not in `unshare --pid` without
+    /// `--mount-proc`: `/proc` then still numbers processes as the namespace does in which it was mounted.
+    pub(super) fn is_of_our_namespace(&self) -> bool {
+        let own = rustix::fs::readlinkat(&self.dir, c"self", Vec::new());
+        own.is_ok_and(|own| number(own.as_bytes()) == Some(u64::from(std::process::id())))
+    }
+
     pub(super) fn open_file(&self, pid: u32, name: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
         let mut buffer = [0u8; 40];
         let path = file_of(pid, name, &mut buffer).ok_or(Errno::NAMETOOLONG)?;

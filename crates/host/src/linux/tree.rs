@@ -63,10 +63,17 @@ impl ProcessTree {
     /// Everything below `root` (the driver) is the build.
     ///
     /// # Errors
-    /// Where `/proc` cannot be opened or has no such process.
+    /// Where `/proc` cannot be opened, has no such process, or is that of another pid namespace.
     pub fn new(root: u32) -> io::Result<Self> {
         let path = Path::new("/proc");
         let proc = Proc::open(path)?;
+        if !proc.is_of_our_namespace() {
+            let source = io::Error::other(
+                "it was mounted in another pid namespace and numbers processes differently; mount it \
+                 anew in this one (`unshare --mount-proc`, or `mount -t proc proc /proc`)",
+            );
+            return Err(HostError::new("use", path, source).into());
+        }
         let stat = proc.stat(root).ok_or_else(|| {
             let source = io::Error::from(io::ErrorKind::NotFound);
             HostError::new("find the process", path.join(root.to_string()), source)

@@ -1,0 +1,100 @@
+//! Whether the processors have time left for one more unit.
+//!
+//! Compilers compute: of more than there are processors, each only takes caches and memory from the
+//! others. (Eight at a time on two processors took 1.24 times the processor time of two at a time, and
+//! 1.2 times as long, see bench/RESULTS.md.) So a unit beyond the processors starts only where those were
+//! seen to idle, as they do beside a build script that waits for a disk; and after each look only half as many
+//! again as there are, because only the next look shows what they take.
+
+use super::Config;
+use crate::measure::Millis;
+
+/// How long the processors are watched before it is said that they idle. Because processor time is read five
+/// times a second and counted in hundredths, a shorter look would mostly see that.
+const LOOK: Millis = Millis(1000);
+
+/// The share of all processors' time above which they are busy.
+const BUSY: f64 = 0.8;
+
+/// The build's use of the processors.
+#[derive(Debug, Default)]
+pub(super) struct Processors {
+    /// The build's processor time as last measured.
+    used: Millis,
+    /// When the present look began, and the processor time then.
+    look: (Millis, Millis),
+    /// How many more may start beyond the processors.
+    beyond: usize,
+}
+
+impl Processors {
+    /// The build has used so much processor time until `now`, what has ended included, and `active` units
+    /// use the processors.
+    pub(super) fn measure(&mut self, now: Millis, used: Millis, active: usize, config: &Config) {
+        self.used = used;
+        let (since, before) = self.look;
+        let span = now - since;
+        if span >= LOOK {
+            let share = (used - before).0 as f64 / (span.0 * u64::from(config.cores.max(1))) as f64;
+            self.beyond = if share < BUSY { (active / 2).max(1) } else { 0 };
+            self.look = (now, used);
+        }
+    }
+
+    /// How many units may use the processors, where `active` do.
+    pub(super) fn places(&self, active: usize, config: &Config) -> usize {
+        let beyond = if self.beyond > 0 { active + self.beyond } else { 0 };
+        beyond.max(config.cores as usize).min(config.jobs as usize)
+    }
+
+    /// One more than there are processors was started: what that leaves is to be seen.
+    pub(super) fn started_beyond(&mut self, now: Millis) {
+        self.beyond = self.beyond.saturating_sub(1);
+        self.look = (now, self.used);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(jobs: u32, cores: u32) -> Config {
+        Config { jobs, cores, strict: false, keep_going: false }
+    }
+
+    #[test]
+    fn busy_processors_take_no_more_units_than_they_are() {
+        let config = config(8, 2);
+        let mut processors = Processors::default();
+        assert_eq!(processors.places(0, &config), 2);
+        for at in 1..50 {
+            processors.measure(Millis(100 * at), Millis(190 * at), 2, &config);
+            assert_eq!(processors.places(2, &config), 2);
+        }
+    }
+
+    #[test]
+    fn idle_ones_take_half_as_many_again_at_each_look_up_to_the_jobs() {
+        let config = config(20, 2);
+        let mut processors = Processors::default();
+        let mut active = 2;
+        let mut seen = vec![active];
+        for at in 1..100 {
+            processors.measure(Millis(100 * at), Millis(20 * at), active, &config);
+            while active < processors.places(active, &config) {
+                active += 1;
+                processors.started_beyond(Millis(100 * at));
+            }
+            if seen.last() != Some(&active) {
+                seen.push(active);
+            }
+        }
+        assert_eq!(seen, [2, 3, 4, 6, 9, 13, 19, 20]);
+    }
+
+    #[test]
+    fn fewer_jobs_than_processors_are_a_ceiling() {
+        let config = config(3, 16);
+        assert_eq!(Processors::default().places(0, &config), 3);
+    }
+}
