@@ -430,6 +430,27 @@ fn a_build_script_is_found_once_and_what_it_starts_is_not() {
     assert_eq!(found[0].version, "2.0.1+zstd");
 }
 
+/// Places in the table are used again, so that a child may stand before its parent there.
+#[test]
+fn what_a_build_script_starts_is_no_other_one_wherever_it_stands_in_the_table() {
+    let names = "OUT_DIR=/o/out NUM_JOBS=8 CARGO_PKG_NAME=nested CARGO_PKG_VERSION=1.0.0";
+    let mut root = Root::start(&format!(
+        "for i in 1 2 3 4 5; do sleep 0.4 & done; echo first; wait; echo gone $$; kill -STOP $$; \
+         env {names} sh -c 'echo script $$; sleep 1000 & sleep 1001 & (sleep 1002 & wait) & wait'"
+    ));
+    root.line("first");
+    let mut tree = root.tree();
+    until("the first are there", || tree.alive_below_root().len() >= 6);
+    let shell = root.pid("gone");
+    until("they are gone", || tree.alive_below_root() == [shell]);
+    Command::new("kill").args(["-CONT", &shell.to_string()]).status().unwrap();
+    let script = root.pid("script");
+    until("all are there", || tree.alive_below_root().len() >= 6);
+    let found = tree.scan();
+    assert_eq!(found.iter().map(|script| script.pid).collect::<Vec<_>>(), [script]);
+    assert_eq!(tree.scan(), []);
+}
+
 #[test]
 fn an_adopted_process_is_no_build_script() {
     let names = "OUT_DIR=/o/out NUM_JOBS=8 CARGO_PKG_NAME=nested CARGO_PKG_VERSION=1.0.0";

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::process::{is_stopped, runs, signal, until};
+use crate::process::{is_stopped, of_scene, runs, signal, until};
 use crate::scene::Scene;
 
 /// One unit that runs, one that is stopped because it grows, and one that waits: under a line of 400 MiB.
@@ -216,17 +216,22 @@ fn a_compiler_that_never_survives_fails_as_it_does_without_us() {
 }
 
 /// `ld` below `cc`, as the kernel takes it.
-#[test]
-fn a_linker_that_somebody_kills_runs_once_more() {
-    let scene = Scene::new();
+/// A linker that says that it runs, and waits for the file `go`; and the flags with which rustc takes it.
+fn slow_linker(scene: &Scene) -> String {
     let ld = "echo $$ >>$E2E_SCENE/run-ld
         while [ ! -e $E2E_SCENE/go ]; do sleep 0.01; done
         exec /usr/bin/ld \"$@\"";
     scene.script("bin/ld", ld);
-    scene.bin("a", &[], "fn main() { println!(\"linked\") }");
     // On x86-64 rustc brings its own linker along, and finds it first.
     let lld = if cfg!(target_arch = "x86_64") { "-Clinker-features=-lld " } else { "" };
-    let flags = format!("{lld}-Clink-arg=-B{}", scene.at("bin").display());
+    format!("{lld}-Clink-arg=-B{}", scene.at("bin").display())
+}
+
+#[test]
+fn a_linker_that_somebody_kills_runs_once_more() {
+    let scene = Scene::new();
+    let flags = slow_linker(&scene);
+    scene.bin("a", &[], "fn main() { println!(\"linked\") }");
     let mut command = scene.plimsoll("--memory 1GiB build");
     let running = scene.start(command.env("RUSTFLAGS", &flags));
     signal(scene.wait_for_lines("run-ld", 1), Signal::KILL);
@@ -238,4 +243,50 @@ fn a_linker_that_somebody_kills_runs_once_more() {
     scene.assert_fresh(scene.cargo("build").env("RUSTFLAGS", &flags));
     let said = scene.ok(scene.cargo("run -q").env("RUSTFLAGS", &flags));
     assert_eq!(said.stdout, "linked\n");
+}
+
+#[test]
+fn a_killed_link_shim_takes_its_linker_along_and_rustc_says_so() {
+    let scene = Scene::new();
+    let flags = slow_linker(&scene);
+    scene.bin("a", &[], "fn main() {}");
+    let mut command = scene.plimsoll("--memory 1GiB build");
+    let running = scene.start(command.env("RUSTFLAGS", &flags));
+    scene.wait_for_lines("run-ld", 1);
+    let shim = scene.wait_for_process("the link shim", |p| {
+        p.program == "plimsoll-rustc" && !p.args.iter().any(|arg| arg == "--crate-name")
+    });
+    signal(shim.pid, Signal::KILL);
+    // A linker below the compiler driver that started a moment ago may not be known as the unit's yet: it
+    // ends by itself, as it does where somebody kills its `cc`.
+    scene.write("go", "");
+    let done = running.end();
+    assert_eq!(done.code(), 101, "{}", done.stderr);
+    assert!(done.stderr.contains("signal: 9"), "{}", done.stderr);
+    until("nothing runs", || of_scene(scene.dir()).is_empty().then_some(()));
+    scene.ok(scene.plimsoll("--memory 1GiB build").env("RUSTFLAGS", &flags));
+    scene.assert_fresh(scene.cargo("build").env("RUSTFLAGS", &flags));
+    // rustc itself keeps the objects of a link that failed.
+    scene.ok(&mut scene.cargo("clean"));
+}
+
+#[test]
+fn a_link_that_waits_when_the_driver_is_killed_goes_on() {
+    let scene = Scene::new();
+    // It fills the line once the other one is on its way; what that takes is little, but for its linker.
+    scene.lib(
+        "a",
+        &[],
+        "// fake: log run-a; hold 200ms; alloc 340MiB in 700ms; touch a-is-up; until go\n",
+    );
+    scene.bin("b", &[], "// fake: until a-is-up\nfn main() { println!(\"linked\") }");
+    let running = scene.start(&mut scene.fake("--memory 400MiB --jobs 4 build"));
+    until("the link waits", || (scene.events("link-asked") == 1).then_some(()));
+    assert_eq!(scene.events("link-admitted"), 0);
+    running.signal(Signal::KILL);
+    until("it links", || scene.at("target/debug/b").exists().then_some(()));
+    scene.write("go", "");
+    running.end();
+    scene.assert_clean();
+    scene.assert_fresh(&mut scene.fake_cargo("build"));
 }

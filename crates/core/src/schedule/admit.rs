@@ -47,13 +47,15 @@ impl Schedule {
         self.line - guard(self.line)
     }
 
-    pub(super) fn admit(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+    /// Gives the outlook with all that was admitted.
+    pub(super) fn admit(&mut self, now: Millis, effects: &mut Vec<Effect>) -> Outlook {
         let mut outlook = self.outlook();
         self.admit_links(&mut outlook, effects);
         self.resume(now, &mut outlook, effects);
         if !self.failed || self.config.keep_going {
             self.admit_queue(now, &mut outlook, effects);
         }
+        outlook
     }
 
     /// Links go first: they end units, and a compiler that waits for its linker holds memory for nothing.

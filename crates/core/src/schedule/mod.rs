@@ -239,8 +239,8 @@ impl Schedule {
         if measured {
             self.relieve(now, &mut effects);
         }
-        self.admit(now, &mut effects);
-        self.share_tokens(&mut effects);
+        let outlook = self.admit(now, &mut effects);
+        self.share_tokens(&outlook, &mut effects);
         self.lend_places(&mut effects);
         effects
     }

@@ -22,6 +22,9 @@ const KILL_AHEAD: f64 = 40.0;
 /// The time to the next measurement when it is most urgent, and to what is then done about it.
 const NEXT_MEASUREMENT: f64 = 15.0;
 
+/// How much of what a unit gained of late it may gain once more before it is seen to.
+const AGAIN: f64 = 2.0;
+
 /// The distance kept from the line: what processes may gain between a measurement and its effect.
 pub(super) fn guard(line: Bytes) -> Bytes {
     line.scale(0.012).max(Bytes::mib(6)).min(Bytes::mib(96))
@@ -149,10 +152,11 @@ impl Schedule {
 }
 
 impl Unit {
-    /// What it is expected to gain in `ahead` milliseconds: at the rate at which it grows, but a unit
-    /// that is known does not grow past what it was known to reach.
+    /// What it is expected to gain in `ahead` milliseconds: at the rate at which it grows, but no more than
+    /// [`AGAIN`] of what it was seen to gain (a process that has just loaded its libraries grew fast, and
+    /// not for long), and a unit that is known does not grow past what it was known to reach.
     fn grows_in(&self, ahead: f64) -> Bytes {
-        let gain = Bytes((self.growth * ahead) as u64);
+        let gain = Bytes((self.growth * ahead).min(self.gained * AGAIN) as u64);
         let known = match self.forecast.source {
             Source::History => 1.05,
             Source::Elder | Source::Cold => return gain,
@@ -164,7 +168,7 @@ impl Unit {
         let most = (self.forecast.curve.peak() + link).scale(known);
         // Past what was known, growth is news and is believed as it is; and what was known may be
         // wrong from this moment to the next measurement.
-        let at_once = Bytes((self.growth * ahead.min(NEXT_MEASUREMENT)) as u64);
+        let at_once = gain.min(Bytes((self.growth * NEXT_MEASUREMENT) as u64));
         if self.memory > most { gain } else { gain.min(most - self.memory).max(at_once) }
     }
 }

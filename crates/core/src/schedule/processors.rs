@@ -32,6 +32,11 @@ impl Processors {
     /// use the processors.
     pub(super) fn measure(&mut self, now: Millis, used: Millis, active: usize, config: &Config) {
         self.used = used;
+        if active < config.cores as usize {
+            // Processors that no unit asked for say nothing of what more units would do.
+            (self.look, self.beyond) = ((now, used), 0);
+            return;
+        }
         let (since, before) = self.look;
         let span = now - since;
         if span >= LOOK {
@@ -90,6 +95,17 @@ mod tests {
             }
         }
         assert_eq!(seen, [2, 3, 4, 6, 9, 13, 19, 20]);
+    }
+
+    #[test]
+    fn processors_that_nobody_asked_for_are_not_idle() {
+        let config = config(8, 2);
+        let mut processors = Processors::default();
+        for at in 1..50 {
+            processors.measure(Millis(100 * at), Millis(100 * at), 1, &config);
+        }
+        processors.measure(Millis(5000), Millis(5000), 2, &config);
+        assert_eq!(processors.places(2, &config), 2);
     }
 
     #[test]

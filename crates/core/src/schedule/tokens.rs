@@ -1,5 +1,6 @@
 //! Threads inside the compilers: each unit has one for nothing and more by tokens.
 
+use super::outlook::Outlook;
 use super::{Effect, Schedule};
 use crate::forecast::MEMORY_PER_TOKEN;
 use crate::ids::UnitId;
@@ -12,7 +13,7 @@ const ROOMY: f64 = 0.9;
 impl Schedule {
     /// Gives the threads that no unit uses to those that would use them, the most critical first, and
     /// takes unread ones back from those that would not. Near the line nobody gets more.
-    pub(super) fn share_tokens(&mut self, effects: &mut Vec<Effect>) {
+    pub(super) fn share_tokens(&mut self, outlook: &Outlook, effects: &mut Vec<Effect>) {
         let mut takers: Vec<UnitId> = self
             .units
             .running()
@@ -22,7 +23,6 @@ impl Schedule {
         let threads = self.config.cores.min(self.config.jobs);
         let mut spare = threads.saturating_sub(self.active().max(1) as u32);
         let each = threads.saturating_sub(1);
-        let outlook = self.outlook();
         let mut room = if outlook.soon() > self.line.scale(ROOMY) {
             Bytes::ZERO
         } else {

@@ -86,6 +86,10 @@ pub(super) struct Unit {
     pub(super) unseen: bool,
     /// Bytes a millisecond while it runs, upwards only.
     pub(super) growth: f64,
+    /// Bytes that it gained of late: the evidence for `growth`.
+    pub(super) gained: f64,
+    /// It ran before anybody looked: what the first look sees was not gained since then.
+    found: bool,
     pub(super) issued: u32,
     pub(super) unread: u32,
     pub(super) aimed: u32,
@@ -118,6 +122,8 @@ impl Unit {
             measured: now,
             unseen: true,
             growth: 0.0,
+            gained: 0.0,
+            found: new.running,
             issued: 0,
             unread: 0,
             aimed: 0,
@@ -148,7 +154,7 @@ impl Unit {
 
     fn start_over(&mut self, now: Millis) {
         self.cpu = Millis::ZERO;
-        self.growth = 0.0;
+        (self.growth, self.gained) = (0.0, 0.0);
         self.unseen = true;
         self.measured = now;
         self.link = LinkState::None;
@@ -205,12 +211,15 @@ impl Unit {
 
     pub(super) fn measure(&mut self, now: Millis, seen: &Measured) {
         let elapsed = (now - self.measured).0.max(1) as f64;
-        let grown = (seen.memory - self.memory).0 as f64 / elapsed;
+        let gained = if self.found { 0.0 } else { (seen.memory - self.memory).0 as f64 };
+        self.found = false;
         // Fast up, slow down: a compiler's memory rises in bursts between quiet stretches. A stopped
         // one keeps its growth, because it goes on where it was stopped; but not for ever, so that
         // beside one that runs for a minute it is tried again.
         let fading = if self.state == RunState::Running { 150.0 } else { 3000.0 };
-        self.growth = grown.max(self.growth * 0.5_f64.powf(elapsed / fading));
+        let left = 0.5_f64.powf(elapsed / fading);
+        self.growth = (gained / elapsed).max(self.growth * left);
+        self.gained = gained + self.gained * left;
         self.unseen &= now - self.since < UNSEEN;
         self.measured = now;
         self.memory = seen.memory;

@@ -3,8 +3,8 @@
 //! Three rates, because the reads differ in price: `statm` (anonymous pages) at every sample, through
 //! a descriptor that stays open; `stat` (processor time) five times a second; `status` (shared memory,
 //! swap) every second, and only where swap exists or the shared pages moved, or at once where the
-//! resident pages fell or the shared ones rose by much. A shim's memory does not move, so it is read at
-//! the rate of `stat`.
+//! resident pages fell or the shared ones rose by much. A shim sleeps, and neither its memory nor its time
+//! moves: it is looked at every two seconds.
 
 use plimsoll_core::{Bytes, Millis};
 use rustix::fs::OFlags;
@@ -20,6 +20,8 @@ use crate::process::{Owner, Role};
 /// How often processor time is read. Because it is the axis of the memory curves that are remembered, and
 /// a unit of a second should leave more than a point or two.
 const STAT_PERIOD: Millis = Millis(200);
+/// How often a shim is looked at.
+const SHIM_PERIOD: Millis = Millis(2_000);
 /// How often shared memory and swap are read.
 const STATUS_PERIOD: Millis = Millis(1_000);
 /// Resident pages that fall, or shared ones that rise, by so much are looked into at once: it may be
@@ -31,11 +33,14 @@ const SAME: Bytes = Bytes::mib(1);
 /// connection each; further processes are opened for each reading.
 const KEPT: usize = 256;
 
+/// How long a fork's child is given until its exec. Because on a busy machine it waits for a processor first.
+const FORKED: Millis = Millis(300);
+
 /// What the last readings of a process were.
 #[derive(Debug, Default)]
 pub(super) struct Sampled {
     statm: Option<OwnedFd>,
-    samples: u32,
+    seen_at: Option<Millis>,
     stat_at: Option<Millis>,
     hidden: Hidden,
     hidden_at: Option<Millis>,
@@ -67,8 +72,9 @@ impl ProcessTree {
 
     fn sample_one(&mut self, index: Index, now: Millis, page: u64, kept: &mut usize) {
         let Some(node) = self.table.get(index) else { return };
-        let due = node.record.sampled.stat_at.is_none_or(|at| now - at >= STAT_PERIOD);
         let shim = matches!(node.claim, Some((_, Role::Shim)));
+        let period = if shim { SHIM_PERIOD } else { STAT_PERIOD };
+        let due = node.record.sampled.stat_at.is_none_or(|at| now - at >= period);
         if shim && !due {
             return;
         }
@@ -97,10 +103,9 @@ impl ProcessTree {
             sampled.hidden_at = Some(now);
             sampled.beside = statm;
         }
-        sampled.samples = sampled.samples.saturating_add(1);
-        // Until its exec a vfork's child shows its parent's pages: only if it stays like that are
-        // they taken for its own.
-        let counts = settled || sampled.samples > 1;
+        // Until its exec a fork's child shows its parent's pages: only if it stays like that are they taken
+        // for its own.
+        let counts = settled || now - *sampled.seen_at.get_or_insert(now) >= FORKED;
         let anonymous = Bytes(statm.resident.saturating_sub(statm.shared) * page);
         let Hidden { shmem, swap } = sampled.hidden;
         node.memory = if counts { anonymous + shmem + swap } else { Bytes::ZERO };

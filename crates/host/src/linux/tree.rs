@@ -17,7 +17,7 @@ use plimsoll_core::Millis;
 use super::environ::{self, Script};
 use super::memory::Sampled;
 use super::procfs::{Proc, Stat};
-use super::table::{Index, Table};
+use super::table::{Index, Node, Table};
 use crate::HostError;
 use crate::process::{BuildScript, Owner, Role, Usage};
 
@@ -147,16 +147,28 @@ impl ProcessTree {
             self.hold_still();
         }
         let mut found = Vec::new();
-        for at in 0..self.table.end() {
-            let Some((index, node)) = self.table.at(at) else { continue };
-            if node.record.script == Script::Unknown {
-                found.extend(self.look_for_script(index));
+        // What is below a process is judged after it, and may stand before it in the table.
+        loop {
+            let mut judged = false;
+            for at in 0..self.table.end() {
+                let Some((index, node)) = self.table.at(at) else { continue };
+                if node.record.script == Script::Unknown {
+                    found.extend(self.look_for_script(index));
+                    judged |=
+                        self.table.get(index).is_some_and(|n| n.record.script != Script::Unknown);
+                }
+            }
+            if !judged {
+                return found;
             }
         }
-        found
     }
 
     fn look_for_script(&mut self, index: Index) -> Option<BuildScript> {
+        let open = |above: &Node<Record>| above.runs() && above.record.script == Script::Unknown;
+        if self.table.ancestry(index).skip(1).any(open) {
+            return None;
+        }
         let inside = self
             .table
             .ancestry(index)
