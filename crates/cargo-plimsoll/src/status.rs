@@ -98,10 +98,15 @@ impl<S: Screen> StatusLine<S> {
     /// Gives the row back: before the process is stopped, or before somebody else draws.
     pub fn suspend(&mut self) {
         if let Some((rows, _)) = self.reserved.take() {
-            // Setting the margins moves the cursor: it is saved before and restored after.
-            self.send(&format!("\x1b7\x1b[r\x1b[0m\x1b[{rows};1H\x1b[2K\x1b8"));
+            self.send(&release(rows));
         }
         self.shown = None;
+    }
+
+    /// Whether the row is reserved now.
+    #[must_use]
+    pub fn is_reserved(&self) -> bool {
+        self.reserved.is_some()
     }
 
     /// Reserves the row again: after the process was continued.
@@ -145,6 +150,12 @@ impl<S: Screen> Drop for StatusLine<S> {
     }
 }
 
+/// The whole screen scrolls again, and its last row is empty. Setting the margins moves the cursor: it is
+/// saved before and restored after.
+fn release(rows: u16) -> String {
+    format!("\x1b7\x1b[r\x1b[0m\x1b[{rows};1H\x1b[2K\x1b8")
+}
+
 /// At most `columns` characters, none of which moves the cursor.
 fn fit(text: &str, columns: usize) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(columns).collect()
@@ -162,6 +173,35 @@ impl Terminal {
     pub fn stderr() -> Option<Self> {
         rustix::termios::isatty(rustix::stdio::stderr()).then_some(Self(()))
     }
+
+    /// Gives back the bottom row, which a process that is gone had reserved. The shell may have taken the
+    /// terminal for itself by now; who writes to it all the same is stopped only where it is told so.
+    pub fn give_back(&mut self) {
+        use rustix::termios::{LocalModes, tcgetattr};
+        let stops = tcgetattr(rustix::stdio::stderr())
+            .is_ok_and(|modes| modes.local_modes.contains(LocalModes::TOSTOP));
+        if let Some((rows, _)) = self.size()
+            && Self::takes_writes()
+            && (!stops || Self::is_ours())
+        {
+            let _ = self.write(release(rows).as_bytes());
+        }
+    }
+
+    /// We are in its foreground, or no group that we know is.
+    fn is_ours() -> bool {
+        rustix::termios::tcgetpgrp(rustix::stdio::stderr()).map_or(true, |foreground| {
+            plimsoll_host::process_group() == Some(foreground.as_raw_pid().cast_unsigned())
+        })
+    }
+
+    /// A write would not wait (Ctrl-S).
+    fn takes_writes() -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let mut fds = [PollFd::from_borrowed_fd(rustix::stdio::stderr(), PollFlags::OUT)];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut fds, Some(&at_once)).is_ok() && fds[0].revents().contains(PollFlags::OUT)
+    }
 }
 
 #[cfg(unix)]
@@ -172,16 +212,7 @@ impl Screen for Terminal {
     }
 
     fn ready(&self) -> bool {
-        use rustix::event::{PollFd, PollFlags, Timespec, poll};
-        let stderr = rustix::stdio::stderr();
-        if let Ok(foreground) = rustix::termios::tcgetpgrp(stderr)
-            && plimsoll_host::process_group() != Some(foreground.as_raw_pid().cast_unsigned())
-        {
-            return false;
-        }
-        let mut fds = [PollFd::from_borrowed_fd(stderr, PollFlags::OUT)];
-        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
-        poll(&mut fds, Some(&at_once)).is_ok() && fds[0].revents().contains(PollFlags::OUT)
+        Self::is_ours() && Self::takes_writes()
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {

@@ -6,8 +6,8 @@
 //!
 //! So, from the first unit on, two processes wait at a pipe that closes with us. The *member* is in our
 //! process group, and its parent, the *holder*, is in one of its own, so that the group keeps a parent
-//! outside. When the pipe closes the member continues the whole group, and only then ends. They are started
-//! so early because nothing may be stopped before they are there; a build with nothing to do has none.
+//! outside. When the pipe closes the member continues the whole group, gives the terminal's bottom row back
+//! where we had it for the status line, and only then ends. They are started so early because nothing may be stopped before they are there; a build with nothing to do has none.
 //!
 //! The member inherits the group, and the holder leaves it: so the group's number is not asked for, which
 //! is 0, no number at all, where the group was made outside our pid namespace (`unshare --pid`).
@@ -17,23 +17,27 @@ use std::process::{Child, Command, ExitCode, Stdio};
 
 use rustix::process::Signal;
 
-/// The first argument of the two.
+use crate::status::Terminal;
+
+/// The first argument of the two; [`ROW`] may be the second.
 const HOLDER: &str = "__hold-group";
 const MEMBER: &str = "__in-group";
+/// The terminal's bottom row is to be given back.
+const ROW: &str = "row";
 
 /// The two processes.
 #[derive(Debug)]
 pub(super) struct Guard(Child);
 
 impl Guard {
-    /// Starts them.
+    /// Starts them; `row` says whether the terminal's bottom row is taken.
     ///
     /// # Errors
     /// Where a process cannot be started: then a killed driver may take the build along.
-    pub(super) fn start() -> io::Result<Self> {
+    pub(super) fn start(row: bool) -> io::Result<Self> {
         let mut holder = Command::new(std::env::current_exe()?);
-        holder.arg(HOLDER).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        holder.spawn().map(Self)
+        holder.arg(HOLDER).args(row.then_some(ROW)).stdin(Stdio::piped()).stdout(Stdio::null());
+        holder.stderr(if row { Stdio::inherit() } else { Stdio::null() }).spawn().map(Self)
     }
 }
 
@@ -49,14 +53,19 @@ impl Drop for Guard {
 
 /// Where this process is one of the two: does its part, and gives its exit code.
 pub(crate) fn main() -> Option<ExitCode> {
-    let role = std::env::args_os().nth(1)?;
+    let mut args = std::env::args_os().skip(1);
+    let role = args.next()?;
+    let row = args.next().is_some_and(|word| word == ROW);
     if role == HOLDER {
-        let _ = hold();
+        let _ = hold(row);
     } else if role == MEMBER {
         let mut word = [0];
         // Also where the pipe cannot be read: whatever has happened, we are not needed any more.
         if !matches!(io::stdin().read(&mut word), Ok(1)) {
             let _ = rustix::process::kill_current_process_group(Signal::CONT);
+            if let Some(mut terminal) = Terminal::stderr().filter(|_| row) {
+                terminal.give_back();
+            }
         }
     } else {
         return None;
@@ -64,8 +73,9 @@ pub(crate) fn main() -> Option<ExitCode> {
     Some(ExitCode::SUCCESS)
 }
 
-fn hold() -> io::Result<()> {
-    let mut member = Command::new(std::env::current_exe()?).arg(MEMBER).spawn()?;
+fn hold(row: bool) -> io::Result<()> {
+    let mut member = Command::new(std::env::current_exe()?);
+    let mut member = member.arg(MEMBER).args(row.then_some(ROW)).spawn()?;
     rustix::process::setpgid(None, None)?;
     member.wait().map(drop)
 }

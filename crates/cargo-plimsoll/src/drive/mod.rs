@@ -150,7 +150,7 @@ impl<'a> Build<'a> {
             let extra = [pidfd.as_fd(), self.signals.as_fd()];
             let wake = self.governor.turn(&extra, deadline, watch)?;
             if self.guard.is_none() && self.governor.has_seen_units() {
-                self.guard = Guard::start().ok();
+                self.guard = Guard::start(watch.has_row()).ok();
             }
             for signal in self.signals.pending() {
                 self.react(&signal, &pidfd, watch, &mut ending);
@@ -166,6 +166,7 @@ impl<'a> Build<'a> {
             }
             if self.call.kind == Kind::BuildsThenRuns && has_become_another(&cargo) {
                 self.governor.stop_governing();
+                self.guard = None;
                 watch.step_aside();
             }
         };

@@ -58,6 +58,11 @@ impl Watch {
         }
     }
 
+    /// A row of the terminal is taken.
+    pub(super) fn has_row(&self) -> bool {
+        self.line.as_ref().is_some_and(StatusLine::is_reserved)
+    }
+
     /// Before this process is stopped.
     pub(super) fn suspend(&mut self) {
         if let Some(line) = &mut self.line {

@@ -273,8 +273,8 @@ fn a_killed_link_shim_takes_its_linker_along_and_rustc_says_so() {
 #[test]
 fn a_link_that_waits_when_the_driver_is_killed_goes_on() {
     let scene = Scene::new();
-    // It fills the line once the other one is on its way; what that takes is little, but for its linker.
-    scene.lib("a", &[], "// fake: alloc 270MiB in 700ms; touch a-is-up; until go\n");
+    // Beside it there is room for a compiler, and not for its linker as well.
+    scene.lib("a", &[], "// fake: alloc 286MiB in 700ms; touch a-is-up; until go\n");
     scene.bin("b", &[], "// fake: until a-is-up\nfn main() { println!(\"linked\") }");
     let running = scene.start(&mut scene.fake("--memory 400MiB --jobs 4 build"));
     until("the link waits", || (scene.events("link-asked") == 1).then_some(()));

@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 use rustix::pty::OpenptFlags;
+use rustix::termios::Winsize;
 
-use crate::process::{Process, is_stopped, of_scene, runs, until};
+use crate::process::{Process, is_stopped, of_scene, runs, signal, until};
 use crate::scene::Scene;
 
 /// One unit that runs, one that is stopped, one that waits.
@@ -130,6 +131,8 @@ impl Terminal {
         shell.current_dir(scene.at("ws")).env("TERM", "xterm");
         let shell = shell.stdin(copy()).stdout(copy()).stderr(copy()).spawn().unwrap();
         drop(tty);
+        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(&keys, size).unwrap();
         let keys = File::from(keys);
         let mut screen = keys.try_clone().unwrap();
         let closed = Arc::new(AtomicBool::new(false));
@@ -194,6 +197,23 @@ fn a_terminal_that_goes_away_ends_everything() {
     stopped(&scene);
     terminal.hang_up();
     scene.assert_clean();
+}
+
+/// The bottom row, which the status line had, is given back.
+#[test]
+fn a_killed_driver_leaves_the_whole_terminal() {
+    let scene = crowded();
+    let mut command = scene.fake(CROWDED);
+    let terminal = Terminal::start(&scene, command.env_remove("CI"));
+    stopped(&scene);
+    let driver = scene.wait_for_process("the driver", |p| {
+        p.program == "cargo-plimsoll" && !p.args.iter().any(|arg| arg.starts_with("__"))
+    });
+    signal(driver.pid, Signal::KILL);
+    scene.write("go", "");
+    let screen = terminal.end();
+    let (before, after) = screen.rsplit_once("\x1b[1;23r").expect("a row was reserved");
+    assert!(!before.is_empty() && after.contains("\x1b[r"), "{screen:?}");
 }
 
 /// What a program of the user's does with Ctrl-C is its own affair.
