@@ -22,5 +22,6 @@ mod line;
 mod nested;
 mod retries;
 mod same;
+mod strangers;
 mod terminal;
 mod tools;
