@@ -1,5 +1,8 @@
 //! SIGKILL to one of the build's processes: the driver, a shim, Cargo, a compiler, a linker.
 
+use std::fs::File;
+use std::process::Command;
+
 use rustix::process::Signal;
 
 use crate::process::{is_stopped, of_scene, runs, signal, until};
@@ -273,10 +276,17 @@ fn a_killed_link_shim_takes_its_linker_along_and_rustc_says_so() {
 #[test]
 fn a_link_that_waits_when_the_driver_is_killed_goes_on() {
     let scene = Scene::new();
-    // Beside it there is room for a compiler, and not for its linker as well.
-    scene.lib("a", &[], "// fake: alloc 286MiB in 700ms; touch a-is-up; until go\n");
-    scene.bin("b", &[], "// fake: until a-is-up\nfn main() { println!(\"linked\") }");
-    let running = scene.start(&mut scene.fake("--memory 400MiB --jobs 4 build"));
+    // An object as large as what makes a linker need 350 MiB, and nothing in it.
+    let object = scene.at("large.o");
+    let mut cc = Command::new("cc");
+    cc.args(["-c", "-x", "c", "/dev/null", "-o"]).arg(&object);
+    assert!(cc.status().unwrap().success());
+    File::options().write(true).open(&object).unwrap().set_len(1 << 30).unwrap();
+    let flags = format!("-Clink-arg={}", object.display());
+    scene.lib("a", &[], "// fake: log run-a; alloc 130MiB in 260ms; touch a-is-up; until go\n");
+    scene.bin("b", &[], "// fake: until a-is-up\nfn main() {}");
+    let mut command = scene.fake("--memory 400MiB --jobs 4 build");
+    let running = scene.start(command.env("RUSTFLAGS", &flags));
     until("the link waits", || (scene.events("link-asked") == 1).then_some(()));
     assert_eq!(scene.events("link-admitted"), 0);
     running.signal(Signal::KILL);
@@ -284,5 +294,5 @@ fn a_link_that_waits_when_the_driver_is_killed_goes_on() {
     scene.write("go", "");
     running.end();
     scene.assert_clean();
-    scene.assert_fresh(&mut scene.fake_cargo("build"));
+    scene.assert_fresh(scene.fake_cargo("build").env("RUSTFLAGS", &flags));
 }
