@@ -63,7 +63,7 @@ impl Governor {
                 }
                 self.tree.set_oom_score(compiler(unit), 0);
             }
-            Effect::Lend(places) => self.lend(places),
+            Effect::Places(places) => self.set_places(places),
         }
     }
 

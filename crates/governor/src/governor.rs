@@ -91,8 +91,8 @@ pub struct Governor {
     /// The last measurements, on their way to the schedule.
     pub(crate) measured: Vec<Measured>,
     pub(crate) anchor: Option<UnitId>,
-    /// Places that are out on Cargo's pipe beyond its own jobs.
-    pub(crate) lent: u32,
+    /// Places on Cargo's pipe, free and taken.
+    pub(crate) places: u32,
     /// Places that should come back but were not in the pipe yet.
     pub(crate) owed: u32,
     /// The kernel's count of processes that it killed for memory, when last looked at.
@@ -161,7 +161,7 @@ impl Governor {
             tails: None,
             measured: Vec::new(),
             anchor: None,
-            lent: 0,
+            places: options.config.jobs.saturating_sub(1),
             owed: 0,
             oom_kills: plimsoll_host::oom_kills(),
             missing_since: None,

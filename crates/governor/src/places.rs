@@ -1,4 +1,4 @@
-//! Places on Cargo's pipe: lent while units wait, taken back, and minted again where a killed holder took
+//! Places on Cargo's pipe: put there, taken back, and minted again where a killed holder took
 //! one along.
 
 use plimsoll_core::Millis;
@@ -11,19 +11,18 @@ use crate::governor::Governor;
 const MISSING_FOR: Millis = Millis(2000);
 
 impl Governor {
-    /// Places are lent one at a time; one that is wanted back may be in use, and is taken when it comes back
-    /// to the pipe.
-    pub(crate) fn lend(&mut self, aim: u32) {
-        if aim > self.lent {
-            let more = aim - self.lent;
+    /// One that is wanted back may be in use, and is taken when it comes back to the pipe.
+    pub(crate) fn set_places(&mut self, aim: u32) {
+        if aim > self.places {
+            let more = aim - self.places;
             let forgiven = more.min(self.owed);
             self.owed -= forgiven;
             let _ = self.options.jobserver.lend(more - forgiven);
         } else {
-            self.owed += self.lent - aim;
+            self.owed += self.places - aim;
             self.collect_places();
         }
-        self.lent = aim;
+        self.places = aim;
     }
 
     pub(crate) fn collect_places(&mut self) {
@@ -38,7 +37,7 @@ impl Governor {
     pub(crate) fn mint_lost_places(&mut self) {
         let now = self.now();
         let started = self.connections.values().filter(|c| matches!(c.peer, Peer::Shim(_))).count();
-        let issued = self.options.config.jobs - 1 + self.lent + self.owed;
+        let issued = self.places + self.owed;
         let held = u32::try_from(started).unwrap_or(u32::MAX).saturating_add(1);
         let unread = self.options.jobserver.unread();
         let missing = issued.saturating_sub(unread).saturating_sub(held);

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 
 use super::outlook::{Outlook, Pace, Projection, Shadow};
 use super::pressure::guard;
-use super::unit::{LinkState, RunState};
+use super::unit::{LinkState, RunState, Unit};
 use super::{Effect, Schedule};
 use crate::ids::UnitId;
 use crate::measure::{Bytes, Millis};
@@ -35,7 +35,13 @@ impl Schedule {
     }
 
     pub(super) fn outlook(&self) -> Outlook {
-        Outlook::of(&self.units, self.rest, self.pace())
+        self.outlook_of(|_| true)
+    }
+
+    /// As if only these units were there.
+    pub(super) fn outlook_of(&self, which: impl Fn(&Unit) -> bool) -> Outlook {
+        let units = self.units.iter().map(|(_, unit)| unit).filter(|unit| which(unit));
+        Outlook::of(units, self.rest, self.pace())
     }
 
     fn pace(&self) -> Pace {

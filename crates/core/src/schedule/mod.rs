@@ -182,8 +182,9 @@ pub enum Effect {
     Leave(UnitId),
     /// This unit is the anchor from now on: the kernel should take anything before it.
     Anchor(UnitId),
-    /// Have this many places lent to Cargo beyond its own jobs.
-    Lend(u32),
+    /// Have this many places on Cargo's pipe, those included that are taken: Cargo runs one unit more
+    /// than it takes, and a build script's compilers take from the same pipe.
+    Places(u32),
 }
 
 /// The schedule of one build.
@@ -201,7 +202,8 @@ pub struct Schedule {
     anchor: Option<UnitId>,
     /// The anchor's processor time when it last advanced, and the moment of that.
     anchor_progress: (Millis, Millis),
-    lent: u32,
+    /// Places on Cargo's pipe, free and taken.
+    cargo_places: u32,
     processors: Processors,
     /// A unit waits for memory while a processor is free for it.
     short: bool,
@@ -220,7 +222,7 @@ impl Schedule {
             failed: false,
             anchor: None,
             anchor_progress: (Millis::ZERO, Millis::ZERO),
-            lent: 0,
+            cargo_places: config.jobs.saturating_sub(1),
             processors: Processors::default(),
             short: false,
         }
@@ -241,7 +243,7 @@ impl Schedule {
         }
         let outlook = self.admit(now, &mut effects);
         self.share_tokens(&outlook, &mut effects);
-        self.lend_places(&mut effects);
+        self.share_places(&outlook, &mut effects);
         effects
     }
 
@@ -366,7 +368,7 @@ impl Schedule {
     }
 
     fn choose_anchor(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        let anchor = self.units.anchor();
+        let anchor = self.units.anchor(self.anchor);
         if anchor != self.anchor {
             self.anchor = anchor;
             self.anchor_progress = (Millis::ZERO, now);
@@ -378,18 +380,6 @@ impl Schedule {
         let cpu = self.units.get(id).map(|unit| unit.cpu).unwrap_or_default();
         if cpu != self.anchor_progress.0 {
             self.anchor_progress = (cpu, now);
-        }
-    }
-
-    fn lend_places(&mut self, effects: &mut Vec<Effect>) {
-        // A build script's compilers take tokens from the same pipe: a lent place would start one more.
-        let unshimmed = self.units.iter().any(|(_, unit)| unit.unshimmed && unit.is_running());
-        let waiting = self.units.iter().filter(|(_, u)| u.state == RunState::Waiting).count();
-        let wanted = if unshimmed || self.failed { 0 } else { waiting as u32 };
-        let aim = wanted.min(self.config.jobs).min(self.lent + 1);
-        if aim != self.lent {
-            self.lent = aim;
-            effects.push(Effect::Lend(aim));
         }
     }
 }

@@ -7,7 +7,7 @@
 //! giant costs much.
 
 use super::unit::{LinkState, RunState, Unit};
-use super::{Config, UnitTable};
+use super::Config;
 use crate::forecast::{MEMORY_PER_TOKEN, Source};
 use crate::measure::{Bytes, Millis};
 
@@ -161,10 +161,10 @@ pub(super) struct Outlook {
 }
 
 impl Outlook {
-    /// The outlook if nothing is admitted, resumed or stopped.
-    pub(super) fn of(units: &UnitTable, rest: Bytes, pace: Pace) -> Self {
+    /// The outlook for `units`, if nothing is admitted, resumed or stopped.
+    pub(super) fn of<'a>(units: impl Iterator<Item = &'a Unit>, rest: Bytes, pace: Pace) -> Self {
         let mut outlook = Self { mean: [rest.0 as f64; SPANS.len()], variance: [0.0; SPANS.len()] };
-        for (_, unit) in units.iter() {
+        for unit in units {
             match unit.state {
                 // A nested unit is part of its ancestor's reservation, but what it holds is there.
                 RunState::Running if unit.inside.is_some() => outlook.add(&unit.held()),

@@ -34,6 +34,7 @@ impl Schedule {
     /// Keeps what is used under the line.
     pub(super) fn relieve(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         self.suspend_new_scripts(now, effects);
+        self.suspend_unkillable(now, effects);
         self.suspend_growth(now, effects);
         self.kill_for_room(now, effects);
         self.judge_the_lone(now, effects);
@@ -64,6 +65,21 @@ impl Schedule {
             if self.outlook().highest() > self.line {
                 self.units.with(id, |unit| effects.push(unit.suspend(now, id, Cause::NoRoom)));
             }
+        }
+    }
+
+    /// What cannot be killed gives nothing back before its end, so what such units hold and will need must
+    /// fit together: those for which it no longer does are stopped while they hold little.
+    fn suspend_unkillable(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        while self.outlook_of(|unit| !unit.retryable).highest() > self.line {
+            let least = self
+                .units
+                .running()
+                .filter(|(id, unit)| !unit.retryable && Some(*id) != self.anchor)
+                .min_by_key(|(id, unit)| (unit.memory, std::cmp::Reverse(*id)))
+                .map(|(id, _)| id);
+            let Some(id) = least else { return };
+            self.units.with(id, |unit| effects.push(unit.suspend(now, id, Cause::NoRoom)));
         }
     }
 

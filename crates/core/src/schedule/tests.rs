@@ -89,16 +89,8 @@ impl Machine {
         self.check_that_it_moves();
     }
 
-    fn oldest(&self) -> Option<u32> {
-        self.units
-            .iter()
-            .filter(|(_, unit)| unit.process != Process::None)
-            .min_by_key(|(id, unit)| (self.truths[**id as usize].retryable, unit.admitted, **id))
-            .map(|(id, _)| *id)
-    }
-
     fn carry_out(&mut self, effect: Effect) {
-        let anchor = self.oldest();
+        let anchor = self.schedule.anchor.map(|id| id.0);
         let others_run =
             |m: &Self, id: u32| m.units.iter().any(|(o, u)| *o != id && u.process == Process::Runs);
         match effect {
@@ -141,7 +133,7 @@ impl Machine {
             | Effect::Tokens { .. }
             | Effect::Lone { .. }
             | Effect::Anchor(_)
-            | Effect::Lend(_) => {}
+            | Effect::Places(_) => {}
         }
     }
 
@@ -276,6 +268,29 @@ proptest! {
         );
     }
 
+    /// Also with build scripts, which nobody can kill: where what they need is known, and each would fit
+    /// alone, but no three together.
+    #[test]
+    fn known_scripts_stay_under_the_line(
+        mut truths in proptest::collection::vec(truth(false), 4..30),
+        scripts in 2usize..5,
+        line in 520u64..1500,
+        cores in 1u32..12,
+    ) {
+        for truth in &mut truths[..scripts] {
+            *truth = Truth { script: true, retryable: false, source: Source::History, ..truth.clone() };
+            (truth.believed, truth.peak) = (1.0, line * 2 / 5);
+            truth.cpu = truth.cpu.max(truth.peak * 4);
+        }
+        let config = Config { jobs: 16, cores, strict: false, keep_going: false };
+        let mut machine = Machine::new(truths, line, config);
+        machine.run();
+        prop_assert!(
+            machine.highest_beside <= machine.line,
+            "{} above {}", machine.highest_beside, machine.line
+        );
+    }
+
     /// With build scripts that cannot be killed and units that fail, the build still ends, and after a
     /// failure nothing more is admitted.
     #[test]
@@ -358,6 +373,64 @@ fn a_nested_unit_never_queues_behind_its_ancestor() {
     nested.inside = Some(UnitId(1));
     let effects = schedule.handle(Millis(1), Input::Register(UnitId(2), nested));
     assert_eq!(admitted(&effects), [2]);
+}
+
+/// The schedule's answer to a measurement of these scripts at `at`.
+fn scripts(schedule: &mut Schedule, at: u64, held: [(u32, u64); 2]) -> Vec<Effect> {
+    let units = held.map(|(id, mib)| Measured {
+        unit: UnitId(id),
+        memory: Bytes::mib(mib),
+        link_memory: Bytes::ZERO,
+        cpu: Millis(at / 2),
+        issued: 0,
+        unread: 0,
+    });
+    let sample = Input::Sample { rest: Bytes::mib(20), cpu: Millis(at), units: units.to_vec() };
+    schedule.handle(Millis(at), sample)
+}
+
+fn two_scripts(source: Source, peak: u64) -> Schedule {
+    let mut schedule = schedule(400);
+    for id in 1..=2 {
+        let mut script = unit(peak, 10_000, source);
+        (script.retryable, script.running) = (false, true);
+        let _ = schedule.handle(Millis(0), Input::Register(UnitId(id), script));
+    }
+    schedule
+}
+
+#[test]
+fn a_script_is_stopped_while_it_holds_little_where_two_will_not_fit() {
+    let mut schedule = two_scripts(Source::History, 300);
+    let effects = scripts(&mut schedule, 400, [(1, 60), (2, 8)]);
+    assert!(effects.contains(&Effect::Suspend(UnitId(2), Cause::NoRoom)), "{effects:?}");
+}
+
+#[test]
+fn of_two_scripts_the_one_that_holds_the_memory_goes_on() {
+    let mut schedule = two_scripts(Source::Cold, 20);
+    let _ = scripts(&mut schedule, 400, [(1, 10), (2, 90)]);
+    let _ = scripts(&mut schedule, 500, [(1, 30), (2, 200)]);
+    let effects = scripts(&mut schedule, 600, [(1, 90), (2, 230)]);
+    let state = |id| schedule.view(UnitId(id)).map(|view| view.state);
+    assert_eq!(state(1), Some(RunState::Suspended), "{effects:?}");
+    assert_eq!(state(2), Some(RunState::Running), "{effects:?}");
+}
+
+#[test]
+fn beside_a_script_cargo_has_as_many_places_as_there_are_processors_free() {
+    let config = Config { jobs: 8, cores: 2, strict: false, keep_going: false };
+    let mut schedule = Schedule::new(config, Bytes::mib(4000));
+    let mut script = unit(50, 10_000, Source::History);
+    (script.retryable, script.running) = (false, true);
+    let effects = schedule.handle(Millis(0), Input::Register(UnitId(1), script));
+    assert!(effects.contains(&Effect::Places(1)), "one for its second compiler: {effects:?}");
+    let compiler = unit(50, 10_000, Source::History);
+    let effects = schedule.handle(Millis(10), Input::Register(UnitId(2), compiler));
+    assert!(!effects.iter().any(|e| matches!(e, Effect::Places(_))), "Cargo took it: {effects:?}");
+    let end = Input::Finished { unit: UnitId(1), ok: true };
+    let effects = schedule.handle(Millis(20), end);
+    assert!(effects.contains(&Effect::Places(7)), "{effects:?}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
-//! Threads inside the compilers: each unit has one for nothing and more by tokens.
+//! Threads inside the compilers: each unit has one for nothing and more by tokens. And places: what Cargo
+//! and the build scripts take from Cargo's own jobserver.
 
 use super::outlook::Outlook;
+use super::unit::{RunState, Unit};
 use super::{Effect, Schedule};
 use crate::forecast::MEMORY_PER_TOKEN;
 use crate::ids::UnitId;
@@ -23,11 +25,8 @@ impl Schedule {
         let threads = self.config.cores.min(self.config.jobs);
         let mut spare = threads.saturating_sub(self.active().max(1) as u32);
         let each = threads.saturating_sub(1);
-        let mut room = if outlook.soon() > self.line.scale(ROOMY) {
-            Bytes::ZERO
-        } else {
-            self.line - outlook.highest()
-        };
+        let mut room =
+            if self.is_roomy(outlook) { self.line - outlook.highest() } else { Bytes::ZERO };
         takers.sort_by_cached_key(|id| {
             let unit = self.units.get(*id);
             std::cmp::Reverse(unit.and_then(|unit| unit.forecast.tail))
@@ -52,5 +51,39 @@ impl Schedule {
                 }
             });
         }
+    }
+
+    /// Cargo starts at most its places + 1 units, those included that wait for us: each of these is lent
+    /// one, so that Cargo shows what else is ready. But the compilers that a build script starts take from
+    /// the same pipe, and nobody asks us before they run: while there is a script, what Cargo's units do
+    /// not hold is as many places as there are processors free, and none near the line.
+    pub(super) fn share_places(&mut self, outlook: &Outlook, effects: &mut Vec<Effect>) {
+        let own = self.config.jobs.saturating_sub(1);
+        let count = |unit: &dyn Fn(&Unit) -> bool| {
+            self.units.iter().filter(|(_, u)| u.inside.is_none() && unit(u)).count() as u32
+        };
+        let places = if count(&|unit| unit.unshimmed) > 0 {
+            let started = count(&|_| true);
+            let active = self.active();
+            let free = match self.is_roomy(outlook) {
+                true => self.processors.places(active, &self.config).saturating_sub(active) as u32,
+                false => 0,
+            };
+            own.min(started - 1 + free)
+        } else if self.failed {
+            own
+        } else {
+            let waiting = count(&|unit| unit.state == RunState::Waiting);
+            (own + waiting.min(self.config.jobs)).min(self.cargo_places.max(own) + 1)
+        };
+        if places != self.cargo_places {
+            self.cargo_places = places;
+            effects.push(Effect::Places(places));
+        }
+    }
+
+    /// There is room for what more threads would hold.
+    fn is_roomy(&self, outlook: &Outlook) -> bool {
+        outlook.soon() <= self.line.scale(ROOMY)
     }
 }

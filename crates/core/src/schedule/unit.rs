@@ -1,5 +1,7 @@
 //! One unit's state, and the table of them.
 
+use std::cmp::Reverse;
+
 use super::{BTreeMap, Effect, Measured, NewUnit};
 use crate::event::Cause;
 use crate::forecast::{Forecast, Source};
@@ -294,13 +296,21 @@ impl UnitTable {
         self.iter().filter(|(_, unit)| unit.is_running())
     }
 
-    /// The unit that is never suspended or killed while another runs: the oldest that was admitted. A
-    /// unit that cannot be run again goes before those that can, because nothing else could ever give
-    /// back what it holds.
-    pub(super) fn anchor(&self) -> Option<UnitId> {
+    /// The unit that is never suspended or killed while another runs. One that cannot be killed goes before
+    /// those that can, because nothing else could ever give back what it holds: of several the one that
+    /// holds most, and the `present` anchor until another holds twice as much. Of those that can, the
+    /// oldest that was admitted.
+    pub(super) fn anchor(&self, present: Option<UnitId>) -> Option<UnitId> {
+        let holds = |id, unit: &Unit| match unit.retryable {
+            true => Bytes::ZERO,
+            false if Some(id) == present => unit.memory.scale(2.0),
+            false => unit.memory,
+        };
         self.iter()
             .filter(|(_, unit)| unit.state != RunState::Waiting && unit.inside.is_none())
-            .min_by_key(|(id, unit)| (unit.retryable, unit.admitted, *id))
+            .min_by_key(|(id, unit)| {
+                (unit.retryable, Reverse(holds(*id, unit)), unit.admitted, *id)
+            })
             .map(|(id, _)| id)
     }
 }
