@@ -231,6 +231,9 @@ impl Unit<'_> {
         if let Some(unit) = unit {
             self.send_linker_through_us(unit, &mut command);
         }
+        if self.invocation.links {
+            linker::give_back_what_is_free(&mut command);
+        }
         if self.retryable {
             command.stderr(Stdio::piped());
             tree::adopt_orphans();

@@ -73,6 +73,26 @@ fn only_the_compiler_itself_is_run_again() {
 }
 
 #[test]
+fn a_compiler_that_will_link_gives_back_what_it_has_freed() {
+    let told = |kind: &str, users: Option<&str>| {
+        let scene = Scene::new("echo \"${MALLOC_CONF-nothing}\"");
+        let args = LIB.iter().map(|arg| if *arg == "lib" { kind } else { arg });
+        let mut command = scene.shim(args);
+        match users {
+            Some(text) => command.env("MALLOC_CONF", text),
+            None => command.env_remove("MALLOC_CONF"),
+        };
+        let running = Running::start(&mut command);
+        let (mut peer, _) = scene.governor().unit();
+        peer.admit();
+        running.end().1
+    };
+    assert!(told("bin", None).contains("dirty_decay_ms:"));
+    assert_eq!(told("lib", None), "nothing\n");
+    assert_eq!(told("bin", Some("tcache:false")), "tcache:false\n");
+}
+
+#[test]
 fn rustdoc_is_the_one_that_the_driver_names() {
     let scene = Scene::new("");
     scene.script("real-rustdoc", "echo real \"$@\"");
