@@ -32,6 +32,8 @@ const GOVERNOR_MIB: f64 = 20.0;
 const FAR: u64 = 12 << 30;
 /// A line this much above what the build holds is near: samples are as frequent as they can be.
 const NEAR: f64 = 1.5;
+/// No smaller line is taken.
+const SMALLEST: u64 = 64 << 20;
 
 /// What is measured, and how often.
 #[derive(Clone, Copy, Debug)]
@@ -196,7 +198,7 @@ pub(crate) fn cost(
         clippy::cast_sign_loss,
         reason = "a memory amount"
     )]
-    let line = (far.build as f64 * NEAR) as u64 >> 20 << 20;
+    let line = ((far.build as f64 * NEAR) as u64 >> 20 << 20).max(SMALLEST);
     let near = cost_flight::measure(&scene, line, plan.jobs, plan.seconds)?;
     Ok(report(plan, &figures, far, near))
 }

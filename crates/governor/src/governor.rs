@@ -231,11 +231,11 @@ impl Governor {
         observer: &mut dyn Observer,
     ) -> Result<Wake, GovernorError> {
         let (wake, listener, readable, graph) = self.wait(extra, deadline)?;
-        if listener {
-            self.accept();
-        }
         for id in readable {
             self.serve(id, observer);
+        }
+        if listener {
+            self.accept(observer);
         }
         if graph {
             self.read_graph();
@@ -295,11 +295,14 @@ impl Governor {
         Ok((wake, ready[0], readable, graph))
     }
 
-    fn accept(&mut self) {
+    /// Who connects has a word to say, and most have said it by now.
+    fn accept(&mut self, observer: &mut dyn Observer) {
         while let Ok((stream, _)) = self.listener.accept() {
             if let Some(connection) = Connection::accept(stream) {
-                self.connections.insert(self.next_connection, connection);
+                let id = self.next_connection;
+                self.connections.insert(id, connection);
                 self.next_connection += 1;
+                self.serve(id, observer);
             }
         }
     }

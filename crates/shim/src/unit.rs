@@ -141,7 +141,10 @@ impl Unit<'_> {
             let outcome = self.run_once(unit, tokens, scratch.as_ref());
             if let Some(scratch) = scratch {
                 self.leftovers.read_note(&scratch);
-                let _ = fs::remove_dir_all(scratch);
+                // It is empty, unless the compiler was killed.
+                if fs::remove_dir(&scratch).is_err() {
+                    let _ = fs::remove_dir_all(scratch);
+                }
             }
             match outcome {
                 Outcome::Retry => self.prepare_again(started),

@@ -282,7 +282,7 @@ impl Schedule {
     #[must_use]
     pub fn sampling_interval(&self) -> Millis {
         const FASTEST: f64 = 10.0;
-        const FASTEST_PER_UNIT: f64 = 0.25;
+        const FASTEST_PER_UNIT: f64 = 0.3;
         /// What a compiler gains in a millisecond when it leaves a quiet stretch.
         const BURST: f64 = 0.25 * (1 << 20) as f64;
         const SLOWEST: f64 = 250.0;

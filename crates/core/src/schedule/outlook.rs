@@ -6,8 +6,8 @@
 //! as independent: deviations add in quadrature, so many small units cost little margin and one unknown
 //! giant costs much.
 
-use super::unit::{LinkState, RunState, Unit};
 use super::Config;
+use super::unit::{LinkState, RunState, Unit};
 use crate::forecast::{MEMORY_PER_TOKEN, Source};
 use crate::measure::{Bytes, Millis};
 
@@ -22,8 +22,11 @@ const CONFIDENCE: f64 = 1.28;
 /// wait for nearly the whole line; what a wrong guess costs is a suspension, seldom a kill.
 const COLD_CAUTION: f64 = 0.35;
 
-/// A unit that overran its curve is expected to keep what it has and this much more,
-const OVERRUN: f64 = 1.1;
+/// A unit that overran its curve is expected to keep what it has and this share of it more,
+const OVERRUN: f64 = 0.1;
+
+/// half of that after so many milliseconds without anything new,
+const OVERRUN_CALMS: f64 = 2000.0;
 
 /// and to grow as it does for this many milliseconds.
 const OVERRUN_GROWS: f64 = 400.0;
@@ -73,7 +76,7 @@ impl Unit {
         // A run that is on its way has shown part of what was unknown.
         let share_done = (self.cpu.0 as f64 / curve.cpu().0.max(1) as f64).min(1.0);
         let log_sd = self.forecast.log_sd * caution * (1.0 - 0.6 * share_done);
-        let compiler = (self.memory - self.link_memory).0 as f64;
+        let compiler = self.compiler().0 as f64;
         let overrun = self.cpu > curve.cpu();
         let mut ahead = Projection::default();
         let mut start = 0.0;
@@ -83,7 +86,9 @@ impl Unit {
             let to = self.cpu + Millis((end * pace.fast * wide) as u64);
             let mut mean = highest(curve.steps(), from, to).0 as f64 * scale;
             if overrun {
-                mean = compiler * OVERRUN + self.growth * OVERRUN_GROWS;
+                let calm = (self.measured - self.peaked).0 as f64 / OVERRUN_CALMS;
+                let more = OVERRUN * 0.5_f64.powf(calm);
+                mean = compiler * (1.0 + more) + self.growth * OVERRUN_GROWS;
             } else if span == 0 {
                 mean = mean.max(compiler);
             }

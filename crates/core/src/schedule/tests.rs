@@ -463,6 +463,29 @@ fn a_unit_lost_to_another_killer_runs_alone() {
 }
 
 #[test]
+fn the_room_of_one_that_has_just_ended_is_not_taken_before_its_word() {
+    let measured = |mib| Measured {
+        unit: UnitId(1),
+        memory: Bytes::mib(mib),
+        link_memory: Bytes::ZERO,
+        cpu: Millis(800),
+        issued: 0,
+        unread: 0,
+    };
+    let sample = |mib| {
+        let (rest, cpu) = (Bytes::mib(20), Millis(800));
+        Input::Sample { rest, cpu, units: vec![measured(mib)] }
+    };
+    let mut schedule = schedule(300);
+    let _ = schedule.handle(Millis(0), Input::Register(UnitId(1), unit(20, 100, Source::Cold)));
+    let _ = schedule.handle(Millis(1000), sample(220));
+    let late = unit(60, 100, Source::Cold);
+    assert!(admitted(&schedule.handle(Millis(1005), Input::Register(UnitId(2), late))).is_empty());
+    assert!(admitted(&schedule.handle(Millis(1015), sample(0))).is_empty(), "its word is coming");
+    assert_eq!(admitted(&schedule.handle(Millis(1200), sample(0))), [2], "it was no end");
+}
+
+#[test]
 fn an_anchor_that_waits_for_a_stopped_one_brings_it_back() {
     let mut schedule = schedule(500);
     for id in 1..=2 {

@@ -82,6 +82,8 @@ pub(super) struct Unit {
     pub(super) link_memory: Bytes,
     /// The most that it was seen to hold, in any attempt: its need is at least this.
     pub(super) peak: Bytes,
+    /// When it last went above what it had held before.
+    pub(super) peaked: Millis,
     pub(super) cpu: Millis,
     pub(super) measured: Millis,
     /// It runs since a moment ago: how fast it grows was not seen yet.
@@ -92,6 +94,8 @@ pub(super) struct Unit {
     pub(super) gained: f64,
     /// It ran before anybody looked: what the first look sees was not gained since then.
     found: bool,
+    /// What it held before it fell to nearly nothing at once, and when that was.
+    fell: Option<(Bytes, Millis)>,
     pub(super) issued: u32,
     pub(super) unread: u32,
     pub(super) aimed: u32,
@@ -99,6 +103,13 @@ pub(super) struct Unit {
 
 /// How long a unit that was admitted or resumed is watched closely.
 const UNSEEN: Millis = Millis(300);
+
+/// A process that ends gives its memory back before its parent can know how it ended. For so long nobody
+/// takes its room: it may be the failure after which nothing more is to start.
+const ENDING: Millis = Millis(100);
+
+/// The share of its memory below which a compiler has hardly fallen by compiling.
+const NEARLY_NOTHING: f64 = 0.1;
 
 impl Unit {
     pub(super) fn new(now: Millis, new: NewUnit) -> Self {
@@ -120,12 +131,14 @@ impl Unit {
             memory: Bytes::ZERO,
             link_memory: Bytes::ZERO,
             peak: Bytes::ZERO,
+            peaked: now,
             cpu: Millis::ZERO,
             measured: now,
             unseen: true,
             growth: 0.0,
             gained: 0.0,
             found: new.running,
+            fell: None,
             issued: 0,
             unread: 0,
             aimed: 0,
@@ -157,7 +170,7 @@ impl Unit {
     fn start_over(&mut self, now: Millis) {
         self.cpu = Millis::ZERO;
         (self.growth, self.gained) = (0.0, 0.0);
-        self.unseen = true;
+        (self.unseen, self.fell) = (true, None);
         self.measured = now;
         self.link = LinkState::None;
         (self.issued, self.unread, self.aimed) = (0, 0, 0);
@@ -223,14 +236,28 @@ impl Unit {
         self.growth = (gained / elapsed).max(self.growth * left);
         self.gained = gained + self.gained * left;
         self.unseen &= now - self.since < UNSEEN;
+        let held = self.memory - self.link_memory;
+        let holds = seen.memory - seen.link_memory;
+        if self.state == RunState::Running && holds < held.scale(NEARLY_NOTHING) {
+            self.fell = Some((held, now));
+        }
+        self.fell = self.fell.filter(|(_, at)| now - *at < ENDING);
         self.measured = now;
         self.memory = seen.memory;
         self.link_memory = seen.link_memory;
         if self.state != RunState::Waiting {
-            self.peak = self.peak.max(seen.memory - seen.link_memory);
+            if holds > self.peak {
+                (self.peak, self.peaked) = (holds, now);
+            }
             self.cpu = self.cpu.max(seen.cpu);
             (self.issued, self.unread) = (seen.issued, seen.unread);
         }
+    }
+
+    /// What counts as the compiler's while others ask for room: what it holds, or has held a moment ago.
+    pub(super) fn compiler(&self) -> Bytes {
+        let fell = self.fell.map_or(Bytes::ZERO, |(held, _)| held);
+        (self.memory - self.link_memory).max(fell)
     }
 
     /// The least that it is known to need: seen in an earlier attempt, or in a recorded run.
