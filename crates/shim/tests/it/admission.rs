@@ -169,16 +169,17 @@ fn the_compiler_gets_its_own_tokens_and_its_own_temporary_directory() {
 #[test]
 fn diagnostics_come_at_once_and_metadata_is_announced() {
     let scene = Scene::new(&format!(
-        "echo 'first' >&2; read line <gate; echo '{ANNOUNCED}' >&2; read line <gate; printf last >&2"
+        "echo 'first' >&2; read line <gate; echo '{ANNOUNCED}' >&2; read line <end; printf last >&2"
     ));
-    let gate = scene.gate("gate");
+    // Two of them: whoever opens one again may find the writer of before still there.
+    let (gate, end) = (scene.gate("gate"), scene.gate("end"));
     let mut running = Running::start(&mut scene.shim(LIB));
     let (mut peer, _) = scene.governor().start();
     assert_eq!(running.line(), "first");
     fs::write(&gate, "\n").unwrap();
     assert_eq!(running.line(), ANNOUNCED);
     assert_eq!(peer.hear(), ToGovernor::Announced);
-    fs::write(&gate, "\n").unwrap();
+    fs::write(&end, "\n").unwrap();
     assert!(peer.finished());
     assert_eq!(running.end().2, "last");
 }
