@@ -268,18 +268,18 @@ proptest! {
         );
     }
 
-    /// Also with build scripts, which nobody can kill: where what they need is known, and each would fit
-    /// alone, but no three together.
+    /// Also with units that nobody can kill (build scripts, and what runs behind a wrapper of the user's):
+    /// where what they need is known, and each would fit alone, but no three together.
     #[test]
-    fn known_scripts_stay_under_the_line(
+    fn what_cannot_be_killed_but_is_known_stays_under_the_line(
         mut truths in proptest::collection::vec(truth(false), 4..30),
-        scripts in 2usize..5,
+        unkillable in 2usize..5,
         line in 520u64..1500,
         cores in 1u32..12,
     ) {
-        for truth in &mut truths[..scripts] {
-            *truth = Truth { script: true, retryable: false, source: Source::History, ..truth.clone() };
-            (truth.believed, truth.peak) = (1.0, line * 2 / 5);
+        for (number, truth) in truths.iter_mut().take(unkillable).enumerate() {
+            (truth.script, truth.retryable) = (number % 2 == 0, false);
+            (truth.source, truth.believed, truth.peak) = (Source::History, 1.0, line * 2 / 5);
             truth.cpu = truth.cpu.max(truth.peak * 4);
         }
         let config = Config { jobs: 16, cores, strict: false, keep_going: false };
