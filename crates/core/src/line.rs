@@ -126,6 +126,8 @@ pub struct Reserve {
     window: Option<(Millis, Stall)>,
     /// Since when nothing stalled.
     calm_since: Millis,
+    /// The end of the last window that was lost to stalls.
+    thrashed: Option<Millis>,
 }
 
 impl Reserve {
@@ -162,7 +164,7 @@ impl Reserve {
         let refaults = (stall.refaulted - before.refaulted).scale(1000.0 / span.0 as f64);
         if lost >= THRASHING_SHARE || refaults >= THRASHING_REFAULTS {
             self.learned = (self.learned + LEARN_STEP).min(LARGEST_LEARNED);
-            self.calm_since = now;
+            (self.calm_since, self.thrashed) = (now, Some(now));
         } else if now - self.calm_since >= CALM_WINDOW {
             self.learned = self.learned - FORGET_STEP;
             self.calm_since = now;
@@ -226,6 +228,13 @@ impl Line {
     #[must_use]
     pub fn new(memory: Memory) -> Self {
         Self { memory, reserve: Reserve::default(), recent: VecDeque::new(), current: None }
+    }
+
+    /// Whether memory was short for file-backed pages a short while ago: processors that idle then wait for
+    /// pages that were dropped, and more work would drop more.
+    #[must_use]
+    pub fn thrashes(&self, now: Millis) -> bool {
+        self.reserve.thrashed.is_some_and(|at| now - at < CALM_WINDOW)
     }
 
     /// The line from `now` on. Falls at once, rises when every reading of the last
@@ -388,6 +397,20 @@ mod tests {
         let roomy = machine(Bytes::gib(8), Bytes::gib(6));
         line.update(Millis(1_000), &roomy, Own::default());
         assert_eq!(line.update(Millis(2_500), &roomy, Own::default()), Bytes::mib(1600));
+    }
+
+    #[test]
+    fn a_build_thrashes_until_a_while_after_its_last_stall() {
+        let mut line = Line::new(Memory::Auto);
+        let mut reading = Reading::default();
+        let mut at = |now: u64, full_us: u64| {
+            reading.stall.full_us += full_us;
+            line.update(Millis(now), &reading, Own::default());
+            line.thrashes(Millis(now))
+        };
+        assert!(!at(0, 0) && !at(2_000, 50_000), "a first read harms nobody");
+        assert!(at(4_000, 200_000) && at(23_000, 0));
+        assert!(!at(25_000, 0));
     }
 
     #[test]

@@ -135,7 +135,8 @@ impl Governor {
         if line != self.schedule.line() {
             self.say(Event::Line { line });
         }
-        self.decide(Input::Line { line, machine });
+        let thrashes = self.line.thrashes(now);
+        self.decide(Input::Line { line, machine, thrashes });
     }
 
     fn log_sample(&mut self, total: Bytes) {

@@ -127,6 +127,9 @@ pub enum Input {
         /// What the machine has for this build at the very most, its swap included: a unit that is
         /// above this by itself is stopped before the machine thrashes. [`Bytes::MAX`]: no such limit.
         machine: Bytes,
+        /// What is read from files does not fit beside the build: processors idle for want of memory, and
+        /// more units would make that worse.
+        thrashes: bool,
     },
     /// The longest path from this unit to the end of the build became known.
     Tail(UnitId, Millis),
@@ -329,7 +332,10 @@ impl Schedule {
                 }
                 self.processors.measure(now, cpu, self.active(), &self.config);
             }
-            Input::Line { line, machine } => (self.line, self.machine) = (line, machine),
+            Input::Line { line, machine, thrashes } => {
+                (self.line, self.machine) = (line, machine);
+                self.processors.thrashes(thrashes);
+            }
             Input::Tail(id, tail) => self.units.with(id, |unit| unit.forecast.tail = Some(tail)),
             Input::Again => self.failed = false,
             Input::Tick => {}

@@ -3,7 +3,8 @@
 //! Compilers compute: of more than there are processors, each only takes caches and memory from the
 //! others. (Eight at a time on two processors took 1.24 times the processor time of two at a time, and
 //! 1.2 times as long, see bench/RESULTS.md.) So a unit beyond the processors starts only where those were
-//! seen to idle, as they do beside a build script that waits for a disk; and after each look only half as many
+//! seen to idle, as they do beside a build script that waits for a disk (but not where they wait for pages that
+//! were dropped for want of memory); and after each look only half as many
 //! again as there are, because only the next look shows what they take.
 
 use super::Config;
@@ -25,6 +26,8 @@ pub(super) struct Processors {
     look: (Millis, Millis),
     /// How many more may start beyond the processors.
     beyond: usize,
+    /// They idle because pages of files are read again and again.
+    thrashing: bool,
 }
 
 impl Processors {
@@ -41,8 +44,17 @@ impl Processors {
         let span = now - since;
         if span >= LOOK {
             let share = (used - before).0 as f64 / (span.0 * u64::from(config.cores.max(1))) as f64;
-            self.beyond = if share < BUSY { (active / 2).max(1) } else { 0 };
+            let idle = share < BUSY && !self.thrashing;
+            self.beyond = if idle { (active / 2).max(1) } else { 0 };
             self.look = (now, used);
+        }
+    }
+
+    /// Whether the processors wait for memory: that is no reason to start more.
+    pub(super) fn thrashes(&mut self, now: bool) {
+        self.thrashing = now;
+        if now {
+            self.beyond = 0;
         }
     }
 
@@ -95,6 +107,20 @@ mod tests {
             }
         }
         assert_eq!(seen, [2, 3, 4, 6, 9, 13, 19, 20]);
+    }
+
+    #[test]
+    fn processors_that_wait_for_pages_take_no_more_units() {
+        let config = config(20, 2);
+        let mut processors = Processors::default();
+        for at in 1..50 {
+            processors.measure(Millis(100 * at), Millis(20 * at), 2, &config);
+            processors.thrashes(at > 5);
+            assert_eq!(processors.places(2, &config), 2);
+        }
+        processors.thrashes(false);
+        processors.measure(Millis(9000), Millis(1000), 2, &config);
+        assert_eq!(processors.places(2, &config), 3);
     }
 
     #[test]
