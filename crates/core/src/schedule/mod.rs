@@ -391,4 +391,6 @@ impl Schedule {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

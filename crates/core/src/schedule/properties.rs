@@ -1,0 +1,321 @@
+//! The schedule against a model machine: every invariant of docs/architecture.md as a property.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::forecast::{Curve, Source};
+
+/// A unit as it really is, and as it is believed to be.
+#[derive(Clone, Debug)]
+struct Truth {
+    peak: u64,
+    cpu: u64,
+    believed: f64,
+    source: Source,
+    retryable: bool,
+    script: bool,
+    fails: bool,
+    arrives: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Process {
+    None,
+    Runs,
+    Stopped,
+}
+
+struct Running {
+    process: Process,
+    cpu: f64,
+    kills: u32,
+    admitted: u64,
+}
+
+/// Processors, units whose memory rises evenly to the peak in the first half of their work, a sampler
+/// that looks when the schedule asks for it, and effects that are carried out at once.
+struct Machine {
+    truths: Vec<Truth>,
+    cores: f64,
+    worked: f64,
+    units: BTreeMap<u32, Running>,
+    done: BTreeSet<u32>,
+    schedule: Schedule,
+    now: u64,
+    line: Bytes,
+    highest_beside: Bytes,
+    failed: bool,
+    admitted_after_failure: bool,
+}
+
+const REST: u64 = 60;
+
+impl Machine {
+    fn new(truths: Vec<Truth>, line_mib: u64, config: Config) -> Self {
+        Self {
+            truths,
+            cores: f64::from(config.cores),
+            worked: 0.0,
+            units: BTreeMap::new(),
+            done: BTreeSet::new(),
+            schedule: Schedule::new(config, Bytes::mib(line_mib)),
+            now: 0,
+            line: Bytes::mib(line_mib),
+            highest_beside: Bytes::ZERO,
+            failed: false,
+            admitted_after_failure: false,
+        }
+    }
+
+    fn memory(&self, id: u32) -> Bytes {
+        let (truth, unit) = (&self.truths[id as usize], &self.units[&id]);
+        if unit.process == Process::None {
+            return Bytes::ZERO;
+        }
+        let share = (unit.cpu / (truth.cpu as f64 / 2.0)).min(1.0);
+        Bytes::mib(1) + Bytes::mib(truth.peak).scale(share)
+    }
+
+    fn used(&self) -> Bytes {
+        Bytes::mib(REST) + self.units.keys().map(|id| self.memory(*id)).sum()
+    }
+
+    fn tell(&mut self, input: Input) {
+        let effects = self.schedule.handle(Millis(self.now), input);
+        let anchor = self.anchor();
+        for effect in effects {
+            self.carry_out(effect, anchor);
+        }
+        self.check_that_it_moves();
+    }
+
+    /// The oldest; where some cannot be killed it is one of those, and which one the schedule says.
+    fn anchor(&self) -> Option<u32> {
+        let holders = || self.units.iter().filter(|(_, unit)| unit.process != Process::None);
+        if holders().any(|(id, _)| !self.truths[*id as usize].retryable) {
+            let UnitId(id) = self.schedule.anchor.expect("something runs");
+            assert!(!self.truths[id as usize].retryable, "the anchor could be killed");
+            return Some(id);
+        }
+        holders().min_by_key(|(id, unit)| (unit.admitted, **id)).map(|(id, _)| *id)
+    }
+
+    fn carry_out(&mut self, effect: Effect, anchor: Option<u32>) {
+        let others_run =
+            |m: &Self, id: u32| m.units.iter().any(|(o, u)| *o != id && u.process == Process::Runs);
+        match effect {
+            Effect::Admit { unit: UnitId(id), .. } => {
+                self.admitted_after_failure |= self.failed;
+                let now = self.now;
+                let unit = self.units.get_mut(&id).expect("admitted what had registered");
+                assert_eq!(unit.process, Process::None, "admitted once");
+                unit.process = Process::Runs;
+                if unit.kills == 0 {
+                    unit.admitted = now;
+                }
+            }
+            Effect::Suspend(UnitId(id), _) => {
+                assert!(Some(id) != anchor || !others_run(self, id), "the anchor was suspended");
+                self.units.get_mut(&id).expect("known").process = Process::Stopped;
+            }
+            Effect::Resume(UnitId(id)) => {
+                self.units.get_mut(&id).expect("known").process = Process::Runs;
+            }
+            Effect::Kill(UnitId(id), cause) => {
+                assert!(self.truths[id as usize].retryable, "killed what cannot run again");
+                assert!(
+                    cause == Cause::Ending || Some(id) != anchor || !others_run(self, id),
+                    "the anchor was killed"
+                );
+                let unit = self.units.get_mut(&id).expect("known");
+                unit.process = Process::None;
+                unit.cpu = 0.0;
+                unit.kills += 1;
+                assert!(unit.kills <= 3, "unit {id} is killed again and again");
+            }
+            Effect::Leave(UnitId(id)) => {
+                self.units.remove(&id);
+                self.done.insert(id);
+            }
+            Effect::Refuse { .. } => panic!("refused without --strict"),
+            Effect::AdmitLink(_)
+            | Effect::KillLink(..)
+            | Effect::Tokens { .. }
+            | Effect::Lone { .. }
+            | Effect::Anchor(_)
+            | Effect::Places(_) => {}
+        }
+    }
+
+    fn check_that_it_moves(&self) {
+        if !self.units.is_empty() {
+            assert!(
+                self.units.values().any(|unit| unit.process == Process::Runs),
+                "work is there and nothing runs"
+            );
+        }
+    }
+
+    fn arrive(&mut self) {
+        for id in 0..self.truths.len() as u32 {
+            let truth = self.truths[id as usize].clone();
+            if truth.arrives > self.now || self.units.contains_key(&id) || self.done.contains(&id) {
+                continue;
+            }
+            let process = if truth.script { Process::Runs } else { Process::None };
+            let running = Running { process, cpu: 0.0, kills: 0, admitted: self.now };
+            self.units.insert(id, running);
+            let peak = Bytes::mib(truth.peak).scale(truth.believed);
+            let new = NewUnit {
+                forecast: Forecast {
+                    curve: Curve::ramp(peak, Millis(truth.cpu).scale(truth.believed)),
+                    log_sd: if truth.source == Source::History { 0.05 } else { 0.5 },
+                    link_peak: Bytes::ZERO,
+                    tail: None,
+                    source: truth.source,
+                },
+                retryable: truth.retryable,
+                inside: None,
+                running: truth.script,
+            };
+            self.tell(Input::Register(UnitId(id), Box::new(new)));
+        }
+    }
+
+    fn work(&mut self, step: u64) {
+        let runs = self.units.values().filter(|u| u.process == Process::Runs).count().max(1);
+        let share = (self.cores / runs as f64).min(1.0) * step as f64;
+        let mut ended = Vec::new();
+        for (id, unit) in &mut self.units {
+            if unit.process == Process::Runs {
+                unit.cpu += share;
+                self.worked += share;
+                if unit.cpu >= self.truths[*id as usize].cpu as f64 {
+                    ended.push(*id);
+                }
+            }
+        }
+        for id in ended {
+            self.units.remove(&id);
+            self.done.insert(id);
+            let ok = !self.truths[id as usize].fails;
+            self.failed |= !ok;
+            self.tell(Input::Finished { unit: UnitId(id), ok });
+        }
+    }
+
+    fn sample(&mut self) {
+        let units = self.units.iter().map(|(id, unit)| Measured {
+            unit: UnitId(*id),
+            memory: self.memory(*id),
+            link_memory: Bytes::ZERO,
+            cpu: Millis(unit.cpu as u64),
+            issued: 0,
+            unread: 0,
+        });
+        let units = units.collect();
+        let cpu = Millis(self.worked as u64);
+        self.tell(Input::Sample { rest: Bytes::mib(REST), cpu, units });
+    }
+
+    fn run(&mut self) {
+        let mut sampled = 0;
+        let total: u64 = self.truths.iter().map(|t| t.cpu).sum();
+        let last = self.truths.iter().map(|t| t.arrives).max().unwrap_or(0);
+        while self.done.len() < self.truths.len() {
+            assert!(self.now < last + 6 * total + 60_000, "the build does not end");
+            self.arrive();
+            self.work(5);
+            self.now += 5;
+            // Asked anew after every input, as the governor does: admissions shorten it.
+            if self.now >= sampled + self.schedule.sampling_interval().0 {
+                self.sample();
+                sampled = self.now;
+            }
+            let holders = self.units.values().filter(|u| u.process != Process::None).count();
+            if holders > 1 {
+                self.highest_beside = self.highest_beside.max(self.used());
+            }
+        }
+    }
+}
+
+fn truth(kinds: bool) -> impl Strategy<Value = Truth> {
+    let source = prop_oneof![Just(Source::History), Just(Source::Elder), Just(Source::Cold)];
+    (5u64..400, 50u64..6000, 0.4f64..1.6, source, 0u32..20, 0u64..8000).prop_map(
+        move |(peak, cpu, wrong, source, dice, arrives)| Truth {
+            // No compiler that we measured gains more than 0.5 MiB in a millisecond of its own time.
+            peak: peak.min(cpu / 4).max(2),
+            cpu,
+            believed: if source == Source::History { 0.97 + wrong / 20.0 } else { wrong },
+            source,
+            retryable: !kinds || dice != 0,
+            script: kinds && dice == 0,
+            fails: kinds && dice == 1,
+            arrives,
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+
+    /// The sum stays under the line while more than one unit holds memory; every unit ends; nothing is
+    /// killed more than three times; with work there, something runs; the anchor goes on.
+    #[test]
+    fn the_line_holds_and_the_build_ends(
+        truths in proptest::collection::vec(truth(false), 1..40),
+        line in 520u64..1500,
+        jobs in 1u32..16,
+        cores in 1u32..12,
+    ) {
+        let config = Config { jobs, cores, strict: false, keep_going: false };
+        let mut machine = Machine::new(truths, line, config);
+        machine.run();
+        prop_assert!(
+            machine.highest_beside <= machine.line,
+            "{} above {}", machine.highest_beside, machine.line
+        );
+    }
+
+    /// Also with units that nobody can kill (build scripts, and what runs behind a wrapper of the user's):
+    /// where what they need is known, and each would fit alone, but no three together.
+    #[test]
+    fn what_cannot_be_killed_but_is_known_stays_under_the_line(
+        mut truths in proptest::collection::vec(truth(false), 4..30),
+        unkillable in 2usize..5,
+        line in 520u64..1500,
+        cores in 1u32..12,
+    ) {
+        for (number, truth) in truths.iter_mut().take(unkillable).enumerate() {
+            (truth.script, truth.retryable) = (number % 2 == 0, false);
+            (truth.source, truth.believed, truth.peak) = (Source::History, 1.0, line * 2 / 5);
+            truth.cpu = truth.cpu.max(truth.peak * 4);
+        }
+        let config = Config { jobs: 16, cores, strict: false, keep_going: false };
+        let mut machine = Machine::new(truths, line, config);
+        machine.run();
+        prop_assert!(
+            machine.highest_beside <= machine.line,
+            "{} above {}", machine.highest_beside, machine.line
+        );
+    }
+
+    /// With build scripts that cannot be killed and units that fail, the build still ends, and after a
+    /// failure nothing more is admitted.
+    #[test]
+    fn failures_and_build_scripts_end_too(
+        truths in proptest::collection::vec(truth(true), 1..40),
+        line in 520u64..1500,
+        jobs in 1u32..16,
+        cores in 1u32..12,
+        keep_going: bool,
+    ) {
+        let config = Config { jobs, cores, strict: false, keep_going };
+        let mut machine = Machine::new(truths, line, config);
+        machine.run();
+        prop_assert!(keep_going || !machine.admitted_after_failure);
+    }
+}
