@@ -107,6 +107,9 @@ pub const CALM_WINDOW: Millis = Millis(20_000);
 /// The share of a window lost to stalls from which a build thrashes: half of the 10 % that nobody
 /// would accept.
 pub const THRASHING_SHARE: f64 = 0.05;
+/// The share of the line that a build holds from which a lower line would take something from it: where it
+/// holds less, what is missing for files is not what the line left to it.
+pub const PRESSED_SHARE: f64 = 0.8;
 /// Pages read again per second from which a build thrashes, where PSI is not there or does not say
 /// so: a disk that gives 200 MiB/s then spends an eighth of its time on what had been in memory.
 pub const THRASHING_REFAULTS: Bytes = Bytes::mib(24);
@@ -124,6 +127,8 @@ pub struct Reserve {
     learned: Bytes,
     /// When the current window began, and the totals then.
     window: Option<(Millis, Stall)>,
+    /// The highest share of its line that the build held in the current window.
+    pressed: f64,
     /// Since when nothing stalled.
     calm_since: Millis,
     /// The end of the last window that was lost to stalls.
@@ -148,8 +153,10 @@ impl Reserve {
     }
 
     /// Looks at how much time and how many pages were lost by `now`. Only `full` stalls and refaults
-    /// count: a single task that waits for its first read harms nobody.
-    pub fn observe(&mut self, now: Millis, stall: Stall) {
+    /// count: a single task that waits for its first read harms nobody. The build holds a `share` of its line:
+    /// what stalls far below it is not mended by a lower one, which would only let less run at once.
+    pub fn observe(&mut self, now: Millis, stall: Stall, share: f64) {
+        self.pressed = self.pressed.max(share);
         let Some((since, before)) = self.window else {
             self.window = Some((now, stall));
             self.calm_since = now;
@@ -160,10 +167,12 @@ impl Reserve {
             return;
         }
         self.window = Some((now, stall));
+        let pressed = std::mem::replace(&mut self.pressed, share) >= PRESSED_SHARE;
         let lost = stall.full_us.saturating_sub(before.full_us) as f64 / (span.0 as f64 * 1000.0);
         let refaults = (stall.refaulted - before.refaulted).scale(1000.0 / span.0 as f64);
         if lost >= THRASHING_SHARE || refaults >= THRASHING_REFAULTS {
-            self.learned = (self.learned + LEARN_STEP).min(LARGEST_LEARNED);
+            let step = if pressed { LEARN_STEP } else { Bytes::ZERO };
+            self.learned = (self.learned + step).min(LARGEST_LEARNED);
             (self.calm_since, self.thrashed) = (now, Some(now));
         } else if now - self.calm_since >= CALM_WINDOW {
             self.learned = self.learned - FORGET_STEP;
@@ -240,7 +249,8 @@ impl Line {
     /// The line from `now` on. Falls at once, rises when every reading of the last
     /// [`RISE_WINDOW`] allowed it. A named line is kept below what the machine leaves.
     pub fn update(&mut self, now: Millis, reading: &Reading, own: Own) -> Bytes {
-        self.reserve.observe(now, reading.stall);
+        let share = self.current.map_or(0.0, |line| own.memory.share_of(line));
+        self.reserve.observe(now, reading.stall, share);
         let allowed = auto(reading, own, &self.reserve);
         let wanted = match self.memory {
             Memory::Auto => allowed,
@@ -420,25 +430,40 @@ mod tests {
         let base = reserve.under_wall(limit);
         let mut stall = Stall::default();
         let mut now = Millis::ZERO;
-        reserve.observe(now, stall);
+        reserve.observe(now, stall, 1.0);
         for _ in 0..3 {
             now += STALL_WINDOW;
             stall.full_us += 200_000;
-            reserve.observe(now, stall);
+            reserve.observe(now, stall, 1.0);
         }
         assert_eq!(reserve.under_wall(limit), base + Bytes::mib(3 * 48));
         for _ in 0..9 {
             now += STALL_WINDOW;
-            reserve.observe(now, stall);
+            reserve.observe(now, stall, 1.0);
         }
         assert_eq!(reserve.under_wall(limit), base + Bytes::mib(3 * 48));
         now += STALL_WINDOW;
-        reserve.observe(now, stall);
+        reserve.observe(now, stall, 1.0);
         assert_eq!(reserve.under_wall(limit), base + Bytes::mib(3 * 48 - 16));
         now += STALL_WINDOW;
         stall.refaulted += Bytes::mib(100);
-        reserve.observe(now, stall);
+        reserve.observe(now, stall, 1.0);
         assert_eq!(reserve.under_wall(limit), base + Bytes::mib(4 * 48 - 16));
+    }
+
+    #[test]
+    fn a_reserve_learns_nothing_where_the_build_is_far_below_its_line() {
+        let mut line = Line::new(Memory::Auto);
+        let mut reading = wall(Bytes::gib(2), Bytes::mib(300));
+        let mut lines = Vec::new();
+        for (window, held) in [300, 300, 300, 1700, 1700].into_iter().enumerate() {
+            reading.cgroups[0].held = Bytes::mib(held);
+            let now = STALL_WINDOW.scale(window as f64);
+            lines.push(line.update(now, &reading, own(Bytes::mib(held))).as_mib());
+            assert!(window < 1 || line.thrashes(now));
+            reading.stall.full_us += 400_000;
+        }
+        assert_eq!(lines, [1792.0, 1792.0, 1792.0, 1744.0, 1696.0]);
     }
 
     fn readings() -> impl Strategy<Value = (Reading, Own)> {
@@ -507,7 +532,7 @@ mod tests {
                 now += Millis(pause);
                 stall.full_us += full;
                 stall.refaulted += Bytes::mib(refaulted);
-                reserve.observe(now, stall);
+                reserve.observe(now, stall, 1.0);
                 prop_assert!(reserve.under_wall(limit) >= least);
                 prop_assert!(reserve.under_wall(limit) <= limit.scale(0.5));
                 prop_assert!(reserve.under_wall(limit) <= LARGEST_WALL_RESERVE + LARGEST_LEARNED);

@@ -171,11 +171,11 @@ impl Governor {
             entry.start(now, Millis::ZERO, None);
             self.say(Event::Admitted { unit, attempt: 1, tokens: 0 });
         }
-        let retryable = entry.facts.retryable;
+        let (retryable, links) = (entry.facts.retryable, entry.facts.links);
         self.entries.insert(unit, entry);
         self.decide(Input::Register(
             unit,
-            Box::new(NewUnit { forecast, retryable, inside, running }),
+            Box::new(NewUnit { forecast, retryable, links, inside, running }),
         ));
     }
 

@@ -59,6 +59,8 @@ pub struct NewUnit {
     pub forecast: Forecast,
     /// It may be killed and started again.
     pub retryable: bool,
+    /// It is a compiler that will run a linker at its end.
+    pub links: bool,
     /// The registered unit in whose process tree it runs: it draws on that unit's reservation.
     pub inside: Option<UnitId>,
     /// It runs already: a build script.

@@ -77,7 +77,7 @@ impl Unit {
         let share_done = (self.cpu.0 as f64 / curve.cpu().0.max(1) as f64).min(1.0);
         let log_sd = self.forecast.log_sd * caution * (1.0 - 0.6 * share_done);
         let compiler = self.compiler().0 as f64;
-        let overrun = self.cpu > curve.cpu();
+        let overrun = self.overruns();
         let mut ahead = Projection::default();
         let mut start = 0.0;
         for (span, until) in SPANS.iter().enumerate() {
@@ -100,6 +100,11 @@ impl Unit {
         }
         self.add_link(&mut ahead);
         ahead
+    }
+
+    /// It has worked for longer than was expected of it as a whole.
+    pub(super) fn overruns(&self) -> bool {
+        self.cpu > self.forecast.curve.cpu()
     }
 
     /// What it holds while it is stopped.

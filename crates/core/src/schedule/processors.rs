@@ -58,6 +58,11 @@ impl Processors {
         }
     }
 
+    /// Whether they wait for pages that were dropped.
+    pub(super) fn are_thrashing(&self) -> bool {
+        self.thrashing
+    }
+
     /// How many units may use the processors, where `active` do.
     pub(super) fn places(&self, active: usize, config: &Config) -> usize {
         let beyond = if self.beyond > 0 { active + self.beyond } else { 0 };

@@ -17,6 +17,8 @@ struct Truth {
     retryable: bool,
     script: bool,
     fails: bool,
+    /// The peak of its linker, and its work.
+    link: Option<(u64, u64)>,
     arrives: u64,
 }
 
@@ -27,15 +29,30 @@ enum Process {
     Stopped,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Link {
+    NotYet,
+    Waits,
+    /// And has worked for so long.
+    Runs(f64),
+}
+
 struct Running {
     process: Process,
     cpu: f64,
+    link: Link,
     kills: u32,
     admitted: u64,
 }
 
-/// Processors, units whose memory rises evenly to the peak in the first half of their work, a sampler
-/// that looks when the schedule asks for it, and effects that are carried out at once.
+impl Running {
+    fn works(&self) -> bool {
+        self.process == Process::Runs && self.link != Link::Waits
+    }
+}
+
+/// Processors, units and linkers whose memory rises evenly to the peak in the first half of their work,
+/// compilers that keep little of it while they wait for their linker, a sampler that looks when the schedule asks for it, and effects that are carried out at once.
 struct Machine {
     truths: Vec<Truth>,
     cores: f64,
@@ -51,6 +68,9 @@ struct Machine {
 }
 
 const REST: u64 = 60;
+
+/// What a compiler holds while it links.
+const KEPT: u64 = 30;
 
 impl Machine {
     fn new(truths: Vec<Truth>, line_mib: u64, config: Config) -> Self {
@@ -74,8 +94,22 @@ impl Machine {
         if unit.process == Process::None {
             return Bytes::ZERO;
         }
-        let share = (unit.cpu / (truth.cpu as f64 / 2.0)).min(1.0);
-        Bytes::mib(1) + Bytes::mib(truth.peak).scale(share)
+        let risen = |done: f64, work: u64| (done / (work as f64 / 2.0)).min(1.0);
+        match unit.link {
+            Link::NotYet => {
+                Bytes::mib(1) + Bytes::mib(truth.peak).scale(risen(unit.cpu, truth.cpu))
+            }
+            Link::Waits | Link::Runs(_) => Bytes::mib(truth.peak.min(KEPT)) + self.link_memory(id),
+        }
+    }
+
+    fn link_memory(&self, id: u32) -> Bytes {
+        match (self.units[&id].link, self.truths[id as usize].link) {
+            (Link::Runs(done), Some((peak, work))) => {
+                Bytes::mib(peak).scale((done / (work as f64 / 2.0)).min(1.0))
+            }
+            _ => Bytes::ZERO,
+        }
     }
 
     fn used(&self) -> Bytes {
@@ -103,8 +137,7 @@ impl Machine {
     }
 
     fn carry_out(&mut self, effect: Effect, anchor: Option<u32>) {
-        let others_run =
-            |m: &Self, id: u32| m.units.iter().any(|(o, u)| *o != id && u.process == Process::Runs);
+        let others_run = |m: &Self, id: u32| m.units.iter().any(|(o, u)| *o != id && u.works());
         match effect {
             Effect::Admit { unit: UnitId(id), .. } => {
                 self.admitted_after_failure |= self.failed;
@@ -131,7 +164,7 @@ impl Machine {
                 );
                 let unit = self.units.get_mut(&id).expect("known");
                 unit.process = Process::None;
-                unit.cpu = 0.0;
+                (unit.cpu, unit.link) = (0.0, Link::NotYet);
                 unit.kills += 1;
                 assert!(unit.kills <= 3, "unit {id} is killed again and again");
             }
@@ -139,22 +172,25 @@ impl Machine {
                 self.units.remove(&id);
                 self.done.insert(id);
             }
+            Effect::AdmitLink(UnitId(id)) => {
+                let unit = self.units.get_mut(&id).expect("known");
+                assert_eq!((unit.process, unit.link), (Process::Runs, Link::Waits));
+                unit.link = Link::Runs(0.0);
+            }
+            Effect::KillLink(UnitId(id), _) => {
+                let unit = self.units.get_mut(&id).expect("known");
+                assert!(matches!(unit.link, Link::Runs(_)), "its linker does not run");
+                unit.link = Link::Waits;
+            }
             Effect::Refuse { .. } => panic!("refused without --strict"),
-            Effect::AdmitLink(_)
-            | Effect::KillLink(..)
-            | Effect::Tokens { .. }
-            | Effect::Lone { .. }
-            | Effect::Anchor(_)
-            | Effect::Places(_) => {}
+            Effect::Tokens { .. } | Effect::Lone { .. } | Effect::Anchor(_) | Effect::Places(_) => {
+            }
         }
     }
 
     fn check_that_it_moves(&self) {
         if !self.units.is_empty() {
-            assert!(
-                self.units.values().any(|unit| unit.process == Process::Runs),
-                "work is there and nothing runs"
-            );
+            assert!(self.units.values().any(Running::works), "work is there and nothing runs");
         }
     }
 
@@ -165,7 +201,8 @@ impl Machine {
                 continue;
             }
             let process = if truth.script { Process::Runs } else { Process::None };
-            let running = Running { process, cpu: 0.0, kills: 0, admitted: self.now };
+            let link = Link::NotYet;
+            let running = Running { process, cpu: 0.0, link, kills: 0, admitted: self.now };
             self.units.insert(id, running);
             let peak = Bytes::mib(truth.peak).scale(truth.believed);
             let new = NewUnit {
@@ -177,6 +214,7 @@ impl Machine {
                     source: truth.source,
                 },
                 retryable: truth.retryable,
+                links: truth.link.is_some(),
                 inside: None,
                 running: truth.script,
             };
@@ -185,19 +223,35 @@ impl Machine {
     }
 
     fn work(&mut self, step: u64) {
-        let runs = self.units.values().filter(|u| u.process == Process::Runs).count().max(1);
+        let runs = self.units.values().filter(|unit| unit.works()).count().max(1);
         let share = (self.cores / runs as f64).min(1.0) * step as f64;
-        let mut ended = Vec::new();
-        for (id, unit) in &mut self.units {
-            if unit.process == Process::Runs {
-                unit.cpu += share;
-                self.worked += share;
-                if unit.cpu >= self.truths[*id as usize].cpu as f64 {
-                    ended.push(*id);
+        let (mut compiled, mut ended) = (Vec::new(), Vec::new());
+        for (id, unit) in self.units.iter_mut().filter(|(_, unit)| unit.works()) {
+            let truth = &self.truths[*id as usize];
+            unit.cpu += share;
+            self.worked += share;
+            match (&mut unit.link, truth.link) {
+                (Link::Runs(done), Some((_, work))) => {
+                    *done += share;
+                    if *done >= work as f64 {
+                        ended.push(*id);
+                    }
                 }
+                (_, Some((peak, _))) if unit.cpu >= truth.cpu as f64 => {
+                    unit.link = Link::Waits;
+                    compiled.push((*id, Bytes::mib(peak).scale(truth.believed)));
+                }
+                (_, None) if unit.cpu >= truth.cpu as f64 => ended.push(*id),
+                _ => {}
             }
         }
+        for (id, expected) in compiled {
+            self.tell(Input::LinkAsked(UnitId(id), expected));
+        }
         for id in ended {
+            if self.truths[id as usize].link.is_some() {
+                self.tell(Input::LinkFinished(UnitId(id)));
+            }
             self.units.remove(&id);
             self.done.insert(id);
             let ok = !self.truths[id as usize].fails;
@@ -210,7 +264,7 @@ impl Machine {
         let units = self.units.iter().map(|(id, unit)| Measured {
             unit: UnitId(*id),
             memory: self.memory(*id),
-            link_memory: Bytes::ZERO,
+            link_memory: self.link_memory(*id),
             cpu: Millis(unit.cpu as u64),
             issued: 0,
             unread: 0,
@@ -222,7 +276,8 @@ impl Machine {
 
     fn run(&mut self) {
         let mut sampled = 0;
-        let total: u64 = self.truths.iter().map(|t| t.cpu).sum();
+        let work = |truth: &Truth| truth.cpu + truth.link.map_or(0, |(_, cpu)| cpu);
+        let total: u64 = self.truths.iter().map(work).sum();
         let last = self.truths.iter().map(|t| t.arrives).max().unwrap_or(0);
         while self.done.len() < self.truths.len() {
             assert!(self.now < last + 6 * total + 60_000, "the build does not end");
@@ -244,8 +299,10 @@ impl Machine {
 
 fn truth(kinds: bool) -> impl Strategy<Value = Truth> {
     let source = prop_oneof![Just(Source::History), Just(Source::Elder), Just(Source::Cold)];
-    (5u64..400, 50u64..6000, 0.4f64..1.6, source, 0u32..20, 0u64..8000).prop_map(
-        move |(peak, cpu, wrong, source, dice, arrives)| Truth {
+    let link = prop_oneof![Just(None), (5u64..300, 500u64..3000).prop_map(Some)];
+    let numbers = (5u64..400, 50u64..6000, 0.4f64..1.6, 0u64..8000);
+    (numbers, source, 0u32..20, link).prop_map(
+        move |((peak, cpu, wrong, arrives), source, dice, link)| Truth {
             // No compiler that we measured gains more than 0.5 MiB in a millisecond of its own time.
             peak: peak.min(cpu / 4).max(2),
             cpu,
@@ -254,6 +311,7 @@ fn truth(kinds: bool) -> impl Strategy<Value = Truth> {
             retryable: !kinds || dice != 0,
             script: kinds && dice == 0,
             fails: kinds && dice == 1,
+            link: link.filter(|_| !kinds || dice != 0).map(|(peak, cpu)| (peak.min(cpu / 4), cpu)),
             arrives,
         },
     )
@@ -293,6 +351,7 @@ proptest! {
             (truth.script, truth.retryable) = (number % 2 == 0, false);
             (truth.source, truth.believed, truth.peak) = (Source::History, 1.0, line * 2 / 5);
             truth.cpu = truth.cpu.max(truth.peak * 4);
+            truth.link = None;
         }
         let config = Config { jobs: 16, cores, strict: false, keep_going: false };
         let mut machine = Machine::new(truths, line, config);

@@ -13,6 +13,7 @@ fn unit(peak: u64, cpu: u64, source: Source) -> Box<NewUnit> {
             source,
         },
         retryable: true,
+        links: false,
         inside: None,
         running: false,
     })
@@ -178,6 +179,85 @@ fn the_room_of_one_that_has_just_ended_is_not_taken_before_its_word() {
     assert!(admitted(&schedule.handle(Millis(1005), Input::Register(UnitId(2), late))).is_empty());
     assert!(admitted(&schedule.handle(Millis(1015), sample(0))).is_empty(), "its word is coming");
     assert_eq!(admitted(&schedule.handle(Millis(1200), sample(0))), [2], "it was no end");
+}
+
+#[test]
+fn compilers_that_will_link_come_no_faster_than_their_links() {
+    let config = Config { jobs: 8, cores: 2, strict: false, keep_going: false };
+    let mut schedule = Schedule::new(config, Bytes::mib(1000));
+    let linking = |schedule: &mut Schedule, at, id| {
+        let mut new = unit(30, 400, Source::Cold);
+        new.links = true;
+        admitted(&schedule.handle(Millis(at), Input::Register(UnitId(id), new)))
+    };
+    assert_eq!(linking(&mut schedule, 0, 1), [1]);
+    assert_eq!(linking(&mut schedule, 0, 2), [2]);
+    let links = |effects: &[Effect]| effects.iter().any(|e| matches!(e, Effect::AdmitLink(_)));
+    let huge = Bytes::mib(700);
+    assert!(links(&schedule.handle(Millis(400), Input::LinkAsked(UnitId(1), huge))));
+    assert!(!links(&schedule.handle(Millis(400), Input::LinkAsked(UnitId(2), huge))));
+    assert_eq!(linking(&mut schedule, 500, 3), [3], "the second processor has nothing to do");
+    assert!(!links(&schedule.handle(Millis(900), Input::LinkAsked(UnitId(3), huge))));
+    assert!(linking(&mut schedule, 1000, 4).is_empty(), "two wait for their linkers already");
+    assert!(schedule.is_short());
+    let library = Input::Register(UnitId(5), unit(30, 400, Source::Cold));
+    assert_eq!(admitted(&schedule.handle(Millis(1000), library)), [5], "it will not link");
+    let end = |unit| Input::Finished { unit: UnitId(unit), ok: true };
+    assert!(admitted(&schedule.handle(Millis(1900), end(5))).is_empty());
+    let second = schedule.handle(Millis(2000), Input::LinkFinished(UnitId(1)));
+    assert!(second.contains(&Effect::AdmitLink(UnitId(2))), "{second:?}");
+    assert_eq!(admitted(&schedule.handle(Millis(2000), end(1))), [4]);
+}
+
+#[test]
+fn links_go_one_by_one_where_files_are_read_again() {
+    let mut schedule = schedule(2000);
+    let line = Bytes::mib(2000);
+    for id in 1..=2 {
+        let new = unit(30, 400, Source::Cold);
+        let _ = schedule.handle(Millis(0), Input::Register(UnitId(id), new));
+    }
+    let move_line = |schedule: &mut Schedule, at, thrashes| {
+        schedule.handle(Millis(at), Input::Line { line, machine: Bytes::MAX, thrashes })
+    };
+    let ask = |schedule: &mut Schedule, at, id| {
+        schedule.handle(Millis(at), Input::LinkAsked(UnitId(id), Bytes::mib(100)))
+    };
+    let _ = move_line(&mut schedule, 10, true);
+    assert!(ask(&mut schedule, 400, 1).contains(&Effect::AdmitLink(UnitId(1))));
+    assert!(!ask(&mut schedule, 400, 2).contains(&Effect::AdmitLink(UnitId(2))));
+    let effects = move_line(&mut schedule, 20_000, false);
+    assert!(effects.contains(&Effect::AdmitLink(UnitId(2))), "{effects:?}");
+}
+
+#[test]
+fn a_giant_that_nobody_knew_gets_no_threads_where_code_generation_may_not_fit() {
+    let threads = |line, held| {
+        let mut schedule = schedule(line);
+        let new = unit(300, 5000, Source::Cold);
+        let _ = schedule.handle(Millis(0), Input::Register(UnitId(1), new));
+        let mut issued = 0;
+        for (at, memory) in [(1000, 100), (4000, 300), (20_000, held)] {
+            let measured = Measured {
+                unit: UnitId(1),
+                memory: Bytes::mib(memory),
+                link_memory: Bytes::ZERO,
+                cpu: Millis(at),
+                issued,
+                unread: issued,
+            };
+            let (rest, cpu) = (Bytes::mib(20), Millis(at));
+            let sample = Input::Sample { rest, cpu, units: vec![measured] };
+            for effect in schedule.handle(Millis(at), sample) {
+                if let Effect::Tokens { issue, .. } = effect {
+                    issued = issue;
+                }
+            }
+        }
+        issued
+    };
+    assert_eq!(threads(4000, 900), 1, "one stands ready");
+    assert_eq!(threads(1150, 900), 0, "taken back unread: beside 900 MiB there is no room for 225");
 }
 
 #[test]

@@ -61,6 +61,7 @@ pub struct UnitView {
 pub(super) struct Unit {
     pub(super) forecast: Forecast,
     pub(super) retryable: bool,
+    pub(super) links: bool,
     /// The ancestor on whose reservation it draws.
     pub(super) inside: Option<UnitId>,
     /// A build script: nobody but the kernel stands between it and its memory.
@@ -116,6 +117,7 @@ impl Unit {
         Self {
             forecast: new.forecast,
             retryable: new.retryable,
+            links: new.links,
             inside: new.inside,
             unshimmed: new.running,
             state: if new.running { RunState::Running } else { RunState::Waiting },
