@@ -8,7 +8,7 @@ use plimsoll_core::invocation::UnitKind;
 use plimsoll_core::schedule::Measured;
 use plimsoll_core::unit::{UnitFacts, UnitKey};
 use plimsoll_core::{Bytes, Millis, UnitId};
-use plimsoll_host::{Owner, TokenPipe};
+use plimsoll_host::{Exit, Owner, TokenPipe};
 
 /// One unit.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub(crate) struct Entry {
     pub(crate) link_peak: Bytes,
     pub(crate) link_since: Millis,
     pub(crate) finished: bool,
+    /// Tells how it ended, where it is a build script.
+    pub(crate) exit: Option<Exit>,
     /// How often somebody else has killed it.
     pub(crate) losses: u32,
     /// Once more would be of no use.
@@ -58,6 +60,7 @@ impl Entry {
             link_peak: Bytes::ZERO,
             link_since: Millis::ZERO,
             finished: false,
+            exit: None,
             losses: 0,
             last_chance: false,
         }

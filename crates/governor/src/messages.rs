@@ -145,6 +145,9 @@ impl Governor {
         self.tree.adopt(script.pid, compiler(unit), Role::Child);
         let facts = UnitFacts::build_script_run(script.package, script.version);
         self.enter(unit, facts, None, true);
+        if let Some(entry) = self.entries.get_mut(&unit) {
+            entry.exit = script.exit;
+        }
     }
 
     fn enter(&mut self, unit: UnitId, facts: UnitFacts, inside: Option<UnitId>, running: bool) {

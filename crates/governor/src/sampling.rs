@@ -6,7 +6,7 @@ use plimsoll_core::line::{Own, capacity};
 use plimsoll_core::schedule::{Input, RunState};
 use plimsoll_core::{Bytes, Millis, UnitId};
 
-use plimsoll_host::Tmpfs;
+use plimsoll_host::{Ended, Exit, Tmpfs};
 
 use crate::governor::Governor;
 use crate::ledger::{Entry, compiler, linker};
@@ -116,10 +116,18 @@ impl Governor {
 
     /// A build script has no shim to say that it ended.
     fn end_scripts(&mut self) {
-        let has_ended = |unit: &UnitId| self.tree.usage(compiler(*unit)).processes == 0;
-        let ended: Vec<UnitId> = self.scripts().filter(has_ended).collect();
-        for unit in ended {
-            self.finished(unit, true);
+        let gone = |unit: &UnitId| self.tree.usage(compiler(*unit)).processes == 0;
+        let how = |unit: UnitId| {
+            let exit = self.entries.get(&unit).and_then(|entry| entry.exit.as_ref());
+            (unit, exit.map_or(Ended::Somehow, Exit::ended))
+        };
+        let ended: Vec<(UnitId, Ended)> = self.scripts().filter(gone).map(how).collect();
+        for (unit, how) in ended {
+            match how {
+                Ended::NotYet => {}
+                Ended::With(status) => self.finished(unit, status == 0),
+                Ended::Somehow => self.finished(unit, true),
+            }
         }
     }
 

@@ -18,8 +18,10 @@ mod unsupported;
 
 pub use error::HostError;
 #[cfg(target_os = "linux")]
-pub use linux::{Jobserver, Limits, ProcessTree, Tmpfs, TokenPipe, oom_kills, process_group};
-pub use process::{BuildScript, Owner, Role, Tokens, Usage};
+pub use linux::{Exit, Jobserver, Limits, ProcessTree, Tmpfs, TokenPipe, oom_kills, process_group};
+pub use process::{BuildScript, Ended, Owner, Role, Tokens, Usage};
 pub use tools::{MakeflagsForm, ToolVersions};
 #[cfg(not(target_os = "linux"))]
-pub use unsupported::{Jobserver, Limits, ProcessTree, Tmpfs, TokenPipe, oom_kills, process_group};
+pub use unsupported::{
+    Exit, Jobserver, Limits, ProcessTree, Tmpfs, TokenPipe, oom_kills, process_group,
+};

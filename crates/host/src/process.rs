@@ -2,6 +2,8 @@
 
 use plimsoll_core::{Bytes, Millis};
 
+use crate::Exit;
+
 /// Whose memory a process is: a number that the governor gives; 0 is "the rest" (cargo, the driver,
 /// everything that nobody claimed).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,8 +38,19 @@ pub struct Usage {
     pub processes: u32,
 }
 
+/// What is known of the end of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It runs, or its parent has not waited for it yet.
+    NotYet,
+    /// With this wait status: 0 is a success.
+    With(i32),
+    /// It ended, and this kernel does not say how.
+    Somehow,
+}
+
 /// A build script's run that was found in Cargo's tree.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct BuildScript {
     /// Its process.
     pub pid: u32,
@@ -45,6 +58,9 @@ pub struct BuildScript {
     pub package: String,
     /// `CARGO_PKG_VERSION`.
     pub version: String,
+    /// Tells how it ended, where there are pidfds and it is sure to be one: what else carries a build script's
+    /// environment may fail without the build failing.
+    pub exit: Option<Exit>,
 }
 
 /// The audit of a jobserver's pipe.

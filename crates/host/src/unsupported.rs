@@ -8,7 +8,7 @@ use plimsoll_core::line::Reading;
 use plimsoll_core::{Bytes, Millis};
 
 use crate::HostError;
-use crate::process::{BuildScript, Owner, Role, Tokens, Usage};
+use crate::process::{BuildScript, Ended, Owner, Role, Tokens, Usage};
 
 fn unsupported(what: impl AsRef<Path>) -> HostError {
     HostError::new(
@@ -16,6 +16,18 @@ fn unsupported(what: impl AsRef<Path>) -> HostError {
         what.as_ref(),
         io::Error::from(io::ErrorKind::Unsupported),
     )
+}
+
+/// A process whose end is of interest: not to be had on this system.
+#[derive(Debug)]
+pub struct Exit(Infallible);
+
+#[expect(missing_docs, reason = "documented where it is implemented; nobody can call this")]
+impl Exit {
+    #[must_use]
+    pub fn ended(&self) -> Ended {
+        match self.0 {}
+    }
 }
 
 /// Everything below one process: not to be had on this system.

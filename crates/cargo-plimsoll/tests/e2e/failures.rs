@@ -40,6 +40,41 @@ fn what_waits_leaves_when_something_fails() {
     );
 }
 
+/// A build script has no shim to say that it failed, and another unit is not done yet.
+#[test]
+fn what_waits_leaves_when_a_build_script_fails() {
+    let scene = Scene::new();
+    scene.lib("scripted", &[], "");
+    scene.write(
+        "ws/scripted/build.rs",
+        "fn main() {
+            let at = |name: &str| std::path::Path::new(&std::env::var_os(\"E2E_SCENE\").unwrap()).join(name);
+            std::fs::write(at(\"script-is-up\"), \"\").unwrap();
+            while !at(\"fail\").exists() {
+                std::thread::sleep(std::time::Duration::from_millis(5));
+            }
+            std::process::exit(3);
+        }",
+    );
+    let busy = "// fake: until script-is-up; alloc 200MiB in 1500ms; touch busy-is-up; until go\n";
+    scene.lib("busy", &[], busy).lib("y", &[], "").lib("z", &["y"], "// fake: until busy-is-up\n");
+    scene.lib("late", &["z"], "// fake: log run-late\n");
+    let running = scene.start(&mut scene.fake(&format!("{TIGHT} build")));
+    scene.wait_for("script-is-up");
+    scene.wait_for("busy-is-up");
+    scene.wait_for_units(2, 1, 0);
+    scene.write("fail", "");
+    scene.wait_for_units(1, 0, 0);
+    scene.write("go", "");
+    let done = running.end();
+    assert_eq!(done.code(), 101);
+    assert!(!scene.at("run-late").exists(), "it has been compiled although the build had failed");
+    let words = "failed to run custom build command for `scripted";
+    assert_eq!(done.stderr.matches(words).count(), 1, "{}", done.stderr);
+    let words = "not started after the first failure: 1 unit (late)";
+    assert!(done.stderr.contains(words), "{}", done.stderr);
+}
+
 #[test]
 fn what_is_stopped_does_not_hold_the_end_up() {
     let scene = Scene::new();

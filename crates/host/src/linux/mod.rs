@@ -2,6 +2,7 @@
 
 mod cgroup;
 mod environ;
+mod exit;
 mod jobserver;
 mod kept;
 mod limits;
@@ -14,6 +15,7 @@ mod tmpfs;
 mod tokens;
 mod tree;
 
+pub use exit::Exit;
 pub use jobserver::Jobserver;
 pub use limits::{Limits, oom_kills};
 pub use procfs::process_group;

@@ -96,6 +96,17 @@ impl Proc {
         rustix::fs::openat(&self.dir, path, flags | OFlags::CLOEXEC, Mode::empty())
     }
 
+    /// Whether the process's program has a name that Cargo gives to build scripts.
+    pub(super) fn is_build_script(&self, pid: u32) -> bool {
+        let mut buffer = [0u8; 40];
+        let path = file_of(pid, "exe", &mut buffer);
+        let program =
+            path.and_then(|path| rustix::fs::readlinkat(&self.dir, path, Vec::new()).ok());
+        let program = program.unwrap_or_default();
+        let name = program.to_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        name.starts_with(b"build-script-") || name.starts_with(b"build_script_")
+    }
+
     /// `None` where there is no such process any more (or none that we may see).
     pub(super) fn stat(&self, pid: u32) -> Option<Stat> {
         let file = self.open_file(pid, "stat", OFlags::RDONLY).ok()?;

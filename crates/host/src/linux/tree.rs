@@ -15,6 +15,7 @@ use std::path::Path;
 use plimsoll_core::Millis;
 
 use super::environ::{self, Script};
+use super::exit::Exit;
 use super::memory::Sampled;
 use super::procfs::{Proc, Stat};
 use super::table::{Index, Node, Table};
@@ -181,9 +182,10 @@ impl ProcessTree {
         } else if self.has_settled(index) {
             match environ::read(&self.proc, pid, self.outer_script.as_deref()) {
                 Ok(Some((package, version))) => {
+                    let exit = Exit::of(pid).filter(|_| self.proc.is_build_script(pid));
                     // The environment was that of the process that we know, if it still has the pid.
                     let same = self.proc.stat(pid).is_some_and(|stat| stat.start == start);
-                    let script = BuildScript { pid, package, version };
+                    let script = BuildScript { pid, package, version, exit };
                     (Script::Yes, Some(script).filter(|_| same))
                 }
                 Ok(None) => (Script::No, None),
