@@ -12,6 +12,7 @@ use crate::cgroup::Wall;
 use crate::launch::{self, Beside, Build, Interrupt, Limits, Measured};
 use crate::line::Peaks;
 use crate::log;
+use crate::read_ahead::ReadAhead;
 use crate::store::{Outcome, Record, Store, slug};
 use crate::workload::Workload;
 
@@ -39,6 +40,8 @@ pub(crate) struct Bench {
     pub(crate) timeout: Duration,
     /// Whether a walled build may swap.
     pub(crate) swap: bool,
+    /// What the disk's read-ahead is set to meanwhile; part of every key.
+    pub(crate) read_ahead: Option<ReadAhead>,
     /// Go on without a cgroup where none can be made.
     pub(crate) without_cgroup: bool,
     /// Ctrl-C.
@@ -90,6 +93,8 @@ impl Bench {
             _ => "plain".to_owned(),
         };
         let jobs = if arm.has_line() { self.jobs } else { 0 };
+        let read_ahead = self.read_ahead.as_ref();
+        let read_ahead = read_ahead.map_or(String::new(), |it| format!("-ra{}", it.kib()));
         Ok(slug(&[
             &self.workload.name,
             &self.extra.join("."),
@@ -98,7 +103,7 @@ impl Bench {
             &format!("wall{}{}", amount(&place.wall), if self.swap { "s" } else { "" }),
             &format!("j{jobs}"),
             &format!("r{}", place.repeat),
-            &programs,
+            &(programs + &read_ahead),
         ]))
     }
 

@@ -13,6 +13,7 @@ use crate::arms::{Arm, Plimsoll};
 use crate::bench::Bench;
 use crate::launch::{self, Interrupt};
 use crate::line::Line;
+use crate::read_ahead::ReadAhead;
 use crate::run::{Plan, Report};
 use crate::store::Store;
 use crate::workload::{self, Workload};
@@ -97,6 +98,9 @@ struct Common {
     /// Let a walled build swap.
     #[arg(long)]
     swap: bool,
+    /// Have the disk of the state folder read so far ahead meanwhile, in KiB; needs root [the kernel's default: 128].
+    #[arg(long, value_name = "KIB")]
+    read_ahead: Option<u32>,
     /// Measure by the process tree where no cgroup can be made.
     #[arg(long)]
     without_cgroup: bool,
@@ -270,6 +274,7 @@ fn bench(common: &Common, needs_plimsoll: bool) -> Result<Bench> {
     if common.fresh {
         store.forget_all(&common.workload)?;
     }
+    let read_ahead = common.read_ahead.map(|kib| ReadAhead::set(&state, kib)).transpose()?;
     let workload = Workload::prepare(&sources, &state, &common.workload, &common.extra)?;
     Ok(Bench {
         workload,
@@ -281,6 +286,7 @@ fn bench(common: &Common, needs_plimsoll: bool) -> Result<Bench> {
         warm_builds: common.warm_builds,
         timeout: Duration::from_secs(common.timeout),
         swap: common.swap,
+        read_ahead,
         without_cgroup: common.without_cgroup,
         interrupt,
     })

@@ -19,6 +19,7 @@ mod launch;
 mod line;
 mod log;
 mod overhead;
+mod read_ahead;
 mod run;
 mod sampler;
 mod smoke;

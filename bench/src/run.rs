@@ -5,6 +5,7 @@ use anyhow::{Result, bail};
 use crate::arms::{self, Arm};
 use crate::bench::{Bench, Named, Place};
 use crate::line::Line;
+use crate::read_ahead;
 use crate::store::{Record, slug};
 use crate::table;
 
@@ -150,6 +151,9 @@ fn report(
     if bench.swap {
         command += " --swap";
     }
+    if let Some(read_ahead) = &bench.read_ahead {
+        command += &format!(" --read-ahead {}", read_ahead.kib());
+    }
     if !bench.extra.is_empty() {
         command += &format!(" -- {}", bench.extra.join(" "));
     }
@@ -170,11 +174,17 @@ fn report(
     if let Some(processors) = bench.plimsoll.as_ref().and_then(|it| it.processors) {
         title += &format!(", planned for {processors} processors");
     }
+    if let Some(read_ahead) = &bench.read_ahead {
+        title += &format!(", the disk reading {} KiB ahead", read_ahead.kib());
+    }
     let mut commits: Vec<_> = records.iter().map(|record| record.commit.as_str()).collect();
     commits.sort_unstable();
     commits.dedup();
     let samplers = records.iter().map(|it| it.sampler.as_str()).next().unwrap_or("");
-    let wall_line = wall.map_or(String::new(), |wall| format!("wall {} MiB · ", wall.bytes >> 20));
+    let wall_line = wall.map_or(String::new(), |wall| {
+        let ahead = read_ahead::now(&bench.state).map(|kib| format!("disk read-ahead {kib} KiB · "));
+        format!("wall {} MiB · {}", wall.bytes >> 20, ahead.unwrap_or_default())
+    });
     let body = format!(
         "`plimsoll-bench {command}`\n\n{wall_line}commit {} · {} · measured by {samplers}\n\n{}",
         commits.join(", "),
