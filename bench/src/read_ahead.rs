@@ -34,7 +34,11 @@ impl ReadAhead {
 impl Drop for ReadAhead {
     fn drop(&mut self) {
         if let Err(error) = fs::write(&self.file, &self.before) {
-            eprintln!("{}: it was {} and cannot be set back: {error}", self.file.display(), self.before);
+            eprintln!(
+                "{}: it was {} and cannot be set back: {error}",
+                self.file.display(),
+                self.before
+            );
         }
     }
 }

@@ -182,7 +182,8 @@ fn report(
     commits.dedup();
     let samplers = records.iter().map(|it| it.sampler.as_str()).next().unwrap_or("");
     let wall_line = wall.map_or(String::new(), |wall| {
-        let ahead = read_ahead::now(&bench.state).map(|kib| format!("disk read-ahead {kib} KiB · "));
+        let ahead =
+            read_ahead::now(&bench.state).map(|kib| format!("disk read-ahead {kib} KiB · "));
         format!("wall {} MiB · {}", wall.bytes >> 20, ahead.unwrap_or_default())
     });
     let body = format!(

@@ -52,7 +52,8 @@ impl Running {
 }
 
 /// Processors, units and linkers whose memory rises evenly to the peak in the first half of their work,
-/// compilers that keep little of it while they wait for their linker, a sampler that looks when the schedule asks for it, and effects that are carried out at once.
+/// compilers that keep little of it while they wait for their linker, a sampler that looks when the schedule
+/// asks for it, and effects that are carried out at once.
 struct Machine {
     truths: Vec<Truth>,
     cores: f64,
