@@ -109,7 +109,7 @@ fn inside(bench: &Bench, plan: &Plan, lines: &[Named], wall: Option<&Named>) -> 
         Some(_) => bench.store.get(&bench.key(Arm::Plain(bench.jobs), &Place::default())?),
         None => None,
     };
-    Ok(report(bench, plan, wall, &records, unwalled.as_ref()))
+    report(bench, plan, wall, &records, unwalled.as_ref())
 }
 
 /// The line that the arm inside the wall took: by name, or, under `auto`, what it followed on average.
@@ -131,7 +131,7 @@ fn report(
     wall: Option<&Named>,
     records: &[Record],
     unwalled: Option<&Record>,
-) -> Report {
+) -> Result<Report> {
     let join = |names: &mut dyn Iterator<Item = String>| names.collect::<Vec<_>>().join(",");
     let mut command = format!(
         "run --workload {} --arms {} {}",
@@ -196,7 +196,7 @@ fn report(
         .iter()
         .filter(|it| it.plimsoll.is_some() || it.programs.is_some())
         .all(|it| it.exit == Some(0));
-    let json =
-        serde_json::json!({ "command": command, "machine": table::machine(), "arms": records });
-    Report { title, body, json, ok }
+    let arms = records.iter().map(Record::to_publish).collect::<Result<Vec<_>, _>>()?;
+    let json = serde_json::json!({ "command": command, "machine": table::machine(), "arms": arms });
+    Ok(Report { title, body, json, ok })
 }

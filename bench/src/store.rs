@@ -81,6 +81,15 @@ pub(crate) struct Record {
 impl Record {
     /// The current format's number.
     pub(crate) const FORMAT: u32 = FORMAT;
+
+    /// What of it others may read: not what the build printed, which names paths of this machine.
+    pub(crate) fn to_publish(&self) -> serde_json::Result<serde_json::Value> {
+        let mut record = serde_json::to_value(self)?;
+        if let Some(fields) = record.as_object_mut() {
+            fields.remove("tail");
+        }
+        Ok(record)
+    }
 }
 
 /// The folder of kept records.
@@ -149,4 +158,23 @@ pub(crate) fn slug(parts: &[&str]) -> String {
         .chars()
         .map(|it| if it.is_ascii_alphanumeric() || "._-+".contains(it) { it } else { '-' })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_build_printed_is_kept_and_not_published() {
+        let kept = serde_json::json!({
+            "format": FORMAT, "workload": "giant", "arm": "plain-j8", "repeat": 0, "command": "cargo build",
+            "commit": "abc", "outcome": "died", "exit": 101, "wall_s": 1.5, "peak_bytes": 7, "peak_at_s": 1.0,
+            "sampler": "cgroup v1", "samples": 3, "compiled": 1, "tail": ["error: /home/me/rustc"],
+        });
+        let record: Record = serde_json::from_value(kept).unwrap();
+        assert_eq!(record.tail, ["error: /home/me/rustc"]);
+        let published = record.to_publish().unwrap();
+        assert_eq!(published["exit"], 101);
+        assert!(!published.to_string().contains("/home/me"), "{published}");
+    }
 }
