@@ -235,7 +235,7 @@ impl Governor {
         let Some(entry) = self.entries.get_mut(&unit) else { return };
         entry.finished = true;
         entry.memory = Bytes::ZERO;
-        entry.tokens = None;
+        (entry.tokens, entry.exit) = (None, None);
         let Some(admitted) = entry.admitted else {
             self.say(Event::Left { unit });
             return;

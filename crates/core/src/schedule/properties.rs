@@ -318,6 +318,15 @@ fn truth(kinds: bool) -> impl Strategy<Value = Truth> {
     )
 }
 
+/// While more than one unit holds memory.
+fn stays_under(line: u64, truths: Vec<Truth>, config: Config) -> Result<(), TestCaseError> {
+    let mut machine = Machine::new(truths, line, config);
+    machine.run();
+    let (highest, line) = (machine.highest_beside, machine.line);
+    prop_assert!(highest <= line, "{highest} above {line}");
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
@@ -331,12 +340,7 @@ proptest! {
         cores in 1u32..12,
     ) {
         let config = Config { jobs, cores, strict: false, keep_going: false };
-        let mut machine = Machine::new(truths, line, config);
-        machine.run();
-        prop_assert!(
-            machine.highest_beside <= machine.line,
-            "{} above {}", machine.highest_beside, machine.line
-        );
+        stays_under(line, truths, config)?;
     }
 
     /// Also with units that nobody can kill (build scripts, and what runs behind a wrapper of the user's):
@@ -355,12 +359,7 @@ proptest! {
             truth.link = None;
         }
         let config = Config { jobs: 16, cores, strict: false, keep_going: false };
-        let mut machine = Machine::new(truths, line, config);
-        machine.run();
-        prop_assert!(
-            machine.highest_beside <= machine.line,
-            "{} above {}", machine.highest_beside, machine.line
-        );
+        stays_under(line, truths, config)?;
     }
 
     /// With build scripts that cannot be killed and units that fail, the build still ends, and after a
