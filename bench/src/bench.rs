@@ -116,6 +116,9 @@ impl Bench {
         }
         let record = self.measure(arm, place, &key)?;
         println!("  {}", crate::table::one_line(&record));
+        if record.outcome == Outcome::Failed {
+            record.tail.iter().for_each(|line| println!("    {line}"));
+        }
         Ok(record)
     }
 
