@@ -108,8 +108,9 @@ pub enum Event {
         unit: UnitId,
         /// 1 for the first run, 2 for the first retry.
         attempt: u32,
-        /// Tokens beside the implicit one.
-        tokens: u32,
+        /// Its allocator is told to keep nothing that is free: the unit alone comes near the line.
+        #[serde(default)]
+        lean: bool,
     },
     /// Its metadata is written: dependents may start.
     Announced {
@@ -254,10 +255,10 @@ mod tests {
     fn a_record_is_one_flat_object() {
         let record = Record {
             t: Millis(12),
-            event: Event::Admitted { unit: UnitId(3), attempt: 1, tokens: 2 },
+            event: Event::Admitted { unit: UnitId(3), attempt: 1, lean: true },
         };
         let text = serde_json::to_string(&record).unwrap();
-        assert_eq!(text, r#"{"t":12,"event":"admitted","unit":3,"attempt":1,"tokens":2}"#);
+        assert_eq!(text, r#"{"t":12,"event":"admitted","unit":3,"attempt":1,"lean":true}"#);
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
     }
 }

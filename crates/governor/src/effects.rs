@@ -17,14 +17,14 @@ const RATHER_THIS: i32 = 500;
 impl Governor {
     pub(crate) fn carry_out(&mut self, now: Millis, effect: Effect) {
         match effect {
-            Effect::Admit { unit, attempt } => self.admit(now, unit, attempt),
+            Effect::Admit { unit, attempt, lean } => self.admit(now, unit, attempt, lean),
             Effect::Tokens { unit, issue } => self.issue(unit, issue),
             Effect::AdmitLink(unit) => {
                 let waited =
                     self.entries.get(&unit).map_or(Millis::ZERO, |entry| now - entry.link_since);
                 self.say(Event::LinkAdmitted { unit, waited });
                 let again = self.comes_back(unit);
-                self.send(Peer::Linker(unit), &ToShim::Admit { unit, again });
+                self.send(Peer::Linker(unit), &ToShim::Admit { unit, again, lean: false });
             }
             Effect::Suspend(unit, cause) => {
                 self.tree.stop(compiler(unit));
@@ -67,10 +67,10 @@ impl Governor {
         }
     }
 
-    fn admit(&mut self, now: Millis, unit: UnitId, attempt: u32) {
+    fn admit(&mut self, now: Millis, unit: UnitId, attempt: u32, lean: bool) {
         let tokens = TokenPipe::new().ok();
         let cpu = self.tree.usage(compiler(unit)).cpu + self.tree.usage(linker(unit)).cpu;
-        let message = ToShim::Admit { unit, again: self.comes_back(unit) };
+        let message = ToShim::Admit { unit, again: self.comes_back(unit), lean };
         if let Some(connection) = self.connection_of(Peer::Shim(unit)) {
             match &tokens {
                 Some(pipe) => {
@@ -83,7 +83,7 @@ impl Governor {
         if let Some(entry) = self.entries.get_mut(&unit) {
             entry.start(now, cpu, tokens);
         }
-        self.say(Event::Admitted { unit, attempt, tokens: 0 });
+        self.say(Event::Admitted { unit, attempt, lean });
     }
 
     /// Issues tokens, or takes unread ones back: those that were read come back when the compiler is

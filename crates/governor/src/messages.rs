@@ -172,7 +172,7 @@ impl Governor {
         });
         if running {
             entry.start(now, Millis::ZERO, None);
-            self.say(Event::Admitted { unit, attempt: 1, tokens: 0 });
+            self.say(Event::Admitted { unit, attempt: 1, lean: false });
         }
         let (retryable, links) = (entry.facts.retryable, entry.facts.links);
         self.entries.insert(unit, entry);
@@ -204,7 +204,7 @@ impl Governor {
         let Some(facts) = self.entries.get(&unit).map(|entry| entry.facts.clone()) else {
             // The unit is not ours (a governor before us): nothing stands in the linker's way.
             if let Some(connection) = self.connection_of(Peer::Linker(unit)) {
-                connection.send(&plimsoll_proto::ToShim::Admit { unit, again: false });
+                connection.send(&plimsoll_proto::ToShim::Admit { unit, again: false, lean: false });
             }
             return;
         };

@@ -67,6 +67,8 @@ pub enum ToShim {
         /// Should somebody else kill the child, the client is to say so ([`ToGovernor::Lost`]) and wait
         /// again; else it passes the child's end on.
         again: bool,
+        /// The child's allocator is to keep nothing that is free.
+        lean: bool,
     },
     /// The governor kills the child now; clean up and wait to be admitted again.
     Retry,
@@ -141,9 +143,10 @@ impl ToShim {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Admit { unit, again } => {
-                LineWriter::new("admit").number("unit", unit.0).number("again", *again)
-            }
+            Self::Admit { unit, again, lean } => LineWriter::new("admit")
+                .number("unit", unit.0)
+                .number("again", *again)
+                .number("lean", *lean),
             Self::Retry => LineWriter::new("retry"),
             Self::Leave => LineWriter::new("leave"),
             Self::Refuse { text } => LineWriter::new("refuse").text("text", text),
@@ -159,9 +162,11 @@ impl ToShim {
     pub fn decode(line: &[u8]) -> Result<Self, DecodeError> {
         let fields = Fields::parse(line);
         Ok(match fields.verb {
-            b"admit" => {
-                Self::Admit { unit: UnitId(fields.number("unit")?), again: fields.flag("again") }
-            }
+            b"admit" => Self::Admit {
+                unit: UnitId(fields.number("unit")?),
+                again: fields.flag("again"),
+                lean: fields.flag("lean"),
+            },
             b"retry" => Self::Retry,
             b"leave" => Self::Leave,
             b"refuse" => Self::Refuse { text: fields.text("text")? },
@@ -267,7 +272,7 @@ mod tests {
             assert_eq!(ToGovernor::decode(&line[..line.len() - 1]), Ok(message));
         }
         for message in [
-            ToShim::Admit { unit: UnitId(4), again: true },
+            ToShim::Admit { unit: UnitId(4), again: true, lean: true },
             ToShim::Retry,
             ToShim::Leave,
             ToShim::Refuse { text: "needs 3 GiB,\nhas 2".to_owned() },
@@ -282,7 +287,7 @@ mod tests {
     fn fields_of_a_newer_peer_are_skipped_and_its_verbs_refused() {
         assert_eq!(
             ToShim::decode(b"admit\tunit=4\tnice=5"),
-            Ok(ToShim::Admit { unit: UnitId(4), again: false })
+            Ok(ToShim::Admit { unit: UnitId(4), again: false, lean: false })
         );
         assert!(matches!(ToShim::decode(b"dance"), Err(DecodeError::UnknownVerb(_))));
         assert_eq!(ToShim::decode(b"admit\tunit=x"), Err(DecodeError::BadField("unit")));

@@ -25,9 +25,12 @@ pub(crate) struct Child {
 
 impl Child {
     /// Starts `command`. Where a token pipe is given, the child inherits it under these same numbers.
-    pub(crate) fn start(command: &mut Command, tokens: Option<Arc<TokenPipe>>) -> io::Result<Self> {
+    pub(crate) fn start(
+        command: &mut Command,
+        tokens: Option<Arc<TokenPipe>>,
+        raise: Raise,
+    ) -> io::Result<Self> {
         let parent = rustix::process::getpid();
-        let raise = oom_score().is_none_or(|score| score < OOM_SCORE);
         let prepare = move || prepare(parent, raise, tokens.as_deref());
         // SAFETY: `prepare` makes system calls only: it allocates nothing and takes no lock, as is asked of
         // code between fork and exec. (And this process has one thread.)
@@ -74,13 +77,13 @@ impl Child {
 }
 
 /// In the child, before it becomes the compiler.
-fn prepare(parent: Pid, raise: bool, tokens: Option<&TokenPipe>) -> io::Result<()> {
+fn prepare(parent: Pid, raise: Raise, tokens: Option<&TokenPipe>) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     if rustix::process::getppid() != Some(parent) {
         // The shim died before the line above: nobody waits for us.
         return Err(io::Error::from_raw_os_error(rustix::io::Errno::SRCH.raw_os_error()));
     }
-    if raise {
+    if raise.0 {
         raise_oom_score();
     }
     if let Some(tokens) = tokens {
@@ -103,8 +106,18 @@ fn raise_oom_score() {
     }
 }
 
-fn oom_score() -> Option<i32> {
-    std::fs::read_to_string("/proc/self/oom_score_adj").ok()?.trim().parse().ok()
+/// Whether a child's score is to be raised: not where our own, which it inherits, is that high already. Known before
+/// the child is needed, so that a unit which waits finds out meanwhile.
+#[derive(Clone, Copy)]
+pub(crate) struct Raise(bool);
+
+impl Raise {
+    /// By our own score.
+    pub(crate) fn needed() -> Self {
+        let own = std::fs::read_to_string("/proc/self/oom_score_adj");
+        let score = own.ok().and_then(|text| text.trim().parse::<i32>().ok());
+        Self(score.is_none_or(|score| score < OOM_SCORE))
+    }
 }
 
 /// The jobserver of the unit's own, as `CARGO_MAKEFLAGS` says it to rustc: in the old and the new spelling,

@@ -22,6 +22,8 @@
 pub mod env;
 
 #[cfg(target_os = "linux")]
+mod allocator;
+#[cfg(target_os = "linux")]
 mod child;
 #[cfg(target_os = "linux")]
 mod command_line;

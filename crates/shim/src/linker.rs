@@ -9,7 +9,6 @@ use std::fs;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::{DirBuilderExt as _, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use plimsoll_core::invocation::Invocation;
 
@@ -17,22 +16,6 @@ use crate::probe;
 
 /// What rustc runs on Linux where it is told nothing.
 const DEFAULT: &str = "cc";
-
-/// rustc's allocator keeps pages that were freed until it is used again, and while rustc waits for its linker
-/// it is not: 250 of the 284 MiB beside the last link of a large program were of that kind. Told so, it gives
-/// them back by itself, a second after they were freed; less than that costs processor time (a quarter of a
-/// second: 3.5 %). Which pages it keeps changes nothing of what rustc writes.
-const ALLOCATOR: (&str, &str) =
-    ("MALLOC_CONF", "background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0");
-
-/// Has a compiler that will link give back what it has freed, unless the user has something to say to the
-/// allocator.
-pub(crate) fn give_back_what_is_free(command: &mut Command) {
-    let (name, value) = ALLOCATOR;
-    if std::env::var_os(name).is_none() {
-        command.env(name, value);
-    }
-}
 
 /// A linker that is to be started through us.
 #[derive(Debug, PartialEq, Eq)]

@@ -26,7 +26,8 @@ use plimsoll_core::invocation::{Emit, Invocation};
 use plimsoll_proto::{ToGovernor, ToShim, VERSION};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-use crate::child::{self, Child};
+use crate::allocator::GiveBack;
+use crate::child::{self, Child, Raise};
 use crate::command_line::CommandLine;
 use crate::connection::{Connection, Heard, TokenPipe};
 use crate::ending::{self, Ending};
@@ -55,6 +56,7 @@ pub(crate) fn run(line: &CommandLine, invocation: Invocation) -> Ending {
     };
     let facts = Box::new(facts);
     governor.say(&ToGovernor::Hello { version: VERSION, pid: std::process::id(), facts });
+    // What can be known now is found out while the governor thinks.
     Unit {
         line,
         governor: Some(governor),
@@ -65,6 +67,8 @@ pub(crate) fn run(line: &CommandLine, invocation: Invocation) -> Ending {
         kept: None,
         runs: 0,
         again: false,
+        lean: false,
+        raise: Raise::needed(),
     }
     .run()
 }
@@ -83,6 +87,9 @@ struct Unit<'a> {
     runs: u32,
     /// Should the compiler die of a SIGKILL that nobody explains, it is to be run again.
     again: bool,
+    /// It alone comes near the line.
+    lean: bool,
+    raise: Raise,
 }
 
 /// The answer to the registration.
@@ -185,8 +192,8 @@ impl Unit<'_> {
         let Some(governor) = &mut self.governor else { return Answer::Alone };
         loop {
             match governor.wait() {
-                Heard::Message(ToShim::Admit { unit, again }, tokens) => {
-                    self.again = again;
+                Heard::Message(ToShim::Admit { unit, again, lean }, tokens) => {
+                    (self.again, self.lean) = (again, lean);
                     return Answer::Admitted(unit, tokens);
                 }
                 // The governor has killed what we took for lost: its word comes late.
@@ -234,14 +241,16 @@ impl Unit<'_> {
         if let Some(unit) = unit {
             self.send_linker_through_us(unit, &mut command);
         }
-        if self.invocation.links {
-            linker::give_back_what_is_free(&mut command);
+        if self.lean {
+            GiveBack::Sooner.tell(&mut command);
+        } else if self.invocation.links {
+            GiveBack::Soon.tell(&mut command);
         }
         if self.retryable {
             command.stderr(Stdio::piped());
             tree::adopt_orphans();
         }
-        let mut child = match Child::start(&mut command, tokens.clone()) {
+        let mut child = match Child::start(&mut command, tokens.clone(), self.raise) {
             Ok(child) => child,
             Err(error) => return Outcome::NotStarted(error),
         };

@@ -46,10 +46,10 @@ fn event() -> impl Strategy<Value = Event> {
                 inside,
                 cold: None,
             }),
-        (unit(), any::<u32>()).prop_map(|(unit, attempt)| Event::Admitted {
+        (unit(), any::<u32>(), any::<bool>()).prop_map(|(unit, attempt, lean)| Event::Admitted {
             unit,
             attempt,
-            tokens: 1
+            lean
         }),
         unit().prop_map(|unit| Event::Announced { unit }),
         (unit(), bytes()).prop_map(|(unit, forecast)| Event::LinkAsked { unit, forecast }),

@@ -42,7 +42,7 @@ fn registered(seconds: u64, id: u32, title: &str, mib: u64, source: Source) -> R
 }
 
 fn admitted(seconds: u64, id: u32, attempt: u32) -> Record {
-    at(seconds, Event::Admitted { unit: UnitId(id), attempt, tokens: 0 })
+    at(seconds, Event::Admitted { unit: UnitId(id), attempt, lean: false })
 }
 
 fn sample(seconds: u64, mib: u64, admitted: u64, units: &[(u32, u64)]) -> Record {

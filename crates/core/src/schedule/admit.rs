@@ -175,7 +175,8 @@ impl Schedule {
                 active += 1;
                 started = true;
                 overtook += u32::from(head.is_some());
-                self.units.with(id, |unit| effects.push(unit.admit(now, id)));
+                let lean = self.is_near_the_line_alone(&own);
+                self.units.with(id, |unit| effects.push(unit.admit(now, id, lean)));
             } else if head.is_none() {
                 self.short = true;
                 // Nothing starts before one that must be alone, or that was overtaken enough.
@@ -192,6 +193,12 @@ impl Schedule {
         if let Some((first, _, _)) = head {
             self.units.with(first, |unit| unit.overtaken += overtook);
         }
+    }
+
+    /// With nothing beside it but what belongs to no unit, `own` may still cross the line.
+    fn is_near_the_line_alone(&self, own: &Projection) -> bool {
+        let nothing = Outlook::of(std::iter::empty(), self.rest, self.pace());
+        !nothing.fits(own, self.usable())
     }
 
     /// A compiler that waits for its linker frees its processor, but not its memory: another one like it

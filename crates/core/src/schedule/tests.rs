@@ -46,6 +46,19 @@ fn a_giant_that_does_not_fit_waits_and_small_ones_pass_it() {
 }
 
 #[test]
+fn what_alone_comes_near_the_line_is_to_keep_nothing_that_is_free() {
+    let lean = |peak: u64, source| {
+        let mut schedule = schedule(1000);
+        let new = Input::Register(UnitId(1), unit(peak, 20_000, source));
+        let effects = schedule.handle(Millis(0), new);
+        effects.iter().any(|effect| matches!(effect, Effect::Admit { lean: true, .. }))
+    };
+    assert!(lean(980, Source::History));
+    assert!(lean(1500, Source::Cold));
+    assert!(!lean(700, Source::History));
+}
+
+#[test]
 fn the_longest_path_goes_first() {
     let mut schedule = schedule(1000);
     let hold = unit(900, 5000, Source::History);

@@ -157,7 +157,7 @@ impl Unit {
         self.is_running() && !matches!(self.link, LinkState::Waiting { .. })
     }
 
-    pub(super) fn admit(&mut self, now: Millis, id: UnitId) -> Effect {
+    pub(super) fn admit(&mut self, now: Millis, id: UnitId, lean: bool) -> Effect {
         self.state = RunState::Running;
         self.since = now;
         if self.attempt == 0 {
@@ -166,7 +166,7 @@ impl Unit {
         self.attempt += 1;
         self.head_since = None;
         self.start_over(now);
-        Effect::Admit { unit: id, attempt: self.attempt }
+        Effect::Admit { unit: id, attempt: self.attempt, lean }
     }
 
     fn start_over(&mut self, now: Millis) {

@@ -73,8 +73,8 @@ fn only_the_compiler_itself_is_run_again() {
 }
 
 #[test]
-fn a_compiler_that_will_link_gives_back_what_it_has_freed() {
-    let told = |kind: &str, users: Option<&str>| {
+fn a_compiler_that_will_link_or_is_near_the_line_gives_back_what_it_has_freed() {
+    let told = |kind: &str, lean: bool, users: Option<&str>| {
         let scene = Scene::new("echo \"${MALLOC_CONF-nothing}\"");
         let args = LIB.iter().map(|arg| if *arg == "lib" { kind } else { arg });
         let mut command = scene.shim(args);
@@ -84,12 +84,14 @@ fn a_compiler_that_will_link_gives_back_what_it_has_freed() {
         };
         let running = Running::start(&mut command);
         let (mut peer, _) = scene.governor().unit();
-        peer.admit();
+        peer.admit_as(lean);
         running.end().1
     };
-    assert!(told("bin", None).contains("dirty_decay_ms:"));
-    assert_eq!(told("lib", None), "nothing\n");
-    assert_eq!(told("bin", Some("tcache:false")), "tcache:false\n");
+    assert!(told("bin", false, None).contains("dirty_decay_ms:1000"));
+    assert!(told("lib", true, None).contains("dirty_decay_ms:200"));
+    assert!(told("bin", true, None).contains("dirty_decay_ms:200"));
+    assert_eq!(told("lib", false, None), "nothing\n");
+    assert_eq!(told("bin", true, Some("tcache:false")), "tcache:false\n");
 }
 
 #[test]

@@ -112,12 +112,17 @@ impl Peer {
 
     /// Admits with a token pipe, of which both ends are returned.
     pub(crate) fn admit(&mut self) -> (OwnedFd, OwnedFd) {
+        self.admit_as(false)
+    }
+
+    /// The same; a `lean` one is to keep nothing that is free.
+    pub(crate) fn admit_as(&mut self, lean: bool) -> (OwnedFd, OwnedFd) {
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
         let both = [read.as_fd(), write.as_fd()];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         assert!(control.push(SendAncillaryMessage::ScmRights(&both)));
-        let line = ToShim::Admit { unit: UnitId(7), again: !self.lost }.encode();
+        let line = ToShim::Admit { unit: UnitId(7), again: !self.lost, lean }.encode();
         let sent = rustix::net::sendmsg(
             &self.stream,
             &[IoSlice::new(&line)],
@@ -130,7 +135,7 @@ impl Peer {
 
     /// Lets a linker start.
     pub(crate) fn admit_link(&mut self) {
-        self.say(&ToShim::Admit { unit: UnitId(7), again: !self.lost });
+        self.say(&ToShim::Admit { unit: UnitId(7), again: !self.lost, lean: false });
     }
 
     /// True where the shim hangs up without another word.
