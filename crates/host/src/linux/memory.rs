@@ -1,10 +1,10 @@
 //! What the processes of the tree hold and use, read again and again.
 //!
 //! Three rates, because the reads differ in price: `statm` (anonymous pages) at every sample, through
-//! a descriptor that stays open; `stat` (processor time) five times a second; `status` (shared memory,
-//! swap) every second, and only where swap exists or the shared pages moved, or at once where the
-//! resident pages fell or the shared ones rose by much. A shim sleeps, and neither its memory nor its time
-//! moves: it is looked at every two seconds.
+//! a descriptor that stays open; `stat` (processor time) five times a second, or twice where it stood still;
+//! `status` (shared memory, swap) every second, and only where swap exists or the shared pages moved, or at
+//! once where the resident pages fell or the shared ones rose by much. A shim sleeps, and neither its memory
+//! nor its time moves: it is looked at every two seconds.
 
 use plimsoll_core::{Bytes, Millis};
 use rustix::fs::OFlags;
@@ -20,6 +20,8 @@ use crate::process::{Owner, Role};
 /// How often processor time is read. Because it is the axis of the memory curves that are remembered, and
 /// a unit of a second should leave more than a point or two.
 const STAT_PERIOD: Millis = Millis(200);
+/// How often it is read where it stood still between two readings: a unit that waits has nothing to add to its curve.
+const STILL_PERIOD: Millis = Millis(500);
 /// How often a shim is looked at.
 const SHIM_PERIOD: Millis = Millis(2_000);
 /// How often shared memory and swap are read.
@@ -42,6 +44,8 @@ pub(super) struct Sampled {
     statm: Option<OwnedFd>,
     seen_at: Option<Millis>,
     stat_at: Option<Millis>,
+    /// It used no processor between the last two readings of `stat`.
+    still: bool,
     hidden: Hidden,
     hidden_at: Option<Millis>,
     /// `statm` when `hidden` was read.
@@ -73,7 +77,12 @@ impl ProcessTree {
     fn sample_one(&mut self, index: Index, now: Millis, page: u64, kept: &mut usize) {
         let Some(node) = self.table.get(index) else { return };
         let shim = matches!(node.claim, Some((_, Role::Shim)));
-        let period = if shim { SHIM_PERIOD } else { STAT_PERIOD };
+        let cpu = node.cpu;
+        let period = match node.record.sampled.still {
+            _ if shim => SHIM_PERIOD,
+            true => STILL_PERIOD,
+            false => STAT_PERIOD,
+        };
         let due = node.record.sampled.stat_at.is_none_or(|at| now - at >= period);
         if shim && !due {
             return;
@@ -83,7 +92,9 @@ impl ProcessTree {
                 return;
             }
             if let Some(node) = self.table.get_mut(index) {
-                node.record.sampled.stat_at = Some(now);
+                let sampled = &mut node.record.sampled;
+                sampled.still = sampled.stat_at.is_some() && node.cpu == cpu;
+                sampled.stat_at = Some(now);
             }
         }
         let statm = match self.statm(index, !shim, kept) {
