@@ -54,6 +54,7 @@ fn what_alone_comes_near_the_line_is_to_keep_nothing_that_is_free() {
         effects.iter().any(|effect| matches!(effect, Effect::Admit { lean: true, .. }))
     };
     assert!(lean(980, Source::History));
+    assert!(!lean(930, Source::History));
     assert!(lean(1500, Source::Cold));
     assert!(!lean(700, Source::History));
 }
