@@ -108,7 +108,7 @@ pub enum Event {
         unit: UnitId,
         /// 1 for the first run, 2 for the first retry.
         attempt: u32,
-        /// Its allocator is told to keep nothing that is free: the unit alone comes near the line.
+        /// Its allocator gives back early what is free: the unit is expected to cross the line alone.
         #[serde(default)]
         lean: bool,
     },

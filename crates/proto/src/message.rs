@@ -67,7 +67,7 @@ pub enum ToShim {
         /// Should somebody else kill the child, the client is to say so ([`ToGovernor::Lost`]) and wait
         /// again; else it passes the child's end on.
         again: bool,
-        /// The child's allocator is to keep nothing that is free.
+        /// The child's allocator is to give back early what is free.
         lean: bool,
     },
     /// The governor kills the child now; clean up and wait to be admitted again.

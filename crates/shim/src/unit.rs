@@ -87,7 +87,7 @@ struct Unit<'a> {
     runs: u32,
     /// Should the compiler die of a SIGKILL that nobody explains, it is to be run again.
     again: bool,
-    /// It alone comes near the line.
+    /// It is expected to cross the line alone.
     lean: bool,
     raise: Raise,
 }

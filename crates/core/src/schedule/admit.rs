@@ -154,7 +154,7 @@ impl Schedule {
                 continue;
             }
             let own = unit.project(self.pace());
-            let alone = unit.alone;
+            let (alone, retryable) = (unit.alone, unit.retryable);
             let room = match &head {
                 _ if !started => true,
                 _ if !self.has_place(active) => return,
@@ -178,7 +178,8 @@ impl Schedule {
                 active += 1;
                 started = true;
                 overtook += u32::from(head.is_some());
-                let lean = self.is_near_the_line_alone(&own);
+                // What stands between us and the compiler (doctests, a user's wrapper) would inherit the settings.
+                let lean = retryable && self.crosses_alone(&own);
                 self.units.with(id, |unit| effects.push(unit.admit(now, id, lean)));
             } else if head.is_none() {
                 self.short = true;
@@ -200,7 +201,7 @@ impl Schedule {
 
     /// With nothing beside it but what belongs to no unit, `own` is still expected to cross the line. What is
     /// remembered may be of a lean run, which holds less.
-    fn is_near_the_line_alone(&self, own: &Projection) -> bool {
+    fn crosses_alone(&self, own: &Projection) -> bool {
         Bytes(own.peak() as u64).scale(1.0 + LEAN_SAVES) + self.rest > self.usable()
     }
 

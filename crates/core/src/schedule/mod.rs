@@ -150,8 +150,8 @@ pub enum Effect {
         unit: UnitId,
         /// Counted from 1.
         attempt: u32,
-        /// Its allocator is to keep nothing that is free, for the unit alone comes near the line: a little
-        /// processor time for a few per cent of its memory.
+        /// Its allocator is to give back early what is free, for the unit is expected to cross the line alone: a
+        /// little processor time for a few per cent of its memory.
         lean: bool,
     },
     /// Make the unit's issued tokens this many (beside the implicit one); tokens that it has read

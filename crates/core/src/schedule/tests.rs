@@ -46,17 +46,19 @@ fn a_giant_that_does_not_fit_waits_and_small_ones_pass_it() {
 }
 
 #[test]
-fn what_alone_comes_near_the_line_is_to_keep_nothing_that_is_free() {
-    let lean = |peak: u64, source| {
+fn what_is_expected_to_cross_the_line_alone_gives_back_early_what_is_free() {
+    let lean = |peak: u64, source, retryable| {
         let mut schedule = schedule(1000);
-        let new = Input::Register(UnitId(1), unit(peak, 20_000, source));
-        let effects = schedule.handle(Millis(0), new);
+        let mut new = unit(peak, 20_000, source);
+        new.retryable = retryable;
+        let effects = schedule.handle(Millis(0), Input::Register(UnitId(1), new));
+        assert_eq!(admitted(&effects), [1]);
         effects.iter().any(|effect| matches!(effect, Effect::Admit { lean: true, .. }))
     };
-    assert!(lean(980, Source::History));
-    assert!(!lean(930, Source::History));
-    assert!(lean(1500, Source::Cold));
-    assert!(!lean(700, Source::History));
+    assert!(lean(980, Source::History, true));
+    assert!(lean(1500, Source::Cold, true));
+    assert!(!lean(930, Source::History, true));
+    assert!(!lean(980, Source::History, false));
 }
 
 #[test]
