@@ -239,14 +239,15 @@ impl Machine {
                     }
                 }
                 (_, Some((peak, _))) if unit.cpu >= truth.cpu as f64 => {
-                    unit.link = Link::Waits;
                     compiled.push((*id, Bytes::mib(peak).scale(truth.believed)));
                 }
                 (_, None) if unit.cpu >= truth.cpu as f64 => ended.push(*id),
                 _ => {}
             }
         }
+        // Of two that come to their linkers at once, the second works until it has asked.
         for (id, expected) in compiled {
+            self.units.get_mut(&id).expect("it works").link = Link::Waits;
             self.tell(Input::LinkAsked(UnitId(id), expected));
         }
         for id in ended {
