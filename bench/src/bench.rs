@@ -110,12 +110,17 @@ impl Bench {
     /// The result of an arm: kept, or measured now and kept.
     pub(crate) fn arm(&self, arm: Arm, place: &Place) -> Result<Record> {
         let key = self.key(arm, place)?;
-        if let Some(record) = self.store.get(&key) {
-            println!("  {arm}: kept from before");
-            return Ok(record);
-        }
-        let record = self.measure(arm, place, &key)?;
-        println!("  {}", crate::table::one_line(&record));
+        let record = match self.store.get(&key) {
+            Some(record) => {
+                println!("  {arm}: kept from before");
+                record
+            }
+            None => {
+                let record = self.measure(arm, place, &key)?;
+                println!("  {}", crate::table::one_line(&record));
+                record
+            }
+        };
         if record.outcome == Outcome::Failed {
             record.tail.iter().for_each(|line| println!("    {line}"));
         }
@@ -260,18 +265,11 @@ impl Bench {
             if !wanted {
                 return Ok(None);
             }
-            let key = self.key(arm, &Place::default())?;
-            let record = match self.store.get(&key) {
-                Some(record) => record,
-                None => self.arm(arm, &Place::default())?,
-            };
+            let record = self.arm(arm, &Place::default())?;
             if record.outcome != Outcome::Ok {
                 // A peak of a failed build says nothing; next time it is measured anew.
-                self.store.forget(&key);
-                anyhow::bail!(
-                    "{arm} failed, so that no line can relate to its peak:\n{}",
-                    record.tail.join("\n")
-                );
+                self.store.forget(&self.key(arm, &Place::default())?);
+                anyhow::bail!("{arm} failed, so that no line can relate to its peak");
             }
             Ok(Some(record.peak_bytes))
         };
