@@ -14,6 +14,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Set in the environment of everything that a scene starts.
 pub(crate) const MARK: &str = "E2E_SCENE";
 
+/// Set in `stat`'s flags from fork until exec (include/linux/sched.h).
+const PF_FORKNOEXEC: u32 = 0x40;
+
 /// Polls until `condition` gives something; a test that waits in vain fails.
 #[track_caller]
 pub(crate) fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
@@ -48,6 +51,8 @@ pub(crate) struct Process {
     pub(crate) pid: u32,
     pub(crate) parent: u32,
     pub(crate) state: char,
+    /// It has not called exec since its fork: until then it shows its parent's pages as its own.
+    forked_only: bool,
     /// The file name of its program.
     pub(crate) program: String,
     pub(crate) args: Vec<String>,
@@ -59,16 +64,22 @@ impl Process {
         let mut words = stat[stat.rfind(')')? + 1..].split_whitespace();
         let state = words.next()?.chars().next()?;
         let parent = words.next()?.parse().ok()?;
+        let flags: u32 = words.nth(4)?.parse().ok()?;
         let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let args = line.split(|byte| *byte == 0).map(|word| String::from_utf8_lossy(word).into());
         let name = program.file_name().unwrap_or_default().to_string_lossy();
         let program = name.trim_end_matches(" (deleted)").to_owned();
-        Some(Self { pid, parent, state, program, args: args.collect() })
+        let forked_only = flags & PF_FORKNOEXEC != 0;
+        Some(Self { pid, parent, state, forked_only, program, args: args.collect() })
     }
 
-    /// Anonymous, shared and swapped pages, in bytes: what `/proc/PID/status` says.
+    /// Anonymous, shared and swapped pages, in bytes: what `/proc/PID/status` says. None before its exec:
+    /// they are its parent's, and counted there.
     fn memory(&self) -> u64 {
+        if self.forked_only {
+            return 0;
+        }
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
         let wanted = ["RssAnon:", "RssShmem:", "VmSwap:"];
         let kib = |line: &str| line.split_whitespace().nth(1)?.parse::<u64>().ok();
