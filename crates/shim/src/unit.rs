@@ -116,6 +116,18 @@ struct Run {
     tokens: Option<Arc<TokenPipe>>,
 }
 
+/// A run's own temporary directory, so that what a killed one leaves there can be told. It goes with the run.
+struct Scratch(PathBuf);
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // It is empty, unless the compiler was killed.
+        if fs::remove_dir(&self.0).is_err() {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+}
+
 impl Unit<'_> {
     fn run(mut self) -> Ending {
         let ending = self.run_to_the_end();
@@ -132,9 +144,12 @@ impl Unit<'_> {
 
     fn run_to_the_end(&mut self) -> Ending {
         loop {
+            // Made while the governor thinks, as creating it takes time.
+            let scratch = self.scratch();
             let (unit, tokens) = match self.wait() {
                 Answer::Admitted(unit, tokens) => (Some(unit), tokens),
                 Answer::Alone if self.runs == 0 => {
+                    drop(scratch);
                     orphan::say_once();
                     orphan::clean_up();
                     return ending::become_command(self.line.command());
@@ -144,14 +159,9 @@ impl Unit<'_> {
             };
             self.runs += 1;
             let started = SystemTime::now();
-            let scratch = self.scratch_dir();
             let outcome = self.run_once(unit, tokens, scratch.as_ref());
             if let Some(scratch) = scratch {
-                self.leftovers.read_note(&scratch);
-                // It is empty, unless the compiler was killed.
-                if fs::remove_dir(&scratch).is_err() {
-                    let _ = fs::remove_dir_all(scratch);
-                }
+                self.leftovers.read_note(&scratch.0);
             }
             match outcome {
                 Outcome::Retry => self.prepare_again(started),
@@ -213,22 +223,22 @@ impl Unit<'_> {
         }
     }
 
-    /// The run's own temporary directory, so that what a killed one leaves there can be told.
-    fn scratch_dir(&self) -> Option<PathBuf> {
+    /// The next run's temporary directory.
+    fn scratch(&self) -> Option<Scratch> {
         if self.invocation.emit != Emit::Build || self.governor.is_none() {
             return None;
         }
         let build = std::env::var_os(env::TMP).filter(|dir| !dir.is_empty())?;
-        let dir = PathBuf::from(build).join(format!("u{}-{}", std::process::id(), self.runs));
+        let dir = PathBuf::from(build).join(format!("u{}-{}", std::process::id(), self.runs + 1));
         fs::DirBuilder::new().mode(0o700).create(&dir).ok()?;
-        Some(dir)
+        Some(Scratch(dir))
     }
 
     fn run_once(
         &mut self,
         unit: Option<UnitId>,
         tokens: Option<TokenPipe>,
-        scratch: Option<&PathBuf>,
+        scratch: Option<&Scratch>,
     ) -> Outcome {
         let mut command = self.line.command();
         let tokens = tokens.map(Arc::new);
@@ -236,7 +246,7 @@ impl Unit<'_> {
             child::offer(tokens, &mut command);
         }
         if let Some(scratch) = scratch {
-            command.env("TMPDIR", scratch);
+            command.env("TMPDIR", &scratch.0);
         }
         if let Some(unit) = unit {
             self.send_linker_through_us(unit, &mut command);
