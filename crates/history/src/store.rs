@@ -248,16 +248,8 @@ fn remembered(db: &Connection, facts: &UnitFacts) -> rusqlite::Result<Option<Rem
         .prepare_cached("SELECT id, at_least FROM units WHERE key = ?1")?
         .query_row([facts.key().0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
         .optional()?;
-    let (id, at_least) = unit.unwrap_or((-1, 0));
-    let at_least = Bytes(natural(at_least));
-    let mut statement = db.prepare_cached(
-        "SELECT curve, cpu, wall, link_peak, tokens, tail
-         FROM observations JOIN units ON units.id = unit
-         WHERE unit = ?1 ORDER BY observations.id DESC LIMIT ?2",
-    )?;
-    let observations: Vec<Observation> = statement
-        .query_map(params![id, KEPT_OBSERVATIONS], observation)?
-        .collect::<rusqlite::Result<_>>()?;
+    let at_least = Bytes(natural(unit.map_or(0, |(_, at_least)| at_least)));
+    let observations = unit.map(|(id, _)| observations(db, id)).transpose()?.unwrap_or_default();
     if !observations.is_empty() {
         return Ok(Some(Remembered { exact: true, observations, at_least }));
     }
@@ -270,6 +262,16 @@ fn remembered(db: &Connection, facts: &UnitFacts) -> rusqlite::Result<Option<Rem
         .collect();
     let known = !observations.is_empty() || at_least > Bytes::ZERO;
     Ok(known.then_some(Remembered { exact: false, observations, at_least }))
+}
+
+/// The newest observations of one unit, newest first.
+fn observations(db: &Connection, id: i64) -> rusqlite::Result<Vec<Observation>> {
+    let mut statement = db.prepare_cached(
+        "SELECT curve, cpu, wall, link_peak, tokens, tail
+         FROM observations JOIN units ON units.id = unit
+         WHERE unit = ?1 ORDER BY observations.id DESC LIMIT ?2",
+    )?;
+    statement.query_map(params![id, KEPT_OBSERVATIONS], observation)?.collect()
 }
 
 fn elders(db: &Connection, facts: &UnitFacts) -> rusqlite::Result<Vec<Elder>> {

@@ -435,7 +435,7 @@ fn a_build_script_is_found_once_and_what_it_starts_is_not() {
 fn what_a_build_script_starts_is_no_other_one_wherever_it_stands_in_the_table() {
     let names = "OUT_DIR=/o/out NUM_JOBS=8 CARGO_PKG_NAME=nested CARGO_PKG_VERSION=1.0.0";
     let mut root = Root::start(&format!(
-        "for i in 1 2 3 4 5; do sleep 0.4 & done; echo first; wait; echo gone $$; kill -STOP $$; \
+        "for i in 1 2 3 4 5; do sleep 2 & done; echo first; wait; echo gone $$; kill -STOP $$; \
          env {names} sh -c 'echo script $$; sleep 1000 & sleep 1001 & (sleep 1002 & wait) & wait'"
     ));
     root.line("first");

@@ -11,7 +11,7 @@ const MIB: u64 = 1 << 20;
 /// `a` is there first and grows late, `b` stands in its way.
 fn in_the_way(b: &str) -> Scene {
     let scene = Scene::new();
-    scene.lib("a", &[], "// fake: alloc 40MiB in 80ms; touch a-is-up; until grow; alloc 230MiB in 460ms; until go\n");
+    scene.lib("a", &[], "// fake: alloc 40MiB in 80ms; touch a-is-up; until grow; alloc 230MiB in 920ms; until go\n");
     scene.lib("z", &[], "").lib("b", &["z"], b);
     scene.lib("c", &["a", "b"], "pub fn g() { b::f() }");
     scene
@@ -77,7 +77,7 @@ fn a_unit_that_grows_near_the_line_is_stopped_and_goes_on_later() {
     scene.lib("z", &[], "").lib(
         "b",
         &["z"],
-        "// fake: until a-is-up; log run-b; alloc 250MiB in 500ms\n",
+        "// fake: until a-is-up; log run-b; alloc 250MiB in 1000ms\n",
     );
     let sampler = Sampler::start(scene.dir());
     let running = scene.start(&mut scene.fake("--memory 400MiB --jobs 4 build"));
