@@ -95,10 +95,10 @@ pub enum Command {
     Settings,
     /// Show what running builds of yours do now
     Top {
-        /// Show it once (the only way so far)
+        /// Show it once, not live
         #[arg(long)]
         once: bool,
-        /// As one line of JSON a build
+        /// Show it once, as one line of JSON a build
         #[arg(long)]
         json: bool,
     },

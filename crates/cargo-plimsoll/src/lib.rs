@@ -30,6 +30,7 @@ use anyhow::Context as _;
 use crate::cargo_args::CargoCall;
 use crate::cargo_config::CargoConfig;
 use crate::cli::{Cli, Command};
+use crate::commands::top::Form;
 use crate::env::Environment;
 use crate::exit::Failure;
 use crate::settings::{Asked, BadSettings, Settings};
@@ -60,7 +61,14 @@ fn run(shell: &mut Shell) -> Result<i32, Failure> {
             let line = commands::settings::line_now(settings.memory.value);
             commands::settings::run(&settings, line, shell)?;
         }
-        Command::Top { json, .. } => commands::top::run(json, shell)?,
+        Command::Top { once, json } => {
+            let form = match (json, once) {
+                (true, _) => Form::Json,
+                (false, true) => Form::Once,
+                (false, false) => Form::Live,
+            };
+            commands::top::run(form, shell)?;
+        }
         Command::Report { id, .. } => {
             commands::report::run(&place.ours(&asked)?, id.as_deref(), shell)?;
         }

@@ -5,21 +5,25 @@
 //! a unit that was never registered, or that this version does not know, changes nothing.
 //!
 //! Architecture invariant: this crate is pure. It reads no clock (the moment is an argument or in the
-//! records), no file, no environment, knows no terminal and writes no colours; the shell does.
+//! records), no file, no environment, knows no terminal and writes no colours; the shell does. (A frame of [`Live`] is a table of cells in memory.)
 
 mod cells;
 mod date;
+mod live;
 mod report;
 mod state;
 mod status;
 mod summary;
 mod timeline;
+mod told;
 mod top;
 mod wording;
 
 pub use date::utc;
+pub use live::{Key, Live, Wish};
 pub use report::report_text;
 pub use state::{BuildState, Counts, Decision, Done, Status, Unit};
 pub use status::{status_line, waiting_line};
 pub use summary::summary;
+pub use told::{Told, ToldUnit};
 pub use top::top_json;

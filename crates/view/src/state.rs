@@ -89,6 +89,8 @@ pub struct Unit {
     pub lost: Option<i32>,
     /// What it needs, where that is above the line.
     pub needs: Option<Bytes>,
+    /// Why it was suspended or killed, while it has not gone on.
+    pub held_by: Option<Cause>,
     /// The status that a suspension interrupted.
     before: Status,
 }
@@ -212,6 +214,7 @@ impl BuildState {
                         kills: 0,
                         lost: None,
                         needs: None,
+                        held_by: None,
                         before: Status::Running,
                     }
                 });
@@ -219,15 +222,17 @@ impl BuildState {
             Event::Admitted { unit, attempt, .. } => self.with(*unit, Status::Running, |unit| {
                 unit.attempts = unit.attempts.saturating_add(1).max(*attempt);
                 unit.admitted.get_or_insert(record.t);
+                unit.held_by = None;
             }),
             Event::LinkAsked { unit, .. } => self.with(*unit, Status::LinkHeld, |_| {}),
             Event::LinkAdmitted { unit, waited } => {
                 self.links_waited += *waited;
-                self.with(*unit, Status::Running, |_| {});
+                self.with(*unit, Status::Running, |unit| unit.held_by = None);
                 self.decide(record, Some(*unit));
             }
-            Event::Suspended { unit, .. } => {
+            Event::Suspended { unit, cause, .. } => {
                 self.with(*unit, Status::Suspended, |unit| {
+                    unit.held_by = Some(*cause);
                     if unit.status != Status::Suspended {
                         unit.before = unit.status;
                     }
@@ -241,7 +246,7 @@ impl BuildState {
                     other => other,
                 });
                 if let Some(before) = before {
-                    self.with(*unit, before, |_| {});
+                    self.with(*unit, before, |unit| unit.held_by = None);
                 }
                 self.decide(record, Some(*unit));
             }
@@ -249,6 +254,7 @@ impl BuildState {
                 self.lost_cpu += *lost_cpu;
                 let next = if *link_only { Status::LinkHeld } else { Status::Waiting };
                 self.with(*unit, next, |unit| {
+                    unit.held_by = Some(*cause);
                     unit.kills += u32::from(*cause != Cause::Ending);
                     unit.memory = Bytes::ZERO;
                 });

@@ -9,6 +9,7 @@ use plimsoll_core::{BuildId, Bytes, Millis, UnitId};
 use serde::Serialize;
 
 use crate::state::{BuildState, Counts, Status, Unit};
+use crate::wording;
 
 /// The version of the JSON, for those who read it.
 const FORMAT: u32 = 1;
@@ -37,6 +38,9 @@ struct TopUnit<'a> {
     title: &'a str,
     kind: UnitKind,
     status: Status,
+    /// Why it does not run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'static str>,
     attempts: u32,
     memory_bytes: Bytes,
     peak_bytes: Bytes,
@@ -59,6 +63,7 @@ pub fn top_json(state: &BuildState, header: &Header, now: Millis) -> String {
             title: &unit.title,
             kind: unit.kind,
             status: unit.status,
+            why: unit.held_by.map(wording::briefly),
             attempts: unit.attempts,
             memory_bytes: unit.memory,
             peak_bytes: unit.peak,

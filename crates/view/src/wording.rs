@@ -66,6 +66,16 @@ fn why(cause: Cause) -> &'static str {
     }
 }
 
+/// Why a unit does not run, in so few words that they fit into a table.
+pub(crate) fn briefly(cause: Cause) -> &'static str {
+    match cause {
+        Cause::Pressure => "near the line",
+        Cause::NoRoom => "no room yet",
+        Cause::TooLarge => "too large",
+        Cause::Ending => "the build ends",
+    }
+}
+
 /// What a decision was and why, about the unit called `title`; `None` for what is no decision.
 pub(crate) fn decision(event: &Event, title: &str) -> Option<String> {
     Some(match event {

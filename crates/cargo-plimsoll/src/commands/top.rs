@@ -1,37 +1,73 @@
-//! `cargo plimsoll top --once [--json]`: what this user's running builds do now.
+//! `cargo plimsoll top [--once] [--json]`: what this user's running builds do now.
 //!
 //! Every driver listens on an abstract socket `plimsoll-<uid>-<build>-<random>`, which the kernel
 //! lists in `/proc/net/unix`. Each is asked for its state; one that does not answer in time, or that
 //! belongs to somebody else, is left out. The governor answers with one line of JSON.
 
+#[cfg(target_os = "linux")]
+mod live;
+
 use crate::exit::Failure;
 use crate::shell::Shell;
 
-/// Prints the state of every running build.
+/// How it is to be shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Live where there is a terminal, else once.
+    Live,
+    /// Once, as text.
+    Once,
+    /// Once, as one line of JSON a build.
+    Json,
+}
+
+/// Shows the state of every running build.
 ///
 /// # Errors
-/// Where no build runs, or stdout cannot be written.
+/// Where no build runs and it is to be shown once, or where it cannot be shown.
 #[cfg(target_os = "linux")]
-pub fn run(json: bool, shell: &mut Shell) -> Result<(), Failure> {
+pub fn run(form: Form, shell: &mut Shell) -> Result<(), Failure> {
+    use std::io::IsTerminal as _;
+    use std::time::Duration;
+
     use anyhow::Context as _;
 
-    let uid = rustix::process::getuid().as_raw();
-    let table = std::fs::read("/proc/net/unix").context("cannot read `/proc/net/unix`")?;
-    let answers: Vec<String> =
-        sockets(&table, uid).iter().filter_map(|name| ask(name, uid).ok()).collect();
+    /// The governor answers within one turn of its loop; one that takes longer is stopped.
+    const PATIENCE: Duration = Duration::from_secs(2);
+
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    let terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal() && !dumb;
+    if form == Form::Live && terminal {
+        return Ok(live::run()?);
+    }
+    let answers = answers(PATIENCE).context("cannot read `/proc/net/unix`")?;
     if answers.is_empty() {
         return Err(Failure::NothingRuns);
     }
     for answer in answers {
-        if json {
+        if form == Form::Json {
             shell.answer(answer).context(crate::exit::OUT)?;
         } else {
-            let state: serde_json::Value =
-                serde_json::from_str(&answer).context("a build's answer cannot be read")?;
-            shell.answer(text(&state)).context(crate::exit::OUT)?;
+            let told = serde_json::from_str(&answer).context("a build's answer cannot be read")?;
+            shell.answer(text(&told)).context(crate::exit::OUT)?;
         }
     }
     Ok(())
+}
+
+/// What the running builds say now, as far as they answer in time and can be understood.
+#[cfg(target_os = "linux")]
+fn builds(patience: std::time::Duration) -> Vec<plimsoll_view::Told> {
+    let answers = answers(patience).unwrap_or_default();
+    answers.iter().filter_map(|answer| serde_json::from_str(answer).ok()).collect()
+}
+
+/// One line of JSON of each running build.
+#[cfg(target_os = "linux")]
+fn answers(patience: std::time::Duration) -> std::io::Result<Vec<String>> {
+    let uid = rustix::process::getuid().as_raw();
+    let table = std::fs::read("/proc/net/unix")?;
+    Ok(sockets(&table, uid).iter().filter_map(|name| ask(name, uid, patience).ok()).collect())
 }
 
 /// Prints the state of every running build.
@@ -39,7 +75,7 @@ pub fn run(json: bool, shell: &mut Shell) -> Result<(), Failure> {
 /// # Errors
 /// Always: nothing is governed here.
 #[cfg(not(target_os = "linux"))]
-pub fn run(_json: bool, _shell: &mut Shell) -> Result<(), Failure> {
+pub fn run(_form: Form, _shell: &mut Shell) -> Result<(), Failure> {
     Err(Failure::NeedsLinux("top"))
 }
 
@@ -63,45 +99,38 @@ fn sockets(table: &[u8], uid: u32) -> Vec<Vec<u8>> {
     names
 }
 
-/// The state (`plimsoll_view::top_json`) as a person reads it. What an older or newer governor does not
-/// say is left blank.
+/// The state as a person reads it. What an older or newer governor does not say is left blank.
 #[cfg(target_os = "linux")]
-fn text(state: &serde_json::Value) -> String {
+fn text(told: &plimsoll_view::Told) -> String {
     use plimsoll_core::{Bytes, Millis};
-    use serde_json::Value;
 
     use super::table::{self, Align};
 
-    let number = |of: &Value, name: &str| of.get(name).and_then(Value::as_u64).unwrap_or_default();
-    let word = |of: &Value, name: &str| {
-        of.get(name).and_then(Value::as_str).unwrap_or_default().to_owned()
-    };
-    let bytes = |of: &Value, name: &str| Bytes(number(of, name)).to_string();
     let mut text = format!(
         "cargo {}: {} of {}, {} jobs, {}: {} running, {} waiting, {} stopped\n",
-        word(state, "command"),
-        bytes(state, "used_bytes"),
-        bytes(state, "line_bytes"),
-        number(state, "jobs"),
-        Millis(number(state, "elapsed_ms")),
-        number(state, "running"),
-        number(state, "waiting"),
-        number(state, "stopped"),
+        told.command,
+        Bytes(told.used_bytes),
+        Bytes(told.line_bytes),
+        told.jobs,
+        Millis(told.elapsed_ms),
+        told.running,
+        told.waiting,
+        told.stopped,
     );
-    let units = state.get("units").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    if units.is_empty() {
+    if told.units.is_empty() {
         return text;
     }
-    let rows: Vec<_> = units
+    let rows: Vec<_> = told
+        .units
         .iter()
         .map(|unit| {
             [
-                bytes(unit, "memory_bytes"),
-                bytes(unit, "forecast_bytes"),
-                word(unit, "forecast_from"),
-                Millis(number(unit, "elapsed_ms")).to_string(),
-                word(unit, "status"),
-                word(unit, "title"),
+                Bytes(unit.memory_bytes).to_string(),
+                Bytes(unit.forecast_bytes).to_string(),
+                unit.forecast_from.clone(),
+                Millis(unit.elapsed_ms).to_string(),
+                unit.state(),
+                unit.title.clone(),
             ]
         })
         .collect();
@@ -118,16 +147,13 @@ fn text(state: &serde_json::Value) -> String {
 }
 
 #[cfg(target_os = "linux")]
-fn ask(name: &[u8], uid: u32) -> std::io::Result<String> {
+fn ask(name: &[u8], uid: u32, patience: std::time::Duration) -> std::io::Result<String> {
     use std::io::{BufRead as _, BufReader, Error, ErrorKind, Read as _, Write as _};
     use std::os::linux::net::SocketAddrExt as _;
     use std::os::unix::net::{SocketAddr, UnixStream};
-    use std::time::Duration;
 
     use plimsoll_proto::ToGovernor;
 
-    /// The governor answers within one turn of its loop; one that takes longer is stopped.
-    const PATIENCE: Duration = Duration::from_secs(2);
     /// A state with 10,000 units; a peer that sends more is not one of ours.
     const LONGEST: u64 = 8 << 20;
 
@@ -136,8 +162,8 @@ fn ask(name: &[u8], uid: u32) -> std::io::Result<String> {
     if rustix::net::sockopt::socket_peercred(&stream)?.uid.as_raw() != uid {
         return Err(ErrorKind::PermissionDenied.into());
     }
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     stream.write_all(&ToGovernor::Status.encode())?;
     let mut line = String::new();
     BufReader::new(stream.take(LONGEST)).read_line(&mut line)?;
@@ -153,6 +179,8 @@ mod tests {
     use plimsoll_proto::ToGovernor;
 
     use super::*;
+
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
     #[test]
     fn only_sockets_that_listen_for_this_user_are_builds() {
@@ -178,16 +206,16 @@ Num       RefCount Protocol Flags    Type St Inode Path
                 {"unit": 1, "title": "cranelift-codegen 0.120", "status": "running",
                  "memory_bytes": 700 << 20, "forecast_bytes": 1300u64 << 20,
                  "forecast_from": "history", "elapsed_ms": 9000},
-                {"unit": 2, "title": "regalloc2 0.12", "status": "waiting"},
+                {"unit": 2, "title": "regalloc2 0.12", "status": "waiting", "why": "near the line"},
             ],
         });
         let expected = "\
 cargo build: 812 MiB of 1.56 GiB, 2 jobs, 12.4 s: 1 running, 1 waiting, 0 stopped
- memory  forecast  from       for  status   unit
-700 MiB  1.27 GiB  history  9.0 s  running  cranelift-codegen 0.120
-  0 KiB     0 KiB            0 ms  waiting  regalloc2 0.12
+ memory  forecast  from       for  status                  unit
+700 MiB  1.27 GiB  history  9.0 s  running                 cranelift-codegen 0.120
+  0 KiB     0 KiB            0 ms  waiting: near the line  regalloc2 0.12
 ";
-        assert_eq!(text(&state), expected);
+        assert_eq!(text(&serde_json::from_value(state).unwrap()), expected);
     }
 
     #[test]
@@ -206,8 +234,8 @@ cargo build: 812 MiB of 1.56 GiB, 2 jobs, 12.4 s: 1 running, 1 waiting, 0 stoppe
         let table = std::fs::read("/proc/net/unix").unwrap();
         let found = sockets(&table, uid);
         assert!(found.contains(&name.clone().into_bytes()), "{name}");
-        assert_eq!(ask(name.as_bytes(), uid).unwrap(), "{\"jobs\":2}\n");
+        assert_eq!(ask(name.as_bytes(), uid, PATIENCE).unwrap(), "{\"jobs\":2}\n");
         governor.join().unwrap();
-        assert!(ask(name.as_bytes(), uid).is_err(), "nobody listens any more");
+        assert!(ask(name.as_bytes(), uid, PATIENCE).is_err(), "nobody listens any more");
     }
 }

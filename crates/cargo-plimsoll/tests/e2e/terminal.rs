@@ -2,10 +2,10 @@
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
@@ -81,7 +81,9 @@ fn a_signal_before_anything_runs_ends_it_too() {
 struct Terminal {
     keys: File,
     shell: Child,
-    said: std::thread::JoinHandle<String>,
+    /// What was on the screen, one after the other.
+    said: Arc<Mutex<Vec<u8>>>,
+    reader: std::thread::JoinHandle<()>,
     closed: Arc<AtomicBool>,
 }
 
@@ -131,14 +133,14 @@ impl Terminal {
         shell.current_dir(scene.at("ws")).env("TERM", "xterm");
         let shell = shell.stdin(copy()).stdout(copy()).stderr(copy()).spawn().unwrap();
         drop(tty);
-        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-        rustix::termios::tcsetwinsize(&keys, size).unwrap();
+        resize(&keys, 24, 80);
         let keys = File::from(keys);
         let mut screen = keys.try_clone().unwrap();
         let closed = Arc::new(AtomicBool::new(false));
         let seen = closed.clone();
-        let said = std::thread::spawn(move || {
-            let mut said = Vec::new();
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let so_far = said.clone();
+        let reader = std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             let look = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
             while !seen.load(Ordering::Relaxed) {
@@ -146,15 +148,27 @@ impl Terminal {
                 match rustix::event::poll(&mut ready, Some(&look)) {
                     Ok(0) => continue,
                     _ => match screen.read(&mut bytes) {
-                        Ok(read @ 1..) => said.extend_from_slice(&bytes[..read]),
+                        Ok(read @ 1..) => so_far.lock().unwrap().extend_from_slice(&bytes[..read]),
                         // The terminal's end is an error (EIO) on Linux.
                         _ => break,
                     },
                 }
             }
-            String::from_utf8_lossy(&said).into_owned()
         });
-        Self { keys, shell, said, closed }
+        Self { keys, shell, said, reader, closed }
+    }
+
+    /// What was on the screen so far.
+    fn screen(&self) -> String {
+        String::from_utf8_lossy(&self.said.lock().unwrap()).into_owned()
+    }
+
+    /// Waits until the screen has shown a text so many times.
+    #[track_caller]
+    fn shows(&self, text: &str, times: usize) {
+        until(&format!("the screen shows `{text}`"), || {
+            (self.screen().matches(text).count() >= times).then_some(())
+        });
     }
 
     fn press(&mut self, key: u8) {
@@ -164,7 +178,7 @@ impl Terminal {
     /// Closes the window.
     fn hang_up(mut self) {
         self.closed.store(true, Ordering::Relaxed);
-        self.said.join().unwrap();
+        self.reader.join().unwrap();
         drop(self.keys);
         until("the shell has ended", || self.shell.try_wait().unwrap());
     }
@@ -173,8 +187,14 @@ impl Terminal {
     fn end(mut self) -> String {
         until("the shell has ended", || self.shell.try_wait().unwrap());
         drop(self.keys);
-        self.said.join().unwrap()
+        self.reader.join().unwrap();
+        String::from_utf8_lossy(&self.said.lock().unwrap()).into_owned()
     }
+}
+
+fn resize(terminal: impl AsFd, rows: u16, columns: u16) {
+    let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    rustix::termios::tcsetwinsize(terminal, size).unwrap();
 }
 
 const CTRL_C: u8 = 3;
@@ -283,4 +303,37 @@ fn ctrl_c_after_ctrl_z_and_fg_ends_everything() {
     terminal.press(CTRL_C);
     let screen = terminal.end();
     assert!(screen.contains("status 130"), "{screen}");
+}
+
+#[test]
+fn top_follows_a_build_in_any_size_and_gives_the_terminal_back() {
+    let scene = crowded();
+    let running = scene.start(&mut scene.fake(CROWDED));
+    stopped(&scene);
+    let mut terminal = Terminal::start(&scene, &mut scene.plimsoll("top"));
+    terminal.shows("near the line", 1);
+    for (times, rows) in [(2, 9), (3, 40)] {
+        resize(&terminal.keys, rows, 100);
+        terminal.shows("near the line", times);
+    }
+    // It was only looked at: the build goes on when its watcher leaves.
+    terminal.press(b'q');
+    let screen = terminal.end();
+    assert!(screen.contains("status 0"), "{screen:?}");
+    assert!(screen.contains("\x1b[?1049l"), "the screen before is shown again: {screen:?}");
+    scene.write("go", "");
+    let done = running.end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+}
+
+#[test]
+fn top_waits_where_nothing_runs_and_leaves_on_a_signal() {
+    let scene = Scene::new();
+    let terminal = Terminal::start(&scene, &mut scene.plimsoll("top"));
+    terminal.shows("q quit", 1);
+    let top = scene.wait_for_process("top", |p| p.program == "cargo-plimsoll");
+    signal(top.pid, Signal::TERM);
+    let screen = terminal.end();
+    assert!(screen.contains("status 0"), "{screen:?}");
+    assert!(screen.contains("\x1b[?1049l"), "{screen:?}");
 }

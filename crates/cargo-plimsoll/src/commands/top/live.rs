@@ -1,0 +1,98 @@
+//! The terminal of `top`: keys in, frames out. What is on it is plimsoll-view's ([`plimsoll_view::Live`]).
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use plimsoll_view::{Key, Live, Wish};
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
+
+/// Twice a second reads as live, and a sample of the governor's is no younger than that.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// A governor that does not answer within this is asked again with the next look: a stopped build (Ctrl-Z)
+/// must not hold up what the others show.
+const PATIENCE: Duration = Duration::from_millis(150);
+
+/// Signals that end us; the terminal is given back before.
+const ENDS: [i32; 3] =
+    [signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP, signal_hook::consts::SIGINT];
+
+/// Shows running builds until the user leaves.
+///
+/// # Errors
+/// Where the terminal cannot be used.
+pub(super) fn run() -> anyhow::Result<()> {
+    let ended = Arc::new(AtomicBool::new(false));
+    for signal in ENDS {
+        signal_hook::flag::register(signal, ended.clone()).context("cannot catch signals")?;
+    }
+    let mut terminal = ratatui::try_init().context("this terminal cannot be drawn on")?;
+    let shown = show(&mut terminal, &ended);
+    let restored = ratatui::try_restore().context("cannot give the terminal back");
+    shown.and(restored)
+}
+
+fn show(terminal: &mut DefaultTerminal, ended: &AtomicBool) -> anyhow::Result<()> {
+    let mut live = Live::default();
+    loop {
+        live.see(super::builds(PATIENCE));
+        let next = Instant::now() + EVERY;
+        loop {
+            if ended.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            terminal.draw(|frame| live.draw(frame)).context("cannot write to the terminal")?;
+            let left = next.saturating_duration_since(Instant::now());
+            match wait_for_key(left).context("cannot read from the terminal")? {
+                Heard::Key(key) if live.press(key) == Wish::Quit => return Ok(()),
+                Heard::Interrupt => return Ok(()),
+                Heard::Key(_) | Heard::Something => {}
+                Heard::Nothing => break,
+            }
+        }
+    }
+}
+
+/// What came from the terminal.
+enum Heard {
+    Key(Key),
+    /// Ctrl-C: in raw mode a key like any other.
+    Interrupt,
+    /// Another size, or a key that means nothing: the frame is drawn anew.
+    Something,
+    /// The time is over.
+    Nothing,
+}
+
+fn wait_for_key(at_most: Duration) -> io::Result<Heard> {
+    match event::poll(at_most) {
+        Ok(true) => {}
+        Ok(false) => return Ok(Heard::Nothing),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Heard::Something),
+        Err(error) => return Err(error),
+    }
+    let Event::Key(pressed) = event::read()? else { return Ok(Heard::Something) };
+    if pressed.kind == KeyEventKind::Release {
+        return Ok(Heard::Something);
+    }
+    let key = match pressed.code {
+        KeyCode::Char('c') if pressed.modifiers.contains(KeyModifiers::CONTROL) => {
+            return Ok(Heard::Interrupt);
+        }
+        KeyCode::Char(character) => Key::Char(character),
+        KeyCode::Up => Key::Up,
+        KeyCode::Down => Key::Down,
+        KeyCode::PageUp => Key::PageUp,
+        KeyCode::PageDown => Key::PageDown,
+        KeyCode::Tab => Key::Tab,
+        KeyCode::Enter => Key::Enter,
+        KeyCode::Esc => Key::Escape,
+        KeyCode::Backspace => Key::Backspace,
+        _ => return Ok(Heard::Something),
+    };
+    Ok(Heard::Key(key))
+}
