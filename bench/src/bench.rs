@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use crate::arms::{self, Arm, Plimsoll};
 use crate::cgroup::Wall;
 use crate::launch::{self, Beside, Build, Interrupt, Limits, Measured};
-use crate::line::Peaks;
+use crate::line::{Peaks, ram};
 use crate::log;
 use crate::read_ahead::ReadAhead;
 use crate::store::{Outcome, Record, Store, slug};
@@ -309,15 +309,6 @@ pub(crate) fn commit() -> String {
     let changed =
         git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|it| !it.is_empty());
     commit + if changed { "+changes" } else { "" }
-}
-
-/// The machine's memory.
-pub(crate) fn ram() -> u64 {
-    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib = text.lines().find_map(|line| {
-        line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
-    });
-    kib.unwrap_or(0) * 1024
 }
 
 /// An empty folder.

@@ -6,8 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::bench::ram;
-use crate::line::mib;
+use crate::line::{mib, ram};
 use crate::store::{Outcome, Record};
 
 const HEAD: &str = "# Results\n\nWritten by `plimsoll-bench` (see README.md). Each section is replaced when its command is run again.\n";

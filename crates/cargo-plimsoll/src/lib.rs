@@ -67,7 +67,7 @@ fn run(shell: &mut Shell) -> Result<i32, Failure> {
                 (false, true) => Form::Once,
                 (false, false) => Form::Live,
             };
-            commands::top::run(form, shell)?;
+            commands::top::run(form, &place.environment, shell)?;
         }
         Command::Report { id, .. } => {
             commands::report::run(&place.ours(&asked)?, id.as_deref(), shell)?;

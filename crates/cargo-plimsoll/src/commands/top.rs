@@ -7,6 +7,7 @@
 #[cfg(target_os = "linux")]
 mod live;
 
+use crate::env::Environment;
 use crate::exit::Failure;
 use crate::shell::Shell;
 
@@ -26,7 +27,7 @@ pub enum Form {
 /// # Errors
 /// Where no build runs and it is to be shown once, or where it cannot be shown.
 #[cfg(target_os = "linux")]
-pub fn run(form: Form, shell: &mut Shell) -> Result<(), Failure> {
+pub fn run(form: Form, environment: &Environment, shell: &mut Shell) -> Result<(), Failure> {
     use std::io::IsTerminal as _;
     use std::time::Duration;
 
@@ -35,7 +36,7 @@ pub fn run(form: Form, shell: &mut Shell) -> Result<(), Failure> {
     /// The governor answers within one turn of its loop; one that takes longer is stopped.
     const PATIENCE: Duration = Duration::from_secs(2);
 
-    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    let dumb = environment.get("TERM").is_none_or(|term| term == "dumb");
     let terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal() && !dumb;
     if form == Form::Live && terminal {
         return Ok(live::run()?);
@@ -75,7 +76,7 @@ fn answers(patience: std::time::Duration) -> std::io::Result<Vec<String>> {
 /// # Errors
 /// Always: nothing is governed here.
 #[cfg(not(target_os = "linux"))]
-pub fn run(_form: Form, _shell: &mut Shell) -> Result<(), Failure> {
+pub fn run(_form: Form, _environment: &Environment, _shell: &mut Shell) -> Result<(), Failure> {
     Err(Failure::NeedsLinux("top"))
 }
 
