@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::arms::{self, Arm, Plimsoll};
 use crate::cgroup::Wall;
-use crate::launch::{self, Beside, Build, Interrupt, Limits, Measured};
+use crate::launch::{self, Beside, Build, Interrupt, Limits, Measured, stderr_of};
 use crate::line::{Peaks, ram};
 use crate::log;
 use crate::read_ahead::ReadAhead;
@@ -170,6 +170,10 @@ impl Bench {
     ) -> Result<(Measured, PathBuf)> {
         let log = self.state.join("logs").join(slug(&[&self.workload.name, name]));
         let measured = launch::run(build, self.limits(None)?, &log, &self.interrupt, beside)?;
+        if measured.exit != Some(0) {
+            let stderr = fs::read_to_string(stderr_of(&log)).unwrap_or_default();
+            tail(&stderr).iter().for_each(|line| println!("    {line}"));
+        }
         Ok((measured, log))
     }
 

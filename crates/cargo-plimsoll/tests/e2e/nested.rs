@@ -1,6 +1,8 @@
 //! Build scripts: silent ones, those that run Cargo, those that ask the compiler.
 
-use crate::process::{is_stopped, runs, until};
+use rustix::process::Signal;
+
+use crate::process::{is_stopped, runs, signal, until};
 use crate::scene::Scene;
 
 #[test]
@@ -28,11 +30,9 @@ fn a_silent_build_script_is_left_alone() {
     assert_eq!(scene.events("killed"), 0);
 }
 
-/// The nested units draw on their ancestor's reservation: waiting for it they would wait for themselves.
-#[test]
-fn a_build_script_that_runs_cargo_does_not_wait_for_itself() {
-    let scene = Scene::new();
-    let script = "fn main() {
+/// A package whose build script runs Cargo on a workspace of two packages, `one` and what needs it.
+fn with_cargo_inside(text: &str) -> Scene {
+    const SCRIPT: &str = "fn main() {
         let scene = std::env::var(\"E2E_SCENE\").unwrap();
         let status = std::process::Command::new(std::env::var(\"CARGO\").unwrap())
             .args([\"build\", \"--manifest-path\"]).arg(format!(\"{scene}/inner/Cargo.toml\"))
@@ -40,18 +40,26 @@ fn a_build_script_that_runs_cargo_does_not_wait_for_itself() {
             .status().unwrap();
         assert!(status.success());
     }";
-    scene.lib("outer", &[], "").write("ws/outer/build.rs", script);
-    scene.lib("other", &[], "// fake: log run-other; alloc 150MiB in 1500ms; until go\n");
+    let scene = Scene::new();
+    scene.lib("outer", &[], "").write("ws/outer/build.rs", SCRIPT);
     for name in ["one", "two"] {
         let needs = if name == "two" { "one = { path = \"../one\" }" } else { "" };
         scene.write(
             format!("inner/{name}/Cargo.toml"),
             format!("[package]\nname = \"{name}\"\nedition = \"2021\"\n[dependencies]\n{needs}"),
         );
-        let text = "// fake: log run-inner; alloc 60MiB in 120ms; touch inner-is-up\n";
         scene.write(format!("inner/{name}/src/lib.rs"), text);
     }
     scene.write("inner/Cargo.toml", "[workspace]\nmembers = [\"one\", \"two\"]\n");
+    scene
+}
+
+/// The nested units draw on their ancestor's reservation: waiting for it they would wait for themselves.
+#[test]
+fn a_build_script_that_runs_cargo_does_not_wait_for_itself() {
+    let scene =
+        with_cargo_inside("// fake: log run-inner; alloc 60MiB in 120ms; touch inner-is-up\n");
+    scene.lib("other", &[], "// fake: log run-other; alloc 150MiB in 1500ms; until go\n");
     let running = scene.start(&mut scene.fake("--memory 230MiB --jobs 4 build"));
     scene.wait_for_lines("run-other", 1);
     scene.wait_for("inner-is-up");
@@ -59,6 +67,24 @@ fn a_build_script_that_runs_cargo_does_not_wait_for_itself() {
     let done = running.end();
     assert_eq!(done.code(), 0, "{}", done.stderr);
     assert!(scene.log().contains("\"inside\":"), "{}", scene.log());
+    scene.assert_fresh(&mut scene.fake_cargo("build"));
+}
+
+/// It runs again when nothing goes on but the build script, which waits for it.
+#[test]
+fn a_compiler_below_a_build_script_that_somebody_kills_runs_once_more() {
+    let scene = with_cargo_inside("// fake: log run-inner; until inner-go\n");
+    scene.lib("other", &[], "// fake: log run-other; until go\n");
+    let running = scene.start(&mut scene.fake("--memory 1GiB --jobs 4 build"));
+    scene.wait_for_lines("run-other", 1);
+    signal(scene.wait_for_lines("run-inner", 1), Signal::KILL);
+    until("it waits again", || (scene.events("lost") == 1).then_some(()));
+    assert_eq!(scene.read("run-inner").lines().count(), 1);
+    scene.write("go", "");
+    scene.wait_for_lines("run-inner", 2);
+    scene.write("inner-go", "");
+    let done = running.end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
     scene.assert_fresh(&mut scene.fake_cargo("build"));
 }
 

@@ -27,6 +27,10 @@ const SUSPENDED_AT_LEAST: Millis = Millis(250);
 /// them (a lock in the build directory, a pipe).
 const ANCHOR_STUCK: Millis = Millis(3000);
 
+/// For so long a nested unit waits to be alone. What goes on beside it may wait for its ancestor, which waits
+/// for it: two build scripts that run Cargo in one build directory.
+const NESTED_ALONE_WITHIN: Millis = Millis(20_000);
+
 /// How much less a lean compiler holds, as a share: measured, 2.4 % of cranelift-codegen's peak.
 const LEAN_SAVES: f64 = 0.03;
 
@@ -83,6 +87,8 @@ impl Schedule {
         asking.sort_unstable_by_key(|(since, id, _)| (*since, *id));
         let links = |unit: &Unit| matches!(unit.link, LinkState::Running { .. });
         let mut another = self.units.iter().any(|(_, unit)| links(unit));
+        let held_up = self.units.held_up();
+        let works = |id, unit: &Unit| unit.uses_processor() && !held_up.contains(&id);
         for (_, id, peak) in asking {
             let Some(unit) = self.units.get(id) else { continue };
             let before = unit.project(self.pace());
@@ -90,7 +96,7 @@ impl Schedule {
             linking.link = LinkState::Running { peak };
             let after = linking.project(self.pace());
             outlook.remove(&before);
-            let alone = self.units.iter().all(|(other, u)| other == id || !u.uses_processor());
+            let alone = self.units.iter().all(|(other, u)| other == id || !works(other, u));
             let nested = unit.inside.is_some();
             let fits = outlook.fits(&after, self.usable());
             let one_by_one = another && self.processors.are_thrashing();
@@ -119,7 +125,7 @@ impl Schedule {
             let (held, ahead) = (unit.held(), unit.project(self.pace()));
             let rested = now - unit.since >= SUSPENDED_AT_LEAST;
             outlook.remove(&held);
-            let nothing_runs = self.units.running().next().is_none();
+            let nothing_runs = !self.something_goes_on();
             let fits = || self.has_place(self.active()) && outlook.fits(&ahead, self.usable());
             if nothing_runs || (rested && (stuck || fits())) {
                 self.take_place(self.active(), now);
@@ -135,17 +141,54 @@ impl Schedule {
         }
     }
 
+    /// What waits again inside another unit, because somebody else has killed it: its ancestor waits for it, so
+    /// it never queues, and what it is to be alone without is only what goes on by itself. Says whether one
+    /// is left waiting: then nothing else starts.
+    fn admit_nested(
+        &mut self,
+        now: Millis,
+        outlook: &mut Outlook,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
+        let nested = |id: &UnitId| self.units.get(*id).is_some_and(|unit| unit.inside.is_some());
+        let queue: Vec<UnitId> = self.waiting().filter(nested).collect();
+        let mut left = false;
+        for id in queue {
+            let Some(unit) = self.units.get(id) else { continue };
+            let stopped = self.units.ancestors(id).any(|(_, it)| it.state == RunState::Suspended);
+            let waits = now - unit.since < NESTED_ALONE_WITHIN;
+            if unit.alone && waits && (stopped || self.something_goes_on()) {
+                left = true;
+                continue;
+            }
+            outlook.add(&unit.project(self.pace()));
+            self.units.with(id, |unit| effects.push(unit.admit(now, id, false)));
+        }
+        left
+    }
+
+    /// Something runs, and not only for one inside it to be let in.
+    fn something_goes_on(&self) -> bool {
+        let held_up = self.units.held_up();
+        let runs = |unit: &Unit| unit.state == RunState::Running;
+        self.units.iter().any(|(id, unit)| {
+            runs(unit)
+                && !held_up.contains(&id)
+                && self.units.ancestors(id).all(|(_, outer)| runs(outer))
+        })
+    }
+
     fn admit_queue(&mut self, now: Millis, outlook: &mut Outlook, effects: &mut Vec<Effect>) {
+        self.short = self.admit_nested(now, outlook, effects);
+        if self.short || self.somebody_is_alone() {
+            return;
+        }
         let mut queue: Vec<UnitId> = self.waiting().collect();
         queue.sort_by_cached_key(|id| self.rank(*id));
-        self.short = false;
         let mut active = self.active();
         let mut started = self.units.iter().any(|(_, unit)| unit.state != RunState::Waiting);
         let mut head: Option<(UnitId, Projection, Option<Shadow>)> = None;
         let mut overtook = 0;
-        if self.somebody_is_alone() {
-            return;
-        }
         let links_keep_up = self.links_keep_up();
         for id in queue {
             let Some(unit) = self.units.get(id) else { continue };

@@ -27,7 +27,7 @@ mod processors;
 mod tokens;
 mod unit;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::Cause;
 use crate::forecast::Forecast;

@@ -1,7 +1,5 @@
 //! The schedule against a model machine: every invariant of docs/architecture.md as a property.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use proptest::prelude::*;
 
 use super::*;
@@ -20,6 +18,10 @@ struct Truth {
     /// The peak of its linker, and its work.
     link: Option<(u64, u64)>,
     arrives: u64,
+    /// The build script that starts it at half of its work, and waits for it.
+    inside: Option<u32>,
+    /// Somebody else kills it once, at half of its work.
+    lost: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,12 +45,7 @@ struct Running {
     link: Link,
     kills: u32,
     admitted: u64,
-}
-
-impl Running {
-    fn works(&self) -> bool {
-        self.process == Process::Runs && self.link != Link::Waits
-    }
+    lost: bool,
 }
 
 /// Processors, units and linkers whose memory rises evenly to the peak in the first half of their work,
@@ -90,6 +87,15 @@ impl Machine {
         }
     }
 
+    fn works(&self, id: u32) -> bool {
+        let runs = |id: u32| self.units.get(&id).is_some_and(|it| it.process == Process::Runs);
+        let waits_for = |other: &u32| self.truths[*other as usize].inside == Some(id);
+        runs(id)
+            && self.units[&id].link != Link::Waits
+            && self.truths[id as usize].inside.is_none_or(runs)
+            && !self.units.keys().any(waits_for)
+    }
+
     fn memory(&self, id: u32) -> Bytes {
         let (truth, unit) = (&self.truths[id as usize], &self.units[&id]);
         if unit.process == Process::None {
@@ -126,19 +132,32 @@ impl Machine {
         self.check_that_it_moves();
     }
 
-    /// The oldest; where some cannot be killed it is one of those, and which one the schedule says.
+    /// The oldest; where some cannot be killed it is one of those, and which one the schedule says. What waits
+    /// for one inside it that waits to run again is none, where there are others.
     fn anchor(&self) -> Option<u32> {
-        let holders = || self.units.iter().filter(|(_, unit)| unit.process != Process::None);
-        if holders().any(|(id, _)| !self.truths[*id as usize].retryable) {
+        let none = |other: &u32| self.units[other].process == Process::None;
+        let inside = |other: &u32| self.truths[*other as usize].inside;
+        let held_up: BTreeSet<_> = self
+            .units
+            .keys()
+            .filter(|id| none(id) && self.units[id].lost)
+            .filter_map(inside)
+            .collect();
+        let holds = |id: &u32| !none(id) && inside(id).is_none();
+        let holders: Vec<u32> = self.units.keys().copied().filter(holds).collect();
+        let free: Vec<u32> = holders.iter().copied().filter(|id| !held_up.contains(id)).collect();
+        let candidates = if free.is_empty() { holders } else { free };
+        if candidates.iter().any(|id| !self.truths[*id as usize].retryable) {
             let UnitId(id) = self.schedule.anchor.expect("something runs");
+            assert!(candidates.contains(&id), "the anchor is held up");
             assert!(!self.truths[id as usize].retryable, "the anchor could be killed");
             return Some(id);
         }
-        holders().min_by_key(|(id, unit)| (unit.admitted, **id)).map(|(id, _)| *id)
+        candidates.into_iter().min_by_key(|id| (self.units[id].admitted, *id))
     }
 
     fn carry_out(&mut self, effect: Effect, anchor: Option<u32>) {
-        let others_run = |m: &Self, id: u32| m.units.iter().any(|(o, u)| *o != id && u.works());
+        let others_run = |m: &Self, id: u32| m.units.keys().any(|o| *o != id && m.works(*o));
         match effect {
             Effect::Admit { unit: UnitId(id), .. } => {
                 self.admitted_after_failure |= self.failed;
@@ -146,7 +165,7 @@ impl Machine {
                 let unit = self.units.get_mut(&id).expect("admitted what had registered");
                 assert_eq!(unit.process, Process::None, "admitted once");
                 unit.process = Process::Runs;
-                if unit.kills == 0 {
+                if unit.kills == 0 && !unit.lost {
                     unit.admitted = now;
                 }
             }
@@ -191,19 +210,27 @@ impl Machine {
 
     fn check_that_it_moves(&self) {
         if !self.units.is_empty() {
-            assert!(self.units.values().any(Running::works), "work is there and nothing runs");
+            assert!(self.units.keys().any(|id| self.works(*id)), "work is there and nothing runs");
         }
     }
 
     fn arrive(&mut self) {
         for id in 0..self.truths.len() as u32 {
             let truth = self.truths[id as usize].clone();
-            if truth.arrives > self.now || self.units.contains_key(&id) || self.done.contains(&id) {
+            let due = match truth.inside {
+                None => truth.arrives <= self.now,
+                Some(outer) => self.units.get(&outer).is_some_and(|it| {
+                    it.process == Process::Runs
+                        && it.cpu >= self.truths[outer as usize].cpu as f64 / 2.0
+                }),
+            };
+            if !due || self.units.contains_key(&id) || self.done.contains(&id) {
                 continue;
             }
             let process = if truth.script { Process::Runs } else { Process::None };
             let link = Link::NotYet;
-            let running = Running { process, cpu: 0.0, link, kills: 0, admitted: self.now };
+            let (admitted, lost) = (self.now, false);
+            let running = Running { process, cpu: 0.0, link, kills: 0, admitted, lost };
             self.units.insert(id, running);
             let peak = Bytes::mib(truth.peak).scale(truth.believed);
             let new = NewUnit {
@@ -216,7 +243,7 @@ impl Machine {
                 },
                 retryable: truth.retryable,
                 links: truth.link.is_some(),
-                inside: None,
+                inside: truth.inside.map(UnitId),
                 running: truth.script,
             };
             self.tell(Input::Register(UnitId(id), Box::new(new)));
@@ -224,13 +251,17 @@ impl Machine {
     }
 
     fn work(&mut self, step: u64) {
-        let runs = self.units.values().filter(|unit| unit.works()).count().max(1);
-        let share = (self.cores / runs as f64).min(1.0) * step as f64;
-        let (mut compiled, mut ended) = (Vec::new(), Vec::new());
-        for (id, unit) in self.units.iter_mut().filter(|(_, unit)| unit.works()) {
+        let working: Vec<u32> = self.units.keys().copied().filter(|id| self.works(*id)).collect();
+        let share = (self.cores / working.len().max(1) as f64).min(1.0) * step as f64;
+        let (mut compiled, mut ended, mut lost) = (Vec::new(), Vec::new(), Vec::new());
+        for (id, unit) in self.units.iter_mut().filter(|(id, _)| working.contains(id)) {
             let truth = &self.truths[*id as usize];
             unit.cpu += share;
             self.worked += share;
+            if truth.lost && !unit.lost && unit.cpu >= truth.cpu as f64 / 2.0 {
+                lost.push(*id);
+                continue;
+            }
             match (&mut unit.link, truth.link) {
                 (Link::Runs(done), Some((_, work))) => {
                     *done += share;
@@ -245,6 +276,11 @@ impl Machine {
                 _ => {}
             }
         }
+        for id in lost {
+            let unit = self.units.get_mut(&id).expect("it works");
+            (unit.process, unit.cpu, unit.lost) = (Process::None, 0.0, true);
+            self.tell(Input::Lost { unit: UnitId(id), link: false, alone: true });
+        }
         // Of two that come to their linkers at once, the second works until it has asked.
         for (id, expected) in compiled {
             self.units.get_mut(&id).expect("it works").link = Link::Waits;
@@ -257,7 +293,7 @@ impl Machine {
             self.units.remove(&id);
             self.done.insert(id);
             let ok = !self.truths[id as usize].fails;
-            self.failed |= !ok;
+            self.failed |= !ok && self.truths[id as usize].inside.is_none();
             self.tell(Input::Finished { unit: UnitId(id), ok });
         }
     }
@@ -315,6 +351,8 @@ fn truth(kinds: bool) -> impl Strategy<Value = Truth> {
             fails: kinds && dice == 1,
             link: link.filter(|_| !kinds || dice != 0).map(|(peak, cpu)| (peak.min(cpu / 4), cpu)),
             arrives,
+            inside: None,
+            lost: false,
         },
     )
 }
@@ -377,5 +415,29 @@ proptest! {
         let mut machine = Machine::new(truths, line, config);
         machine.run();
         prop_assert!(keep_going || !machine.admitted_after_failure);
+    }
+
+    /// What somebody else kills runs again, also where a build script waits for it.
+    #[test]
+    fn what_is_lost_runs_again_and_the_build_ends(
+        mut truths in proptest::collection::vec(truth(false), 6..30),
+        lost in proptest::collection::vec(0usize..30, 1..6),
+        scripts in 1usize..4,
+        nested in 1usize..6,
+        line in 520u64..1500,
+        cores in 1u32..12,
+    ) {
+        for truth in truths.iter_mut().take(scripts) {
+            (truth.script, truth.retryable, truth.link) = (true, false, None);
+        }
+        for (number, truth) in truths.iter_mut().skip(scripts).take(nested).enumerate() {
+            (truth.inside, truth.lost) = (Some((number % scripts) as u32), true);
+        }
+        for number in lost {
+            let of = number % truths.len();
+            truths[of].lost |= truths[of].retryable;
+        }
+        let config = Config { jobs: 16, cores, strict: false, keep_going: false };
+        Machine::new(truths, line, config).run();
     }
 }

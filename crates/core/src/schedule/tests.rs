@@ -87,6 +87,50 @@ fn a_nested_unit_never_queues_behind_its_ancestor() {
     assert_eq!(admitted(&effects), [2]);
 }
 
+/// A build script, and a compiler that it runs.
+fn script_and_nested(schedule: &mut Schedule, script: u32, nested: u32) {
+    let mut new = unit(10, 1000, Source::History);
+    (new.retryable, new.running) = (false, true);
+    let _ = schedule.handle(Millis(0), Input::Register(UnitId(script), new));
+    let mut new = unit(20, 1000, Source::History);
+    new.inside = Some(UnitId(script));
+    let effects = schedule.handle(Millis(0), Input::Register(UnitId(nested), new));
+    assert_eq!(admitted(&effects), [nested]);
+}
+
+fn lost(id: u32) -> Input {
+    Input::Lost { unit: UnitId(id), link: false, alone: true }
+}
+
+#[test]
+fn what_is_lost_inside_another_waits_for_what_goes_on_by_itself_and_never_for_its_ancestor() {
+    let mut schedule = schedule(1000);
+    script_and_nested(&mut schedule, 1, 4);
+    script_and_nested(&mut schedule, 2, 5);
+    let mut then = |at, input| admitted(&schedule.handle(Millis(at), input));
+    let plain = |id| Input::Register(UnitId(id), unit(20, 1000, Source::History));
+    let ended = |id| Input::Finished { unit: UnitId(id), ok: true };
+    assert_eq!(then(1, plain(3)), [3]);
+    assert_eq!(then(2, lost(4)), [] as [u32; 0]);
+    assert_eq!(then(2, lost(5)), [] as [u32; 0]);
+    assert_eq!(then(3, plain(6)), [] as [u32; 0]);
+    assert_eq!(then(4, ended(3)), [4]);
+    assert_eq!(then(5, ended(4)), [] as [u32; 0]);
+    assert_eq!(then(6, ended(1)), [5]);
+    assert_eq!(then(7, ended(5)), [6]);
+}
+
+/// The other script may wait for a lock that its ancestor holds.
+#[test]
+fn what_is_lost_inside_another_does_not_wait_for_ever() {
+    let mut schedule = schedule(1000);
+    script_and_nested(&mut schedule, 1, 3);
+    script_and_nested(&mut schedule, 2, 4);
+    let _ = schedule.handle(Millis(5), lost(3));
+    assert_eq!(admitted(&schedule.handle(Millis(19_000), Input::Tick)), [] as [u32; 0]);
+    assert_eq!(admitted(&schedule.handle(Millis(21_000), Input::Tick)), [3]);
+}
+
 /// The schedule's answer to a measurement of these scripts at `at`.
 fn scripts(schedule: &mut Schedule, at: u64, held: [(u32, u64); 2]) -> Vec<Effect> {
     let units = held.map(|(id, mib)| Measured {

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::{BTreeMap, Effect, Measured, NewUnit};
+use super::{BTreeMap, BTreeSet, Effect, Measured, NewUnit};
 use crate::event::Cause;
 use crate::forecast::{Forecast, Source};
 use crate::ids::UnitId;
@@ -325,11 +325,30 @@ impl UnitTable {
         self.iter().filter(|(_, unit)| unit.is_running())
     }
 
-    /// The unit that is never suspended or killed while another runs. One that cannot be killed goes before
-    /// those that can, because nothing else could ever give back what it holds: of several the one that
-    /// holds most, and the `present` anchor until another holds twice as much. Of those that can, the
-    /// oldest that was admitted.
+    /// The units that `id` runs inside, from the nearest outwards.
+    pub(super) fn ancestors(&self, id: UnitId) -> impl Iterator<Item = (UnitId, &Unit)> {
+        let outer = |id| {
+            let outer = self.get(id)?.inside?;
+            self.get(outer).map(|unit| (outer, unit))
+        };
+        std::iter::successors(outer(id), move |(id, _)| outer(*id))
+    }
+
+    /// The units that wait for one inside them that waits itself: it was killed by somebody else.
+    pub(super) fn held_up(&self) -> BTreeSet<UnitId> {
+        self.iter()
+            .filter(|(_, unit)| unit.state == RunState::Waiting)
+            .flat_map(|(id, _)| self.ancestors(id))
+            .map(|(id, _)| id)
+            .collect()
+    }
+
+    /// The unit that is never suspended or killed while another runs. What is held up goes after all that is
+    /// not. One that cannot be killed goes before those that can, because nothing else could ever give back
+    /// what it holds: of several the one that holds most, and the `present` anchor until another holds twice
+    /// as much. Of those that can, the oldest that was admitted.
     pub(super) fn anchor(&self, present: Option<UnitId>) -> Option<UnitId> {
+        let held_up = self.held_up();
         let holds = |id, unit: &Unit| match unit.retryable {
             true => Bytes::ZERO,
             false if Some(id) == present => unit.memory.scale(2.0),
@@ -338,7 +357,8 @@ impl UnitTable {
         self.iter()
             .filter(|(_, unit)| unit.state != RunState::Waiting && unit.inside.is_none())
             .min_by_key(|(id, unit)| {
-                (unit.retryable, Reverse(holds(*id, unit)), unit.admitted, *id)
+                let held_up = held_up.contains(id);
+                (held_up, unit.retryable, Reverse(holds(*id, unit)), unit.admitted, *id)
             })
             .map(|(id, _)| id)
     }
