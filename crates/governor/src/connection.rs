@@ -28,6 +28,8 @@ pub(crate) struct Connection {
     stream: UnixStream,
     buffer: LineBuffer,
     pub(crate) peer: Peer,
+    /// The client's process id, in our pid namespace, as the kernel says it.
+    pub(crate) pid: u32,
 }
 
 /// What reading a connection gave.
@@ -45,7 +47,12 @@ impl Connection {
             return None;
         }
         stream.set_nonblocking(true).ok()?;
-        Some(Self { stream, buffer: LineBuffer::default(), peer: Peer::Unknown })
+        Some(Self {
+            stream,
+            buffer: LineBuffer::default(),
+            peer: Peer::Unknown,
+            pid: peer.pid.as_raw_pid().cast_unsigned(),
+        })
     }
 
     /// Reads what is there.

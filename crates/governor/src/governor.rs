@@ -71,7 +71,8 @@ pub struct Governor {
     pub(crate) options: Options,
     pub(crate) header: Header,
     socket: String,
-    listener: UnixListener,
+    /// `None` once governing has ended: who asks then is not governed.
+    listener: Option<UnixListener>,
     pub(crate) connections: BTreeMap<u64, Connection>,
     next_connection: u64,
     started: Instant,
@@ -144,7 +145,7 @@ impl Governor {
             schedule: Schedule::new(options.config, at_start),
             header,
             socket,
-            listener,
+            listener: Some(listener),
             connections: BTreeMap::new(),
             next_connection: 0,
             started: Instant::now(),
@@ -216,7 +217,6 @@ impl Governor {
     /// Cargo runs once more: what failed before is forgotten.
     pub fn begin_again(&mut self) {
         self.differs = false;
-        self.decide(Input::Again);
     }
 
     /// One turn: waits until something happens (or `deadline`, or a measurement is due), deals with it,
@@ -274,30 +274,32 @@ impl Governor {
         let timeout =
             Timespec { tv_sec: span.as_secs() as i64, tv_nsec: i64::from(span.subsec_nanos()) };
         let ids: Vec<u64> = self.connections.keys().copied().collect();
-        let mut fds = vec![PollFd::new(&self.listener, PollFlags::IN)];
+        let mut fds = Vec::with_capacity(ids.len() + extra.len() + 2);
         fds.extend(self.connections.values().map(|c| PollFd::new(c, PollFlags::IN)));
         fds.extend(extra.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)));
-        if let Some(graph) = self.graph.as_ref().filter(|graph| graph.is_reading()) {
-            fds.push(PollFd::new(graph, PollFlags::IN));
-        }
+        let graph = self.graph.as_ref().filter(|graph| graph.is_reading());
+        fds.extend(graph.map(|graph| PollFd::new(graph, PollFlags::IN)));
+        let graph = graph.is_some();
+        fds.extend(self.listener.as_ref().map(|it| PollFd::new(it, PollFlags::IN)));
         match rustix::event::poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(GovernorError::Poll(error.into())),
         }
         let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-        let (clients, rest) = ready[1..].split_at(ids.len());
+        let (clients, rest) = ready.split_at(ids.len());
+        let (extra, rest) = rest.split_at(extra.len());
+        let (graph, listener) = rest.split_at(usize::from(graph));
         let pick = |flags: &[bool]| -> Vec<usize> {
             flags.iter().enumerate().filter(|(_, ready)| **ready).map(|(at, _)| at).collect()
         };
-        let wake = Wake { ready: pick(&rest[..extra.len()]) };
+        let wake = Wake { ready: pick(extra) };
         let readable = pick(clients).into_iter().map(|at| ids[at]).collect();
-        let graph = rest.get(extra.len()).copied().unwrap_or(false);
-        Ok((wake, ready[0], readable, graph))
+        Ok((wake, listener.contains(&true), readable, graph.contains(&true)))
     }
 
     /// Who connects has a word to say, and most have said it by now.
     fn accept(&mut self, observer: &mut dyn Observer) {
-        while let Ok((stream, _)) = self.listener.accept() {
+        while let Some(Ok((stream, _))) = self.listener.as_ref().map(UnixListener::accept) {
             if let Some(connection) = Connection::accept(stream) {
                 let id = self.next_connection;
                 self.connections.insert(id, connection);
@@ -394,10 +396,12 @@ impl Governor {
         self.tails = Some(tails);
     }
 
-    /// Governing ends, the build goes on: under `cargo run` Cargo has become the user's own program.
+    /// Governing ends, the build goes on: under `cargo run` Cargo has become the user's own program. A Cargo
+    /// that this runs finds nobody, and compiles as if we were not there.
     pub fn stop_governing(&mut self) {
         self.resume_everything();
         self.governing = false;
+        self.listener = None;
     }
 
     pub(crate) fn connection_of(&mut self, peer: Peer) -> Option<&mut Connection> {

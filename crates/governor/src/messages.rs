@@ -3,7 +3,7 @@
 use plimsoll_core::event::{ColdFacts, Event};
 use plimsoll_core::forecast::{Forecast, cold_link};
 use plimsoll_core::invocation::Emit;
-use plimsoll_core::schedule::{Input, NewUnit};
+use plimsoll_core::schedule::{Again, Input, NewUnit};
 use plimsoll_core::unit::UnitFacts;
 use plimsoll_core::{Bytes, Millis, UnitId};
 use plimsoll_host::{BuildScript, Role};
@@ -18,6 +18,16 @@ use crate::sizes;
 /// How often a unit may be lost to somebody who kills at random before its end is passed on.
 const LOSSES_AT_MOST: u32 = 20;
 
+/// Where in the build a unit was found.
+struct Place {
+    /// The unit in whose process tree it runs.
+    inside: Option<UnitId>,
+    /// The process that started it: Cargo.
+    cargo: u32,
+    /// It runs already.
+    running: bool,
+}
+
 impl Governor {
     pub(crate) fn handle_message(
         &mut self,
@@ -27,15 +37,16 @@ impl Governor {
     ) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         match (connection.peer, message) {
-            (Peer::Unknown, ToGovernor::Hello { version: VERSION, pid, facts }) => {
+            (Peer::Unknown, ToGovernor::Hello { version: VERSION, facts }) => {
                 let unit = UnitId(self.next_unit);
                 self.next_unit += 1;
                 connection.peer = Peer::Shim(unit);
+                let pid = connection.pid;
                 self.register(unit, pid, *facts);
             }
-            (Peer::Unknown, ToGovernor::Link { version: VERSION, pid, unit, inputs }) => {
+            (Peer::Unknown, ToGovernor::Link { version: VERSION, unit, inputs }) => {
                 connection.peer = Peer::Linker(unit);
-                self.tree.adopt(pid, linker(unit), Role::Shim);
+                self.tree.adopt(connection.pid, linker(unit), Role::Shim);
                 self.ask_for_link(unit, inputs);
             }
             (Peer::Unknown, ToGovernor::Status) => {
@@ -46,11 +57,14 @@ impl Governor {
                     connection.answer(&answer);
                 }
             }
-            (Peer::Shim(unit), ToGovernor::Started { pid }) => {
-                self.tree.adopt(pid, compiler(unit), Role::Child);
-            }
-            (Peer::Linker(unit), ToGovernor::Started { pid }) => {
-                self.tree.adopt(pid, linker(unit), Role::Child);
+            // The number is the client's own: in another pid namespace it means another process.
+            (peer @ (Peer::Shim(unit) | Peer::Linker(unit)), ToGovernor::Started { pid }) => {
+                let shim = connection.pid;
+                if self.tree.parent(pid) == shim {
+                    let links = matches!(peer, Peer::Linker(_));
+                    let owner = if links { linker(unit) } else { compiler(unit) };
+                    self.tree.adopt(pid, owner, Role::Child);
+                }
             }
             (Peer::Shim(unit), ToGovernor::Announced) => {
                 self.say(Event::Announced { unit });
@@ -109,9 +123,13 @@ impl Governor {
         let Some(entry) = self.entries.get_mut(&unit) else { return };
         entry.losses += 1;
         entry.last_chance = short || entry.losses >= LOSSES_AT_MOST;
-        let alone = short || entry.losses == 1;
+        let again = match (short, entry.losses) {
+            (true, _) => Again::Alone,
+            (false, 1) => Again::Preferably,
+            (false, _) => Again::Plainly,
+        };
         self.say(Event::Lost { unit, signal, link_only: link });
-        self.decide(Input::Lost { unit, link, alone });
+        self.decide(Input::Lost { unit, link, again });
     }
 
     /// The kernel has killed something since the last look, or memory is nearly gone now, in which case it
@@ -135,7 +153,8 @@ impl Governor {
         }
         let inside = inside.map(unit_of);
         self.tree.adopt(pid, compiler(unit), Role::Shim);
-        self.enter(unit, facts, inside, false);
+        let cargo = self.tree.parent(pid);
+        self.enter(unit, facts, Place { inside, cargo, running: false });
     }
 
     /// A build script was found running.
@@ -144,13 +163,15 @@ impl Governor {
         self.next_unit += 1;
         self.tree.adopt(script.pid, compiler(unit), Role::Child);
         let facts = UnitFacts::build_script_run(script.package, script.version);
-        self.enter(unit, facts, None, true);
+        let cargo = self.tree.parent(script.pid);
+        self.enter(unit, facts, Place { inside: None, cargo, running: true });
         if let Some(entry) = self.entries.get_mut(&unit) {
             entry.exit = script.exit;
         }
     }
 
-    fn enter(&mut self, unit: UnitId, facts: UnitFacts, inside: Option<UnitId>, running: bool) {
+    fn enter(&mut self, unit: UnitId, facts: UnitFacts, place: Place) {
+        let Place { inside, cargo, running } = place;
         let now = self.now();
         let (mut forecast, cold) = self.forecast(&facts);
         if let Some(tails) = &self.tails {
@@ -178,7 +199,7 @@ impl Governor {
         self.entries.insert(unit, entry);
         self.decide(Input::Register(
             unit,
-            Box::new(NewUnit { forecast, retryable, links, inside, running }),
+            Box::new(NewUnit { forecast, retryable, links, inside, running, cargo }),
         ));
     }
 

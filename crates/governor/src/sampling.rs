@@ -116,7 +116,11 @@ impl Governor {
 
     /// A build script has no shim to say that it ended.
     fn end_scripts(&mut self) {
-        let gone = |unit: &UnitId| self.tree.usage(compiler(*unit)).processes == 0;
+        // What a script leaves behind is not the script: nobody waits for that.
+        let gone = |unit: &UnitId| {
+            let exit = self.entries.get(unit).and_then(|entry| entry.exit.as_ref());
+            exit.is_some_and(Exit::has_ended) || self.tree.usage(compiler(*unit)).processes == 0
+        };
         let how = |unit: UnitId| {
             let exit = self.entries.get(&unit).and_then(|entry| entry.exit.as_ref());
             (unit, exit.map_or(Ended::Somehow, Exit::ended))

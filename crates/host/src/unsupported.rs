@@ -25,6 +25,11 @@ pub struct Exit(Infallible);
 #[expect(missing_docs, reason = "documented where it is implemented; nobody can call this")]
 impl Exit {
     #[must_use]
+    pub fn has_ended(&self) -> bool {
+        match self.0 {}
+    }
+
+    #[must_use]
     pub fn ended(&self) -> Ended {
         match self.0 {}
     }
@@ -53,6 +58,10 @@ impl ProcessTree {
     }
 
     pub fn enclosing_owner(&mut self, _pid: u32) -> Option<Owner> {
+        match self.0 {}
+    }
+
+    pub fn parent(&mut self, _pid: u32) -> u32 {
         match self.0 {}
     }
 

@@ -16,8 +16,6 @@ pub enum ToGovernor {
     Hello {
         /// The client's protocol version.
         version: u32,
-        /// The shim's own process id.
-        pid: u32,
         /// What it is about to run.
         facts: Box<UnitFacts>,
     },
@@ -25,8 +23,6 @@ pub enum ToGovernor {
     Link {
         /// The client's protocol version.
         version: u32,
-        /// The link shim's own process id.
-        pid: u32,
         /// The unit whose compiler it was started by.
         unit: UnitId,
         /// The size of all files that the linker will read.
@@ -88,13 +84,11 @@ impl ToGovernor {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Hello { version, pid, facts } => encode_facts(
-                LineWriter::new("hello").number("v", *version).number("pid", *pid),
-                facts,
-            ),
-            Self::Link { version, pid, unit, inputs } => LineWriter::new("link")
+            Self::Hello { version, facts } => {
+                encode_facts(LineWriter::new("hello").number("v", *version), facts)
+            }
+            Self::Link { version, unit, inputs } => LineWriter::new("link")
                 .number("v", *version)
-                .number("pid", *pid)
                 .number("unit", unit.0)
                 .number("inputs", i64::try_from(inputs.0).unwrap_or(i64::MAX)),
             Self::Started { pid } => LineWriter::new("started").number("pid", *pid),
@@ -117,12 +111,10 @@ impl ToGovernor {
         Ok(match fields.verb {
             b"hello" => Self::Hello {
                 version: fields.number("v")?,
-                pid: fields.number("pid")?,
                 facts: Box::new(decode_facts(&fields)?),
             },
             b"link" => Self::Link {
                 version: fields.number("v")?,
-                pid: fields.number("pid")?,
                 unit: UnitId(fields.number("unit")?),
                 inputs: Bytes(fields.number("inputs")?),
             },
@@ -261,7 +253,7 @@ mod tests {
     #[test]
     fn every_message_survives_the_wire() {
         for message in [
-            ToGovernor::Link { version: 1, pid: 9, unit: UnitId(4), inputs: Bytes::gib(3) },
+            ToGovernor::Link { version: 1, unit: UnitId(4), inputs: Bytes::gib(3) },
             ToGovernor::Started { pid: 7 },
             ToGovernor::Announced,
             ToGovernor::Lost { signal: 9 },
@@ -302,7 +294,7 @@ mod tests {
             cut in 1usize..64,
         ) {
             let facts = Box::new(facts(package, source, externs));
-            let message = ToGovernor::Hello { version: VERSION, pid: 77, facts };
+            let message = ToGovernor::Hello { version: VERSION, facts };
             let mut buffer = LineBuffer::default();
             for piece in message.encode().chunks(cut) {
                 buffer.extend(piece).unwrap();

@@ -68,9 +68,8 @@ pub(crate) fn run(args: &[OsString]) -> Ending {
 fn register(args: &[OsString]) -> Option<Connection> {
     let unit = UnitId(std::env::var(env::UNIT).ok()?.parse().ok()?);
     let mut governor = Connection::open(&std::env::var_os(env::SOCKET)?)?;
-    let pid = std::process::id();
     let inputs = Bytes(linker::inputs(args));
-    governor.say(&ToGovernor::Link { version: VERSION, pid, unit, inputs });
+    governor.say(&ToGovernor::Link { version: VERSION, unit, inputs });
     Some(governor)
 }
 

@@ -55,7 +55,7 @@ pub(crate) fn run(line: &CommandLine, invocation: Invocation) -> Ending {
         return ending::become_command(line.command());
     };
     let facts = Box::new(facts);
-    governor.say(&ToGovernor::Hello { version: VERSION, pid: std::process::id(), facts });
+    governor.say(&ToGovernor::Hello { version: VERSION, facts });
     // What can be known now is found out while the governor thinks.
     Unit {
         line,

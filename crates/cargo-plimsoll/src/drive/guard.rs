@@ -24,19 +24,23 @@ const HOLDER: &str = "__hold-group";
 const MEMBER: &str = "__in-group";
 /// The terminal's bottom row is to be given back.
 const ROW: &str = "row";
+/// The holder stays in the group.
+const STAY: &str = "stay";
 
 /// The two processes.
 #[derive(Debug)]
 pub(super) struct Guard(Child);
 
 impl Guard {
-    /// Starts them; `row` says whether the terminal's bottom row is taken.
+    /// Starts them; `row` says whether the terminal's bottom row is taken. Where there is no `job_control` the
+    /// group is to stay without a parent outside: it would become one that can be stopped.
     ///
     /// # Errors
     /// Where a process cannot be started: then a killed driver may take the build along.
-    pub(super) fn start(row: bool) -> io::Result<Self> {
+    pub(super) fn start(row: bool, job_control: bool) -> io::Result<Self> {
         let mut holder = Command::new(std::env::current_exe()?);
-        holder.arg(HOLDER).args(row.then_some(ROW)).stdin(Stdio::piped()).stdout(Stdio::null());
+        holder.arg(HOLDER).args(row.then_some(ROW)).args((!job_control).then_some(STAY));
+        holder.stdin(Stdio::piped()).stdout(Stdio::null());
         holder.stderr(if row { Stdio::inherit() } else { Stdio::null() }).spawn().map(Self)
     }
 }
@@ -55,9 +59,10 @@ impl Drop for Guard {
 pub(crate) fn main() -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);
     let role = args.next()?;
-    let row = args.next().is_some_and(|word| word == ROW);
+    let words: Vec<_> = args.collect();
+    let row = words.iter().any(|word| word == ROW);
     if role == HOLDER {
-        let _ = hold(row);
+        let _ = hold(row, words.iter().any(|word| word == STAY));
     } else if role == MEMBER {
         let mut word = [0];
         // Also where the pipe cannot be read: whatever has happened, we are not needed any more.
@@ -73,9 +78,11 @@ pub(crate) fn main() -> Option<ExitCode> {
     Some(ExitCode::SUCCESS)
 }
 
-fn hold(row: bool) -> io::Result<()> {
+fn hold(row: bool, stays: bool) -> io::Result<()> {
     let mut member = Command::new(std::env::current_exe()?);
     let mut member = member.arg(MEMBER).args(row.then_some(ROW)).spawn()?;
-    rustix::process::setpgid(None, None)?;
+    if !stays {
+        rustix::process::setpgid(None, None)?;
+    }
     member.wait().map(drop)
 }

@@ -74,6 +74,12 @@ struct Build<'a> {
     _scratch: Scratch,
     /// From the first unit on.
     guard: Option<Guard>,
+    /// A shell stands above us that can continue what was stopped.
+    job_control: bool,
+    /// Somebody asked the build to end.
+    interrupted: bool,
+    /// What runs is the user's own program: there is nothing to govern any more.
+    aside: bool,
 }
 
 impl<'a> Build<'a> {
@@ -111,14 +117,25 @@ impl<'a> Build<'a> {
         let signals = Signals::catch().context("cannot catch signals")?;
         let governor = Governor::new(options, std::process::id(), unix_ms)?;
         let command = launch::cargo(call, settings, environment, &shims, &scratch, &governor);
-        Ok(Self { call, command, governor, signals, guard: None, _scratch: scratch })
+        Ok(Self {
+            call,
+            command,
+            governor,
+            signals,
+            guard: None,
+            job_control: signals::have_job_control(),
+            interrupted: false,
+            aside: false,
+            _scratch: scratch,
+        })
     }
 
     fn run(&mut self, watch: &mut Watch) -> anyhow::Result<i32> {
         let mut exit = self.run_cargo(watch)?;
         // A retried unit made other metadata than its dependents had read. Where nothing but a repeated
         // JSON stream stands against it, Cargo puts that right by itself when it is asked again.
-        if exit != 0 && self.governor.wants_rerun() && !self.call.json_messages {
+        let wants_rerun = self.governor.wants_rerun() && !self.interrupted;
+        if exit != 0 && wants_rerun && !self.call.json_messages {
             self.governor.notice(
                 "a crate's metadata changed when it was compiled again (a procedural macro is not \
                  deterministic); Cargo runs once more to build its dependents anew",
@@ -134,13 +151,23 @@ impl<'a> Build<'a> {
 
     fn run_cargo(&mut self, watch: &mut Watch) -> anyhow::Result<i32> {
         let program = self.command.get_program().to_owned();
-        let mut cargo = self
+        let cargo = self
             .command
             .spawn()
             .with_context(|| format!("cannot start `{}`", program.display()))?;
+        let exit = self.follow(&mut Waited(cargo), watch);
+        if exit.is_err() {
+            self.governor.resume_everything();
+            self.governor.kill_units();
+        }
+        exit
+    }
+
+    /// Governs until Cargo has ended.
+    fn follow(&mut self, cargo: &mut Waited, watch: &mut Watch) -> anyhow::Result<i32> {
         // Raised after Cargo has started, which keeps the limits that it was given.
         launch::raise_open_files();
-        let pid = rustix::process::Pid::from_child(&cargo);
+        let pid = rustix::process::Pid::from_child(&cargo.0);
         let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
             .context("cannot watch Cargo")?;
         let mut ending: Option<Millis> = None;
@@ -149,14 +176,14 @@ impl<'a> Build<'a> {
             let deadline = ending.map_or(now + Millis(500), |at| at + GRACE);
             let extra = [pidfd.as_fd(), self.signals.as_fd()];
             let wake = self.governor.turn(&extra, deadline, watch)?;
-            if self.guard.is_none() && self.governor.has_seen_units() {
-                self.guard = Guard::start(watch.has_row()).ok();
+            if self.guard.is_none() && !self.aside && self.governor.has_seen_units() {
+                self.guard = Guard::start(watch.has_row(), self.job_control).ok();
             }
             for signal in self.signals.pending() {
                 self.react(&signal, &pidfd, watch, &mut ending);
             }
             if wake.ready.contains(&0)
-                && let Some(status) = cargo.try_wait().context("cannot wait for Cargo")?
+                && let Some(status) = cargo.0.try_wait().context("cannot wait for Cargo")?
             {
                 break status;
             }
@@ -164,7 +191,9 @@ impl<'a> Build<'a> {
                 self.governor.kill_units();
                 ending = Some(self.governor.now());
             }
-            if self.call.kind == Kind::BuildsThenRuns && has_become_another(&cargo) {
+            let runs = self.call.kind == Kind::BuildsThenRuns && !self.aside;
+            if runs && has_become_another(&cargo.0) {
+                self.aside = true;
                 self.governor.stop_governing();
                 self.guard = None;
                 watch.step_aside();
@@ -193,7 +222,10 @@ impl<'a> Build<'a> {
                 self.governor.resume_everything();
                 self.governor.abort();
                 ending.get_or_insert(self.governor.now());
+                self.interrupted = true;
             }
+            // The kernel lets nobody stop where no shell is there that could continue.
+            Signal::Stop if !self.job_control => {}
             Signal::Stop => {
                 watch.suspend();
                 signals::stop_self();
@@ -220,6 +252,19 @@ impl<'a> Build<'a> {
             self.governor.kill_rest();
         }
         Ok(())
+    }
+}
+
+/// Cargo, which we outlive even where we fail: it is killed then.
+struct Waited(Child);
+
+impl Drop for Waited {
+    fn drop(&mut self) {
+        // It has been waited for, unless something went wrong.
+        if !matches!(self.0.try_wait(), Ok(Some(_))) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
     }
 }
 

@@ -48,13 +48,52 @@ impl Signals {
             SIGWINCH => Signal::Resized,
             number => Signal::End { number, from_terminal: origin.cause == Cause::Kernel },
         };
-        self.delivery.pending().map(meant).collect()
+        let mut pending: Vec<Signal> = self.delivery.pending().map(meant).collect();
+        // They come in the order of their numbers: whoever was continued meanwhile is not to stop any more.
+        if pending.contains(&Signal::Continued) {
+            pending.retain(|signal| *signal != Signal::Stop);
+        }
+        pending
     }
 }
 
 impl AsFd for Signals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.delivery.get_read().as_fd()
+    }
+}
+
+/// Whether our process group has a parent outside that is in our session: a shell with job control. Without
+/// one (`ssh host command`, a container's first process) the group is *orphaned*, and the kernel ignores Ctrl-Z
+/// (setpgid(2), POSIX "orphaned process group").
+pub(super) fn have_job_control() -> bool {
+    let Some(own) = Kin::of("self") else { return true };
+    let mut above = own.parent;
+    // A group that was made outside our pid namespace has the number 0, and says nothing.
+    while own.group != 0 && above != 0 {
+        match Kin::of(&above.to_string()) {
+            Some(it) if it.group == own.group => above = it.parent,
+            Some(it) => return it.session == own.session,
+            None => return true,
+        }
+    }
+    own.group == 0
+}
+
+/// Where a process stands: fields 4 to 6 of its `stat` (proc(5)).
+struct Kin {
+    parent: u32,
+    group: u32,
+    session: u32,
+}
+
+impl Kin {
+    fn of(pid: &str) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The name before them may hold anything, and ends at the last `)`.
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(1);
+        let mut next = || fields.next()?.parse().ok();
+        Some(Self { parent: next()?, group: next()?, session: next()? })
     }
 }
 

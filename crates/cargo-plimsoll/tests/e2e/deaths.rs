@@ -191,6 +191,22 @@ fn a_compiler_that_somebody_kills_runs_once_more() {
     scene.assert_fresh(&mut scene.fake_cargo("build"));
 }
 
+/// The kernel takes what is stopped as well: what runs in its place must not be stopped, too.
+#[test]
+fn a_stopped_compiler_that_somebody_kills_runs_once_more() {
+    let scene = crowded();
+    let running = scene.start(&mut scene.fake("--memory 400MiB --jobs 4 build"));
+    let b = scene.wait_for_lines("run-b", 1);
+    until("b is stopped", || is_stopped(b).then_some(()));
+    signal(b, Signal::KILL);
+    until("it waits again", || (scene.events("lost") == 1).then_some(()));
+    scene.write("go", "");
+    scene.wait_for_lines("run-b", 2);
+    let done = running.end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    scene.assert_fresh(&mut scene.fake_cargo("build"));
+}
+
 /// Somebody kills at random, while there is memory enough.
 #[test]
 fn a_compiler_that_is_killed_now_and_again_gets_there() {

@@ -170,3 +170,41 @@ fn cargos_own_refusals_and_exit_codes_are_ours() {
     let ours = scene.run(&mut scene.plimsoll("run -q -p b"));
     assert_eq!(ours.code(), 128 + 6, "{}", ours.stderr);
 }
+
+/// What fails for one crate says nothing of the next.
+#[test]
+fn failed_doctests_do_not_end_those_of_other_crates() {
+    let scene = Scene::new();
+    let doctest =
+        |result: &str| format!("/// ```\n/// assert_eq!(1, {result});\n/// ```\npub fn f() {{}}");
+    scene.lib("a", &[], &doctest("2")).lib("b", &[], &doctest("1")).lib("c", &[], &doctest("2"));
+    let args = "test --doc --no-fail-fast";
+    let ours = scene.run(&mut scene.plimsoll(&format!("--memory 2GiB {args}")));
+    let plain = scene.run(&mut scene.cargo(args));
+    assert_eq!(ours.code(), plain.code(), "{}", ours.stderr);
+    for word in ["test result: ok", "test result: FAILED"] {
+        let count = |text: &str| text.matches(word).count();
+        assert_eq!(count(&ours.stdout), count(&plain.stdout), "{}{}", ours.stdout, ours.stderr);
+    }
+}
+
+/// As trybuild does: of two Cargos below one program the first fails, as it should.
+#[test]
+fn the_failure_of_one_cargo_is_not_anothers() {
+    let scene = Scene::new();
+    let test = "#[test] fn builds() {
+        let scene = std::env::var(\"E2E_SCENE\").unwrap();
+        let build = |name: &str| std::process::Command::new(\"cargo\")
+            .args([\"check\", \"--manifest-path\"]).arg(format!(\"{scene}/{name}/Cargo.toml\"))
+            .arg(\"--target-dir\").arg(format!(\"{scene}/{name}-target\")).status().unwrap();
+        assert!(!build(\"bad\").success());
+        assert!(build(\"good\").success());
+    }";
+    scene.lib("a", &[], test);
+    for (name, text) in [("bad", "compile_error!(\"on purpose\");"), ("good", "")] {
+        let manifest = format!("[package]\nname = \"{name}\"\nedition = \"2021\"\n[workspace]\n");
+        scene.write(format!("{name}/Cargo.toml"), manifest);
+        scene.write(format!("{name}/src/lib.rs"), text);
+    }
+    scene.ok(&mut scene.plimsoll("--memory 2GiB test --lib"));
+}

@@ -89,7 +89,7 @@ fn a_compiler_below_a_build_script_that_somebody_kills_runs_once_more() {
 }
 
 /// As anyhow, serde and autocfg do it: with the wrapper, and failing on purpose.
-const PROBE: &str = "fn main() {
+pub(crate) const PROBE: &str = "fn main() {
     let var = |name: &str| std::env::var_os(name);
     let out = std::path::PathBuf::from(var(\"OUT_DIR\").unwrap());
     let source = out.join(\"probe.rs\");
@@ -111,6 +111,35 @@ const PROBE: &str = "fn main() {
     assert_eq!(status.code(), Some(1));
     println!(\"cargo:rustc-env=PROBED=no\");
 }";
+
+/// A server that a build script starts and leaves behind, as sccache's is: it is nobody's to wait for, and
+/// nobody's to end.
+#[test]
+fn a_build_script_that_leaves_a_process_behind_is_over() {
+    let scene = Scene::new();
+    let script = "fn main() {
+        use std::process::{Command, Stdio};
+        let child = Command::new(\"setsid\").args([\"sleep\", \"1000\"])
+            .stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let scene = std::env::var(\"E2E_SCENE\").unwrap();
+        std::fs::write(format!(\"{scene}/left\"), format!(\"{}\\n\", child.id())).unwrap();
+        // Long enough to be seen.
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }";
+    scene.lib("a", &[], "").write("ws/a/build.rs", script);
+    // Of what is needed by it one compiler is killed: it waits until nothing else runs.
+    scene.lib("b", &["a"], "// fake: log run-b; until go\n");
+    let running = scene.start(&mut scene.fake("--memory 1GiB --jobs 4 build"));
+    let left = scene.wait_for_lines("left", 1);
+    signal(scene.wait_for_lines("run-b", 1), Signal::KILL);
+    scene.wait_for_lines("run-b", 2);
+    scene.write("go", "");
+    let done = running.end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    assert!(runs(left), "the build has ended what is not its own");
+    signal(left, Signal::KILL);
+    scene.assert_fresh(&mut scene.fake_cargo("build"));
+}
 
 #[test]
 fn a_probe_that_fails_fails_nothing_else() {

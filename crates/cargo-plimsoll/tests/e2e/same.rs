@@ -163,10 +163,20 @@ fn the_users_program_may_run_cargo() {
     scene.bin("xtask", &[], main);
     scene.write(
         "inner/Cargo.toml",
-        "[package]\nname = \"inner\"\nedition = \"2021\"\n[workspace]\n",
+        "[package]\nname = \"inner\"\nedition = \"2021\"\n[workspace]\n[dependencies]\n\
+         one = { path = \"one\" }\ntwo = { path = \"two\" }\nthree = { path = \"three\" }\n",
     );
     // Above the line, which is not its line.
     scene.write("inner/src/lib.rs", "// fake: alloc 250MiB in 500ms\n");
+    // Build scripts that ask the compiler, as anyhow's does, one beside the other.
+    for name in ["one", "two", "three"] {
+        scene.write(
+            format!("inner/{name}/Cargo.toml"),
+            format!("[package]\nname = \"{name}\"\nedition = \"2021\"\n"),
+        );
+        scene.write(format!("inner/{name}/src/lib.rs"), "");
+        scene.write(format!("inner/{name}/build.rs"), crate::nested::PROBE);
+    }
     let done = scene.ok(&mut scene.fake("--memory 200MiB run -q"));
     assert!(!done.stderr.contains("by itself"), "{}", done.stderr);
     scene.assert_fresh(scene.fake_cargo("build").current_dir(scene.at("inner")));

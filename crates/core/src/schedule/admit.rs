@@ -27,10 +27,6 @@ const SUSPENDED_AT_LEAST: Millis = Millis(250);
 /// them (a lock in the build directory, a pipe).
 const ANCHOR_STUCK: Millis = Millis(3000);
 
-/// For so long a nested unit waits to be alone. What goes on beside it may wait for its ancestor, which waits
-/// for it: two build scripts that run Cargo in one build directory.
-const NESTED_ALONE_WITHIN: Millis = Millis(20_000);
-
 /// How much less a lean compiler holds, as a share: measured, 2.4 % of cranelift-codegen's peak.
 const LEAN_SAVES: f64 = 0.03;
 
@@ -65,9 +61,7 @@ impl Schedule {
         let mut outlook = self.outlook();
         self.admit_links(&mut outlook, effects);
         self.resume(now, &mut outlook, effects);
-        if !self.failed || self.config.keep_going {
-            self.admit_queue(now, &mut outlook, effects);
-        }
+        self.admit_queue(now, &mut outlook, effects);
         outlook
     }
 
@@ -156,8 +150,7 @@ impl Schedule {
         for id in queue {
             let Some(unit) = self.units.get(id) else { continue };
             let stopped = self.units.ancestors(id).any(|(_, it)| it.state == RunState::Suspended);
-            let waits = now - unit.since < NESTED_ALONE_WITHIN;
-            if unit.alone && waits && (stopped || self.something_goes_on()) {
+            if unit.insists(now) && (stopped || self.something_goes_on()) {
                 left = true;
                 continue;
             }
@@ -197,7 +190,7 @@ impl Schedule {
                 continue;
             }
             let own = unit.project(self.pace());
-            let (alone, retryable) = (unit.alone, unit.retryable);
+            let (alone, retryable) = (unit.insists(now), unit.retryable);
             let room = match &head {
                 _ if !started => true,
                 _ if !self.has_place(active) => return,
@@ -310,6 +303,7 @@ impl Schedule {
         let Some(unit) = self.units.get(id) else { return false };
         if self.config.strict {
             effects.push(Effect::Refuse { unit: id, needs: unit.known_need() + self.rest });
+            self.fail(id);
             self.units.remove(id);
         }
         self.config.strict

@@ -65,6 +65,8 @@ pub struct NewUnit {
     pub inside: Option<UnitId>,
     /// It runs already: a build script.
     pub running: bool,
+    /// The Cargo that asks, by its process id: others may run in the same build, and each fails for itself.
+    pub cargo: u32,
 }
 
 /// The measured state of one unit.
@@ -84,6 +86,17 @@ pub struct Measured {
     pub unread: u32,
 }
 
+/// How a unit runs again that somebody else has killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// Like any other.
+    Plainly,
+    /// Preferably with nothing beside it: it may have been for want of memory.
+    Preferably,
+    /// With nothing beside it: memory was short.
+    Alone,
+}
+
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub enum Input {
@@ -101,8 +114,8 @@ pub enum Input {
         unit: UnitId,
         /// Only the linker was lost.
         link: bool,
-        /// It runs again with nothing beside it.
-        alone: bool,
+        /// How it runs again.
+        again: Again,
     },
     /// It ended, well or not.
     Finished {
@@ -111,7 +124,7 @@ pub enum Input {
         /// Its exit code was 0.
         ok: bool,
     },
-    /// Its shim vanished without a word.
+    /// Its shim vanished without a word: its Cargo takes that for a failure.
     Gone(UnitId),
     /// A measurement of everything.
     Sample {
@@ -135,8 +148,6 @@ pub enum Input {
     },
     /// The longest path from this unit to the end of the build became known.
     Tail(UnitId, Millis),
-    /// Cargo runs once more: the failure before is forgotten.
-    Again,
     /// Nothing happened, but time passed.
     Tick,
 }
@@ -204,7 +215,8 @@ pub struct Schedule {
     rest: Bytes,
     line: Bytes,
     machine: Bytes,
-    failed: bool,
+    /// The Cargos that have failed and still have units here: they start nothing more.
+    failed: BTreeSet<u32>,
     /// The unit told to be the anchor last. Invariant: the anchor is never suspended or killed while
     /// another unit runs, so that the build always moves; see [`UnitTable::anchor`].
     anchor: Option<UnitId>,
@@ -227,7 +239,7 @@ impl Schedule {
             rest: Bytes::ZERO,
             line,
             machine: Bytes::MAX,
-            failed: false,
+            failed: BTreeSet::new(),
             anchor: None,
             anchor_progress: (Millis::ZERO, Millis::ZERO),
             cargo_places: config.jobs.saturating_sub(1),
@@ -242,9 +254,7 @@ impl Schedule {
         let mut effects = Vec::new();
         let measured = matches!(input, Input::Sample { .. });
         self.take(now, input, &mut effects);
-        if self.failed && !self.config.keep_going {
-            self.leave(&mut effects);
-        }
+        self.leave(&mut effects);
         self.choose_anchor(now, &mut effects);
         if measured {
             self.relieve(now, &mut effects);
@@ -320,16 +330,23 @@ impl Schedule {
                 unit.link = LinkState::None;
                 unit.link_memory = Bytes::ZERO;
             }),
-            Input::Lost { unit, link, alone } => {
-                self.units.with(unit, |unit| unit.lost(now, link, alone));
-            }
+            Input::Lost { unit: id, link, again } => self.units.with(id, |unit| {
+                // Its processes may have been stopped when they were killed: the next must not be.
+                if !link {
+                    effects.extend(unit.resume(now, id));
+                }
+                unit.lost(now, link, again);
+            }),
             Input::Finished { unit, ok } => {
-                // What runs inside another (a build script's probes) may fail by design.
-                let own = self.units.get(unit).is_none_or(|unit| unit.inside.is_none());
-                self.failed |= !ok && own;
+                if !ok {
+                    self.fail(unit);
+                }
                 self.units.remove(unit);
             }
-            Input::Gone(unit) => self.units.remove(unit),
+            Input::Gone(unit) => {
+                self.fail(unit);
+                self.units.remove(unit);
+            }
             Input::Sample { rest, cpu, units } => {
                 self.rest = rest;
                 for measured in units {
@@ -342,7 +359,6 @@ impl Schedule {
                 self.processors.thrashes(thrashes);
             }
             Input::Tail(id, tail) => self.units.with(id, |unit| unit.forecast.tail = Some(tail)),
-            Input::Again => self.failed = false,
             Input::Tick => {}
         }
     }
@@ -358,11 +374,24 @@ impl Schedule {
         self.units.insert(id, unit);
     }
 
-    /// After the first failure Cargo starts nothing more, but waits for all that is active: what
-    /// waits leaves at once, and what is stopped does not hold the end up.
+    /// The unit's Cargo will not get what it asked for. What runs inside another unit (a build script's
+    /// probes) may fail by design.
+    fn fail(&mut self, id: UnitId) {
+        let own = self.units.get(id).filter(|unit| unit.inside.is_none());
+        if let Some(unit) = own.filter(|_| !self.config.keep_going) {
+            self.failed.insert(unit.cargo);
+        }
+    }
+
+    /// After its first failure a Cargo starts nothing more, but waits for all that is active: what waits
+    /// leaves at once, and what is stopped does not hold the end up. With the last of its units the failure
+    /// is forgotten: what it asks for later belongs to something else (`cargo install a b`, doctests).
     fn leave(&mut self, effects: &mut Vec<Effect>) {
+        if self.failed.is_empty() {
+            return;
+        }
         let mut leaving = Vec::new();
-        for (id, unit) in self.units.iter() {
+        for (id, unit) in self.units.iter().filter(|(_, unit)| self.failed.contains(&unit.cargo)) {
             match unit.state {
                 RunState::Waiting => {}
                 RunState::Suspended if unit.retryable => {
@@ -376,6 +405,8 @@ impl Schedule {
         for id in leaving {
             self.units.remove(id);
         }
+        let here: BTreeSet<u32> = self.units.iter().map(|(_, unit)| unit.cargo).collect();
+        self.failed.retain(|cargo| here.contains(cargo));
     }
 
     fn choose_anchor(&mut self, now: Millis, effects: &mut Vec<Effect>) {

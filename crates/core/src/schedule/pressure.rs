@@ -25,6 +25,9 @@ const NEXT_MEASUREMENT: f64 = 15.0;
 /// How much of what a unit gained of late it may gain once more before it is seen to.
 const AGAIN: f64 = 2.0;
 
+/// More than a shim holds that waits.
+const SHIM: Bytes = Bytes::mib(6);
+
 /// The distance kept from the line: what processes may gain between a measurement and its effect.
 pub(super) fn guard(line: Bytes) -> Bytes {
     line.scale(0.012).max(Bytes::mib(6)).min(Bytes::mib(96))
@@ -108,7 +111,7 @@ impl Schedule {
         let mut going: Bytes = self
             .units
             .iter()
-            .filter(|(_, unit)| unit.state == RunState::Waiting)
+            .filter(|(_, unit)| unit.is_going())
             .map(|(_, unit)| unit.memory)
             .sum();
         loop {
@@ -147,8 +150,8 @@ impl Schedule {
     /// stopped where even the machine has no more.
     fn judge_the_lone(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         let Some(id) = self.anchor else { return };
-        let others =
-            self.units.iter().any(|(other, unit)| other != id && unit.memory > Bytes::ZERO);
+        let beside = |unit: &Unit| unit.state != RunState::Waiting || unit.is_going();
+        let others = self.units.iter().any(|(other, unit)| other != id && beside(unit));
         let Some(unit) = self.units.get(id) else { return };
         let needs = self.used();
         if others || needs <= self.line || unit.inside.is_some() {
@@ -159,6 +162,7 @@ impl Schedule {
             let cause = Cause::TooLarge;
             self.units.with(id, |unit| effects.push(unit.kill(now, id, cause)));
             effects.push(Effect::Refuse { unit: id, needs });
+            self.fail(id);
             self.units.remove(id);
         } else if !unit.lone_said {
             self.units.with(id, |unit| unit.lone_said = true);
@@ -168,6 +172,11 @@ impl Schedule {
 }
 
 impl Unit {
+    /// It waits, and still holds what a kill gives back; more than the shim that waits for it.
+    fn is_going(&self) -> bool {
+        self.state == RunState::Waiting && self.memory > SHIM
+    }
+
     /// What it is expected to gain in `ahead` milliseconds: at the rate at which it grows, but no more than
     /// [`AGAIN`] of what it was seen to gain (a process that has just loaded its libraries grew fast, and
     /// not for long), and a unit that is known does not grow past what it was known to reach.

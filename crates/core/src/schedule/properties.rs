@@ -20,7 +20,7 @@ struct Truth {
     arrives: u64,
     /// The build script that starts it at half of its work, and waits for it.
     inside: Option<u32>,
-    /// Somebody else kills it once, at half of its work.
+    /// Somebody else kills it once, when it is stopped or at half of its work.
     lost: bool,
 }
 
@@ -46,6 +46,8 @@ struct Running {
     kills: u32,
     admitted: u64,
     lost: bool,
+    /// Whatever runs for it is kept stopped.
+    still: bool,
 }
 
 /// Processors, units and linkers whose memory rises evenly to the peak in the first half of their work,
@@ -62,6 +64,7 @@ struct Machine {
     line: Bytes,
     highest_beside: Bytes,
     failed: bool,
+    keep_going: bool,
     admitted_after_failure: bool,
 }
 
@@ -83,6 +86,7 @@ impl Machine {
             line: Bytes::mib(line_mib),
             highest_beside: Bytes::ZERO,
             failed: false,
+            keep_going: config.keep_going,
             admitted_after_failure: false,
         }
     }
@@ -164,17 +168,22 @@ impl Machine {
                 let now = self.now;
                 let unit = self.units.get_mut(&id).expect("admitted what had registered");
                 assert_eq!(unit.process, Process::None, "admitted once");
-                unit.process = Process::Runs;
+                unit.process = if unit.still { Process::Stopped } else { Process::Runs };
                 if unit.kills == 0 && !unit.lost {
                     unit.admitted = now;
                 }
             }
             Effect::Suspend(UnitId(id), _) => {
                 assert!(Some(id) != anchor || !others_run(self, id), "the anchor was suspended");
-                self.units.get_mut(&id).expect("known").process = Process::Stopped;
+                let unit = self.units.get_mut(&id).expect("known");
+                (unit.process, unit.still) = (Process::Stopped, true);
             }
             Effect::Resume(UnitId(id)) => {
-                self.units.get_mut(&id).expect("known").process = Process::Runs;
+                let unit = self.units.get_mut(&id).expect("known");
+                unit.still = false;
+                if unit.process == Process::Stopped {
+                    unit.process = Process::Runs;
+                }
             }
             Effect::Kill(UnitId(id), cause) => {
                 assert!(self.truths[id as usize].retryable, "killed what cannot run again");
@@ -183,7 +192,7 @@ impl Machine {
                     "the anchor was killed"
                 );
                 let unit = self.units.get_mut(&id).expect("known");
-                unit.process = Process::None;
+                (unit.process, unit.still) = (Process::None, false);
                 (unit.cpu, unit.link) = (0.0, Link::NotYet);
                 unit.kills += 1;
                 assert!(unit.kills <= 3, "unit {id} is killed again and again");
@@ -229,8 +238,13 @@ impl Machine {
             }
             let process = if truth.script { Process::Runs } else { Process::None };
             let link = Link::NotYet;
-            let (admitted, lost) = (self.now, false);
-            let running = Running { process, cpu: 0.0, link, kills: 0, admitted, lost };
+            let (admitted, lost, still) = (self.now, false, false);
+            // A Cargo that has failed starts nothing more.
+            if self.failed && !self.keep_going && self.units.is_empty() {
+                self.done.insert(id);
+                continue;
+            }
+            let running = Running { process, cpu: 0.0, link, kills: 0, admitted, lost, still };
             self.units.insert(id, running);
             let peak = Bytes::mib(truth.peak).scale(truth.believed);
             let new = NewUnit {
@@ -245,6 +259,7 @@ impl Machine {
                 links: truth.link.is_some(),
                 inside: truth.inside.map(UnitId),
                 running: truth.script,
+                cargo: 1,
             };
             self.tell(Input::Register(UnitId(id), Box::new(new)));
         }
@@ -254,8 +269,14 @@ impl Machine {
         let working: Vec<u32> = self.units.keys().copied().filter(|id| self.works(*id)).collect();
         let share = (self.cores / working.len().max(1) as f64).min(1.0) * step as f64;
         let (mut compiled, mut ended, mut lost) = (Vec::new(), Vec::new(), Vec::new());
-        for (id, unit) in self.units.iter_mut().filter(|(id, _)| working.contains(id)) {
+        for (id, unit) in &mut self.units {
             let truth = &self.truths[*id as usize];
+            if truth.lost && !unit.lost && unit.process == Process::Stopped {
+                lost.push(*id);
+            }
+            if !working.contains(id) {
+                continue;
+            }
             unit.cpu += share;
             self.worked += share;
             if truth.lost && !unit.lost && unit.cpu >= truth.cpu as f64 / 2.0 {
@@ -278,8 +299,10 @@ impl Machine {
         }
         for id in lost {
             let unit = self.units.get_mut(&id).expect("it works");
-            (unit.process, unit.cpu, unit.lost) = (Process::None, 0.0, true);
-            self.tell(Input::Lost { unit: UnitId(id), link: false, alone: true });
+            (unit.process, unit.cpu, unit.link) = (Process::None, 0.0, Link::NotYet);
+            unit.lost = true;
+            let again = Again::Alone;
+            self.tell(Input::Lost { unit: UnitId(id), link: false, again });
         }
         // Of two that come to their linkers at once, the second works until it has asked.
         for (id, expected) in compiled {

@@ -16,6 +16,7 @@ fn unit(peak: u64, cpu: u64, source: Source) -> Box<NewUnit> {
         links: false,
         inside: None,
         running: false,
+        cargo: 1,
     })
 }
 
@@ -99,7 +100,7 @@ fn script_and_nested(schedule: &mut Schedule, script: u32, nested: u32) {
 }
 
 fn lost(id: u32) -> Input {
-    Input::Lost { unit: UnitId(id), link: false, alone: true }
+    Input::Lost { unit: UnitId(id), link: false, again: Again::Alone }
 }
 
 #[test]
@@ -129,6 +130,53 @@ fn what_is_lost_inside_another_does_not_wait_for_ever() {
     let _ = schedule.handle(Millis(5), lost(3));
     assert_eq!(admitted(&schedule.handle(Millis(19_000), Input::Tick)), [] as [u32; 0]);
     assert_eq!(admitted(&schedule.handle(Millis(21_000), Input::Tick)), [3]);
+}
+
+/// A killed shim is a failure to its Cargo: what waits for that leaves, what another Cargo asked for stays. With
+/// the last of its units the failure is forgotten.
+#[test]
+fn a_failure_is_its_cargos() {
+    let mut schedule = schedule(100);
+    let of = |id, cargo| {
+        let mut new = unit(90, 1000, Source::History);
+        new.cargo = cargo;
+        Input::Register(UnitId(id), new)
+    };
+    assert_eq!(admitted(&schedule.handle(Millis(0), of(1, 7))), [1]);
+    let _ = schedule.handle(Millis(1), of(2, 7));
+    let _ = schedule.handle(Millis(2), of(3, 8));
+    let effects = schedule.handle(Millis(3), Input::Gone(UnitId(1)));
+    assert!(effects.contains(&Effect::Leave(UnitId(2))), "{effects:?}");
+    assert_eq!(admitted(&effects), [3]);
+    let _ = schedule.handle(Millis(4), Input::Finished { unit: UnitId(3), ok: true });
+    assert_eq!(admitted(&schedule.handle(Millis(5), of(4, 7))), [4]);
+}
+
+#[test]
+fn a_giant_is_refused_whatever_waits_beside_it() {
+    let config = Config { jobs: 2, cores: 2, strict: true, keep_going: false };
+    let mut schedule = Schedule::new(config, Bytes::mib(500));
+    for id in 1..=2 {
+        let _ =
+            schedule.handle(Millis(0), Input::Register(UnitId(id), unit(400, 9000, Source::Cold)));
+    }
+    // The second is a shim that waits.
+    let effects = scripts(&mut schedule, 900, [(1, 600), (2, 2)]);
+    let refused = |e: &Effect| matches!(e, Effect::Refuse { unit: UnitId(1), .. });
+    assert!(effects.iter().any(refused), "{effects:?}");
+}
+
+#[test]
+fn a_unit_lost_while_memory_was_not_short_does_not_wait_for_ever() {
+    let mut schedule = schedule(1000);
+    for id in 1..=2 {
+        let new = unit(100, 90_000, Source::History);
+        let _ = schedule.handle(Millis(0), Input::Register(UnitId(id), new));
+    }
+    let lost = Input::Lost { unit: UnitId(2), link: false, again: Again::Preferably };
+    assert_eq!(admitted(&schedule.handle(Millis(10), lost)), [] as [u32; 0]);
+    assert_eq!(admitted(&schedule.handle(Millis(19_000), Input::Tick)), [] as [u32; 0]);
+    assert_eq!(admitted(&schedule.handle(Millis(20_500), Input::Tick)), [2]);
 }
 
 /// The schedule's answer to a measurement of these scripts at `at`.
@@ -205,7 +253,7 @@ fn a_unit_lost_to_another_killer_runs_alone() {
         let new = unit(100, 5000, Source::History);
         let _ = schedule.handle(Millis(0), Input::Register(UnitId(id), new));
     }
-    let lost = Input::Lost { unit: UnitId(2), link: false, alone: true };
+    let lost = Input::Lost { unit: UnitId(2), link: false, again: Again::Alone };
     assert!(admitted(&schedule.handle(Millis(10), lost)).is_empty());
     let late = Input::Register(UnitId(4), unit(10, 100, Source::History));
     assert!(admitted(&schedule.handle(Millis(11), late)).is_empty(), "it must not wait for ever");

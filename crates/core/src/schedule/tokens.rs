@@ -83,7 +83,7 @@ impl Schedule {
                 false => 0,
             };
             own.min(started - 1 + free)
-        } else if self.failed {
+        } else if !self.failed.is_empty() {
             own
         } else {
             let waiting = count(&|unit| unit.state == RunState::Waiting);

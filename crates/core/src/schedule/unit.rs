@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::{BTreeMap, BTreeSet, Effect, Measured, NewUnit};
+use super::{Again, BTreeMap, BTreeSet, Effect, Measured, NewUnit};
 use crate::event::Cause;
 use crate::forecast::{Forecast, Source};
 use crate::ids::UnitId;
@@ -74,6 +74,10 @@ pub(super) struct Unit {
     pub(super) admitted: Millis,
     /// The unit runs with nothing beside it: lost to somebody else's kill, or killed twice by us.
     pub(super) alone: bool,
+    /// But it does not wait for that for ever.
+    pub(super) preferably: bool,
+    /// The Cargo that asks.
+    pub(super) cargo: u32,
     pub(super) lone_said: bool,
     pub(super) announced: bool,
     pub(super) overtaken: u32,
@@ -109,6 +113,11 @@ const UNSEEN: Millis = Millis(300);
 /// takes its room: it may be the failure after which nothing more is to start.
 const ENDING: Millis = Millis(100);
 
+/// For so long a unit waits to be alone where memory was not short. So does a nested one always: what goes on
+/// beside it may wait for its ancestor, which waits for it (two build scripts that run Cargo in one build
+/// directory).
+const ALONE_WITHIN: Millis = Millis(20_000);
+
 /// The share of its memory below which a compiler has hardly fallen by compiling.
 const NEARLY_NOTHING: f64 = 0.1;
 
@@ -126,6 +135,8 @@ impl Unit {
             since: now,
             admitted: now,
             alone: false,
+            preferably: false,
+            cargo: new.cargo,
             lone_said: false,
             announced: false,
             overtaken: 0,
@@ -213,9 +224,10 @@ impl Unit {
         Effect::KillLink(id, cause)
     }
 
-    /// Killed by somebody else: once more, and `alone` where it may have been for want of memory.
-    pub(super) fn lost(&mut self, now: Millis, link: bool, alone: bool) {
-        self.alone = alone;
+    /// Killed by somebody else: once more.
+    pub(super) fn lost(&mut self, now: Millis, link: bool, again: Again) {
+        self.alone = again != Again::Plainly;
+        self.preferably = again == Again::Preferably;
         if link {
             let peak = self.forecast.link_peak.max(self.link_memory);
             self.link = LinkState::Waiting { since: now, peak };
@@ -224,6 +236,13 @@ impl Unit {
             self.since = now;
             self.start_over(now);
         }
+    }
+
+    /// It runs with nothing beside it, and has not waited too long for that.
+    pub(super) fn insists(&self, now: Millis) -> bool {
+        let waits = self.state == RunState::Waiting;
+        let bound = self.preferably || self.inside.is_some();
+        self.alone && !(waits && bound && now - self.since >= ALONE_WITHIN)
     }
 
     pub(super) fn measure(&mut self, now: Millis, seen: &Measured) {

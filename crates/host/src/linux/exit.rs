@@ -6,6 +6,7 @@
 
 use std::os::fd::{AsFd as _, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::ioctl::{Updater, ioctl, opcode};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -36,7 +37,14 @@ impl Exit {
         pidfd_open(pid, PidfdFlags::empty()).ok().map(Self)
     }
 
-    /// How the process ended.
+    /// Whether the process has ended; what it started may run on.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        let mut ready = [PollFd::new(&self.0, PollFlags::IN)];
+        matches!(poll(&mut ready, Some(&Timespec::default())), Ok(1..))
+    }
+
+    /// How the process ended, where it has.
     #[must_use]
     pub fn ended(&self) -> Ended {
         let mut info = Info { mask: EXIT, ..Info::default() };
@@ -66,7 +74,9 @@ mod tests {
             let mut child = command.spawn().unwrap();
             let exit = Exit::of(child.id()).unwrap();
             let before = exit.ended();
+            assert!(!exit.has_ended());
             child.wait().unwrap();
+            assert!(exit.has_ended());
             match exit.ended() {
                 Ended::Somehow => assert_ne!(before, Ended::With(code), "an older kernel"),
                 ended => {

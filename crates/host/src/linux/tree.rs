@@ -110,10 +110,12 @@ impl ProcessTree {
         }
     }
 
-    /// Forgets an owner: its processes fall back to their next adopted ancestor, or to the rest. They
-    /// are not continued where they were stopped.
+    /// Forgets an owner: its processes fall back to their next adopted ancestor, or to the rest. What was
+    /// stopped with it and is still there runs again.
     pub fn release(&mut self, owner: Owner) {
-        self.stopped.retain(|stopped| *stopped != owner);
+        if self.stopped.contains(&owner) {
+            self.resume(owner);
+        }
         self.table.release(owner);
         self.table.add_up();
     }
@@ -124,6 +126,11 @@ impl ProcessTree {
         let index = self.locate(pid)?;
         let claim = self.table.ancestry(index).skip(1).find_map(|node| node.claim);
         claim.map(|(owner, _)| owner).filter(|owner| *owner != Owner::REST)
+    }
+
+    /// The parent of `pid`; 0 where that is not known.
+    pub fn parent(&mut self, pid: u32) -> u32 {
+        self.proc.stat(pid).map_or(0, |stat| stat.ppid)
     }
 
     /// Whether `pid` may run inside a build script that [`scan`](Self::scan) has yet to find: a process
