@@ -11,7 +11,7 @@ use crate::scene::{ANNOUNCED, LIB, Running, Scene, lives, pid_in, signal};
 
 /// The first run says two things, writes and announces metadata and waits to be killed.
 const TWICE: &str = "
-    echo warning >&2
+    echo warning >&2; echo printed
     echo METADATA >out/libfoo-ab.rmeta.new; mv out/libfoo-ab.rmeta.new out/libfoo-ab.rmeta
     echo 'ANNOUNCED' >&2
     echo again >>runs
@@ -40,9 +40,9 @@ fn a_unit_that_is_run_again_says_everything_once_and_leaves_nothing() {
     peer.started();
     assert!(!lives(pid) && !lives(inner));
     assert!(peer.finished());
-    let (status, _, stderr) = running.end();
+    let (status, stdout, stderr) = running.end();
     assert!(status.success());
-    assert_eq!(stderr, "second warning\n");
+    assert_eq!((&*stdout, &*stderr), ("printed\n", "second warning\n"));
     let after = fs::metadata(scene.at("out/libfoo-ab.rmeta")).unwrap();
     assert_eq!(
         (after.ino(), after.modified().unwrap()),
