@@ -57,14 +57,11 @@ impl Governor {
                     connection.answer(&answer);
                 }
             }
-            // The number is the client's own: in another pid namespace it means another process.
-            (peer @ (Peer::Shim(unit) | Peer::Linker(unit)), ToGovernor::Started { pid }) => {
-                let shim = connection.pid;
-                if self.tree.parent(pid) == shim {
-                    let links = matches!(peer, Peer::Linker(_));
-                    let owner = if links { linker(unit) } else { compiler(unit) };
-                    self.tree.adopt(pid, owner, Role::Child);
-                }
+            (Peer::Shim(unit), ToGovernor::Started { pid }) => {
+                self.tree.adopt_child(connection.pid, pid, compiler(unit));
+            }
+            (Peer::Linker(unit), ToGovernor::Started { pid }) => {
+                self.tree.adopt_child(connection.pid, pid, linker(unit));
             }
             (Peer::Shim(unit), ToGovernor::Announced) => {
                 self.say(Event::Announced { unit });
@@ -153,7 +150,7 @@ impl Governor {
         }
         let inside = inside.map(unit_of);
         self.tree.adopt(pid, compiler(unit), Role::Shim);
-        let cargo = self.tree.parent(pid);
+        let cargo = self.tree.parent(pid).unwrap_or_default();
         self.enter(unit, facts, Place { inside, cargo, running: false });
     }
 
@@ -163,7 +160,7 @@ impl Governor {
         self.next_unit += 1;
         self.tree.adopt(script.pid, compiler(unit), Role::Child);
         let facts = UnitFacts::build_script_run(script.package, script.version);
-        let cargo = self.tree.parent(script.pid);
+        let cargo = self.tree.parent(script.pid).unwrap_or_default();
         self.enter(unit, facts, Place { inside: None, cargo, running: true });
         if let Some(entry) = self.entries.get_mut(&unit) {
             entry.exit = script.exit;

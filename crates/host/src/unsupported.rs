@@ -61,7 +61,12 @@ impl ProcessTree {
         match self.0 {}
     }
 
-    pub fn parent(&mut self, _pid: u32) -> u32 {
+    pub fn adopt_child(&mut self, _parent: u32, _pid: u32, _owner: Owner) {
+        match self.0 {}
+    }
+
+    #[must_use]
+    pub fn parent(&self, _pid: u32) -> Option<u32> {
         match self.0 {}
     }
 

@@ -137,6 +137,8 @@ fn puppet_line(act: &str) -> String {
 struct Root {
     process: Child,
     output: BufReader<std::process::ChildStdout>,
+    /// Lines that nobody has asked for yet.
+    heard: Vec<String>,
 }
 
 impl Root {
@@ -150,21 +152,22 @@ impl Root {
             .spawn()
             .unwrap();
         let output = BufReader::new(process.stdout.take().unwrap());
-        Self { process, output }
+        Self { process, output, heard: Vec::new() }
     }
 
     fn tree(&self) -> ProcessTree {
         ProcessTree::new(self.process.id()).unwrap()
     }
 
-    /// The next line that begins with `what`, without that.
+    /// The next line that begins with `what`, without that. Several processes write, in any order.
     fn line(&mut self, what: &str) -> String {
         loop {
+            if let Some(at) = self.heard.iter().position(|line| line.starts_with(what)) {
+                return self.heard.remove(at)[what.len()..].trim().to_owned();
+            }
             let mut line = String::new();
             assert_ne!(self.output.read_line(&mut line).unwrap(), 0, "no `{what}` in the output");
-            if let Some(rest) = line.trim_end().strip_prefix(what) {
-                return rest.trim().to_owned();
-            }
+            self.heard.push(line);
         }
     }
 

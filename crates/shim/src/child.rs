@@ -58,11 +58,6 @@ impl Child {
         self.descriptor.as_fd()
     }
 
-    /// Takes the reading end of its standard output, where that is a pipe.
-    pub(crate) fn take_stdout(&mut self) -> Option<std::process::ChildStdout> {
-        self.process.stdout.take()
-    }
-
     /// Takes the reading end of its standard error, where that is a pipe.
     pub(crate) fn take_stderr(&mut self) -> Option<std::process::ChildStderr> {
         self.process.stderr.take()

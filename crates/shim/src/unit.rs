@@ -12,12 +12,12 @@
 //! ```
 
 use std::ffi::OsString;
-use std::fs;
-use std::io::{Read as _, Write as _};
-use std::os::fd::AsFd;
+use std::fs::{self, File};
+use std::io::{Read as _, Seek as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
-use std::process::{ChildStderr, ChildStdout, ExitStatus, Stdio};
+use std::process::{ChildStderr, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -25,7 +25,7 @@ use plimsoll_core::UnitId;
 use plimsoll_core::invocation::{Emit, Invocation};
 use plimsoll_proto::{ToGovernor, ToShim, VERSION};
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::OFlags;
+use rustix::fs::{MemfdFlags, OFlags, memfd_create};
 
 use crate::allocator::GiveBack;
 use crate::child::{self, Child, Raise};
@@ -63,7 +63,6 @@ pub(crate) fn run(line: &CommandLine, invocation: Invocation) -> Ending {
         governor: Some(governor),
         retryable,
         forwarder: Forwarder::default(),
-        printed: Vec::new(),
         leftovers: Leftovers::of(&invocation),
         invocation,
         kept: None,
@@ -82,8 +81,6 @@ struct Unit<'a> {
     governor: Option<Connection>,
     retryable: bool,
     forwarder: Forwarder,
-    /// What this run has written to its standard output (procedural macros do): passed on when it counts.
-    printed: Vec<u8>,
     leftovers: Leftovers,
     /// The metadata of an earlier run that dependents may have read.
     kept: Option<Kept>,
@@ -116,19 +113,10 @@ enum Outcome {
 /// One run of the compiler.
 struct Run {
     child: Child,
-    stdout: Option<ChildStdout>,
+    /// Its standard output (procedural macros print): passed on when it is clear that the run counts.
+    printed: Option<File>,
     stderr: Option<ChildStderr>,
     tokens: Option<Arc<TokenPipe>>,
-}
-
-impl Run {
-    /// Of the pipes from which its output is read.
-    fn set_flags(&self, flags: OFlags) {
-        let pipes = [self.stdout.as_ref().map(AsFd::as_fd), self.stderr.as_ref().map(AsFd::as_fd)];
-        for pipe in pipes.into_iter().flatten() {
-            let _ = rustix::fs::fcntl_setfl(pipe, flags);
-        }
-    }
 }
 
 /// A run's own temporary directory, so that what a killed one leaves there can be told. It goes with the run.
@@ -272,19 +260,26 @@ impl Unit<'_> {
             GiveBack::Soon.tell(&mut command);
         }
         if self.retryable {
-            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            command.stderr(Stdio::piped());
             tree::adopt_orphans();
+        }
+        // A file, because nobody need watch it.
+        let printed = self.retryable.then(|| memfd_create("stdout", MemfdFlags::CLOEXEC).ok());
+        let printed = printed.flatten().map(File::from);
+        if let Some(file) = printed.as_ref().and_then(|file| file.try_clone().ok()) {
+            command.stdout(file);
         }
         let mut child = match Child::start(&mut command, tokens.clone(), self.raise) {
             Ok(child) => child,
             Err(error) => return Outcome::NotStarted(error),
         };
         self.say(&ToGovernor::Started { pid: child.id() });
-        let (stdout, stderr) = (child.take_stdout(), child.take_stderr());
-        let run = Run { child, stdout, stderr, tokens };
+        let stderr = child.take_stderr();
         // What cannot be switched is read in small pieces after a poll: that does not block either.
-        run.set_flags(OFlags::NONBLOCK);
-        self.watch(run)
+        if let Some(stderr) = &stderr {
+            let _ = rustix::fs::fcntl_setfl(stderr, OFlags::NONBLOCK);
+        }
+        self.watch(Run { child, printed, stderr, tokens })
     }
 
     fn send_linker_through_us(&self, unit: UnitId, command: &mut std::process::Command) {
@@ -322,7 +317,6 @@ impl Unit<'_> {
     /// Waits until the child has ended, has said something, or the governor has.
     fn poll(&self, run: &Run) -> [bool; 3] {
         let mut ready = vec![PollFd::from_borrowed_fd(run.child.descriptor(), PollFlags::IN)];
-        ready.extend(run.stdout.as_ref().map(|it| PollFd::new(it, PollFlags::IN)));
         ready.extend(run.stderr.as_ref().map(|it| PollFd::new(it, PollFlags::IN)));
         ready.extend(self.governor.as_ref().map(|it| PollFd::new(it, PollFlags::IN)));
         if rustix::event::poll(&mut ready, None).is_err() {
@@ -330,10 +324,7 @@ impl Unit<'_> {
         }
         let mut ready = ready.iter().map(|fd| !fd.revents().is_empty());
         let mut next = |is_there: bool| is_there && ready.next().unwrap_or(false);
-        let ended = next(true);
-        let printed = next(run.stdout.is_some());
-        let said = next(run.stderr.is_some());
-        [ended, printed || said, next(self.governor.is_some())]
+        [next(true), next(run.stderr.is_some()), next(self.governor.is_some())]
     }
 
     /// Reads what the governor has said. An outcome where that ended the run.
@@ -365,15 +356,6 @@ impl Unit<'_> {
     /// Passes on what the compiler has said, as far as it is there.
     fn forward(&mut self, run: &mut Run) {
         let mut bytes = [0; 16 * 1024];
-        while let Some(stdout) = &mut run.stdout {
-            match stdout.read(&mut bytes) {
-                Ok(0) => run.stdout = None,
-                Ok(read) => self.printed.extend_from_slice(&bytes[..read]),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
-                Err(_) => run.stdout = None,
-            }
-        }
         while let Some(stderr) = &mut run.stderr {
             match stderr.read(&mut bytes) {
                 Ok(0) => run.stderr = None,
@@ -405,9 +387,17 @@ impl Unit<'_> {
             return Outcome::Ended(status);
         }
         // What the compiler's own children still say Cargo would wait for as well.
-        run.set_flags(OFlags::empty());
-        self.forward(&mut run);
-        let _ = std::io::stdout().write_all(&self.printed);
+        if let Some(stderr) = &run.stderr {
+            let _ = rustix::fs::fcntl_setfl(stderr, OFlags::empty());
+            self.forward(&mut run);
+        }
+        // Its place in the file is that of the compiler's last word.
+        if let Some(file) = &mut run.printed
+            && file.stream_position().is_ok_and(|length| length > 0)
+            && file.rewind().is_ok()
+        {
+            let _ = std::io::copy(file, &mut std::io::stdout());
+        }
         self.forwarder.finish(&mut std::io::stderr());
         Outcome::Ended(status)
     }
@@ -436,7 +426,6 @@ impl Unit<'_> {
     fn prepare_again(&mut self, started: SystemTime) {
         self.leftovers.sweep(started);
         self.forwarder.begin_again();
-        self.printed.clear();
         if self.kept.is_none()
             && self.forwarder.announced()
             && let Some(path) = metadata::path(&self.invocation)

@@ -103,10 +103,23 @@ impl ProcessTree {
     /// not below the root, has ended, or is the root itself is ignored.
     pub fn adopt(&mut self, pid: u32, owner: Owner, role: Role) {
         if let Some(index) = self.locate(pid) {
-            self.table.claim(index, Some((owner, role)));
-            if self.stopped.iter().any(|stopped| self.table.reached_by(index, *stopped)) {
-                self.hold_still();
-            }
+            self.claim(index, owner, role);
+        }
+    }
+
+    /// The same of a compiler or linker whose parent says its number: ignored where it is not `parent`'s child.
+    /// (A number from another pid namespace means another process.)
+    pub fn adopt_child(&mut self, parent: u32, pid: u32, owner: Owner) {
+        let Some(index) = self.locate(pid) else { return };
+        if self.parent(pid) == Some(parent) {
+            self.claim(index, owner, Role::Child);
+        }
+    }
+
+    fn claim(&mut self, index: Index, owner: Owner, role: Role) {
+        self.table.claim(index, Some((owner, role)));
+        if self.stopped.iter().any(|stopped| self.table.reached_by(index, *stopped)) {
+            self.hold_still();
         }
     }
 
@@ -128,9 +141,10 @@ impl ProcessTree {
         claim.map(|(owner, _)| owner).filter(|owner| *owner != Owner::REST)
     }
 
-    /// The parent of `pid`; 0 where that is not known.
-    pub fn parent(&mut self, pid: u32) -> u32 {
-        self.proc.stat(pid).map_or(0, |stat| stat.ppid)
+    /// The parent that `pid` had when it was found; `None` where it was not.
+    #[must_use]
+    pub fn parent(&self, pid: u32) -> Option<u32> {
+        self.table.ancestry(self.table.find(pid)?).nth(1).map(|node| node.pid)
     }
 
     /// Whether `pid` may run inside a build script that [`scan`](Self::scan) has yet to find: a process
