@@ -60,6 +60,8 @@ pub enum Cause {
     TooLarge,
     /// The build is ending: an error elsewhere, or an interrupt.
     Ending,
+    /// Somebody has paused the build.
+    Paused,
 }
 
 /// The features of the cold model, recorded so that it can be fitted to real builds.

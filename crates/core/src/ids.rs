@@ -17,6 +17,11 @@ impl fmt::Display for UnitId {
     }
 }
 
+/// One build of those that a governor sees to, numbered from 1 in the order in which they came. [`BuildId`] is
+/// its name in the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BuildNo(pub u32);
+
 /// One run of `cargo plimsoll`: the start in milliseconds since the Unix epoch and the driver's pid,
 /// which sorts by time and cannot collide on one machine.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

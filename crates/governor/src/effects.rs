@@ -22,18 +22,18 @@ impl Governor {
             Effect::AdmitLink(unit) => {
                 let waited =
                     self.entries.get(&unit).map_or(Millis::ZERO, |entry| now - entry.link_since);
-                self.say(Event::LinkAdmitted { unit, waited });
+                self.say(unit, Event::LinkAdmitted { unit, waited });
                 let again = self.comes_back(unit);
                 self.send(Peer::Linker(unit), &ToShim::Admit { unit, again, lean: false });
             }
             Effect::Suspend(unit, cause) => {
                 self.tree.stop(compiler(unit));
                 let holds = self.memory_of(unit);
-                self.say(Event::Suspended { unit, cause, holds });
+                self.say(unit, Event::Suspended { unit, cause, holds });
             }
             Effect::Resume(unit) => {
                 self.tree.resume(compiler(unit));
-                self.say(Event::Resumed { unit });
+                self.say(unit, Event::Resumed { unit });
             }
             Effect::Kill(unit, cause) => {
                 // The shim is told first, so that it knows whose kill it sees.
@@ -41,7 +41,7 @@ impl Governor {
                 self.tree.kill(compiler(unit));
                 self.tree.release(linker(unit));
                 let (freed, lost_cpu) = (self.memory_of(unit), self.cpu_of(unit));
-                self.say(Event::Killed { unit, cause, freed, lost_cpu, link_only: false });
+                self.say(unit, Event::Killed { unit, cause, freed, lost_cpu, link_only: false });
                 if let Some(entry) = self.entries.get(&unit) {
                     let (facts, peak) = (entry.facts.clone(), entry.peak);
                     self.history().record_lower_bound(&facts, peak);
@@ -52,10 +52,10 @@ impl Governor {
                 self.tree.kill(linker(unit));
                 let freed = self.tree.usage(linker(unit)).memory;
                 let lost_cpu = self.tree.usage(linker(unit)).cpu;
-                self.say(Event::Killed { unit, cause, freed, lost_cpu, link_only: true });
+                self.say(unit, Event::Killed { unit, cause, freed, lost_cpu, link_only: true });
             }
             Effect::Refuse { unit, needs } => self.refuse(unit, needs),
-            Effect::Lone { unit, needs } => self.say(Event::Lone { unit, needs }),
+            Effect::Lone { unit, needs } => self.say(unit, Event::Lone { unit, needs }),
             Effect::Leave(unit) => self.leave(unit),
             Effect::Anchor(unit) => {
                 if let Some(old) = self.anchor.replace(unit) {
@@ -63,7 +63,7 @@ impl Governor {
                 }
                 self.tree.set_oom_score(compiler(unit), 0);
             }
-            Effect::Places(places) => self.set_places(places),
+            Effect::Places(build, places) => self.set_places(build, places),
         }
     }
 
@@ -83,7 +83,7 @@ impl Governor {
         if let Some(entry) = self.entries.get_mut(&unit) {
             entry.start(now, cpu, tokens);
         }
-        self.say(Event::Admitted { unit, attempt, lean });
+        self.say(unit, Event::Admitted { unit, attempt, lean });
     }
 
     /// Issues tokens, or takes unread ones back: those that were read come back when the compiler is
@@ -104,7 +104,8 @@ impl Governor {
     /// words that are the same for all it prints once.
     fn leave(&mut self, unit: UnitId) {
         let text = "the build has failed; what still waited for memory is not compiled";
-        let message = match self.options.json_messages {
+        let json = self.build_of(unit).is_some_and(|build| build.options.json_messages);
+        let message = match json {
             true => ToShim::Leave,
             false => ToShim::Refuse { text: text.to_owned() },
         };
@@ -112,9 +113,16 @@ impl Governor {
     }
 
     fn refuse(&mut self, unit: UnitId, needs: Bytes) {
-        let line = self.schedule.line();
+        let Some((line, strict)) =
+            self.build_of(unit).map(|build| build.options.terms).map(|terms| {
+                let machine = self.schedule.line();
+                (terms.line.map_or(machine, |own| own.min(machine)), terms.strict)
+            })
+        else {
+            return;
+        };
         let title = self.entries.get(&unit).map(|entry| entry.facts.title()).unwrap_or_default();
-        let text = if self.options.config.strict {
+        let text = if strict {
             format!(
                 "{title} needs {needs} by itself, above the line of {line}; it is refused because of \
                  `--strict`. Name a line of at least {needs}, or drop `--strict` to run it alone"
@@ -125,7 +133,7 @@ impl Governor {
                  container around this build) has. Give it more memory or swap"
             )
         };
-        self.say(Event::Refused { unit, needs, line });
+        self.say(unit, Event::Refused { unit, needs, line });
         self.send(Peer::Shim(unit), &ToShim::Refuse { text });
     }
 

@@ -7,12 +7,13 @@ use plimsoll_core::forecast::{CurveBuilder, Observation};
 use plimsoll_core::invocation::UnitKind;
 use plimsoll_core::schedule::Measured;
 use plimsoll_core::unit::{UnitFacts, UnitKey};
-use plimsoll_core::{Bytes, Millis, UnitId};
+use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
 use plimsoll_host::{Exit, Owner, TokenPipe};
 
 /// One unit.
 #[derive(Debug)]
 pub(crate) struct Entry {
+    pub(crate) build: BuildNo,
     pub(crate) facts: UnitFacts,
     pub(crate) key: UnitKey,
     pub(crate) inside: Option<UnitId>,
@@ -41,8 +42,14 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    pub(crate) fn new(facts: UnitFacts, inside: Option<UnitId>, now: Millis) -> Self {
+    pub(crate) fn new(
+        build: BuildNo,
+        facts: UnitFacts,
+        inside: Option<UnitId>,
+        now: Millis,
+    ) -> Self {
         Self {
+            build,
             key: facts.key(),
             facts,
             inside,
@@ -138,10 +145,11 @@ const METADATA_AT: f64 = 0.55;
 
 /// The bottom level of every unit of a finished build: the longest chain of processor time from its
 /// start to the end of the build, along the edges that its `--extern`s showed.
-pub(crate) fn tails(entries: &BTreeMap<UnitId, Entry>) -> Vec<(UnitKey, Millis)> {
+pub(crate) fn tails(entries: &BTreeMap<UnitId, Entry>, build: BuildNo) -> Vec<(UnitKey, Millis)> {
+    let of_it = || entries.iter().filter(|(_, entry)| entry.build == build);
     let mut makers: HashMap<&str, UnitId> = HashMap::new();
     let mut scripts: HashMap<(&str, &str), Vec<UnitId>> = HashMap::new();
-    for (id, entry) in entries.iter().filter(|(_, entry)| entry.finished) {
+    for (id, entry) in of_it().filter(|(_, entry)| entry.finished) {
         let facts = &entry.facts;
         if !facts.file_stem.is_empty() {
             makers.insert(&facts.file_stem, *id);
@@ -151,7 +159,7 @@ pub(crate) fn tails(entries: &BTreeMap<UnitId, Entry>) -> Vec<(UnitKey, Millis)>
         }
     }
     let mut after: HashMap<UnitId, Vec<(UnitId, bool)>> = HashMap::new();
-    for (id, entry) in entries {
+    for (id, entry) in of_it() {
         for path in &entry.facts.externs {
             let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
             let early = path.extension().is_some_and(|extension| extension == "rmeta");
@@ -173,15 +181,14 @@ pub(crate) fn tails(entries: &BTreeMap<UnitId, Entry>) -> Vec<(UnitKey, Millis)>
     }
     // Whoever registered later cannot be a dependency of whoever registered before.
     let mut tails: HashMap<UnitId, Millis> = HashMap::new();
-    for (id, entry) in entries.iter().rev() {
+    for (id, entry) in of_it().rev() {
         let longest = after.get(id).into_iter().flatten().map(|(dependent, early)| {
             let lead = if *early { entry.cpu.scale(METADATA_AT) } else { entry.cpu };
             lead + tails.get(dependent).copied().unwrap_or_default()
         });
         tails.insert(*id, longest.max().unwrap_or_default().max(entry.cpu));
     }
-    entries
-        .iter()
+    of_it()
         .filter(|(_, entry)| entry.finished && entry.inside.is_none())
         .map(|(id, entry)| (entry.key.clone(), tails[id]))
         .collect()
@@ -196,7 +203,7 @@ mod tests {
         facts.kind = UnitKind::Lib;
         facts.file_stem = format!("{name}-1f");
         facts.externs = needs.iter().map(|n| format!("/t/lib{n}-1f.rmeta").into()).collect();
-        let mut entry = Entry::new(facts, None, Millis::ZERO);
+        let mut entry = Entry::new(BuildNo(1), facts, None, Millis::ZERO);
         entry.cpu = Millis(cpu);
         entry.finished = true;
         entry
@@ -210,7 +217,7 @@ mod tests {
             (UnitId(3), entry("mid", 2000, &["base"])),
             (UnitId(4), entry("top", 500, &["mid", "side"])),
         ]);
-        let tails: HashMap<UnitKey, Millis> = tails(&entries).into_iter().collect();
+        let tails: HashMap<UnitKey, Millis> = tails(&entries, BuildNo(1)).into_iter().collect();
         let of = |id| tails[&entries[&UnitId(id)].key].0;
         assert_eq!((of(4), of(3)), (500, 2000));
         assert_eq!(of(2), 110 + 500);

@@ -7,6 +7,7 @@
 //!
 //! What it deliberately does not do: decide (the schedule's work), print, or start Cargo.
 
+mod builds;
 mod connection;
 mod effects;
 mod error;
@@ -18,6 +19,7 @@ mod places;
 mod sampling;
 mod sizes;
 
+pub use builds::{BuildOptions, Ending};
 pub use error::GovernorError;
-pub use governor::{Ending, Governor, Observer, Options, Wake};
+pub use governor::{Governor, Observer, Options, Wake};
 pub use graph::GraphCommand;

@@ -5,7 +5,7 @@ use plimsoll_core::forecast::{Forecast, cold_link};
 use plimsoll_core::invocation::Emit;
 use plimsoll_core::schedule::{Again, Input, NewUnit};
 use plimsoll_core::unit::UnitFacts;
-use plimsoll_core::{Bytes, Millis, UnitId};
+use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
 use plimsoll_host::{BuildScript, Role};
 use plimsoll_proto::{ToGovernor, VERSION};
 
@@ -20,6 +20,7 @@ const LOSSES_AT_MOST: u32 = 20;
 
 /// Where in the build a unit was found.
 struct Place {
+    build: BuildNo,
     /// The unit in whose process tree it runs.
     inside: Option<UnitId>,
     /// The process that started it: Cargo.
@@ -38,11 +39,18 @@ impl Governor {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         match (connection.peer, message) {
             (Peer::Unknown, ToGovernor::Hello { version: VERSION, facts }) => {
+                let pid = connection.pid;
+                let Some(build) = self.build_for(pid) else {
+                    // It belongs to nobody here: it goes on without us.
+                    self.connections.remove(&id);
+                    return;
+                };
                 let unit = UnitId(self.next_unit);
                 self.next_unit += 1;
-                connection.peer = Peer::Shim(unit);
-                let pid = connection.pid;
-                self.register(unit, pid, *facts);
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.peer = Peer::Shim(unit);
+                }
+                self.register(build, unit, pid, *facts);
             }
             (Peer::Unknown, ToGovernor::Link { version: VERSION, unit, inputs }) => {
                 connection.peer = Peer::Linker(unit);
@@ -50,8 +58,7 @@ impl Governor {
                 self.ask_for_link(unit, inputs);
             }
             (Peer::Unknown, ToGovernor::Status) => {
-                let now = self.now();
-                let answer = observer.status(&self.header, now);
+                let answer = observer.status(self.now());
                 if let Some(connection) = self.connections.get_mut(&id) {
                     connection.peer = Peer::Done;
                     connection.answer(&answer);
@@ -64,7 +71,7 @@ impl Governor {
                 self.tree.adopt_child(connection.pid, pid, linker(unit));
             }
             (Peer::Shim(unit), ToGovernor::Announced) => {
-                self.say(Event::Announced { unit });
+                self.say(unit, Event::Announced { unit });
                 self.decide(Input::Announced(unit));
             }
             (Peer::Shim(unit), ToGovernor::Lost { signal }) => {
@@ -75,7 +82,9 @@ impl Governor {
             }
             (Peer::Shim(unit), ToGovernor::Finished { ok, differs }) => {
                 connection.peer = Peer::Done;
-                self.differs |= differs;
+                if let Some(build) = self.build_of(unit) {
+                    build.differs |= differs;
+                }
                 self.finished(unit, ok);
             }
             (Peer::Linker(unit), ToGovernor::Finished { .. }) => {
@@ -125,7 +134,7 @@ impl Governor {
             (false, 1) => Again::Preferably,
             (false, _) => Again::Plainly,
         };
-        self.say(Event::Lost { unit, signal, link_only: link });
+        self.say(unit, Event::Lost { unit, signal, link_only: link });
         self.decide(Input::Lost { unit, link, again });
     }
 
@@ -141,7 +150,12 @@ impl Governor {
         kills > before || gone
     }
 
-    fn register(&mut self, unit: UnitId, pid: u32, facts: UnitFacts) {
+    /// The build that a process belongs to which asks to be admitted.
+    fn build_for(&self, _pid: u32) -> Option<BuildNo> {
+        self.builds.keys().next().copied()
+    }
+
+    fn register(&mut self, build: BuildNo, unit: UnitId, pid: u32, facts: UnitFacts) {
         let mut inside = self.tree.enclosing_owner(pid);
         if inside.is_none() && self.tree.may_be_inside_script(pid) {
             // A build script that has just started may not have been found yet, and this be its probe.
@@ -151,34 +165,38 @@ impl Governor {
         let inside = inside.map(unit_of);
         self.tree.adopt(pid, compiler(unit), Role::Shim);
         let cargo = self.tree.parent(pid).unwrap_or_default();
-        self.enter(unit, facts, Place { inside, cargo, running: false });
+        self.enter(unit, facts, Place { build, inside, cargo, running: false });
     }
 
     /// A build script was found running.
     pub(crate) fn found_script(&mut self, script: BuildScript) {
+        let Some(build) = self.build_for(script.pid) else { return };
         let unit = UnitId(self.next_unit);
         self.next_unit += 1;
         self.tree.adopt(script.pid, compiler(unit), Role::Child);
         let facts = UnitFacts::build_script_run(script.package, script.version);
         let cargo = self.tree.parent(script.pid).unwrap_or_default();
-        self.enter(unit, facts, Place { inside: None, cargo, running: true });
+        self.enter(unit, facts, Place { build, inside: None, cargo, running: true });
         if let Some(entry) = self.entries.get_mut(&unit) {
             entry.exit = script.exit;
         }
     }
 
     fn enter(&mut self, unit: UnitId, facts: UnitFacts, place: Place) {
-        let Place { inside, cargo, running } = place;
+        let Place { build, inside, cargo, running } = place;
         let now = self.now();
         let (mut forecast, cold) = self.forecast(&facts);
-        if let Some(tails) = &self.tails {
-            forecast.tail = forecast.tail.or_else(|| tails.of(&facts));
+        if let Some(build) = self.builds.get_mut(&build) {
+            build.has_units = true;
+            if let Some(tails) = &build.tails {
+                forecast.tail = forecast.tail.or_else(|| tails.of(&facts));
+            }
+            if forecast.tail.is_none() && build.graph.is_none() {
+                build.graph = build.options.graph.take().and_then(GraphReader::start);
+            }
         }
-        if forecast.tail.is_none() && self.graph.is_none() {
-            self.graph = self.options.graph.take().and_then(GraphReader::start);
-        }
-        let mut entry = Entry::new(facts, inside, now);
-        self.say(Event::Registered {
+        let mut entry = Entry::new(build, facts, inside, now);
+        let registered = Event::Registered {
             unit,
             title: entry.facts.title(),
             kind: entry.facts.kind,
@@ -187,16 +205,17 @@ impl Governor {
             source: forecast.source,
             inside,
             cold,
-        });
+        };
+        self.say_in(build, registered);
         if running {
             entry.start(now, Millis::ZERO, None);
-            self.say(Event::Admitted { unit, attempt: 1, lean: false });
+            self.say_in(build, Event::Admitted { unit, attempt: 1, lean: false });
         }
         let (retryable, links) = (entry.facts.retryable, entry.facts.links);
         self.entries.insert(unit, entry);
         self.decide(Input::Register(
             unit,
-            Box::new(NewUnit { forecast, retryable, links, inside, running, cargo }),
+            Box::new(NewUnit { build, forecast, retryable, links, inside, running, cargo }),
         ));
     }
 
@@ -235,7 +254,7 @@ impl Governor {
         if let Some(entry) = self.entries.get_mut(&unit) {
             entry.link_since = now;
         }
-        self.say(Event::LinkAsked { unit, forecast });
+        self.say(unit, Event::LinkAsked { unit, forecast });
         self.decide(Input::LinkAsked(unit, forecast));
     }
 
@@ -255,7 +274,7 @@ impl Governor {
         entry.memory = Bytes::ZERO;
         (entry.tokens, entry.exit) = (None, None);
         let Some(admitted) = entry.admitted else {
-            self.say(Event::Left { unit });
+            self.say(unit, Event::Left { unit });
             return;
         };
         let event = Event::Finished {
@@ -269,7 +288,7 @@ impl Governor {
         // A failed compile ends early, and a nested one is part of its ancestor: neither is an example.
         let example =
             (ok && entry.inside.is_none()).then(|| (entry.facts.clone(), entry.observation(now)));
-        self.say(event);
+        self.say(unit, event);
         if let Some((facts, observation)) = example {
             self.history().record(&facts, &observation);
         }

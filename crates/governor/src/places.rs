@@ -1,8 +1,11 @@
 //! Places on Cargo's pipe: put there, taken back, and minted again where a killed holder took
 //! one along.
 
-use plimsoll_core::Millis;
+use std::collections::{BTreeMap, BTreeSet};
 
+use plimsoll_core::{BuildNo, Millis};
+
+use crate::builds::Build;
 use crate::connection::Peer;
 use crate::governor::Governor;
 
@@ -12,39 +15,62 @@ const MISSING_FOR: Millis = Millis(2000);
 
 impl Governor {
     /// One that is wanted back may be in use, and is taken when it comes back to the pipe.
-    pub(crate) fn set_places(&mut self, aim: u32) {
-        if aim > self.places {
-            let more = aim - self.places;
-            let forgiven = more.min(self.owed);
-            self.owed -= forgiven;
-            let _ = self.options.jobserver.lend(more - forgiven);
+    pub(crate) fn set_places(&mut self, no: BuildNo, aim: u32) {
+        let Some(build) = self.builds.get_mut(&no) else { return };
+        let Some(jobserver) = &mut build.options.jobserver else { return };
+        if aim > build.places {
+            let more = aim - build.places;
+            let forgiven = more.min(build.owed);
+            build.owed -= forgiven;
+            let _ = jobserver.lend(more - forgiven);
         } else {
-            self.owed += self.places - aim;
-            self.collect_places();
+            build.owed += build.places - aim;
         }
-        self.places = aim;
+        build.places = aim;
+        build.collect_places();
     }
 
-    pub(crate) fn collect_places(&mut self) {
-        while self.owed > 0 && matches!(self.options.jobserver.take_back(), Ok(true)) {
+    /// Takes back what is owed and has come back, and audits the pipes: a make or a compiler of a build script
+    /// that was killed has taken its places along. While no build script runs, only Cargo holds places: one for
+    /// each unit that it has started, and one that it may have asked for ahead. What is missing beyond that for
+    /// a while is minted again.
+    pub(crate) fn audit_places(&mut self) {
+        let now = self.now();
+        let mut started: BTreeMap<BuildNo, u32> = BTreeMap::new();
+        for connection in self.connections.values() {
+            if let Peer::Shim(unit) = connection.peer
+                && let Some(entry) = self.entries.get(&unit)
+            {
+                *started.entry(entry.build).or_default() += 1;
+            }
+        }
+        let scripts: BTreeSet<BuildNo> =
+            self.scripts().filter_map(|unit| Some(self.entries.get(&unit)?.build)).collect();
+        for (no, build) in &mut self.builds {
+            build.collect_places();
+            let started = started.get(no).copied().unwrap_or_default();
+            build.mint_lost_places(now, started, scripts.contains(no));
+        }
+    }
+}
+
+impl Build {
+    fn collect_places(&mut self) {
+        let Some(jobserver) = &mut self.options.jobserver else { return };
+        while self.owed > 0 && matches!(jobserver.take_back(), Ok(true)) {
             self.owed -= 1;
         }
     }
 
-    /// Audits the pipe: a make or a compiler of a build script that was killed has taken its places along.
-    /// While no build script runs, only Cargo holds places: one for each unit that it has started, and one
-    /// that it may have asked for ahead. What is missing beyond that for a while is minted again.
-    pub(crate) fn mint_lost_places(&mut self) {
-        let now = self.now();
-        let started = self.connections.values().filter(|c| matches!(c.peer, Peer::Shim(_))).count();
+    fn mint_lost_places(&mut self, now: Millis, started: u32, script_runs: bool) {
+        let Some(jobserver) = &mut self.options.jobserver else { return };
         let issued = self.places + self.owed;
-        let held = u32::try_from(started).unwrap_or(u32::MAX).saturating_add(1);
-        let unread = self.options.jobserver.unread();
-        let missing = issued.saturating_sub(unread).saturating_sub(held);
-        if missing == 0 || self.script_runs() {
+        let held = started.saturating_add(1);
+        let missing = issued.saturating_sub(jobserver.unread()).saturating_sub(held);
+        if missing == 0 || script_runs {
             self.missing_since = None;
         } else if now - *self.missing_since.get_or_insert(now) >= MISSING_FOR {
-            let _ = self.options.jobserver.lend(missing);
+            let _ = jobserver.lend(missing);
             self.missing_since = None;
         }
     }

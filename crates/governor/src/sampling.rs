@@ -1,10 +1,12 @@
 //! Measuring: when, what, and what follows from it.
 
+use std::collections::BTreeMap;
+
 use plimsoll_core::event::Event;
 use plimsoll_core::invocation::UnitKind;
 use plimsoll_core::line::{Own, capacity};
 use plimsoll_core::schedule::{Input, RunState};
-use plimsoll_core::{Bytes, Millis, UnitId};
+use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
 
 use plimsoll_host::{Ended, Exit, Tmpfs};
 
@@ -48,20 +50,19 @@ impl Governor {
             self.scan();
         }
         self.tree.sample(None, now);
-        let (rest, total) = self.measure_units();
+        let Memory { rest, builds, total } = self.measure_units();
         self.end_scripts();
-        self.peak = self.peak.max(total);
         self.follow_line(now, total);
-        self.collect_places();
-        self.mint_lost_places();
-        if now - self.sample_logged >= LOG_EVERY {
-            self.sample_logged = now;
-            self.log_sample(total);
-        }
+        self.audit_places();
+        let due = now - self.sample_logged >= LOG_EVERY;
         // The input comes last: what it leads to sees the line and the places of this moment.
         let units = std::mem::take(&mut self.measured);
         let cpu = self.tree.total().cpu;
-        self.decide(Input::Sample { rest, cpu, units });
+        self.decide(Input::Sample { rest, builds, cpu, units });
+        if due {
+            self.sample_logged = now;
+            self.log_samples();
+        }
     }
 
     /// Looks for new processes, and with them for build scripts.
@@ -72,23 +73,33 @@ impl Governor {
         }
     }
 
-    /// Measures every unit; gives what belongs to none, and the sum of all.
-    fn measure_units(&mut self) -> (Bytes, Bytes) {
-        let tmpfs = self.tmpfs.as_ref().map(Tmpfs::growth).unwrap_or_default();
-        let total = self.tree.total().memory + tmpfs;
-        let mut units = Bytes::ZERO;
+    /// Measures every unit, and what belongs to none.
+    fn measure_units(&mut self) -> Memory {
+        let mut units: BTreeMap<BuildNo, Bytes> = BTreeMap::new();
         self.measured.clear();
         let live: Vec<UnitId> = self.schedule.views().map(|view| view.id).collect();
         for id in live {
             let (whole, link) = (self.tree.usage(compiler(id)), self.tree.usage(linker(id)));
             let memory = whole.memory + link.memory;
-            units += memory;
             if let Some(entry) = self.entries.get_mut(&id) {
                 let cpu = whole.cpu + link.cpu;
+                *units.entry(entry.build).or_default() += memory;
                 self.measured.push(entry.measure(id, memory, link.memory, cpu));
             }
         }
-        (total - units, total)
+        let mut total = self.tree.total().memory;
+        let all_units: Bytes = units.values().copied().sum();
+        let mut builds = Vec::with_capacity(self.builds.len());
+        for (no, build) in &mut self.builds {
+            let tmpfs = build.tmpfs.as_ref().map(Tmpfs::growth).unwrap_or_default();
+            // The only build of its driver: what is below that belongs to it.
+            let own = self.tree.total().memory - all_units;
+            let of_units = units.get(no).copied().unwrap_or_default();
+            build.peak = build.peak.max(own + tmpfs + of_units);
+            builds.push((*no, own + tmpfs));
+            total += tmpfs;
+        }
+        Memory { rest: total - all_units, builds, total }
     }
 
     /// One unit's last look before it ends.
@@ -104,14 +115,9 @@ impl Governor {
     }
 
     /// The runs of build scripts that have not ended, as far as is known.
-    fn scripts(&self) -> impl Iterator<Item = UnitId> {
+    pub(crate) fn scripts(&self) -> impl Iterator<Item = UnitId> {
         let runs = |entry: &Entry| entry.facts.kind == UnitKind::BuildScriptRun && !entry.finished;
         self.entries.iter().filter(move |(_, entry)| runs(entry)).map(|(id, _)| *id)
-    }
-
-    /// A build script runs: what it starts takes places from Cargo's pipe.
-    pub(crate) fn script_runs(&self) -> bool {
-        self.scripts().next().is_some()
     }
 
     /// A build script has no shim to say that it ended.
@@ -145,16 +151,37 @@ impl Governor {
         let line = self.line.update(now, &reading, own);
         let machine = capacity(&reading, own);
         if line != self.schedule.line() {
-            self.say(Event::Line { line });
+            self.lines_moved(line);
         }
         let thrashes = self.line.thrashes(now);
         self.decide(Input::Line { line, machine, thrashes });
     }
 
-    fn log_sample(&mut self, total: Bytes) {
+    /// The machine's line moves those of the builds that it bounds.
+    fn lines_moved(&mut self, line: Bytes) {
+        let bounds: Vec<(BuildNo, Bytes)> = self
+            .builds
+            .iter()
+            .map(|(no, build)| (*no, build.options.terms.line.map_or(line, |own| own.min(line))))
+            .collect();
+        for (no, line) in bounds {
+            if line != self.schedule.line_of(no) {
+                self.say_in(no, Event::Line { line });
+            }
+        }
+    }
+
+    fn log_samples(&mut self) {
+        let builds: Vec<BuildNo> = self.builds.keys().copied().collect();
+        for no in builds {
+            self.log_sample(no);
+        }
+    }
+
+    fn log_sample(&mut self, no: BuildNo) {
         let mut counts = (0, 0, 0);
         let mut units = Vec::new();
-        for view in self.schedule.views() {
+        for view in self.schedule.views().filter(|view| view.build == no) {
             match view.state {
                 RunState::Running => counts.0 += 1,
                 RunState::Waiting => counts.1 += 1,
@@ -164,15 +191,26 @@ impl Governor {
                 units.push((view.id, view.memory));
             }
         }
-        self.say(Event::Sample {
-            used: total,
-            line: self.schedule.line(),
-            admitted: self.schedule.admitted(),
+        let sample = Event::Sample {
+            used: self.schedule.used_by(no),
+            line: self.schedule.line_of(no),
+            admitted: self.schedule.admitted(no),
             running: counts.0,
             waiting: counts.1,
             stopped: counts.2,
-            short: self.schedule.is_short(),
+            short: self.schedule.is_short(no),
             units,
-        });
+        };
+        self.say_in(no, sample);
     }
+}
+
+/// What is held now.
+struct Memory {
+    /// By no unit.
+    rest: Bytes,
+    /// Each build's part of that.
+    builds: Vec<(BuildNo, Bytes)>,
+    /// By everything below the line.
+    total: Bytes,
 }

@@ -63,6 +63,7 @@ fn why(cause: Cause) -> &'static str {
         Cause::NoRoom => "the line had no room for it yet",
         Cause::TooLarge => "it alone is above what the machine has",
         Cause::Ending => "the build was ending",
+        Cause::Paused => "somebody paused the build",
     }
 }
 
@@ -73,6 +74,7 @@ pub(crate) fn briefly(cause: Cause) -> &'static str {
         Cause::NoRoom => "no room yet",
         Cause::TooLarge => "too large",
         Cause::Ending => "the build ends",
+        Cause::Paused => "paused",
     }
 }
 

@@ -24,7 +24,13 @@ fn millis() -> impl Strategy<Value = Millis> + Clone {
 }
 
 fn cause() -> impl Strategy<Value = Cause> {
-    proptest::sample::select(vec![Cause::Pressure, Cause::NoRoom, Cause::TooLarge, Cause::Ending])
+    proptest::sample::select(vec![
+        Cause::Pressure,
+        Cause::NoRoom,
+        Cause::TooLarge,
+        Cause::Ending,
+        Cause::Paused,
+    ])
 }
 
 fn event() -> impl Strategy<Value = Event> {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context as _;
-use plimsoll_governor::{Governor, GraphCommand};
+use plimsoll_governor::GraphCommand;
 use plimsoll_host::{HostError, Jobserver, MakeflagsForm, ToolVersions};
 use plimsoll_shim::env as private;
 
@@ -70,16 +70,15 @@ pub(super) fn cargo(
     environment: &Environment,
     shims: &Shims,
     scratch: &Scratch,
-    governor: &Governor,
+    (socket, jobserver): (&str, &Jobserver),
 ) -> Command {
     let mut call = call.clone();
     call.globals.extend(fingerprinted_wrapper(environment));
     let mut command = plain::cargo(&call, environment);
-    let jobserver = governor.jobserver();
     command
         .env("CARGO_BUILD_JOBS", settings.jobs.value.to_string())
         .env("CARGO_MAKEFLAGS", jobserver.cargo_makeflags())
-        .env(private::SOCKET, governor.socket());
+        .env(private::SOCKET, socket);
     match jobserver.fifo_makeflags() {
         Some(flags) => command.env("MAKEFLAGS", flags),
         // A make that called us offers its own, which nobody below us must mistake for ours.

@@ -18,9 +18,10 @@ use std::process::{Child, Command};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use plimsoll_core::Millis;
-use plimsoll_core::schedule::Config;
-use plimsoll_governor::{Ending, Governor, Options};
+use plimsoll_core::event::Header;
+use plimsoll_core::schedule::Terms;
+use plimsoll_core::{BuildNo, Millis};
+use plimsoll_governor::{BuildOptions, Ending, Governor, Options};
 use plimsoll_host::Jobserver;
 
 use crate::cargo_args::CargoCall;
@@ -55,7 +56,7 @@ pub(crate) fn run(
             return plain::run(call, environment);
         }
     };
-    let mut watch = Watch::new(build.governor.header(), environment, shell);
+    let mut watch = Watch::new(build.header()?, environment, shell);
     let exit = build.run(&mut watch)?;
     watch.close(shell);
     Ok(exit)
@@ -69,6 +70,7 @@ struct Build<'a> {
     call: &'a CargoCall,
     command: Command,
     governor: Governor,
+    build: BuildNo,
     signals: Signals,
     /// Removed with the rest.
     _scratch: Scratch,
@@ -97,30 +99,39 @@ impl<'a> Build<'a> {
             .or_else(|_| Jobserver::new(jobs))
             .context("cannot make a jobserver")?;
         let options = Options {
-            config: Config {
-                jobs,
-                cores: settings.processors.value,
-                strict: settings.strict.value,
-                keep_going: call.keep_going,
-            },
+            cores: settings.processors.value,
             memory: settings.memory.value,
             home: settings.home.value.clone().unwrap_or_else(|| scratch.state()),
+        };
+        let build = BuildOptions {
+            terms: Terms {
+                jobs,
+                strict: settings.strict.value,
+                keep_going: call.keep_going,
+                lends_places: true,
+                ..Terms::default()
+            },
+            memory: settings.memory.value,
             command: call.resolved.to_string_lossy().into_owned(),
             json_messages: call.json_messages,
             graph: launch::graph(call, environment),
             target_dir: launch::target_dir(call, settings),
-            jobserver,
+            jobserver: Some(jobserver),
         };
         // The build's processes stay below us even when their parents die: nothing is left behind.
         rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))
             .context("cannot adopt the build's processes")?;
         let signals = Signals::catch().context("cannot catch signals")?;
-        let governor = Governor::new(options, std::process::id(), unix_ms)?;
-        let command = launch::cargo(call, settings, environment, &shims, &scratch, &governor);
+        let root = std::process::id();
+        let mut governor = Governor::new(options, root, unix_ms)?;
+        let build = governor.open(build, root, unix_ms);
+        let line = (governor.socket(), governor.jobserver(build).context("no jobserver")?);
+        let command = launch::cargo(call, settings, environment, &shims, &scratch, line);
         Ok(Self {
             call,
             command,
             governor,
+            build,
             signals,
             guard: None,
             job_control: signals::have_job_control(),
@@ -130,21 +141,26 @@ impl<'a> Build<'a> {
         })
     }
 
+    fn header(&self) -> anyhow::Result<&Header> {
+        self.governor.header(self.build).context("the build has ended before it began")
+    }
+
     fn run(&mut self, watch: &mut Watch) -> anyhow::Result<i32> {
         let mut exit = self.run_cargo(watch)?;
         // A retried unit made other metadata than its dependents had read. Where nothing but a repeated
         // JSON stream stands against it, Cargo puts that right by itself when it is asked again.
-        let wants_rerun = self.governor.wants_rerun() && !self.interrupted;
+        let wants_rerun = self.governor.wants_rerun(self.build) && !self.interrupted;
         if exit != 0 && wants_rerun && !self.call.json_messages {
             self.governor.notice(
+                self.build,
                 "a crate's metadata changed when it was compiled again (a procedural macro is not \
                  deterministic); Cargo runs once more to build its dependents anew",
             );
-            self.governor.begin_again();
+            self.governor.begin_again(self.build);
             exit = self.run_cargo(watch)?;
         }
         let complete = exit == 0 && self.call.kind == Kind::Builds;
-        self.governor.finish(Ending { exit, complete }, watch);
+        self.governor.close(self.build, Ending { exit, complete }, watch);
         self.guard = None;
         Ok(exit)
     }
@@ -176,7 +192,7 @@ impl<'a> Build<'a> {
             let deadline = ending.map_or(now + Millis(500), |at| at + GRACE);
             let extra = [pidfd.as_fd(), self.signals.as_fd()];
             let wake = self.governor.turn(&extra, deadline, watch)?;
-            if self.guard.is_none() && !self.aside && self.governor.has_seen_units() {
+            if self.guard.is_none() && !self.aside && self.governor.has_seen_units(self.build) {
                 self.guard = Guard::start(watch.has_row(), self.job_control).ok();
             }
             for signal in self.signals.pending() {

@@ -2,8 +2,8 @@
 
 use std::io::IsTerminal as _;
 
-use plimsoll_core::Millis;
 use plimsoll_core::event::{Event, Header, Record};
+use plimsoll_core::{BuildNo, Millis};
 use plimsoll_governor::Observer;
 use plimsoll_view::{BuildState, status_line, summary, top_json, waiting_line};
 
@@ -112,7 +112,7 @@ impl Watch {
 }
 
 impl Observer for Watch {
-    fn record(&mut self, record: &Record) {
+    fn record(&mut self, _build: BuildNo, record: &Record) {
         self.state.apply(record);
         if let Some(line) = &mut self.line
             && matches!(record.event, Event::Sample { .. } | Event::Suspended { .. })
@@ -125,8 +125,8 @@ impl Observer for Watch {
         }
     }
 
-    fn status(&self, header: &Header, now: Millis) -> String {
-        top_json(&self.state, header, now)
+    fn status(&self, now: Millis) -> String {
+        top_json(&self.state, &self.header, now)
     }
 }
 

@@ -21,9 +21,14 @@
 //! What it deliberately does not do: measure, signal, log, or know what a process is.
 
 mod admit;
+mod builds;
+mod interval;
 mod outlook;
 mod pressure;
 mod processors;
+mod queue;
+mod room;
+mod tally;
 mod tokens;
 mod unit;
 
@@ -31,30 +36,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::Cause;
 use crate::forecast::Forecast;
-use crate::ids::UnitId;
+use crate::ids::{BuildNo, UnitId};
 use crate::measure::{Bytes, Millis};
 
+use builds::Builds;
+pub use builds::{Priority, Terms};
 use processors::Processors;
 pub use unit::{LinkState, RunState, UnitView};
 use unit::{Unit, UnitTable};
 
-/// What does not change during a build.
-#[derive(Clone, Copy, Debug)]
-pub struct Config {
-    /// Units at once, and threads at once, at most: what Cargo calls jobs.
-    pub jobs: u32,
-    /// Processors that this process may use. More units or threads than that, whatever `jobs` says, run
-    /// only where the processors are seen to idle.
-    pub cores: u32,
-    /// A unit that is above the line by itself is refused instead of run alone.
-    pub strict: bool,
-    /// The build goes on after a failure (`--keep-going`).
-    pub keep_going: bool,
-}
-
 /// What a unit brings when it registers.
 #[derive(Clone, Debug)]
 pub struct NewUnit {
+    /// The build that it belongs to.
+    pub build: BuildNo,
     /// What is expected of it.
     pub forecast: Forecast,
     /// It may be killed and started again.
@@ -100,6 +95,14 @@ pub enum Again {
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub enum Input {
+    /// A build came, or asks for something else than before.
+    Open(BuildNo, Terms),
+    /// A build is over; its units have ended, or end by themselves.
+    Close(BuildNo),
+    /// Somebody wants that nothing of this build runs, or no longer wants that.
+    Pause(BuildNo, bool),
+    /// It holds a lock that somebody waits for whom a person waits for, or no longer does.
+    Lift(BuildNo, bool),
     /// A unit asks to be admitted (or, a build script, was found running).
     Register(UnitId, Box<NewUnit>),
     /// Its metadata is written: killing it now makes work for its dependents.
@@ -130,6 +133,8 @@ pub enum Input {
     Sample {
         /// Memory below the line that belongs to no unit: cargo, the governor, helpers.
         rest: Bytes,
+        /// Each build's part of it, where there are several.
+        builds: Vec<(BuildNo, Bytes)>,
         /// Processor time of everything so far, what has ended included.
         cpu: Millis,
         /// The units.
@@ -201,15 +206,18 @@ pub enum Effect {
     Leave(UnitId),
     /// This unit is the anchor from now on: the kernel should take anything before it.
     Anchor(UnitId),
-    /// Have this many places on Cargo's pipe, those included that are taken: Cargo runs one unit more
-    /// than it takes, and a build script's compilers take from the same pipe.
-    Places(u32),
+    /// Have this many places on the pipe of the build's Cargo, those included that are taken: Cargo runs one
+    /// unit more than it takes, and a build script's compilers take from the same pipe.
+    Places(BuildNo, u32),
 }
 
-/// The schedule of one build.
+/// The schedule of the builds that share a line.
 #[derive(Debug)]
 pub struct Schedule {
-    config: Config,
+    /// Processors that this process may use. More units or threads than that, whatever a build's jobs say,
+    /// run only where the processors are seen to idle.
+    cores: u32,
+    builds: Builds,
     units: UnitTable,
     /// Memory below the line that belongs to no unit.
     rest: Bytes,
@@ -222,19 +230,16 @@ pub struct Schedule {
     anchor: Option<UnitId>,
     /// The anchor's processor time when it last advanced, and the moment of that.
     anchor_progress: (Millis, Millis),
-    /// Places on Cargo's pipe, free and taken.
-    cargo_places: u32,
     processors: Processors,
-    /// A unit waits for memory while a processor is free for it.
-    short: bool,
 }
 
 impl Schedule {
-    /// An empty schedule under `line`.
+    /// An empty schedule for so many processors (jobs count by build), under `line`.
     #[must_use]
-    pub fn new(config: Config, line: Bytes) -> Self {
+    pub fn new(cores: u32, line: Bytes) -> Self {
         Self {
-            config,
+            cores,
+            builds: Builds::default(),
             units: UnitTable::default(),
             rest: Bytes::ZERO,
             line,
@@ -242,9 +247,7 @@ impl Schedule {
             failed: BTreeSet::new(),
             anchor: None,
             anchor_progress: (Millis::ZERO, Millis::ZERO),
-            cargo_places: config.jobs.saturating_sub(1),
             processors: Processors::default(),
-            short: false,
         }
     }
 
@@ -255,13 +258,15 @@ impl Schedule {
         let measured = matches!(input, Input::Sample { .. });
         self.take(now, input, &mut effects);
         self.leave(&mut effects);
+        self.hold_paused(now, &mut effects);
         self.choose_anchor(now, &mut effects);
         if measured {
             self.relieve(now, &mut effects);
         }
-        let outlook = self.admit(now, &mut effects);
-        self.share_tokens(&outlook, &mut effects);
-        self.share_places(&outlook, &mut effects);
+        let room = self.admit(now, &mut effects);
+        self.share_tokens(room.machine(), &mut effects);
+        self.share_places(room.machine(), &mut effects);
+        self.builds.look(now, &self.units);
         effects
     }
 
@@ -271,16 +276,36 @@ impl Schedule {
         self.rest + self.units.iter().map(|(_, unit)| unit.memory).sum()
     }
 
-    /// The line now.
+    /// What of that belongs to one build.
+    #[must_use]
+    pub fn used_by(&self, build: BuildNo) -> Bytes {
+        let rest = self.builds.get(build).map(|it| it.rest).unwrap_or_default();
+        let own = self.units.iter().filter(|(_, unit)| unit.build == build);
+        rest + own.map(|(_, unit)| unit.memory).sum()
+    }
+
+    /// The line of all builds now.
     #[must_use]
     pub fn line(&self) -> Bytes {
         self.line
     }
 
-    /// Whether a unit waits for memory now while a processor is free for it.
+    /// The line that bounds one build now: its own, where that is lower than the machine's.
     #[must_use]
-    pub fn is_short(&self) -> bool {
-        self.short
+    pub fn line_of(&self, build: BuildNo) -> Bytes {
+        self.builds.terms(build).line.map_or(self.line, |own| own.min(self.line))
+    }
+
+    /// Whether a unit of the build waits for memory now while a processor is free for it.
+    #[must_use]
+    pub fn is_short(&self, build: BuildNo) -> bool {
+        self.builds.get(build).is_some_and(|build| build.short)
+    }
+
+    /// Whether somebody has asked that nothing of the build run.
+    #[must_use]
+    pub fn is_paused(&self, build: BuildNo) -> bool {
+        self.builds.is_paused(build)
     }
 
     /// The units that are not gone, by id.
@@ -294,33 +319,12 @@ impl Schedule {
         self.units.get(unit).map(|state| state.view(unit))
     }
 
-    /// When the next measurement is due: the time in which the fastest growth seen would use up half
-    /// of the headroom, between 10 ms (or 0.4 ms for each unit that runs, because a
-    /// measurement must stay cheap) and 250 ms (a unit of a second should still leave a curve behind).
-    #[must_use]
-    pub fn sampling_interval(&self) -> Millis {
-        const FASTEST: f64 = 10.0;
-        const FASTEST_PER_UNIT: f64 = 0.4;
-        /// What a compiler gains in a millisecond when it leaves a quiet stretch.
-        const BURST: f64 = 0.25 * (1 << 20) as f64;
-        const SLOWEST: f64 = 250.0;
-        let growth = self.units.running().map(|(_, unit)| unit.growth).sum::<f64>();
-        let headroom = (self.line - self.used()).0 as f64;
-        // A unit that starts may grow at 1 MiB/ms before its growth has been seen; but only as many at
-        // once as there are processors for.
-        let is_young = |unit: &Unit| unit.unseen || unit.cpu < Millis(300);
-        let young = self.units.running().filter(|(_, unit)| is_young(unit)).count() as f64;
-        let unseen = (young * 0.5).min(f64::from(self.config.cores)) * f64::from(1 << 20);
-        // One that was quiet may burst; of those, too, only as many at once as there are processors for.
-        let running = self.units.running().count() as f64;
-        let bursts = running.min(f64::from(self.config.cores)) * BURST;
-        let expected = (growth + unseen).max(bursts);
-        let fastest = (FASTEST_PER_UNIT * running).clamp(FASTEST, SLOWEST);
-        Millis((headroom / 2.0 / expected.max(1.0)).clamp(fastest, SLOWEST) as u64)
-    }
-
     fn take(&mut self, now: Millis, input: Input, effects: &mut Vec<Effect>) {
         match input {
+            Input::Open(no, terms) => self.builds.open(no, terms),
+            Input::Close(no) => self.builds.close(no),
+            Input::Pause(no, paused) => self.builds.with(no, |build| build.paused = paused),
+            Input::Lift(no, lifted) => self.builds.with(no, |build| build.lifted = lifted),
             Input::Register(id, new) => self.register(now, id, *new, effects),
             Input::Announced(id) => self.units.with(id, |unit| unit.announced = true),
             Input::LinkAsked(id, peak) => self.units.with(id, |unit| {
@@ -347,12 +351,15 @@ impl Schedule {
                 self.fail(unit);
                 self.units.remove(unit);
             }
-            Input::Sample { rest, cpu, units } => {
+            Input::Sample { rest, builds, cpu, units } => {
                 self.rest = rest;
+                for (no, rest) in builds {
+                    self.builds.with(no, |build| build.rest = rest);
+                }
                 for measured in units {
                     self.units.with(measured.unit, |unit| unit.measure(now, &measured));
                 }
-                self.processors.measure(now, cpu, self.active(), &self.config);
+                self.processors.measure(now, cpu, self.active(), self.cores);
             }
             Input::Line { line, machine, thrashes } => {
                 (self.line, self.machine) = (line, machine);
@@ -365,6 +372,7 @@ impl Schedule {
 
     fn register(&mut self, now: Millis, id: UnitId, new: NewUnit, effects: &mut Vec<Effect>) {
         let inside = new.inside.filter(|outer| self.units.get(*outer).is_some());
+        self.builds.wakes(new.build, &self.units);
         let mut unit = Unit::new(now, new);
         unit.inside = inside;
         // A nested unit draws on its ancestor's reservation and never queues behind it.
@@ -378,7 +386,7 @@ impl Schedule {
     /// probes) may fail by design.
     fn fail(&mut self, id: UnitId) {
         let own = self.units.get(id).filter(|unit| unit.inside.is_none());
-        if let Some(unit) = own.filter(|_| !self.config.keep_going) {
+        if let Some(unit) = own.filter(|unit| !self.builds.terms(unit.build).keep_going) {
             self.failed.insert(unit.cargo);
         }
     }
@@ -409,8 +417,28 @@ impl Schedule {
         self.failed.retain(|cargo| here.contains(cargo));
     }
 
+    /// What belongs to a build that somebody has paused stands still, until it is continued.
+    fn hold_paused(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+        let runs: Vec<UnitId> = self
+            .units
+            .iter()
+            .filter(|(_, unit)| unit.state == RunState::Running && unit.inside.is_none())
+            .filter(|(_, unit)| self.builds.is_paused(unit.build))
+            .map(|(id, _)| id)
+            .collect();
+        for id in runs {
+            self.units.with(id, |unit| effects.push(unit.suspend(now, id, Cause::Paused)));
+        }
+    }
+
     fn choose_anchor(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        let anchor = self.units.anchor(self.anchor);
+        for no in self.builds.numbers() {
+            let own = |unit: &Unit| unit.build == no;
+            let anchor = self.units.anchor(self.builds.get(no).and_then(|it| it.anchor), own);
+            self.builds.with(no, |build| build.anchor = anchor);
+        }
+        let may_run = |unit: &Unit| !self.builds.is_paused(unit.build);
+        let anchor = self.units.anchor(self.anchor, may_run);
         if anchor != self.anchor {
             self.anchor = anchor;
             self.anchor_progress = (Millis::ZERO, now);
@@ -427,6 +455,30 @@ impl Schedule {
 }
 
 #[cfg(test)]
+mod builds_tests;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;
+
+/// What one build asks for, beside the machine's processors.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug)]
+struct Config {
+    jobs: u32,
+    cores: u32,
+    strict: bool,
+    keep_going: bool,
+}
+
+#[cfg(test)]
+impl Schedule {
+    /// The schedule of a driver with one build.
+    fn of_one(config: Config, line: Bytes) -> Self {
+        let Config { jobs, cores, strict, keep_going } = config;
+        let mut schedule = Self::new(cores, line);
+        let terms = Terms { jobs, strict, keep_going, lends_places: true, ..Terms::default() };
+        assert!(schedule.handle(Millis::ZERO, Input::Open(BuildNo(1), terms)).is_empty());
+        schedule
+    }
+}

@@ -6,7 +6,6 @@
 //! as independent: deviations add in quadrature, so many small units cost little margin and one unknown
 //! giant costs much.
 
-use super::Config;
 use super::unit::{LinkState, RunState, Unit};
 use crate::forecast::{MEMORY_PER_TOKEN, Source};
 use crate::measure::{Bytes, Millis};
@@ -56,9 +55,9 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    pub(super) fn of(config: &Config, running: usize) -> Self {
-        let share = f64::from(config.cores) / running.max(1) as f64;
-        Self { slow: share.min(1.0), fast: share.max(1.0).min(f64::from(config.cores)) }
+    pub(super) fn of(cores: u32, running: usize) -> Self {
+        let share = f64::from(cores) / running.max(1) as f64;
+        Self { slow: share.min(1.0), fast: share.max(1.0).min(f64::from(cores)) }
     }
 }
 

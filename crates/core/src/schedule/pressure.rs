@@ -4,6 +4,9 @@
 //! killed and run again later (which frees all that it holds, and loses its work). Admission, tokens
 //! and links are held back before either, by the outlook.
 
+use std::cmp::Reverse;
+
+use super::room::Scope;
 use super::unit::{LinkState, RunState, Unit};
 use super::{Effect, Schedule};
 use crate::event::Cause;
@@ -34,38 +37,62 @@ pub(super) fn guard(line: Bytes) -> Bytes {
 }
 
 impl Schedule {
-    /// Keeps what is used under the line.
+    /// Keeps what is used under the lines: the machine's, and those of builds that have one.
     pub(super) fn relieve(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        self.suspend_new_scripts(now, effects);
-        self.suspend_unkillable(now, effects);
-        self.suspend_growth(now, effects);
-        self.kill_for_room(now, effects);
-        self.judge_the_lone(now, effects);
+        for scope in self.scopes() {
+            let Some(line) = self.line_in(scope) else { continue };
+            let bound = Bound { scope, line };
+            self.suspend_new_scripts(now, bound, effects);
+            self.suspend_unkillable(now, bound, effects);
+            self.suspend_growth(now, bound, effects);
+            self.kill_for_room(now, bound, effects);
+            self.judge_the_lone(now, bound, effects);
+        }
     }
 
-    /// Used memory, `ahead` milliseconds from now, if everything goes on growing as it does.
-    fn used_in(&self, ahead: f64) -> Bytes {
-        self.used() + self.running_trees().map(|unit| unit.grows_in(ahead)).sum()
+    /// Used memory in `scope`, `ahead` milliseconds from now, if everything goes on growing as it does.
+    fn used_in(&self, scope: Scope, ahead: f64) -> Bytes {
+        self.used_by_all(scope) + self.running_trees(scope).map(|unit| unit.grows_in(ahead)).sum()
+    }
+
+    pub(super) fn used_by_all(&self, scope: Scope) -> Bytes {
+        match scope {
+            Scope::Machine => self.used(),
+            Scope::Build(no) => self.used_by(no),
+        }
     }
 
     /// Everything that can grow, nested units included.
-    fn running_trees(&self) -> impl Iterator<Item = &Unit> {
-        self.units.iter().map(|(_, unit)| unit).filter(|unit| unit.state == RunState::Running)
+    fn running_trees(&self, scope: Scope) -> impl Iterator<Item = &Unit> {
+        self.units
+            .iter()
+            .map(|(_, unit)| unit)
+            .filter(move |unit| unit.state == RunState::Running && self.covers(scope, unit))
+    }
+
+    /// What this line never suspends or kills: the anchor of all, and that of the build whose line it is.
+    fn is_spared(&self, scope: Scope, id: UnitId) -> bool {
+        let own = match scope {
+            Scope::Machine => None,
+            Scope::Build(no) => self.builds.get(no).and_then(|build| build.anchor),
+        };
+        Some(id) == self.anchor || Some(id) == own
     }
 
     /// Cargo starts build scripts without asking: one for which there is no room waits now, before it
     /// has done anything.
-    fn suspend_new_scripts(&mut self, now: Millis, effects: &mut Vec<Effect>) {
+    fn suspend_new_scripts(&mut self, now: Millis, bound: Bound, effects: &mut Vec<Effect>) {
         const YOUNG: Millis = Millis(200);
         let young: Vec<UnitId> = self
             .units
             .running()
-            .filter(|(id, u)| u.unshimmed && u.cpu < YOUNG && Some(*id) != self.anchor)
+            .filter(|(id, u)| u.unshimmed && u.cpu < YOUNG && !self.is_spared(bound.scope, *id))
+            .filter(|(_, u)| self.covers(bound.scope, u))
             .filter(|(_, u)| u.attempt == 1 && u.since == u.admitted && now - u.since < YOUNG)
             .map(|(id, _)| id)
             .collect();
         for id in young {
-            if self.outlook().highest() > self.line {
+            if self.outlook_in(bound.scope).highest() > bound.line {
                 self.units.with(id, |unit| effects.push(unit.suspend(now, id, Cause::NoRoom)));
             }
         }
@@ -73,31 +100,34 @@ impl Schedule {
 
     /// What cannot be killed gives nothing back before its end, so what such units hold and will need must
     /// fit together: those for which it no longer does are stopped while they hold little.
-    fn suspend_unkillable(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        while self.outlook_of(|unit| !unit.retryable).highest() > self.line {
+    fn suspend_unkillable(&mut self, now: Millis, bound: Bound, effects: &mut Vec<Effect>) {
+        while self.outlook_of(bound.scope, |unit| !unit.retryable).highest() > bound.line {
             let least = self
                 .units
                 .running()
-                .filter(|(id, unit)| !unit.retryable && Some(*id) != self.anchor)
-                .min_by_key(|(id, unit)| (unit.memory, std::cmp::Reverse(*id)))
+                .filter(|(id, unit)| !unit.retryable && !self.is_spared(bound.scope, *id))
+                .filter(|(_, unit)| self.covers(bound.scope, unit))
+                .min_by_key(|(id, unit)| (unit.memory, Reverse(*id)))
                 .map(|(id, _)| id);
             let Some(id) = least else { return };
             self.units.with(id, |unit| effects.push(unit.suspend(now, id, Cause::NoRoom)));
         }
     }
 
-    fn suspend_growth(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        let limit = self.line - guard(self.line);
-        while self.used_in(SUSPEND_AHEAD) > limit {
-            // The one whose end matters least: the shortest path to the end of the build, then the
-            // youngest.
+    fn suspend_growth(&mut self, now: Millis, bound: Bound, effects: &mut Vec<Effect>) {
+        let limit = bound.line - guard(bound.line);
+        while self.used_in(bound.scope, SUSPEND_AHEAD) > limit {
+            // The one whose end matters least: nobody waits for it, it has the shortest path to the end of
+            // its build, it is the youngest.
             let victim = self
                 .units
                 .running()
-                .filter(|(id, unit)| Some(*id) != self.anchor && unit.uses_processor())
+                .filter(|(id, unit)| !self.is_spared(bound.scope, *id) && unit.uses_processor())
+                .filter(|(_, unit)| self.covers(bound.scope, unit))
                 .filter(|(_, unit)| unit.growth > 0.0 || unit.cpu < Millis(100))
                 .min_by_key(|(id, unit)| {
-                    (unit.forecast.tail, std::cmp::Reverse(unit.admitted), std::cmp::Reverse(*id))
+                    let awaited = self.builds.goes_first(unit.build);
+                    (awaited, unit.forecast.tail, Reverse(unit.admitted), Reverse(*id))
                 })
                 .map(|(id, _)| id);
             let Some(id) = victim else { return };
@@ -105,27 +135,28 @@ impl Schedule {
         }
     }
 
-    fn kill_for_room(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        let limit = self.line - Bytes(guard(self.line).0 / 2);
+    fn kill_for_room(&mut self, now: Millis, bound: Bound, effects: &mut Vec<Effect>) {
+        let limit = bound.line - Bytes(guard(bound.line).0 / 2);
         // What was killed is still counted as used until a measurement shows that it is gone.
         let mut going: Bytes = self
             .units
             .iter()
-            .filter(|(_, unit)| unit.is_going())
+            .filter(|(_, unit)| unit.is_going() && self.covers(bound.scope, unit))
             .map(|(_, unit)| unit.memory)
             .sum();
         loop {
-            let expected = self.used_in(KILL_AHEAD) - going;
+            let expected = self.used_in(bound.scope, KILL_AHEAD) - going;
             if expected <= limit {
                 return;
             }
-            let missing = expected - limit + guard(self.line);
+            let missing = expected - limit + guard(bound.line);
             let victim = self
                 .units
                 .iter()
-                .filter(|(id, unit)| self.may_be_killed(*id, unit))
-                .min_by(|a, b| price(a.1, missing).total_cmp(&price(b.1, missing)))
-                .map(|(id, unit)| (id, link_is_cheaper(unit, missing)));
+                .filter(|(id, unit)| self.may_be_killed(bound.scope, *id, unit))
+                .map(|(id, unit)| (id, unit, self.price(unit, missing)))
+                .min_by(|a, b| a.2.total_cmp(&b.2))
+                .map(|(id, unit, _)| (id, link_is_cheaper(unit, missing)));
             let Some((id, link_only)) = victim else { return };
             self.units.with(id, |unit| {
                 going += if link_only { unit.link_memory } else { unit.memory };
@@ -138,27 +169,44 @@ impl Schedule {
         }
     }
 
-    fn may_be_killed(&self, id: UnitId, unit: &Unit) -> bool {
+    /// What killing this unit costs; dearer where somebody waits for its build.
+    fn price(&self, unit: &Unit, missing: Bytes) -> f64 {
+        /// Work that somebody waits for counts so many times.
+        const AWAITED: f64 = 4.0;
+        let awaited = self.builds.goes_first(unit.build);
+        price(unit, missing) * if awaited { AWAITED } else { 1.0 }
+    }
+
+    fn may_be_killed(&self, scope: Scope, id: UnitId, unit: &Unit) -> bool {
         unit.retryable
+            && self.covers(scope, unit)
             && unit.inside.is_none()
             && unit.state != RunState::Waiting
-            && Some(id) != self.anchor
+            && !self.is_spared(scope, id)
             && unit.memory > Bytes::ZERO
     }
 
     /// A unit that is above the line with nothing beside it: said once; refused under `--strict`; and
     /// stopped where even the machine has no more.
-    fn judge_the_lone(&mut self, now: Millis, effects: &mut Vec<Effect>) {
-        let Some(id) = self.anchor else { return };
-        let beside = |unit: &Unit| unit.state != RunState::Waiting || unit.is_going();
+    fn judge_the_lone(&mut self, now: Millis, bound: Bound, effects: &mut Vec<Effect>) {
+        let Bound { scope, line } = bound;
+        let anchor = match scope {
+            Scope::Machine => self.anchor,
+            Scope::Build(no) => self.builds.get(no).and_then(|build| build.anchor),
+        };
+        let Some(id) = anchor else { return };
+        let beside = |unit: &Unit| {
+            self.covers(scope, unit) && (unit.state != RunState::Waiting || unit.is_going())
+        };
         let others = self.units.iter().any(|(other, unit)| other != id && beside(unit));
         let Some(unit) = self.units.get(id) else { return };
-        let needs = self.used();
-        if others || needs <= self.line || unit.inside.is_some() {
+        let needs = self.used_by_all(scope);
+        if others || needs <= line || unit.inside.is_some() {
             return;
         }
         let too_large = needs > self.machine;
-        if (self.config.strict || too_large) && unit.retryable {
+        let strict = self.builds.terms(unit.build).strict;
+        if (strict || too_large) && unit.retryable {
             let cause = Cause::TooLarge;
             self.units.with(id, |unit| effects.push(unit.kill(now, id, cause)));
             effects.push(Effect::Refuse { unit: id, needs });
@@ -169,6 +217,13 @@ impl Schedule {
             effects.push(Effect::Lone { unit: id, needs });
         }
     }
+}
+
+/// A line, and what it bounds.
+#[derive(Clone, Copy, Debug)]
+struct Bound {
+    scope: Scope,
+    line: Bytes,
 }
 
 impl Unit {

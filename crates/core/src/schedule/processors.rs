@@ -7,7 +7,6 @@
 //! were dropped for want of memory); and after each look only half as many
 //! again as there are, because only the next look shows what they take.
 
-use super::Config;
 use crate::measure::Millis;
 
 /// How long the processors are watched before it is said that they idle. Because processor time is read five
@@ -33,9 +32,9 @@ pub(super) struct Processors {
 impl Processors {
     /// The build has used so much processor time until `now`, what has ended included, and `active` units
     /// use the processors.
-    pub(super) fn measure(&mut self, now: Millis, used: Millis, active: usize, config: &Config) {
+    pub(super) fn measure(&mut self, now: Millis, used: Millis, active: usize, cores: u32) {
         self.used = used;
-        if active < config.cores as usize {
+        if active < cores as usize {
             // Processors that no unit asked for say nothing of what more units would do.
             (self.look, self.beyond) = ((now, used), 0);
             return;
@@ -43,7 +42,7 @@ impl Processors {
         let (since, before) = self.look;
         let span = now - since;
         if span >= LOOK {
-            let share = (used - before).0 as f64 / (span.0 * u64::from(config.cores.max(1))) as f64;
+            let share = (used - before).0 as f64 / (span.0 * u64::from(cores.max(1))) as f64;
             let idle = share < BUSY && !self.thrashing;
             self.beyond = if idle { (active / 2).max(1) } else { 0 };
             self.look = (now, used);
@@ -64,9 +63,9 @@ impl Processors {
     }
 
     /// How many units may use the processors, where `active` do.
-    pub(super) fn places(&self, active: usize, config: &Config) -> usize {
+    pub(super) fn places(&self, active: usize, cores: u32) -> usize {
         let beyond = if self.beyond > 0 { active + self.beyond } else { 0 };
-        beyond.max(config.cores as usize).min(config.jobs as usize)
+        beyond.max(cores as usize)
     }
 
     /// One more than there are processors was started: what that leaves is to be seen.
@@ -80,30 +79,24 @@ impl Processors {
 mod tests {
     use super::*;
 
-    fn config(jobs: u32, cores: u32) -> Config {
-        Config { jobs, cores, strict: false, keep_going: false }
-    }
-
     #[test]
     fn busy_processors_take_no_more_units_than_they_are() {
-        let config = config(8, 2);
         let mut processors = Processors::default();
-        assert_eq!(processors.places(0, &config), 2);
+        assert_eq!(processors.places(0, 2), 2);
         for at in 1..50 {
-            processors.measure(Millis(100 * at), Millis(190 * at), 2, &config);
-            assert_eq!(processors.places(2, &config), 2);
+            processors.measure(Millis(100 * at), Millis(190 * at), 2, 2);
+            assert_eq!(processors.places(2, 2), 2);
         }
     }
 
     #[test]
-    fn idle_ones_take_half_as_many_again_at_each_look_up_to_the_jobs() {
-        let config = config(20, 2);
+    fn idle_ones_take_half_as_many_again_at_each_look() {
         let mut processors = Processors::default();
         let mut active = 2;
         let mut seen = vec![active];
         for at in 1..100 {
-            processors.measure(Millis(100 * at), Millis(20 * at), active, &config);
-            while active < processors.places(active, &config) {
+            processors.measure(Millis(100 * at), Millis(20 * at), active, 2);
+            while active < processors.places(active, 2) {
                 active += 1;
                 processors.started_beyond(Millis(100 * at));
             }
@@ -111,37 +104,29 @@ mod tests {
                 seen.push(active);
             }
         }
-        assert_eq!(seen, [2, 3, 4, 6, 9, 13, 19, 20]);
+        assert_eq!(seen, [2, 3, 4, 6, 9, 13, 19, 28, 42, 63]);
     }
 
     #[test]
     fn processors_that_wait_for_pages_take_no_more_units() {
-        let config = config(20, 2);
         let mut processors = Processors::default();
         for at in 1..50 {
-            processors.measure(Millis(100 * at), Millis(20 * at), 2, &config);
+            processors.measure(Millis(100 * at), Millis(20 * at), 2, 2);
             processors.thrashes(at > 5);
-            assert_eq!(processors.places(2, &config), 2);
+            assert_eq!(processors.places(2, 2), 2);
         }
         processors.thrashes(false);
-        processors.measure(Millis(9000), Millis(1000), 2, &config);
-        assert_eq!(processors.places(2, &config), 3);
+        processors.measure(Millis(9000), Millis(1000), 2, 2);
+        assert_eq!(processors.places(2, 2), 3);
     }
 
     #[test]
     fn processors_that_nobody_asked_for_are_not_idle() {
-        let config = config(8, 2);
         let mut processors = Processors::default();
         for at in 1..50 {
-            processors.measure(Millis(100 * at), Millis(100 * at), 1, &config);
+            processors.measure(Millis(100 * at), Millis(100 * at), 1, 2);
         }
-        processors.measure(Millis(5000), Millis(5000), 2, &config);
-        assert_eq!(processors.places(2, &config), 2);
-    }
-
-    #[test]
-    fn fewer_jobs_than_processors_are_a_ceiling() {
-        let config = config(3, 16);
-        assert_eq!(Processors::default().places(0, &config), 3);
+        processors.measure(Millis(5000), Millis(5000), 2, 2);
+        assert_eq!(processors.places(2, 2), 2);
     }
 }

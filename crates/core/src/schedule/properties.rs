@@ -22,6 +22,7 @@ struct Truth {
     inside: Option<u32>,
     /// Somebody else kills it once, when it is stopped or at half of its work.
     lost: bool,
+    build: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -63,9 +64,13 @@ struct Machine {
     now: u64,
     line: Bytes,
     highest_beside: Bytes,
+    /// The builds with lines of their own, and the most that each held in several units.
+    own: BTreeMap<u32, (Bytes, Bytes)>,
     failed: bool,
     keep_going: bool,
     admitted_after_failure: bool,
+    /// Somebody pauses this build at this moment, for so long.
+    pause: Option<(u32, u64, u64)>,
 }
 
 const REST: u64 = 60;
@@ -81,13 +86,15 @@ impl Machine {
             worked: 0.0,
             units: BTreeMap::new(),
             done: BTreeSet::new(),
-            schedule: Schedule::new(config, Bytes::mib(line_mib)),
+            schedule: Schedule::of_one(config, Bytes::mib(line_mib)),
             now: 0,
             line: Bytes::mib(line_mib),
             highest_beside: Bytes::ZERO,
+            own: BTreeMap::new(),
             failed: false,
             keep_going: config.keep_going,
             admitted_after_failure: false,
+            pause: None,
         }
     }
 
@@ -147,7 +154,8 @@ impl Machine {
             .filter(|id| none(id) && self.units[id].lost)
             .filter_map(inside)
             .collect();
-        let holds = |id: &u32| !none(id) && inside(id).is_none();
+        let may_run = |id: &u32| !self.schedule.is_paused(BuildNo(self.truths[*id as usize].build));
+        let holds = |id: &u32| !none(id) && inside(id).is_none() && may_run(id);
         let holders: Vec<u32> = self.units.keys().copied().filter(holds).collect();
         let free: Vec<u32> = holders.iter().copied().filter(|id| !held_up.contains(id)).collect();
         let candidates = if free.is_empty() { holders } else { free };
@@ -212,13 +220,17 @@ impl Machine {
                 unit.link = Link::Waits;
             }
             Effect::Refuse { .. } => panic!("refused without --strict"),
-            Effect::Tokens { .. } | Effect::Lone { .. } | Effect::Anchor(_) | Effect::Places(_) => {
-            }
+            Effect::Tokens { .. }
+            | Effect::Lone { .. }
+            | Effect::Anchor(_)
+            | Effect::Places(..) => {}
         }
     }
 
     fn check_that_it_moves(&self) {
-        if !self.units.is_empty() {
+        let may_run =
+            |id: &&u32| !self.schedule.is_paused(BuildNo(self.truths[**id as usize].build));
+        if self.units.keys().any(|id| may_run(&id)) {
             assert!(self.units.keys().any(|id| self.works(*id)), "work is there and nothing runs");
         }
     }
@@ -259,7 +271,8 @@ impl Machine {
                 links: truth.link.is_some(),
                 inside: truth.inside.map(UnitId),
                 running: truth.script,
-                cargo: 1,
+                build: BuildNo(truth.build),
+                cargo: truth.build,
             };
             self.tell(Input::Register(UnitId(id), Box::new(new)));
         }
@@ -332,7 +345,7 @@ impl Machine {
         });
         let units = units.collect();
         let cpu = Millis(self.worked as u64);
-        self.tell(Input::Sample { rest: Bytes::mib(REST), cpu, units });
+        self.tell(Input::Sample { rest: Bytes::mib(REST), builds: Vec::new(), cpu, units });
     }
 
     fn run(&mut self) {
@@ -342,6 +355,12 @@ impl Machine {
         let last = self.truths.iter().map(|t| t.arrives).max().unwrap_or(0);
         while self.done.len() < self.truths.len() {
             assert!(self.now < last + 6 * total + 60_000, "the build does not end");
+            if let Some((build, from, length)) = self.pause {
+                let paused = (from..from + length).contains(&self.now);
+                if paused != self.schedule.is_paused(BuildNo(build)) {
+                    self.tell(Input::Pause(BuildNo(build), paused));
+                }
+            }
             self.arrive();
             self.work(5);
             self.now += 5;
@@ -354,6 +373,18 @@ impl Machine {
             if holders > 1 {
                 self.highest_beside = self.highest_beside.max(self.used());
             }
+            let (truths, units) = (&self.truths, &self.units);
+            let mut own = std::mem::take(&mut self.own);
+            for (build, (_, highest)) in &mut own {
+                let of_it = units.iter().filter(|(id, unit)| {
+                    truths[**id as usize].build == *build && unit.process != Process::None
+                });
+                let held: Vec<Bytes> = of_it.map(|(id, _)| self.memory(*id)).collect();
+                if held.len() > 1 {
+                    *highest = (*highest).max(held.into_iter().sum());
+                }
+            }
+            self.own = own;
         }
     }
 }
@@ -376,6 +407,7 @@ fn truth(kinds: bool) -> impl Strategy<Value = Truth> {
             arrives,
             inside: None,
             lost: false,
+            build: 1,
         },
     )
 }
@@ -462,5 +494,36 @@ proptest! {
         }
         let config = Config { jobs: 16, cores, strict: false, keep_going: false };
         Machine::new(truths, line, config).run();
+    }
+
+    /// Builds that share the machine, some under lines of their own, some awaited by a person, some paused for a
+    /// while: the machine's line holds, each build's own line holds, and all of them end.
+    #[test]
+    fn builds_share_the_line_and_each_keeps_its_own(
+        mut truths in proptest::collection::vec(truth(false), 6..40),
+        of in proptest::collection::vec(1u32..4, 40),
+        lines in proptest::collection::vec(proptest::option::of(400u64..900), 3),
+        awaited in proptest::collection::vec(any::<bool>(), 3),
+        pause in proptest::option::of((1u32..4, 0u64..6000, 1u64..9000)),
+        line in 520u64..1500,
+        cores in 1u32..12,
+    ) {
+        for (truth, build) in truths.iter_mut().zip(of) {
+            truth.build = build;
+        }
+        let config = Config { jobs: 16, cores, strict: false, keep_going: false };
+        let mut machine = Machine::new(truths, line, config);
+        for (number, (line, interactive)) in lines.into_iter().zip(awaited).enumerate() {
+            let (build, line) = (number as u32 + 1, line.map(Bytes::mib));
+            let terms = Terms { jobs: 16, line, interactive, ..Terms::default() };
+            machine.own.extend(line.map(|line| (build, (line, Bytes::ZERO))));
+            machine.tell(Input::Open(BuildNo(build), terms));
+        }
+        machine.pause = pause;
+        machine.run();
+        prop_assert!(machine.highest_beside <= machine.line);
+        for (build, (line, highest)) in &machine.own {
+            prop_assert!(highest <= line, "build {build}: {highest} above {line}");
+        }
     }
 }

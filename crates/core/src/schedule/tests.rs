@@ -16,13 +16,14 @@ fn unit(peak: u64, cpu: u64, source: Source) -> Box<NewUnit> {
         links: false,
         inside: None,
         running: false,
+        build: BuildNo(1),
         cargo: 1,
     })
 }
 
 fn schedule(line: u64) -> Schedule {
     let config = Config { jobs: 8, cores: 8, strict: false, keep_going: false };
-    Schedule::new(config, Bytes::mib(line))
+    Schedule::of_one(config, Bytes::mib(line))
 }
 
 fn admitted(effects: &[Effect]) -> Vec<u32> {
@@ -155,7 +156,7 @@ fn a_failure_is_its_cargos() {
 #[test]
 fn a_giant_is_refused_whatever_waits_beside_it() {
     let config = Config { jobs: 2, cores: 2, strict: true, keep_going: false };
-    let mut schedule = Schedule::new(config, Bytes::mib(500));
+    let mut schedule = Schedule::of_one(config, Bytes::mib(500));
     for id in 1..=2 {
         let _ =
             schedule.handle(Millis(0), Input::Register(UnitId(id), unit(400, 9000, Source::Cold)));
@@ -189,7 +190,12 @@ fn scripts(schedule: &mut Schedule, at: u64, held: [(u32, u64); 2]) -> Vec<Effec
         issued: 0,
         unread: 0,
     });
-    let sample = Input::Sample { rest: Bytes::mib(20), cpu: Millis(at), units: units.to_vec() };
+    let sample = Input::Sample {
+        rest: Bytes::mib(20),
+        builds: Vec::new(),
+        cpu: Millis(at),
+        units: units.to_vec(),
+    };
     schedule.handle(Millis(at), sample)
 }
 
@@ -224,23 +230,26 @@ fn of_two_scripts_the_one_that_holds_the_memory_goes_on() {
 #[test]
 fn beside_a_script_cargo_has_as_many_places_as_there_are_processors_free() {
     let config = Config { jobs: 8, cores: 2, strict: false, keep_going: false };
-    let mut schedule = Schedule::new(config, Bytes::mib(4000));
+    let mut schedule = Schedule::of_one(config, Bytes::mib(4000));
     let mut script = unit(50, 10_000, Source::History);
     (script.retryable, script.running) = (false, true);
     let effects = schedule.handle(Millis(0), Input::Register(UnitId(1), script));
-    assert!(effects.contains(&Effect::Places(1)), "one for its second compiler: {effects:?}");
+    assert!(
+        effects.contains(&Effect::Places(BuildNo(1), 1)),
+        "one for its second compiler: {effects:?}"
+    );
     let compiler = unit(50, 10_000, Source::History);
     let effects = schedule.handle(Millis(10), Input::Register(UnitId(2), compiler));
-    assert!(!effects.iter().any(|e| matches!(e, Effect::Places(_))), "Cargo took it: {effects:?}");
+    assert!(!effects.iter().any(|e| matches!(e, Effect::Places(..))), "Cargo took it: {effects:?}");
     let end = Input::Finished { unit: UnitId(1), ok: true };
     let effects = schedule.handle(Millis(20), end);
-    assert!(effects.contains(&Effect::Places(7)), "{effects:?}");
+    assert!(effects.contains(&Effect::Places(BuildNo(1), 7)), "{effects:?}");
 }
 
 #[test]
 fn strict_refuses_what_is_known_to_be_above_the_line() {
     let config = Config { jobs: 2, cores: 2, strict: true, keep_going: false };
-    let mut schedule = Schedule::new(config, Bytes::mib(500));
+    let mut schedule = Schedule::of_one(config, Bytes::mib(500));
     let giant = unit(900, 1000, Source::History);
     let effects = schedule.handle(Millis(0), Input::Register(UnitId(1), giant));
     assert!(effects.contains(&Effect::Refuse { unit: UnitId(1), needs: Bytes::mib(900) }));
@@ -278,7 +287,7 @@ fn the_room_of_one_that_has_just_ended_is_not_taken_before_its_word() {
     };
     let sample = |mib| {
         let (rest, cpu) = (Bytes::mib(20), Millis(800));
-        Input::Sample { rest, cpu, units: vec![measured(mib)] }
+        Input::Sample { rest, builds: Vec::new(), cpu, units: vec![measured(mib)] }
     };
     let mut schedule = schedule(300);
     let _ = schedule.handle(Millis(0), Input::Register(UnitId(1), unit(20, 100, Source::Cold)));
@@ -292,7 +301,7 @@ fn the_room_of_one_that_has_just_ended_is_not_taken_before_its_word() {
 #[test]
 fn compilers_that_will_link_come_no_faster_than_their_links() {
     let config = Config { jobs: 8, cores: 2, strict: false, keep_going: false };
-    let mut schedule = Schedule::new(config, Bytes::mib(1000));
+    let mut schedule = Schedule::of_one(config, Bytes::mib(1000));
     let linking = |schedule: &mut Schedule, at, id| {
         let mut new = unit(30, 400, Source::Cold);
         new.links = true;
@@ -307,7 +316,7 @@ fn compilers_that_will_link_come_no_faster_than_their_links() {
     assert_eq!(linking(&mut schedule, 500, 3), [3], "the second processor has nothing to do");
     assert!(!links(&schedule.handle(Millis(900), Input::LinkAsked(UnitId(3), huge))));
     assert!(linking(&mut schedule, 1000, 4).is_empty(), "two wait for their linkers already");
-    assert!(schedule.is_short());
+    assert!(schedule.is_short(BuildNo(1)));
     let library = Input::Register(UnitId(5), unit(30, 400, Source::Cold));
     assert_eq!(admitted(&schedule.handle(Millis(1000), library)), [5], "it will not link");
     let end = |unit| Input::Finished { unit: UnitId(unit), ok: true };
@@ -355,7 +364,7 @@ fn a_giant_that_nobody_knew_gets_no_threads_where_code_generation_may_not_fit() 
                 unread: issued,
             };
             let (rest, cpu) = (Bytes::mib(20), Millis(at));
-            let sample = Input::Sample { rest, cpu, units: vec![measured] };
+            let sample = Input::Sample { rest, builds: Vec::new(), cpu, units: vec![measured] };
             for effect in schedule.handle(Millis(at), sample) {
                 if let Effect::Tokens { issue, .. } = effect {
                     issued = issue;
@@ -376,6 +385,7 @@ fn an_anchor_that_waits_for_a_stopped_one_brings_it_back() {
         let _ = schedule.handle(Millis(0), Input::Register(UnitId(id), new));
     }
     let sample = |first: u64, second: u64| Input::Sample {
+        builds: Vec::new(),
         rest: Bytes::mib(50),
         cpu: Millis(800),
         units: [(1, first), (2, second)]

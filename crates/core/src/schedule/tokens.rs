@@ -1,11 +1,15 @@
 //! Threads inside the compilers: each unit has one for nothing and more by tokens. And places: what Cargo
 //! and the build scripts take from Cargo's own jobserver.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use super::builds::Terms;
 use super::outlook::Outlook;
 use super::unit::{RunState, Unit};
 use super::{Effect, Schedule};
 use crate::forecast::{MEMORY_PER_TOKEN, Source};
-use crate::ids::UnitId;
+use crate::ids::{BuildNo, UnitId};
 use crate::measure::Bytes;
 
 /// Below this share of the line no token is withheld for memory's sake: there is room for every
@@ -35,21 +39,29 @@ impl Schedule {
             .filter(|(_, unit)| unit.uses_processor() && !unit.unshimmed)
             .map(|(id, _)| id)
             .collect();
-        let threads = self.config.cores.min(self.config.jobs);
-        let mut spare = threads.saturating_sub(self.active().max(1) as u32);
-        let each = threads.saturating_sub(1);
+        let mut spare = self.cores.saturating_sub(self.active().max(1) as u32);
+        let mut spare_of: BTreeMap<BuildNo, u32> = BTreeMap::new();
+        for no in self.builds.numbers() {
+            let threads = self.threads(&self.builds.terms(no));
+            let active = self.active_where(|unit| unit.build == no).max(1) as u32;
+            spare_of.insert(no, threads.saturating_sub(active));
+        }
         let mut room =
             if self.is_roomy(outlook) { self.line - outlook.highest() } else { Bytes::ZERO };
         takers.sort_by_cached_key(|id| {
             let unit = self.units.get(*id);
-            std::cmp::Reverse(unit.and_then(|unit| unit.forecast.tail))
+            let background = !unit.is_some_and(|unit| self.builds.goes_first(unit.build));
+            (background, Reverse(unit.and_then(|unit| unit.forecast.tail)))
         });
         for id in takers {
+            let Some(build) = self.units.get(id).map(|unit| unit.build) else { continue };
+            let each = self.threads(&self.builds.terms(build)).saturating_sub(1);
+            let own = spare_of.get(&build).copied().unwrap_or_default().min(spare);
             let mut aim = 0;
             self.units.with(id, |unit| {
                 let in_use = unit.issued.saturating_sub(unit.unread);
                 // Some that nobody reads yet stand ready, so that code generation need not ask.
-                aim = (2 * in_use + 1).min(each).min(spare.max(in_use));
+                aim = (2 * in_use + 1).min(each).min(own.max(in_use));
                 let more = f64::from(aim.saturating_sub(unit.issued));
                 let cost = unit.unforeseen() + unit.expected().scale(MEMORY_PER_TOKEN * more);
                 if aim > in_use && cost > room {
@@ -57,13 +69,19 @@ impl Schedule {
                 } else {
                     room = room - cost;
                 }
-                spare = spare.saturating_sub(aim);
                 if aim != unit.aimed || aim != unit.issued {
                     unit.aimed = aim;
                     effects.push(Effect::Tokens { unit: id, issue: aim });
                 }
             });
+            spare = spare.saturating_sub(aim);
+            spare_of.insert(build, own.saturating_sub(aim));
         }
+    }
+
+    /// Threads at once of a build with these terms.
+    fn threads(&self, terms: &Terms) -> u32 {
+        self.cores.min(terms.jobs)
     }
 
     /// Cargo starts at most its places + 1 units, those included that wait for us: each of these is lent
@@ -71,28 +89,47 @@ impl Schedule {
     /// the same pipe, and nobody asks us before they run: while there is a script, what Cargo's units do
     /// not hold is as many places as there are processors free, and none near the line.
     pub(super) fn share_places(&mut self, outlook: &Outlook, effects: &mut Vec<Effect>) {
-        let own = self.config.jobs.saturating_sub(1);
-        let count = |unit: &dyn Fn(&Unit) -> bool| {
-            self.units.iter().filter(|(_, u)| u.inside.is_none() && unit(u)).count() as u32
+        for no in self.builds.numbers() {
+            let terms = self.builds.terms(no);
+            let present = self.builds.get(no).map_or(0, |build| build.places);
+            if !terms.lends_places {
+                continue;
+            }
+            let places = self.places_of(no, &terms, present, outlook);
+            if places != present {
+                self.builds.with(no, |build| build.places = places);
+                effects.push(Effect::Places(no, places));
+            }
+        }
+    }
+
+    fn places_of(&self, no: BuildNo, terms: &Terms, present: u32, outlook: &Outlook) -> u32 {
+        let own = terms.jobs.saturating_sub(1);
+        let units = || self.units.iter().map(|(_, unit)| unit).filter(|unit| unit.build == no);
+        let count = |which: &dyn Fn(&Unit) -> bool| {
+            units().filter(|unit| unit.inside.is_none() && which(unit)).count() as u32
         };
-        let places = if count(&|unit| unit.unshimmed) > 0 {
+        if count(&|unit| unit.unshimmed) > 0 {
             let started = count(&|_| true);
-            let active = self.active();
             let free = match self.is_roomy(outlook) {
-                true => self.processors.places(active, &self.config).saturating_sub(active) as u32,
+                true => self.free_places(no, terms),
                 false => 0,
             };
             own.min(started - 1 + free)
-        } else if !self.failed.is_empty() {
+        } else if units().any(|unit| self.failed.contains(&unit.cargo)) {
             own
         } else {
             let waiting = count(&|unit| unit.state == RunState::Waiting);
-            (own + waiting.min(self.config.jobs)).min(self.cargo_places.max(own) + 1)
-        };
-        if places != self.cargo_places {
-            self.cargo_places = places;
-            effects.push(Effect::Places(places));
+            (own + waiting.min(terms.jobs)).min(present.max(own) + 1)
         }
+    }
+
+    /// Processors that are free for one more unit of the build.
+    fn free_places(&self, no: BuildNo, terms: &Terms) -> u32 {
+        let active = self.active();
+        let own = self.active_where(|unit| unit.build == no) as u32;
+        let free = self.processors.places(active, self.cores).saturating_sub(active) as u32;
+        free.min(terms.jobs.saturating_sub(own))
     }
 
     /// There is room for what more threads would hold.

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use super::{Again, BTreeMap, BTreeSet, Effect, Measured, NewUnit};
 use crate::event::Cause;
 use crate::forecast::{Forecast, Source};
-use crate::ids::UnitId;
+use crate::ids::{BuildNo, UnitId};
 use crate::measure::{Bytes, Millis};
 
 /// Whether a unit's processes run. See the diagram in [`super`].
@@ -43,6 +43,8 @@ pub enum LinkState {
 pub struct UnitView {
     /// The unit.
     pub id: UnitId,
+    /// Its build.
+    pub build: BuildNo,
     /// Its state.
     pub state: RunState,
     /// Its linker's state.
@@ -59,6 +61,7 @@ pub struct UnitView {
 
 #[derive(Clone, Debug)]
 pub(super) struct Unit {
+    pub(super) build: BuildNo,
     pub(super) forecast: Forecast,
     pub(super) retryable: bool,
     pub(super) links: bool,
@@ -124,6 +127,7 @@ const NEARLY_NOTHING: f64 = 0.1;
 impl Unit {
     pub(super) fn new(now: Millis, new: NewUnit) -> Self {
         Self {
+            build: new.build,
             forecast: new.forecast,
             retryable: new.retryable,
             links: new.links,
@@ -298,6 +302,7 @@ impl Unit {
     pub(super) fn view(&self, id: UnitId) -> UnitView {
         UnitView {
             id,
+            build: self.build,
             state: self.state,
             link: self.link,
             memory: self.memory,
@@ -366,7 +371,11 @@ impl UnitTable {
     /// not. One that cannot be killed goes before those that can, because nothing else could ever give back
     /// what it holds: of several the one that holds most, and the `present` anchor until another holds twice
     /// as much. Of those that can, the oldest that was admitted.
-    pub(super) fn anchor(&self, present: Option<UnitId>) -> Option<UnitId> {
+    pub(super) fn anchor(
+        &self,
+        present: Option<UnitId>,
+        which: impl Fn(&Unit) -> bool,
+    ) -> Option<UnitId> {
         let held_up = self.held_up();
         let holds = |id, unit: &Unit| match unit.retryable {
             true => Bytes::ZERO,
@@ -375,6 +384,7 @@ impl UnitTable {
         };
         self.iter()
             .filter(|(_, unit)| unit.state != RunState::Waiting && unit.inside.is_none())
+            .filter(|(_, unit)| which(unit))
             .min_by_key(|(id, unit)| {
                 let held_up = held_up.contains(id);
                 (held_up, unit.retryable, Reverse(holds(*id, unit)), unit.admitted, *id)

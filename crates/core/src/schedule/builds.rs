@@ -1,0 +1,216 @@
+//! The builds that share the machine: what each asked for, and whose turn it is.
+//!
+//! Each build has a queue of its own; these are merged by three rules. Builds that a person waits for go before
+//! those that nobody watches. Among equals goes first whoever was given least so far, measured by weight: each
+//! admission is charged with the processor time that is expected of it (start-time fair queueing, Goyal, Vin and
+//! Cheng 1996). And a build in which nothing has run for a while goes before everybody, so that each moves.
+//!
+//! What it deliberately does not do: say what fits. That is the same for all, whoever asks.
+
+use std::collections::BTreeMap;
+
+use super::unit::{RunState, UnitTable};
+use crate::ids::{BuildNo, UnitId};
+use crate::measure::{Bytes, Millis};
+
+/// A build that waits for so long without a single unit that runs goes before everybody else.
+const STARVED: Millis = Millis(10_000);
+
+/// How much of the machine a build is given beside others that want as much.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// A quarter of what a build gets to which nobody has given a priority.
+    Low,
+    /// What a build has to which nobody has given one.
+    #[default]
+    Normal,
+    /// Four times as much.
+    High,
+}
+
+impl Priority {
+    /// What a millisecond of processor time is charged with.
+    fn price(self) -> u64 {
+        match self {
+            Self::Low => 16,
+            Self::Normal => 4,
+            Self::High => 1,
+        }
+    }
+}
+
+/// What a build asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Units at once, and threads at once, at most: what Cargo calls jobs.
+    pub jobs: u32,
+    /// A unit that is above the line by itself is refused instead of run alone.
+    pub strict: bool,
+    /// The build goes on after a failure (`--keep-going`).
+    pub keep_going: bool,
+    /// A line of its own, inside the machine's.
+    pub line: Option<Bytes>,
+    /// Cargo's pipe is ours, and how many places are on it can be said.
+    pub lends_places: bool,
+    /// Its share.
+    pub priority: Priority,
+    /// A person waits for it.
+    pub interactive: bool,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            jobs: u32::MAX,
+            strict: false,
+            keep_going: false,
+            line: None,
+            lends_places: false,
+            priority: Priority::Normal,
+            interactive: false,
+        }
+    }
+}
+
+/// One build.
+#[derive(Debug)]
+pub(super) struct Build {
+    pub(super) terms: Terms,
+    /// Somebody that a person waits for waits for a lock that this build holds.
+    pub(super) lifted: bool,
+    /// Somebody has asked that nothing of it run.
+    pub(super) paused: bool,
+    /// Memory of it that belongs to no unit.
+    pub(super) rest: Bytes,
+    /// Places on its Cargo's pipe, free and taken.
+    pub(super) places: u32,
+    /// The one unit of it that its own line never suspends or kills; see [`UnitTable::anchor`].
+    pub(super) anchor: Option<UnitId>,
+    /// A unit of it waits for memory while a processor is free for it.
+    pub(super) short: bool,
+    /// What its admissions were charged with so far.
+    charged: u64,
+    /// Since when it has waited without anything that runs.
+    waits_since: Option<Millis>,
+}
+
+impl Build {
+    pub(super) fn new(terms: Terms) -> Self {
+        Self {
+            terms,
+            lifted: false,
+            paused: false,
+            rest: Bytes::ZERO,
+            places: terms.jobs.saturating_sub(1),
+            anchor: None,
+            short: false,
+            charged: 0,
+            waits_since: None,
+        }
+    }
+
+    /// A person waits for it, or for somebody who waits for it.
+    pub(super) fn goes_first(&self) -> bool {
+        self.lifted || (self.terms.interactive && self.terms.priority != Priority::Low)
+    }
+
+    fn starves(&self, now: Millis) -> bool {
+        self.waits_since.is_some_and(|since| now - since >= STARVED)
+    }
+}
+
+/// Its place among the builds; the smallest goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Turn {
+    /// False sorts first.
+    waits_its_turn: bool,
+    in_the_background: bool,
+    charged: u64,
+}
+
+/// All builds.
+#[derive(Debug, Default)]
+pub(super) struct Builds {
+    builds: BTreeMap<BuildNo, Build>,
+}
+
+impl Builds {
+    /// A build came, or asks for something else than before.
+    pub(super) fn open(&mut self, no: BuildNo, terms: Terms) {
+        match self.builds.get_mut(&no) {
+            Some(build) => build.terms = terms,
+            None => _ = self.builds.insert(no, Build::new(terms)),
+        }
+    }
+
+    pub(super) fn close(&mut self, no: BuildNo) {
+        self.builds.remove(&no);
+    }
+
+    pub(super) fn get(&self, no: BuildNo) -> Option<&Build> {
+        self.builds.get(&no)
+    }
+
+    pub(super) fn with(&mut self, no: BuildNo, change: impl FnOnce(&mut Build)) {
+        self.builds.get_mut(&no).map(change).unwrap_or_default();
+    }
+
+    pub(super) fn numbers(&self) -> Vec<BuildNo> {
+        self.builds.keys().copied().collect()
+    }
+
+    /// What a build asked for; what nobody has asked for where it is not known.
+    pub(super) fn terms(&self, no: BuildNo) -> Terms {
+        self.get(no).map(|build| build.terms).unwrap_or_default()
+    }
+
+    pub(super) fn is_paused(&self, no: BuildNo) -> bool {
+        self.get(no).is_some_and(|build| build.paused)
+    }
+
+    pub(super) fn goes_first(&self, no: BuildNo) -> bool {
+        self.get(no).is_some_and(Build::goes_first)
+    }
+
+    /// Whose turn it is among the builds.
+    pub(super) fn turn(&self, no: BuildNo, now: Millis) -> Turn {
+        let build = self.get(no);
+        Turn {
+            waits_its_turn: !build.is_some_and(|build| build.starves(now)),
+            in_the_background: !build.is_some_and(Build::goes_first),
+            charged: build.map_or(0, |build| build.charged),
+        }
+    }
+
+    /// A unit of it was admitted of which so much work is expected.
+    pub(super) fn charge(&mut self, no: BuildNo, work: Millis) {
+        self.with(no, |build| {
+            build.charged += work.0.max(1) * build.terms.priority.price();
+            build.waits_since = None;
+        });
+    }
+
+    /// One that had nothing to do has saved nothing up: it begins where the others are.
+    pub(super) fn wakes(&mut self, no: BuildNo, units: &UnitTable) {
+        let busy = |no: BuildNo| units.iter().any(|(_, unit)| unit.build == no);
+        if busy(no) {
+            return;
+        }
+        let others = self.builds.iter().filter(|(other, _)| busy(**other));
+        let least = others.map(|(_, build)| build.charged).min().unwrap_or_default();
+        self.with(no, |build| build.charged = build.charged.max(least));
+    }
+
+    /// Notes who waits without anything that runs.
+    pub(super) fn look(&mut self, now: Millis, units: &UnitTable) {
+        for (no, build) in &mut self.builds {
+            let mut own = units.iter().filter(|(_, unit)| unit.build == *no).peekable();
+            let none = own.peek().is_none();
+            let waits = !none && own.all(|(_, unit)| unit.state == RunState::Waiting);
+            build.waits_since = match waits {
+                true => Some(build.waits_since.unwrap_or(now)),
+                false => None,
+            };
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Several builds under one line, case by case.
+
+use super::*;
+use crate::forecast::{Curve, Source};
+
+const LINE: u64 = 1000;
+
+fn unit(build: u32, peak: u64, cpu: u64) -> Box<NewUnit> {
+    Box::new(NewUnit {
+        build: BuildNo(build),
+        forecast: Forecast {
+            curve: Curve::ramp(Bytes::mib(peak), Millis(cpu)),
+            log_sd: 0.05,
+            link_peak: Bytes::ZERO,
+            tail: None,
+            source: Source::History,
+        },
+        retryable: true,
+        links: false,
+        inside: None,
+        running: false,
+        cargo: build,
+    })
+}
+
+/// A schedule on two processors, with these builds.
+fn schedule(builds: &[Terms]) -> Schedule {
+    let mut schedule = Schedule::new(2, Bytes::mib(LINE));
+    for (number, terms) in builds.iter().enumerate() {
+        let open = Input::Open(BuildNo(number as u32 + 1), *terms);
+        assert!(schedule.handle(Millis::ZERO, open).is_empty());
+    }
+    schedule
+}
+
+fn background() -> Terms {
+    Terms::default()
+}
+
+fn awaited() -> Terms {
+    Terms { interactive: true, ..Terms::default() }
+}
+
+fn admitted(effects: &[Effect]) -> Vec<u32> {
+    effects
+        .iter()
+        .filter_map(|e| if let Effect::Admit { unit, .. } = e { Some(unit.0) } else { None })
+        .collect()
+}
+
+fn register(schedule: &mut Schedule, at: u64, id: u32, new: Box<NewUnit>) -> Vec<u32> {
+    admitted(&schedule.handle(Millis(at), Input::Register(UnitId(id), new)))
+}
+
+fn finish(schedule: &mut Schedule, at: u64, id: u32) -> Vec<u32> {
+    admitted(&schedule.handle(Millis(at), Input::Finished { unit: UnitId(id), ok: true }))
+}
+
+#[test]
+fn what_a_person_waits_for_goes_first_and_does_not_wait_for_a_processor() {
+    let mut schedule = schedule(&[background(), awaited()]);
+    for id in 1..=6 {
+        let started = register(&mut schedule, 0, id, unit(1, 20, 30_000));
+        assert_eq!(started.len(), usize::from(id <= 2), "two processors");
+    }
+    assert_eq!(register(&mut schedule, 5, 7, unit(2, 20, 1000)), [7]);
+    assert_eq!(register(&mut schedule, 5, 8, unit(2, 20, 1000)), [8]);
+    assert_eq!(register(&mut schedule, 6, 9, unit(2, 20, 1000)), [] as [u32; 0]);
+    assert_eq!(finish(&mut schedule, 900, 7), [9]);
+    // Four use the processors now: nobody else gets one before there are fewer than two.
+    assert_eq!(finish(&mut schedule, 950, 8), [] as [u32; 0]);
+    assert_eq!(finish(&mut schedule, 960, 9), [] as [u32; 0]);
+    assert_eq!(finish(&mut schedule, 999, 1), [3]);
+}
+
+#[test]
+fn equals_take_turns_by_what_they_were_given_and_a_newcomer_has_nothing_saved_up() {
+    let mut schedule = schedule(&[background(), background()]);
+    for id in 1..=8 {
+        register(&mut schedule, 0, id, unit(1, 20, 1000));
+    }
+    let mut order = Vec::new();
+    let mut running = vec![1, 2];
+    for at in 1..4 {
+        order.extend(finish(&mut schedule, at * 1000, running.remove(0)));
+        running.extend(order.last());
+    }
+    assert_eq!(order, [3, 4, 5]);
+    for id in 21..=24 {
+        assert!(register(&mut schedule, 4000, id, unit(2, 20, 1000)).is_empty());
+    }
+    let mut order = Vec::new();
+    for at in 5..11 {
+        order.extend(finish(&mut schedule, at * 1000, running.remove(0)));
+        running.extend(order.last());
+    }
+    // It begins where the other is, and from then on they take turns.
+    assert_eq!(order, [6, 21, 7, 22, 8, 23]);
+}
+
+#[test]
+fn a_share_is_as_large_as_its_priority() {
+    let high = Terms { priority: Priority::High, ..Terms::default() };
+    let mut schedule = schedule(&[background(), high]);
+    // Both wait behind one that must be alone.
+    register(&mut schedule, 0, 1, unit(1, 5000, 1000));
+    for id in 2..=20 {
+        register(&mut schedule, 0, id, unit(1 + id % 2, 20, 1000));
+    }
+    let mut running = finish(&mut schedule, 1000, 1);
+    let mut of_high = running.iter().filter(|id| **id % 2 == 1).count();
+    for at in 2..10 {
+        let ended = running.remove(0);
+        let next = finish(&mut schedule, at * 1000, ended);
+        of_high += next.iter().filter(|id| **id % 2 == 1).count();
+        running.extend(next);
+    }
+    assert_eq!(of_high, 8, "four of five");
+}
+
+#[test]
+fn a_build_in_which_nothing_runs_for_long_gets_its_turn_before_those_that_are_awaited() {
+    let mut schedule = schedule(&[background(), awaited()]);
+    for id in 1..=40 {
+        register(&mut schedule, 0, id, unit(2, 400, 1000));
+    }
+    assert!(register(&mut schedule, 0, 50, unit(1, 400, 1000)).is_empty());
+    let mut running = vec![1, 2];
+    for at in 1..40 {
+        let next = finish(&mut schedule, at * 500, running.remove(0));
+        if next.contains(&50) {
+            assert!((10_000..12_000).contains(&(at * 500)), "at {at}");
+            return;
+        }
+        running.extend(next);
+    }
+    panic!("the background build never got its turn");
+}
+
+#[test]
+fn whoever_holds_a_lock_that_a_person_waits_for_is_lifted() {
+    let mut schedule = schedule(&[background(), background(), awaited()]);
+    let lift = |on| Input::Lift(BuildNo(2), on);
+    let _ = schedule.handle(Millis(0), lift(true));
+    for id in 1..=4 {
+        register(&mut schedule, 0, id, unit(1, 20, 1000));
+    }
+    assert_eq!(register(&mut schedule, 0, 5, unit(2, 20, 1000)), [5]);
+    let _ = schedule.handle(Millis(1), lift(false));
+    assert!(register(&mut schedule, 1, 6, unit(2, 20, 1000)).is_empty());
+}
+
+#[test]
+fn two_giants_are_never_together_and_small_ones_run_beside_the_first() {
+    let mut schedule = schedule(&[background(), background(), background()]);
+    assert_eq!(register(&mut schedule, 0, 1, unit(1, 700, 30_000)), [1]);
+    assert_eq!(register(&mut schedule, 0, 2, unit(2, 700, 30_000)), [] as [u32; 0]);
+    assert_eq!(register(&mut schedule, 0, 3, unit(3, 40, 500)), [3]);
+    assert_eq!(finish(&mut schedule, 500, 3), [] as [u32; 0]);
+    assert_eq!(finish(&mut schedule, 30_000, 1), [2]);
+}
+
+#[test]
+fn a_line_of_its_own_bounds_a_build_and_nobody_else() {
+    let own = Terms { line: Some(Bytes::mib(300)), ..Terms::default() };
+    let mut schedule = schedule(&[own, background()]);
+    assert_eq!(register(&mut schedule, 0, 1, unit(1, 200, 1000)), [1]);
+    assert_eq!(register(&mut schedule, 0, 2, unit(1, 200, 1000)), [] as [u32; 0]);
+    assert_eq!(register(&mut schedule, 0, 3, unit(2, 200, 1000)), [3]);
+    assert_eq!(schedule.line_of(BuildNo(1)), Bytes::mib(300));
+    assert_eq!(schedule.line_of(BuildNo(2)), Bytes::mib(LINE));
+    assert_eq!(finish(&mut schedule, 900, 1), [2]);
+    // What is above that line by itself runs where nothing else of its build does.
+    assert_eq!(register(&mut schedule, 900, 4, unit(1, 400, 1000)), [] as [u32; 0]);
+    assert_eq!(finish(&mut schedule, 1000, 2), [4]);
+}
+
+#[test]
+fn a_paused_build_stands_still_and_the_others_go_on() {
+    let mut schedule = schedule(&[background(), background()]);
+    register(&mut schedule, 0, 1, unit(1, 20, 1000));
+    register(&mut schedule, 0, 2, unit(2, 20, 1000));
+    register(&mut schedule, 0, 3, unit(1, 20, 1000));
+    let effects = schedule.handle(Millis(10), Input::Pause(BuildNo(1), true));
+    assert!(effects.contains(&Effect::Suspend(UnitId(1), Cause::Paused)), "{effects:?}");
+    assert!(!admitted(&effects).contains(&3));
+    assert_eq!(register(&mut schedule, 20, 4, unit(2, 20, 1000)), [4]);
+    assert_eq!(finish(&mut schedule, 400, 2), [] as [u32; 0]);
+    assert_eq!(finish(&mut schedule, 500, 4), [] as [u32; 0]);
+    let effects = schedule.handle(Millis(900), Input::Pause(BuildNo(1), false));
+    assert!(effects.contains(&Effect::Resume(UnitId(1))), "{effects:?}");
+    assert_eq!(admitted(&effects), [3]);
+}
+
+#[test]
+fn a_failure_is_that_of_its_own_build() {
+    let mut schedule = schedule(&[background(), background()]);
+    for id in 1..=6 {
+        register(&mut schedule, 0, id, unit(1 + id % 2, 20, 1000));
+    }
+    let effects = schedule.handle(Millis(9), Input::Finished { unit: UnitId(1), ok: false });
+    let left = |id| effects.contains(&Effect::Leave(UnitId(id)));
+    assert!(left(3) && left(5) && !left(4) && !left(6), "{effects:?}");
+}

@@ -1,0 +1,85 @@
+//! Who uses the processors, and whether one is free for one more.
+
+use std::collections::BTreeMap;
+
+use super::Schedule;
+use super::room::Scope;
+use super::unit::RunState;
+use crate::ids::BuildNo;
+use crate::measure::Millis;
+
+/// The units of one build, or of all.
+#[derive(Clone, Copy, Debug, Default)]
+struct Count {
+    /// Those that use a processor.
+    active: usize,
+    /// Those that have started, and go on.
+    started: usize,
+}
+
+/// How many units of whom, counted once for a whole queue.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally {
+    all: Count,
+    /// Of builds that somebody waits for.
+    awaited: usize,
+    builds: BTreeMap<BuildNo, Count>,
+}
+
+impl Tally {
+    /// One more unit of the build runs.
+    pub(super) fn add(&mut self, build: BuildNo, awaited: bool) {
+        for count in [&mut self.all, self.builds.entry(build).or_default()] {
+            count.active += 1;
+            count.started += 1;
+        }
+        self.awaited += usize::from(awaited);
+    }
+
+    /// Units that use a processor.
+    pub(super) fn active(&self) -> usize {
+        self.all.active
+    }
+
+    /// Something in this scope was started: it is not there for the first unit alone.
+    pub(super) fn has_started(&self, scope: Scope) -> bool {
+        match scope {
+            Scope::Machine => self.all.started > 0,
+            Scope::Build(no) => self.builds.get(&no).is_some_and(|count| count.started > 0),
+        }
+    }
+}
+
+impl Schedule {
+    /// How many units of whom there are now.
+    pub(super) fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        for (_, unit) in self.units.iter().filter(|(_, unit)| unit.state != RunState::Waiting) {
+            let active = usize::from(unit.uses_processor());
+            // What stands still until a person continues it is nothing that others could wait for.
+            let started = usize::from(!self.builds.is_paused(unit.build));
+            for count in [&mut tally.all, tally.builds.entry(unit.build).or_default()] {
+                count.active += active;
+                count.started += started;
+            }
+            tally.awaited += if self.builds.goes_first(unit.build) { active } else { 0 };
+        }
+        tally
+    }
+
+    /// A processor is free for one more unit of the build. What nobody waits for leaves its processor to
+    /// what somebody waits for: the kernel shares it out between them until the former has ended.
+    pub(super) fn has_place(&self, tally: &Tally, build: BuildNo) -> bool {
+        let own = tally.builds.get(&build).map_or(0, |count| count.active);
+        let active = if self.builds.goes_first(build) { tally.awaited } else { tally.all.active };
+        own < self.builds.terms(build).jobs as usize
+            && active < self.processors.places(active, self.cores)
+    }
+
+    /// One more unit is about to run beside `active` ones.
+    pub(super) fn take_place(&mut self, active: usize, now: Millis) {
+        if active >= self.cores as usize {
+            self.processors.started_beyond(now);
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! One build of those that this governor sees to: what it asked for, and what is kept of it beside its units.
+
+use std::path::PathBuf;
+
+use plimsoll_core::event::{Event, FORMAT, Header, Record};
+use plimsoll_core::schedule::{Input, Terms};
+use plimsoll_core::settings::Memory;
+use plimsoll_core::{BuildId, BuildNo, Bytes, Millis, UnitId};
+use plimsoll_history::EventLog;
+use plimsoll_host::{Jobserver, Tmpfs};
+
+use crate::governor::{Governor, Observer};
+use crate::graph::{GraphCommand, GraphReader, Tails};
+use crate::ledger;
+
+/// A build, as its driver describes it.
+#[derive(Debug)]
+pub struct BuildOptions {
+    /// What it asks of the schedule.
+    pub terms: Terms,
+    /// How its line is named.
+    pub memory: Memory,
+    /// Cargo's subcommand, for the log.
+    pub command: String,
+    /// Somebody else's program reads what compilers say: a unit that leaves gives it nothing to read.
+    pub json_messages: bool,
+    /// How to learn the unit graph, where Cargo can tell.
+    pub graph: Option<GraphCommand>,
+    /// The target directory, which is memory where it lies on tmpfs.
+    pub target_dir: Option<PathBuf>,
+    /// Cargo's pipe, where it is ours.
+    pub jobserver: Option<Jobserver>,
+}
+
+/// How a build ended.
+#[derive(Clone, Copy, Debug)]
+pub struct Ending {
+    /// The exit code (128 + n for a signal).
+    pub exit: i32,
+    /// All units that Cargo wanted were seen to the end: what was learned of the graph is complete.
+    pub complete: bool,
+}
+
+/// A build on its way.
+pub(crate) struct Build {
+    pub(crate) options: BuildOptions,
+    pub(crate) header: Header,
+    /// The governor's time when it came: its records count from there.
+    started: Millis,
+    log: Option<EventLog>,
+    /// What happened and was not told yet.
+    records: Vec<Record>,
+    pub(crate) graph: Option<GraphReader>,
+    /// The bottom levels that the graph gave, once it is known.
+    pub(crate) tails: Option<Tails>,
+    pub(crate) tmpfs: Option<Tmpfs>,
+    /// Places on Cargo's pipe, free and taken.
+    pub(crate) places: u32,
+    /// Places that should come back but were not in the pipe yet.
+    pub(crate) owed: u32,
+    /// Since when places have been missing on Cargo's pipe.
+    pub(crate) missing_since: Option<Millis>,
+    pub(crate) peak: Bytes,
+    /// A retried unit's metadata differed from what dependents had read.
+    pub(crate) differs: bool,
+    /// Something is compiled, or was.
+    pub(crate) has_units: bool,
+}
+
+impl Build {
+    fn say(&mut self, now: Millis, event: Event) {
+        self.records.push(Record { t: now - self.started, event });
+    }
+}
+
+impl Governor {
+    /// A build begins, whose processes are below the process `root`; gives the number by which it goes here.
+    pub fn open(&mut self, options: BuildOptions, root: u32, unix_ms: u64) -> BuildNo {
+        let no = BuildNo(self.next_build);
+        self.next_build += 1;
+        let line =
+            options.terms.line.map_or(self.schedule.line(), |it| it.min(self.schedule.line()));
+        let header = Header {
+            plimsoll_log: FORMAT,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            build: BuildId::new(unix_ms, root),
+            started_unix_ms: unix_ms,
+            command: options.command.clone(),
+            line,
+            memory: options.memory.to_string(),
+            jobs: options.terms.jobs,
+        };
+        let target_dir = options.target_dir.as_deref();
+        let build = Build {
+            tmpfs: target_dir.and_then(|dir| Tmpfs::holding(dir).ok().flatten()),
+            places: options.terms.jobs.saturating_sub(1),
+            started: self.now(),
+            header,
+            log: None,
+            records: Vec::new(),
+            graph: None,
+            tails: None,
+            owed: 0,
+            missing_since: None,
+            peak: Bytes::ZERO,
+            differs: false,
+            has_units: false,
+            options,
+        };
+        let terms = build.options.terms;
+        self.builds.insert(no, build);
+        self.decide(Input::Open(no, terms));
+        no
+    }
+
+    /// The first line of a build's log.
+    #[must_use]
+    pub fn header(&self, build: BuildNo) -> Option<&Header> {
+        self.builds.get(&build).map(|build| &build.header)
+    }
+
+    /// Cargo's pipe, where it is ours.
+    #[must_use]
+    pub fn jobserver(&self, build: BuildNo) -> Option<&Jobserver> {
+        self.builds.get(&build)?.options.jobserver.as_ref()
+    }
+
+    /// A retried unit's metadata differed from what dependents had read: Cargo must run once more.
+    #[must_use]
+    pub fn wants_rerun(&self, build: BuildNo) -> bool {
+        self.builds.get(&build).is_some_and(|build| build.differs)
+    }
+
+    /// Something is compiled, or was.
+    #[must_use]
+    pub fn has_seen_units(&self, build: BuildNo) -> bool {
+        self.builds.get(&build).is_some_and(|build| build.has_units)
+    }
+
+    /// Cargo runs once more: what failed before is forgotten.
+    pub fn begin_again(&mut self, build: BuildNo) {
+        if let Some(build) = self.builds.get_mut(&build) {
+            build.differs = false;
+        }
+    }
+
+    /// Notes something that a person should know.
+    pub fn notice(&mut self, build: BuildNo, text: impl Into<String>) {
+        self.say_in(build, Event::Notice { text: text.into() });
+    }
+
+    /// Notes that something happened in a build, now.
+    pub(crate) fn say_in(&mut self, build: BuildNo, event: Event) {
+        let now = self.now();
+        if let Some(build) = self.builds.get_mut(&build) {
+            build.say(now, event);
+        }
+    }
+
+    /// Notes that something happened to a unit, now.
+    pub(crate) fn say(&mut self, unit: UnitId, event: Event) {
+        if let Some(build) = self.entries.get(&unit).map(|entry| entry.build) {
+            self.say_in(build, event);
+        }
+    }
+
+    /// Notes something that concerns every build.
+    pub(crate) fn say_to_all(&mut self, event: &Event) {
+        let now = self.now();
+        self.builds.values_mut().for_each(|build| build.say(now, event.clone()));
+    }
+
+    pub(crate) fn build_of(&mut self, unit: UnitId) -> Option<&mut Build> {
+        let build = self.entries.get(&unit)?.build;
+        self.builds.get_mut(&build)
+    }
+
+    /// Passes on what was said, to the observer and to the logs. A build in which nothing is compiled
+    /// leaves no log.
+    pub(crate) fn tell(&mut self, observer: &mut dyn Observer) {
+        /// Often enough for `report` on a build whose driver was killed, seldom enough to cost nothing.
+        const FLUSH_EVERY: Millis = Millis(300);
+        let now = self.now();
+        let flush = now - self.flushed >= FLUSH_EVERY;
+        if flush {
+            self.flushed = now;
+        }
+        let logs = self.options.home.join("logs");
+        for (no, build) in &mut self.builds {
+            let mut records = std::mem::take(&mut build.records);
+            let registers = |record: &Record| matches!(record.event, Event::Registered { .. });
+            if build.log.is_none() && records.iter().any(registers) {
+                let (log, warning) = EventLog::create(&logs, &build.header);
+                build.log = Some(log);
+                let t = now - build.started;
+                records.extend(warning.map(|text| Record { t, event: Event::Notice { text } }));
+            }
+            for record in &records {
+                observer.record(*no, record);
+                if let Some(log) = &mut build.log {
+                    log.append(record);
+                }
+            }
+            if flush && let Some(text) = build.log.as_mut().and_then(EventLog::flush) {
+                build.say(now, Event::Notice { text });
+            }
+        }
+    }
+
+    /// A build is over: remembers what it showed, closes its log and forgets it.
+    pub fn close(&mut self, no: BuildNo, ending: Ending, observer: &mut dyn Observer) {
+        let of_it = self.entries.iter().filter(|(_, entry)| entry.build == no);
+        if of_it.clone().next().is_some() {
+            let tails = if ending.complete { ledger::tails(&self.entries, no) } else { Vec::new() };
+            let history = self.history();
+            history.set_tails(&tails);
+            if let Some(text) = history.flush() {
+                self.notice(no, text);
+            }
+        }
+        let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        let cpu = Millis::seconds(cpu.tv_sec as u64) + Millis(cpu.tv_nsec as u64 / 1_000_000);
+        let Some(build) = self.builds.get(&no) else { return };
+        let (wall, peak) = (self.now() - build.started, build.peak);
+        self.say_in(no, Event::Done { exit: ending.exit, wall, peak, governor_cpu: cpu });
+        self.tell(observer);
+        if let Some(mut build) = self.builds.remove(&no)
+            && let Some(log) = &mut build.log
+        {
+            let _ = log.flush();
+        }
+        self.entries.retain(|_, entry| entry.build != no);
+        self.decide(Input::Close(no));
+    }
+
+    /// The unit graph of a build is there: units that the history does not know are put in their order.
+    pub(crate) fn read_graph(&mut self, no: BuildNo) {
+        let Some(build) = self.builds.get_mut(&no) else { return };
+        let Some(tails) = build.graph.as_mut().and_then(GraphReader::take) else { return };
+        let live: Vec<UnitId> =
+            self.schedule.views().filter(|view| view.build == no).map(|view| view.id).collect();
+        let known: Vec<(UnitId, Millis)> = live
+            .into_iter()
+            .filter_map(|unit| Some((unit, tails.of(&self.entries.get(&unit)?.facts)?)))
+            .collect();
+        build.tails = Some(tails);
+        for (unit, tail) in known {
+            self.decide(Input::Tail(unit, tail));
+        }
+    }
+}
