@@ -12,11 +12,18 @@
 //! governor -> shim   admit (+ two file descriptors: the token pipe) | retry | leave | refuse | abort
 //! anybody            status -> one line of JSON
 //! ```
+//!
+//! Beside the messages stands what all of Plimsoll's programs must find alike: its home ([`StateHome`]) and
+//! what is written there of an account on which plain Cargo is governed ([`Enabled`]).
 
 mod codec;
+mod enabled;
+mod home;
 mod message;
 
 pub use codec::{DecodeError, LineBuffer, MAX_LINE};
+pub use enabled::Enabled;
+pub use home::{HOME_VARIABLE, StateHome};
 pub use message::{ToGovernor, ToShim};
 
 /// The protocol's version, in every hello.

@@ -168,7 +168,7 @@ impl ToShim {
     }
 }
 
-fn unknown(verb: &[u8]) -> DecodeError {
+pub(crate) fn unknown(verb: &[u8]) -> DecodeError {
     let shown = &verb[..verb.len().min(40)];
     DecodeError::UnknownVerb(String::from_utf8_lossy(shown).into_owned())
 }
@@ -220,18 +220,18 @@ fn decode_facts(fields: &Fields<'_>) -> Result<UnitFacts, DecodeError> {
     })
 }
 
-fn path_bytes(path: &Path) -> &[u8] {
+pub(crate) fn path_bytes(path: &Path) -> &[u8] {
     path.as_os_str().as_encoded_bytes()
 }
 
 #[cfg(unix)]
-fn path_from(bytes: &[u8]) -> PathBuf {
+pub(crate) fn path_from(bytes: &[u8]) -> PathBuf {
     use std::os::unix::ffi::OsStrExt as _;
     PathBuf::from(std::ffi::OsStr::from_bytes(bytes))
 }
 
 #[cfg(not(unix))]
-fn path_from(bytes: &[u8]) -> PathBuf {
+pub(crate) fn path_from(bytes: &[u8]) -> PathBuf {
     PathBuf::from(String::from_utf8_lossy(bytes).into_owned())
 }
 

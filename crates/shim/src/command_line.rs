@@ -9,7 +9,7 @@ use std::process::Command;
 use plimsoll_core::invocation::{self, Invocation, Request, UnitKind};
 use plimsoll_core::unit::UnitFacts;
 
-use crate::env;
+use crate::chained;
 
 /// Under this name Cargo tells its own processes that they stand in for rustc in `cargo fix`.
 const CARGO_FIX: &str = "__CARGO_FIX_PLZ";
@@ -30,13 +30,11 @@ impl CommandLine {
     /// Reads our own arguments. `None` where not even a program is named.
     pub(crate) fn read(mut args: Vec<OsString>, rustdoc: bool) -> Option<Self> {
         let (program, wrapper) = if rustdoc {
-            let real = std::env::var_os(env::RUSTDOC).filter(|name| !name.is_empty());
-            (real.unwrap_or_else(|| OsString::from("rustdoc")), None)
+            (chained::rustdoc().unwrap_or_else(|| OsString::from("rustdoc")), None)
         } else if args.is_empty() {
             return None;
         } else {
-            let wrapper = std::env::var_os(env::WRAPPER).filter(|name| !name.is_empty());
-            (args.remove(0), wrapper)
+            (args.remove(0), chained::wrapper())
         };
         let understood = open_argfiles(compiler_args(&args));
         Some(Self { program, args, wrapper, rustdoc, understood })

@@ -1,5 +1,8 @@
 //! The environment through which the driver speaks to the shims, and a shim to the link shims below it.
 //! These names are private: they mean nothing to a person, and change without notice.
+//!
+//! Where none of the first three is set no driver has started this build: what is chained then stands in
+//! Plimsoll's home (`cargo plimsoll enable`).
 
 /// The governor's abstract socket, without the leading NUL. Not set: nobody governs.
 pub const SOCKET: &str = "PLIMSOLL_SOCKET";

@@ -20,9 +20,12 @@
 //! stopping and continuing it does by itself, by process descriptor.
 
 pub mod env;
+pub mod name;
 
 #[cfg(target_os = "linux")]
 mod allocator;
+#[cfg(target_os = "linux")]
+mod chained;
 #[cfg(target_os = "linux")]
 mod child;
 #[cfg(target_os = "linux")]

@@ -3,6 +3,7 @@
 
 mod admission;
 mod alone;
+mod chained;
 mod governor;
 mod link;
 mod many;

@@ -86,7 +86,10 @@ impl Scene {
         if let Some(governor) = &self.governor {
             command.env(env::SOCKET, &governor.name);
         }
-        command.env(env::TMP, self.at("tmp")).current_dir(self.dir.path());
+        command
+            .env(env::TMP, self.at("tmp"))
+            .env("PLIMSOLL_HOME", self.at("home"))
+            .current_dir(self.dir.path());
     }
 
     /// A fifo on which a script can wait: `read line <gate`.
