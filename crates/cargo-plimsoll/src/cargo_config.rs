@@ -94,6 +94,24 @@ impl CargoConfig {
             environment,
             cwd,
         };
+        Self::resolve(&layers, cargo_home.as_deref())
+    }
+
+    /// What one configuration file with this text says by itself, and the files that it includes.
+    #[must_use]
+    pub fn of_file(file: &Path, text: &str) -> Self {
+        let mut files = Vec::new();
+        if let Ok(table) = text.parse() {
+            let seen = &mut BTreeSet::from([file.to_owned()]);
+            push_text(table, file, &Origin::File(file.to_owned()), seen, &mut files);
+        }
+        let layers =
+            Layers { cli: Vec::new(), files, environment: &Environment::default(), cwd: file };
+        Self::resolve(&layers, None)
+    }
+
+    fn resolve(layers: &Layers<'_>, cargo_home: Option<&Path>) -> Self {
+        let (environment, cwd) = (layers.environment, layers.cwd);
         Self {
             jobs: layers.build("jobs", "CARGO_BUILD_JOBS").and_then(Scalar::jobs),
             rustc_wrapper: layers.program(
@@ -116,7 +134,7 @@ impl CargoConfig {
                 scalar.text(|text, base| Template {
                     text,
                     base: base.to_owned(),
-                    cargo_home: cargo_home.clone().unwrap_or_default(),
+                    cargo_home: cargo_home.unwrap_or(Path::new("")).to_owned(),
                 })
             }),
             aliases: layers.aliases(),
@@ -306,6 +324,16 @@ fn push_file(file: &Path, origin: &Origin, seen: &mut BTreeSet<PathBuf>, layers:
     let Some(table) = std::fs::read_to_string(file).ok().and_then(|text| text.parse().ok()) else {
         return;
     };
+    push_text(table, file, origin, seen, layers);
+}
+
+fn push_text(
+    table: toml::Table,
+    file: &Path,
+    origin: &Origin,
+    seen: &mut BTreeSet<PathBuf>,
+    layers: &mut Vec<Layer>,
+) {
     let parent = file.parent().unwrap_or(file);
     let base = parent.parent().unwrap_or(parent).to_owned();
     push_table(Layer { table, base, origin: origin.clone() }, parent, seen, layers);

@@ -23,7 +23,7 @@ use crate::settings::Asked;
     bin_name = "cargo plimsoll",
     version,
     override_usage = "cargo plimsoll [OPTIONS] <CARGO SUBCOMMAND> [CARGO'S ARGUMENTS]\n       \
-                      cargo plimsoll [OPTIONS] <settings|top|report|history|help>",
+                      cargo plimsoll [OPTIONS] <enable|disable|status|settings|top|report|history|help>",
     disable_help_subcommand = true,
     arg_required_else_help = true,
     after_help = after_help()
@@ -91,6 +91,19 @@ pub struct CargoGlobals {
 /// What to do: a command of ours, or any of Cargo's.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Put plain `cargo`, and every tool that runs it, inside one line for the whole account
+    #[command(after_help = ENABLE_HELP)]
+    Enable,
+    /// Undo `enable`: plain `cargo` is as it was before
+    #[command(after_help = DISABLE_HELP)]
+    Disable,
+    /// Show whether plain `cargo` is inside the line, and whether it is here
+    #[command(after_help = STATUS_HELP)]
+    Status {
+        /// As one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show every setting and where it came from
     Settings,
     /// Show what running builds of yours do now
@@ -190,6 +203,29 @@ impl Cli {
     }
 }
 
+const ENABLE_HELP: &str = "\
+Cargo's own configuration file in its home (~/.cargo/config.toml) names Plimsoll's programs from then on; \
+everything else in it stays. A compiler wrapper that stands there already (sccache) is chained. Without \
+--memory the line is auto, or what was named before.
+
+Examples:
+  cargo plimsoll enable                  everything on this account inside what the machine leaves
+  cargo plimsoll enable --memory 6G      inside 6 GiB; run it again to name another line";
+
+const DISABLE_HELP: &str = "\
+The configuration file comes back byte for byte; where it was edited since, only Plimsoll's entries are taken \
+out. Builds that run go on.
+
+Example:
+  cargo plimsoll disable";
+
+const STATUS_HELP: &str = "\
+The exit status is 0 whatever the answer is; a script reads `enabled` and `effective` of --json.
+
+Examples:
+  cargo plimsoll status                  in a workspace: does anything there go past the line?
+  cargo plimsoll status --json";
+
 fn after_help() -> String {
     let mut text = String::from(
         "Plimsoll's options may also stand among Cargo's arguments, before a `--`:\n  \
@@ -265,6 +301,10 @@ mod tests {
         assert_eq!(cli.asked.memory, Some(Memory::Percent(50)));
         assert_eq!(cli.asked.jobs.map(|jobs| jobs.resolve(8)), Some(7));
         assert!(matches!(read("top --once --json").1.command, Command::Top { json: true, .. }));
+        let (_, cli) = read("enable --memory 6G");
+        assert!(matches!(cli.command, Command::Enable));
+        assert_eq!(cli.asked.memory, Some(Memory::Size(Bytes::gib(6))));
+        assert!(matches!(read("status --json").1.command, Command::Status { json: true }));
         let (_, cli) = read("report --text 17");
         assert!(matches!(cli.command, Command::Report { id: Some(id), .. } if id == "17"));
     }

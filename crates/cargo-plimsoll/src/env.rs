@@ -20,7 +20,7 @@ pub const STRICT: &str = "PLIMSOLL_STRICT";
 /// Whether Plimsoll says nothing but errors, as by `--quiet`.
 pub const QUIET: &str = "PLIMSOLL_QUIET";
 /// Where history and event logs are kept.
-pub const HOME: &str = "PLIMSOLL_HOME";
+pub const HOME: &str = plimsoll_proto::HOME_VARIABLE;
 
 /// What people may set, with one sentence each, for the help text.
 pub const PUBLIC: &[(&str, &str)] = &[

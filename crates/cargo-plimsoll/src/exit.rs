@@ -11,7 +11,10 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ("0", "of our own commands: done"),
     ("1", "of our own commands: there is nothing to show"),
     ("2", "the arguments or the environment cannot be understood; nothing was started"),
-    ("101", "Plimsoll itself failed, for example because Cargo could not be started"),
+    (
+        "101",
+        "Plimsoll itself failed, for example because Cargo could not be started or a file not be written",
+    ),
 ];
 
 /// What was being done where an answer could not be printed.
@@ -32,11 +35,14 @@ pub enum Failure {
     /// No build of this user runs.
     #[error("no build is running; start one with `cargo plimsoll build`")]
     NothingRuns,
-    /// There is no home to keep history and logs in.
+    /// There is no home to keep state in.
     #[error(
-        "there is no place where history and logs could be: neither PLIMSOLL_HOME nor HOME is set"
+        "there is no place where Plimsoll's state could be: neither PLIMSOLL_HOME nor HOME is set"
     )]
     NoHome,
+    /// Nobody knows where Cargo's own configuration is.
+    #[error("Cargo's home is not known: neither CARGO_HOME nor HOME is set")]
+    NoCargoHome,
     /// No event log is kept.
     #[error("no build is recorded in {}; run one with `cargo plimsoll build`", .0.display())]
     NoLog(PathBuf),
@@ -73,6 +79,7 @@ impl Failure {
             Self::Arguments(_) | Self::Settings(_) => 2,
             Self::NothingRuns
             | Self::NoHome
+            | Self::NoCargoHome
             | Self::NoLog(_)
             | Self::NoSuchLog { .. }
             | Self::NoHistory(_)

@@ -6,6 +6,8 @@
 //! one printer ([`shell`]), all endings through one map ([`exit`]), all environment through one list
 //! ([`mod@env`]).
 
+#[cfg(target_os = "linux")]
+mod account;
 pub mod cargo_args;
 pub mod cargo_config;
 pub mod cli;
@@ -18,6 +20,8 @@ pub mod jobs;
 pub mod plain;
 pub mod settings;
 pub mod shell;
+#[cfg(target_os = "linux")]
+mod shims;
 pub mod status;
 pub mod subcommand;
 
@@ -56,6 +60,27 @@ fn run(shell: &mut Shell) -> Result<i32, Failure> {
     let place = Place::find(&cli)?;
     let asked = cli.asked.asked();
     match cli.command {
+        Command::Enable => {
+            commands::enable::run(
+                &asked,
+                &place.ours(&asked)?,
+                &place.environment,
+                &place.cwd,
+                shell,
+            )?;
+        }
+        Command::Disable => {
+            commands::disable::run(&place.ours(&asked)?, &place.environment, &place.cwd, shell)?;
+        }
+        Command::Status { json } => {
+            commands::status::run(
+                json,
+                &place.ours(&asked)?,
+                &place.environment,
+                &place.cwd,
+                shell,
+            )?;
+        }
         Command::Settings => {
             let settings = place.ours(&asked)?;
             let line = commands::settings::line_now(settings.memory.value);

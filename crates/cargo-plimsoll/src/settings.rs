@@ -9,6 +9,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use plimsoll_core::settings::{BadMemory, Memory};
+use plimsoll_proto::StateHome;
 
 use crate::cargo_args::OwnOptions;
 use crate::cargo_config::{self, CargoConfig};
@@ -253,21 +254,16 @@ fn switch(
     }
 }
 
-/// `$PLIMSOLL_HOME`, else `plimsoll` in the XDG state directory (relative ones are invalid and
-/// ignored: XDG Base Directory Specification 0.8).
+/// Plimsoll's home, as all its programs find it; a relative one is below `cwd`.
 fn home(environment: &Environment, cwd: &Path) -> Sourced<Option<PathBuf>> {
-    const XDG: &str = "XDG_STATE_HOME";
-    if let Some(home) = environment.get(env::HOME) {
-        return Sourced::new(Some(cwd.join(home)), Origin::Variable(env::HOME));
-    }
-    let state = environment.get(XDG).map(Path::new).filter(|dir| dir.is_absolute());
-    match state {
-        Some(state) => Sourced::new(Some(state.join("plimsoll")), Origin::Variable(XDG)),
-        None => {
-            let below_home = |home: &Path| home.join(OsStr::new(".local/state/plimsoll"));
-            Sourced::new(environment.home().map(below_home), Origin::Default)
-        }
-    }
+    let Some(found) = StateHome::find(|name| environment.get(name).map(OsStr::to_owned)) else {
+        return Sourced::new(None, Origin::Default);
+    };
+    let origin = match found.variable {
+        "HOME" => Origin::Default,
+        variable => Origin::Variable(variable),
+    };
+    Sourced::new(Some(cwd.join(found.path)), origin)
 }
 
 #[cfg(test)]

@@ -8,39 +8,18 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Context as _;
 use plimsoll_governor::GraphCommand;
 use plimsoll_host::{HostError, Jobserver, MakeflagsForm, ToolVersions};
 use plimsoll_shim::env as private;
 
 use super::scratch::Scratch;
+use crate::account::Account;
 use crate::cargo_args::CargoCall;
-use crate::cargo_config::Origin;
+use crate::cargo_config::{Given, Origin};
 use crate::env::Environment;
 use crate::plain;
 use crate::settings::Settings;
-
-/// The shims' programs, which are installed beside ours.
-pub(super) struct Shims {
-    rustc: PathBuf,
-    rustdoc: PathBuf,
-}
-
-impl Shims {
-    pub(super) fn find() -> anyhow::Result<Self> {
-        let own = std::env::current_exe().context("cannot tell where Plimsoll is installed")?;
-        let beside = |name: &str| {
-            let path = own.with_file_name(name);
-            anyhow::ensure!(
-                path.is_file(),
-                "`{name}` is missing beside `{}`; install Plimsoll again",
-                own.display()
-            );
-            Ok(path)
-        };
-        Ok(Self { rustc: beside("plimsoll-rustc")?, rustdoc: beside("plimsoll-rustdoc")? })
-    }
-}
+use crate::shims::Shims;
 
 /// Cargo's pipe; also as a named one where the tools at hand can all use that.
 pub(super) fn jobserver(
@@ -96,10 +75,14 @@ pub(super) fn cargo(
             None => command.env_remove(name),
         };
     }
-    let config = settings.cargo.rustc_wrapper.as_ref();
-    let chained = wrap(&mut command, environment, Tool::RUSTC, &shims.rustc, config);
-    let config = settings.cargo.rustdoc.as_ref();
-    wrap(&mut command, environment, Tool::RUSTDOC, &shims.rustdoc, config);
+    let former = Former::find(environment, settings.home.value.as_deref());
+    let mut wrap = |tool: Tool, config: &Option<Given<PathBuf>>, former: Option<PathBuf>| {
+        let behind = behind(&tool, environment, config.as_ref())
+            .and_then(|given| if shims.include(&given) { former } else { Some(given) });
+        wrap(&mut command, environment, tool, shims, config.as_ref(), behind)
+    };
+    let chained = wrap(Tool::RUSTC, &settings.cargo.rustc_wrapper, former.wrapper);
+    wrap(Tool::RUSTDOC, &settings.cargo.rustdoc, former.rustdoc);
     if !chained && scratch.probes().is_some() {
         // Cargo's cache of the compiler's answers names the wrapper: sharing it would make every
         // switch between `cargo build` and `cargo plimsoll build` ask again. The shim answers instead.
@@ -132,6 +115,8 @@ struct Tool {
     config: &'static str,
     /// Where the shim finds what it stands before.
     chained: &'static str,
+    /// The shim.
+    shim: fn(&Shims) -> &Path,
 }
 
 impl Tool {
@@ -139,29 +124,65 @@ impl Tool {
         variable: "RUSTC_WRAPPER",
         config: "CARGO_BUILD_RUSTC_WRAPPER",
         chained: private::WRAPPER,
+        shim: |shims| &shims.rustc,
     };
-    const RUSTDOC: Self =
-        Self { variable: "RUSTDOC", config: "CARGO_BUILD_RUSTDOC", chained: private::RUSTDOC };
+    const RUSTDOC: Self = Self {
+        variable: "RUSTDOC",
+        config: "CARGO_BUILD_RUSTDOC",
+        chained: private::RUSTDOC,
+        shim: |shims| &shims.rustdoc,
+    };
 }
 
-/// Puts a shim before a tool; true where the user had something there already, which is chained.
+/// What a shim stands before that Cargo is configured with already: below another driver what that says, else
+/// what `cargo plimsoll enable` found.
+#[derive(Default)]
+struct Former {
+    wrapper: Option<PathBuf>,
+    rustdoc: Option<PathBuf>,
+}
+
+impl Former {
+    fn find(environment: &Environment, home: Option<&Path>) -> Self {
+        if environment.raw(private::SOCKET).is_some() {
+            let told = |name| environment.get(name).map(PathBuf::from);
+            return Self { wrapper: told(private::WRAPPER), rustdoc: told(private::RUSTDOC) };
+        }
+        let enabled = home.and_then(Account::enabled);
+        enabled.map_or_else(Self::default, |enabled| Self {
+            wrapper: enabled.wrapper,
+            rustdoc: enabled.rustdoc,
+        })
+    }
+}
+
+/// The program that the user has in the tool's place.
+fn behind(
+    tool: &Tool,
+    environment: &Environment,
+    config: Option<&Given<PathBuf>>,
+) -> Option<PathBuf> {
+    match environment.raw(tool.variable) {
+        // Set and empty means "no wrapper", whatever the configuration says.
+        Some(set) => Some(PathBuf::from(set)).filter(|set| !set.as_os_str().is_empty()),
+        None => config.map(|given| given.value.clone()),
+    }
+}
+
+/// Puts a shim before a tool, and what is `behind` it behind the shim; true where there is something.
 fn wrap(
     command: &mut Command,
     environment: &Environment,
     tool: Tool,
-    shim: &Path,
-    config: Option<&crate::cargo_config::Given<PathBuf>>,
+    shims: &Shims,
+    config: Option<&Given<PathBuf>>,
+    behind: Option<PathBuf>,
 ) -> bool {
     let given = environment.raw(tool.variable);
     let on_command_line = config.is_some_and(|given| given.origin == Origin::CommandLine);
     // The command line wins over the configuration's variable, the plain variable over both.
     let name = if given.is_some() || on_command_line { tool.variable } else { tool.config };
-    command.env(name, shim);
-    let behind: Option<OsString> = match given {
-        // Set and empty means "no wrapper", whatever the configuration says.
-        Some(set) => Some(set.to_owned()).filter(|set| !set.is_empty()),
-        None => config.map(|given| given.value.clone().into_os_string()),
-    };
+    command.env(name, (tool.shim)(shims));
     match &behind {
         Some(behind) => command.env(tool.chained, behind),
         None => command.env_remove(tool.chained),

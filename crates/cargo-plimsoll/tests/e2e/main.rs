@@ -13,6 +13,7 @@ mod fake_rustc;
 mod process;
 mod scene;
 
+mod account;
 mod commands;
 mod deaths;
 mod disks;

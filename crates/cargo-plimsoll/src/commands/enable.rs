@@ -1,0 +1,75 @@
+//! `cargo plimsoll enable [--memory AMOUNT]`: plain `cargo` goes through the shims from now on.
+
+use std::path::Path;
+
+use crate::env::Environment;
+use crate::exit::Failure;
+use crate::settings::{Asked, Settings};
+use crate::shell::Shell;
+
+/// Puts the shims into Cargo's own configuration and says what was done, and what goes past them here.
+///
+/// # Errors
+/// Where a home is not known, the shims are not installed, or a file cannot be read, understood or written.
+#[cfg(target_os = "linux")]
+pub fn run(
+    asked: &Asked,
+    settings: &Settings,
+    environment: &Environment,
+    cwd: &Path,
+    shell: &mut Shell,
+) -> Result<(), Failure> {
+    use anyhow::Context as _;
+
+    use super::status;
+    use crate::account::{Account, Enabling};
+    use crate::cargo_config::CargoConfig;
+    use crate::shims::Shims;
+
+    let home = settings.home.value.as_ref().ok_or(Failure::NoHome)?;
+    let account = Account::find(home, environment, cwd).ok_or(Failure::NoCargoHome)?;
+    let shims = Shims::find()?;
+    let (done, enabled) = account.enable(asked.memory, &shims)?;
+    if let Some(unread) = &account.unread {
+        shell.warn(format_args!(
+            "both `{}` and `{}` exist, and Cargo reads only the first",
+            account.config.display(),
+            unread.display()
+        ));
+    }
+    let said = match done {
+        Enabling::Done => "enabled: plain `cargo`, and whatever runs it, is inside one line",
+        Enabling::Updated => "enabled already; the record is brought up to date",
+        Enabling::Already => "enabled already; nothing was changed",
+    };
+    let mut text = format!("{said}\n  line    {}\n", enabled.memory);
+    text.push_str(&format!("  config  {}\n", enabled.config.display()));
+    for (tool, program) in [("rustc", &enabled.wrapper), ("rustdoc", &enabled.rustdoc)] {
+        if let Some(program) = program {
+            text.push_str(&format!("  chained `{}` for {tool}\n", program.display()));
+        }
+    }
+    text.push_str("  undo    cargo plimsoll disable\n");
+    shell.answer(text).context(crate::exit::OUT)?;
+    // What was read before the file was edited says nothing any more.
+    let now = CargoConfig::read(environment, cwd, cwd, &[]);
+    for obstacle in status::obstacles(&now, Some(&enabled), &shims) {
+        shell.warn(format_args!("{}; {}", obstacle.what, obstacle.advice));
+    }
+    Ok(())
+}
+
+/// Says that there is no line here.
+///
+/// # Errors
+/// Always: nothing is governed here.
+#[cfg(not(target_os = "linux"))]
+pub fn run(
+    _: &Asked,
+    _: &Settings,
+    _: &Environment,
+    _: &Path,
+    _: &mut Shell,
+) -> Result<(), Failure> {
+    Err(Failure::NeedsLinux("enable"))
+}
