@@ -2,7 +2,8 @@
 //!
 //! [`main`] reads as the story: the command line is parsed ([`cli`]), Cargo's arguments are
 //! understood ([`cargo_args`]) beside Cargo's configuration ([`cargo_config`]), settings are resolved
-//! ([`settings`]), and one of our commands answers ([`commands`]) or Cargo runs. All words go through
+//! ([`settings`]), and one of our commands answers ([`commands`]) or Cargo runs. Two of them put the shims into
+//! Cargo's own configuration and take them out (`account`). All words go through
 //! one printer ([`shell`]), all endings through one map ([`exit`]), all environment through one list
 //! ([`mod@env`]).
 

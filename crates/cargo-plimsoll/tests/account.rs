@@ -271,24 +271,22 @@ fn what_is_configured_over_a_shim_is_chained_when_enabled_again() {
 #[test]
 fn a_crash_in_the_middle_is_put_right() {
     let config = "[build]\nrustc-wrapper = 'sccache'\n";
-    for (name, command) in [("enable", "enable"), ("disable", "disable")] {
-        for crash in ["bytes kept", "recorded", "disabled but recorded", "not forgotten"] {
+    for command in ["enable", "disable"] {
+        // Before `enabled` is written or after it is removed; with it, but without the configuration.
+        for recorded in [false, true] {
             let account = Account::with(config);
             account.ok("enable");
-            match crash {
-                "bytes kept" | "not forgotten" => {
-                    fs::remove_file(account.at("state/plimsoll/enabled")).unwrap();
-                    fs::write(account.config(), config).unwrap();
-                }
-                _ => fs::write(account.config(), config).unwrap(),
+            fs::write(account.config(), config).unwrap();
+            if !recorded {
+                fs::remove_file(account.at("state/plimsoll/enabled")).unwrap();
             }
             account.ok(command);
-            if name == "enable" {
-                assert_eq!(account.status()["effective"], true, "{crash}");
-                assert_eq!(account.enabled().unwrap().wrapper, Some("sccache".into()), "{crash}");
+            if command == "enable" {
+                assert_eq!(account.status()["effective"], true, "{recorded}");
+                assert_eq!(account.enabled().unwrap().wrapper, Some("sccache".into()));
                 account.ok("disable");
             }
-            assert_eq!(account.text(), config, "{crash}");
+            assert_eq!(account.text(), config, "{command}, {recorded}");
             account.assert_gone();
         }
     }
@@ -378,6 +376,21 @@ fn one_configuration_at_a_time() {
     good(account.command("disable").env("CARGO_HOME", account.at("other")));
     account.assert_gone();
     assert!(!account.at("cargo").exists());
+}
+
+/// Shims look for the record from directories of Cargo's choosing, with the environment that they are given.
+#[test]
+fn a_home_that_others_may_not_find_is_said() {
+    let account = Account::new();
+    let output = account.command("enable").env("PLIMSOLL_HOME", "here").output().unwrap();
+    assert_eq!(output.status.code(), Some(101));
+    assert!(err(&output).contains("PLIMSOLL_HOME is relative"), "{}", err(&output));
+    assert!(!account.at("cargo").exists());
+    let output = account.command("enable").output().unwrap();
+    assert!(err(&output).contains("PLIMSOLL_HOME is set here"), "{}", err(&output));
+    let output = account.command("enable").env_remove("PLIMSOLL_HOME").output().unwrap();
+    assert_eq!(err(&output), "");
+    assert!(account.at("user/.local/state/plimsoll/enabled").exists());
 }
 
 #[test]

@@ -293,4 +293,4 @@ fn verified(old: &str, new: String, key: Key, value: Option<&str>) -> Result<Str
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -342,3 +342,6 @@ fn lock(home: &Path) -> anyhow::Result<File> {
     };
     lock().with_context(|| format!("cannot lock `{}`", home.display()))
 }
+
+#[cfg(test)]
+mod tests;

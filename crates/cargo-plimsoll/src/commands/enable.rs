@@ -27,6 +27,7 @@ pub fn run(
     use crate::shims::Shims;
 
     let home = settings.home.value.as_ref().ok_or(Failure::NoHome)?;
+    warn_of_variable(settings, environment, shell)?;
     let account = Account::find(home, environment, cwd).ok_or(Failure::NoCargoHome)?;
     let shims = Shims::find()?;
     let (done, enabled) = account.enable(asked.memory, &shims)?;
@@ -56,6 +57,29 @@ pub fn run(
     for obstacle in status::obstacles(&now, Some(&enabled), &shims) {
         shell.warn(format_args!("{}; {}", obstacle.what, obstacle.advice));
     }
+    Ok(())
+}
+
+/// A home that only this shell knows is not the one that shims below an editor look into.
+#[cfg(target_os = "linux")]
+fn warn_of_variable(
+    settings: &Settings,
+    environment: &Environment,
+    shell: &mut Shell,
+) -> anyhow::Result<()> {
+    use crate::env::HOME;
+    use crate::settings::Origin;
+
+    let Origin::Variable(name) = settings.home.origin else { return Ok(()) };
+    let relative = environment.get(HOME).filter(|home| Path::new(home).is_relative());
+    anyhow::ensure!(
+        relative.is_none(),
+        "PLIMSOLL_HOME is relative, and Cargo starts compilers in other directories; name it from `/` on"
+    );
+    shell.warn(format_args!(
+        "{name} is set here: a program that is started without it (an editor) finds neither the line nor what is \
+         chained; set it for the whole session"
+    ));
     Ok(())
 }
 

@@ -88,3 +88,33 @@ fn without_a_wrapper_of_ones_own_cargo_compiles_and_documents_through_the_shims(
     std::fs::remove_dir_all(scene.at("home")).unwrap();
     scene.ok(&mut on_account(&scene, scene.cargo("check")));
 }
+
+/// It is configured with the outer one's shim, which would chain itself.
+#[test]
+fn a_driver_below_a_driver_chains_what_that_chains() {
+    const SCRIPT: &str = "fn main() {
+        let scene = std::env::var(\"E2E_SCENE\").unwrap();
+        let status = std::process::Command::new(std::env::var(\"DRIVER\").unwrap())
+            .args([\"build\", \"--manifest-path\"]).arg(format!(\"{scene}/inner/Cargo.toml\"))
+            .arg(\"--target-dir\").arg(format!(\"{scene}/inner-target\"))
+            .status().unwrap();
+        assert!(status.success());
+    }";
+    for enabled in [false, true] {
+        let scene = scene();
+        scene.write("ws/b/build.rs", SCRIPT);
+        scene.write(
+            "inner/Cargo.toml",
+            "[package]\nname = \"inner\"\nedition = \"2021\"\n[workspace]\n",
+        );
+        scene.write("inner/src/lib.rs", "");
+        if enabled {
+            scene.ok(&mut on_account(&scene, scene.plimsoll("enable")));
+        }
+        let mut command = on_account(&scene, scene.plimsoll("--memory 1GiB build"));
+        scene.ok(command.env("DRIVER", env!("CARGO_BIN_EXE_cargo-plimsoll")));
+        let inner =
+            scene.read("wrapped").lines().filter(|line| line.contains("name inner")).count();
+        assert_eq!((wrapped(&scene), inner), (4, 1), "enabled: {enabled}");
+    }
+}

@@ -158,7 +158,7 @@ fn piece(choices: &'static [&'static str]) -> impl Strategy<Value = &'static str
 }
 
 /// Configuration files of every form that Cargo reads; the line end is any.
-fn file() -> impl Strategy<Value = String> {
+pub(in crate::account) fn file() -> impl Strategy<Value = String> {
     let before = piece(&["", "\u{feff}", "# ü\n", "\n\n", "include = [\n 'a', # b\n]\n"]);
     let build = piece(&[
         "",
