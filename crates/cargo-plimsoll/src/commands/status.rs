@@ -256,7 +256,7 @@ mod linux {
             } else {
                 format!("{place} is `{}`", given.value.display())
             };
-            let keep = "or run `cargo plimsoll` with the command, which chains it";
+            let keep = "or call `cargo plimsoll build` in place of `cargo build`: it is inside the line all the same";
             let advice = match &given.origin {
                 Origin::File(file) if *file == enabled.config => {
                     "run `cargo plimsoll enable` again, which chains it, or `cargo plimsoll disable`"
