@@ -18,7 +18,10 @@ mod unsupported;
 
 pub use error::HostError;
 #[cfg(target_os = "linux")]
-pub use linux::{Exit, Jobserver, Limits, ProcessTree, Tmpfs, TokenPipe, oom_kills, process_group};
+pub use linux::{
+    Exit, Jobserver, Limits, LockWait, Origin, ProcessTree, Tmpfs, TokenPipe, lock_waits,
+    oom_kills, origin_of, process_group,
+};
 pub use process::{BuildScript, Ended, Owner, Role, Tokens, Usage};
 pub use tools::{MakeflagsForm, ToolVersions};
 #[cfg(not(target_os = "linux"))]

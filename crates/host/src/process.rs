@@ -22,6 +22,9 @@ pub enum Role {
     Shim,
     /// The compiler, linker or build script: it and its descendants are what is stopped and killed.
     Child,
+    /// The process below which a whole build is (its driver, or a plain Cargo): what belongs to none of its units
+    /// is counted here. No signal reaches anything through it.
+    Root,
 }
 
 /// What an owner's processes use.

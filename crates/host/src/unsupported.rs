@@ -57,6 +57,18 @@ impl ProcessTree {
         match self.0 {}
     }
 
+    pub fn add_root(&mut self, _pid: u32, _owner: Owner) -> bool {
+        match self.0 {}
+    }
+
+    pub fn remove_root(&mut self, _owner: Owner) {
+        match self.0 {}
+    }
+
+    pub fn build_of(&mut self, _pid: u32) -> Option<Owner> {
+        match self.0 {}
+    }
+
     pub fn enclosing_owner(&mut self, _pid: u32) -> Option<Owner> {
         match self.0 {}
     }

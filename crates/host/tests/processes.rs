@@ -505,3 +505,46 @@ fn nothing_is_left_of_the_session_but_the_root_daemons_and_strangers_stay() {
     stranger.kill().unwrap();
     stranger.wait().unwrap();
 }
+
+/// A build that is not below the governor: found with all it has started before, measured, and left alone.
+#[test]
+fn a_build_from_elsewhere_is_a_root_of_its_own_and_no_signal_reaches_what_is_nobodys() {
+    const BUILD: Owner = Owner(40);
+    let mut ours = Command::new("sleep").arg("60").spawn().unwrap();
+    let mut tree = ProcessTree::new(ours.id()).unwrap();
+    tree.scan();
+    let script = "sleep 60 & echo $!; sleep 60 & echo $!; wait";
+    let mut cargo = Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+    let out = BufReader::new(cargo.stdout.take().unwrap());
+    let pids: Vec<u32> = out.lines().take(2).map(|line| line.unwrap().parse().unwrap()).collect();
+    tree.scan();
+    assert_eq!(tree.build_of(pids[0]), None);
+    assert!(tree.add_root(cargo.id(), BUILD));
+    tree.scan();
+    assert_eq!(tree.build_of(pids[0]), Some(BUILD));
+    assert_eq!(tree.enclosing_owner(pids[0]), None, "no unit");
+    tree.adopt(pids[0], UNIT, Role::Child);
+    tree.sample(None, Millis(1));
+    assert_eq!((tree.usage(BUILD).processes, tree.usage(UNIT).processes), (2, 1));
+    // Through the build nothing is reached, through its unit only that.
+    tree.kill(BUILD);
+    tree.kill(UNIT);
+    let state = |pid: u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").map(|(_, rest)| rest.starts_with('Z')).unwrap_or(true)
+    };
+    assert!(state(pids[0]) && !state(pids[1]) && !state(cargo.id()));
+    tree.release(UNIT);
+    tree.remove_root(BUILD);
+    tree.scan();
+    assert_eq!(tree.build_of(pids[1]), None);
+    tree.sample(None, Millis(2));
+    assert_eq!(tree.total().processes, 1, "only the governor's own");
+    // Its second sleep ends with it: `wait` was all that the shell did.
+    let left = rustix::process::Pid::from_raw(pids[1].cast_signed()).unwrap();
+    rustix::process::kill_process(left, rustix::process::Signal::KILL).unwrap();
+    cargo.wait().unwrap();
+    assert!(!tree.add_root(cargo.id(), BUILD), "it has ended");
+    ours.kill().unwrap();
+    ours.wait().unwrap();
+}

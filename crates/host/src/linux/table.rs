@@ -232,6 +232,51 @@ impl<R: Default> Table<R> {
         self.settle_owners();
     }
 
+    /// Forgets a process and everything below it, as if it had never been found.
+    pub(super) fn forget(&mut self, top: Index) {
+        if top == Self::ROOT {
+            return;
+        }
+        let below = |at: &Index| self.chain(*at).any(|index| index == top);
+        let mut leaving: Vec<Index> = (0..self.end()).map(Index).filter(below).collect();
+        leaving.retain(|index| self.get(*index).is_some());
+        let parent = self.get(top).and_then(|node| node.parent);
+        for index in leaving {
+            if let Some(node) = self.nodes[index.0].take() {
+                if self.by_pid.get(&node.pid) == Some(&index) {
+                    self.by_pid.remove(&node.pid);
+                }
+                self.free.push(index);
+            }
+        }
+        if let Some(parent) = parent {
+            if let Some(node) = self.get_mut(parent) {
+                node.children -= 1;
+            }
+            self.prune(parent);
+        }
+        self.add_up();
+    }
+
+    /// The process's index and those of its ancestors up to the root.
+    fn chain(&self, index: Index) -> impl Iterator<Item = Index> {
+        let there = |index: Index| self.get(index).map(|_| index);
+        std::iter::successors(there(index), move |index| self.get(*index)?.parent.and_then(there))
+    }
+
+    /// The topmost process with a claim of the owner's, tombstones included.
+    pub(super) fn claimed_by(&self, owner: Owner) -> Option<Index> {
+        let claimed = |at: &Index| {
+            self.get(*at).and_then(|node| node.claim).is_some_and(|(claimed, _)| claimed == owner)
+        };
+        (0..self.end()).map(Index).find(claimed)
+    }
+
+    /// Whether the process hangs on the root directly.
+    pub(super) fn is_top(&self, index: Index) -> bool {
+        self.get(index).is_some_and(|node| node.parent == Some(Self::ROOT))
+    }
+
     fn settle_owners(&mut self) {
         for at in 0..self.nodes.len() {
             let nearest = self.ancestry(Index(at)).find_map(|node| node.claim);
@@ -250,7 +295,7 @@ impl<R: Default> Table<R> {
         self.ancestry(index).any(|node| match node.claim {
             Some((claimed, Role::Child)) => claimed == owner,
             Some((claimed, Role::Shim)) => claimed == owner && !node.alive,
-            None => false,
+            Some((_, Role::Root)) | None => false,
         })
     }
 
@@ -423,6 +468,7 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Step {
+        Forget(usize),
         Fork(usize),
         Exit(usize),
         Claim(usize, u32, bool),
@@ -436,6 +482,7 @@ mod tests {
             2 => any::<usize>().prop_map(Step::Exit),
             2 => (any::<usize>(), 1u32..5, any::<bool>()).prop_map(|(a, o, s)| Step::Claim(a, o, s)),
             1 => (1u32..5).prop_map(Step::Release),
+            1 => any::<usize>().prop_map(Step::Forget),
             2 => (any::<usize>(), 0u64..1000).prop_map(|(a, m)| Step::Grow(a, m)),
         ];
         proptest::collection::vec(step, 0..200)
@@ -460,8 +507,17 @@ mod tests {
                         table.bury(pick(at));
                     }
                     Step::Claim(at, owner, shim) => {
-                        let role = if shim { Role::Shim } else { Role::Child };
+                        let role = match owner {
+                            4 => Role::Root,
+                            _ if shim => Role::Shim,
+                            _ => Role::Child,
+                        };
                         table.claim(pick(at), Some((Owner(owner), role)));
+                    }
+                    Step::Forget(at) => {
+                        let top = pick(at);
+                        table.forget(top);
+                        prop_assert_eq!(table.get(top).is_none(), top != Table::<()>::ROOT);
                     }
                     Step::Release(owner) => {
                         table.release(Owner(owner));

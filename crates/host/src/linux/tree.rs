@@ -30,6 +30,8 @@ const DEEPEST: usize = 128;
 pub(super) struct Record {
     pub sampled: Sampled,
     script: Script,
+    /// Of a build's root: the `OUT_DIR` that the whole build inherited.
+    outer_script: Option<Vec<u8>>,
 }
 
 /// Everything below one process, the root: the build.
@@ -41,8 +43,6 @@ pub struct ProcessTree {
     pub(super) table: Table<Record>,
     /// Owners whose processes are kept stopped, also those that are found later.
     pub(super) stopped: Vec<Owner>,
-    /// The directory that Cargo would give a build script that the whole build runs in, if it does.
-    outer_script: Option<Vec<u8>>,
     /// Pids that are not of the build, ascending.
     foreign: Vec<u32>,
     /// Scratch space for listings.
@@ -59,6 +59,11 @@ pub struct ProcessTree {
 /// After so many scans with the same newest pid there is nothing new to be found. Because a pid is
 /// given out a moment before its process can be listed: the scan after that moment finds it.
 const SETTLED_SCANS: u32 = 2;
+
+/// Somebody has announced it as a unit's.
+fn is_adopted(node: &Node<Record>) -> bool {
+    !matches!(node.claim, Some((_, Role::Root)) | None)
+}
 
 impl ProcessTree {
     /// Everything below `root` (the driver) is the build.
@@ -80,15 +85,14 @@ impl ProcessTree {
             HostError::new("find the process", path.join(root.to_string()), source)
         })?;
         let mut table: Table<Record> = Table::new(root, &stat);
-        if let Some(root) = table.get_mut(Table::<Record>::ROOT) {
-            root.record.script = Script::No;
+        if let Some(node) = table.get_mut(Table::<Record>::ROOT) {
+            node.record.script = Script::No;
+            node.record.outer_script = environ::out_dir(&proc, root);
         }
-        let outer_script = environ::out_dir(&proc, root);
         Ok(Self {
             proc,
             table,
             stopped: Vec::new(),
-            outer_script,
             foreign: Vec::new(),
             listing: Vec::new(),
             newest: (None, 0),
@@ -123,6 +127,50 @@ impl ProcessTree {
         }
     }
 
+    /// `pid` and everything below it, now and later, is a build of its own, and `owner` stands for what of it
+    /// belongs to no unit. It need not be below the root. False where there is no such process (any more).
+    pub fn add_root(&mut self, pid: u32, owner: Owner) -> bool {
+        let Some(stat) = self.proc.stat(pid).filter(|stat| !stat.is_dead()) else { return false };
+        let below = self.known(pid, &stat).or_else(|| self.locate(pid));
+        let index = below.unwrap_or_else(|| {
+            let index = self.table.insert(pid, &stat, Table::<Record>::ROOT);
+            // What it has started so far was taken for somebody else's.
+            self.foreign.clear();
+            self.newest = (None, 0);
+            index
+        });
+        if let Some(node) = self.table.get_mut(index) {
+            node.record.script = Script::No;
+            node.record.outer_script = environ::out_dir(&self.proc, pid);
+        }
+        self.table.claim(index, Some((owner, Role::Root)));
+        true
+    }
+
+    /// A build is over, of which `owner` is the root: unless it is below another, it and what is left below it
+    /// are nobody's any more. No signal is sent.
+    pub fn remove_root(&mut self, owner: Owner) {
+        let top = self.table.claimed_by(owner).filter(|index| self.table.is_top(*index));
+        match top {
+            Some(top) => {
+                self.table.forget(top);
+                self.foreign.clear();
+                self.newest = (None, 0);
+            }
+            None => self.table.release(owner),
+        }
+    }
+
+    /// The build that the process is in: the owner that stands for the root that it is below, or is.
+    pub fn build_of(&mut self, pid: u32) -> Option<Owner> {
+        let stat = self.proc.stat(pid)?;
+        let index = self.known(pid, &stat).or_else(|| self.locate(pid))?;
+        self.table.ancestry(index).find_map(|node| match node.claim {
+            Some((owner, Role::Root)) => Some(owner),
+            _ => None,
+        })
+    }
+
     /// Forgets an owner: its processes fall back to their next adopted ancestor, or to the rest. What was
     /// stopped with it and is still there runs again.
     pub fn release(&mut self, owner: Owner) {
@@ -137,8 +185,10 @@ impl ProcessTree {
     /// `pid` is not of the build.
     pub fn enclosing_owner(&mut self, pid: u32) -> Option<Owner> {
         let index = self.locate(pid)?;
-        let claim = self.table.ancestry(index).skip(1).find_map(|node| node.claim);
-        claim.map(|(owner, _)| owner).filter(|owner| *owner != Owner::REST)
+        self.table.ancestry(index).skip(1).find_map(|node| match node.claim {
+            Some((_, Role::Root)) | None => None,
+            Some((owner, _)) => Some(owner),
+        })
     }
 
     /// The parent that `pid` had when it was found; `None` where it was not.
@@ -195,13 +245,14 @@ impl ProcessTree {
             .table
             .ancestry(index)
             .skip(1)
-            .any(|above| above.claim.is_some() || above.record.script == Script::Yes);
+            .any(|above| is_adopted(above) || above.record.script == Script::Yes);
         let node = self.table.get(index)?;
         let (pid, start) = (node.pid, node.start);
-        let (verdict, script) = if inside || node.claim.is_some() {
+        let (verdict, script) = if inside || is_adopted(node) {
             (Script::No, None)
         } else if self.has_settled(index) {
-            match environ::read(&self.proc, pid, self.outer_script.as_deref()) {
+            let outer = self.table.ancestry(index).find_map(|it| it.record.outer_script.clone());
+            match environ::read(&self.proc, pid, outer.as_deref()) {
                 Ok(Some((package, version))) => {
                     let exit = Exit::of(pid).filter(|_| self.proc.is_build_script(pid));
                     // The environment was that of the process that we know, if it still has the pid.
