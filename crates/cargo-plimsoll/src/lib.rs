@@ -19,6 +19,8 @@ pub mod env;
 pub mod exit;
 pub mod jobs;
 pub mod plain;
+#[cfg(target_os = "linux")]
+mod service;
 pub mod settings;
 pub mod shell;
 #[cfg(target_os = "linux")]
@@ -45,7 +47,7 @@ use crate::shell::Shell;
 #[must_use]
 pub fn main() -> ExitCode {
     #[cfg(target_os = "linux")]
-    if let Some(code) = drive::guard::main() {
+    if let Some(code) = drive::guard::main().or_else(service::main) {
         return code;
     }
     let mut shell = Shell::of_process();

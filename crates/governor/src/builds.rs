@@ -1,5 +1,6 @@
 //! One build of those that this governor sees to: what it asked for, and what is kept of it beside its units.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use plimsoll_core::event::{Event, FORMAT, Header, Record};
@@ -8,7 +9,10 @@ use plimsoll_core::settings::Memory;
 use plimsoll_core::{BuildId, BuildNo, Bytes, Millis, UnitId};
 use plimsoll_history::EventLog;
 use plimsoll_host::{Jobserver, Tmpfs};
+use plimsoll_proto::ToDriver;
 
+use crate::account::Elsewhere;
+use crate::connection::Peer;
 use crate::governor::{Governor, Observer};
 use crate::graph::{GraphCommand, GraphReader, Tails};
 use crate::ledger;
@@ -65,6 +69,12 @@ pub(crate) struct Build {
     pub(crate) differs: bool,
     /// Something is compiled, or was.
     pub(crate) has_units: bool,
+    /// A unit of it has failed.
+    pub(crate) has_failed: bool,
+    /// It is not below this process.
+    pub(crate) elsewhere: Option<Elsewhere>,
+    /// The observer knows of it.
+    announced: bool,
 }
 
 impl Build {
@@ -88,7 +98,12 @@ impl Governor {
             command: options.command.clone(),
             line,
             memory: options.memory.to_string(),
-            jobs: options.terms.jobs,
+            // A plain Cargo does not say how many units it starts at once.
+            jobs: if options.terms.jobs == u32::MAX {
+                self.options.cores
+            } else {
+                options.terms.jobs
+            },
         };
         let target_dir = options.target_dir.as_deref();
         let build = Build {
@@ -105,6 +120,9 @@ impl Governor {
             peak: Bytes::ZERO,
             differs: false,
             has_units: false,
+            has_failed: false,
+            elsewhere: None,
+            announced: false,
             options,
         };
         let terms = build.options.terms;
@@ -195,8 +213,18 @@ impl Governor {
                 let t = now - build.started;
                 records.extend(warning.map(|text| Record { t, event: Event::Notice { text } }));
             }
+            if !std::mem::replace(&mut build.announced, true) {
+                observer.opened(*no, &build.header);
+            }
+            let driver = build.elsewhere.as_ref().and_then(|it| it.driver);
+            let mut driver = driver.and_then(|id| self.connections.get_mut(&id));
             for record in &records {
                 observer.record(*no, record);
+                if let Some(driver) = &mut driver
+                    && let Ok(json) = serde_json::to_string(record)
+                {
+                    driver.send_line(&ToDriver::Record(json).encode());
+                }
                 if let Some(log) = &mut build.log {
                     log.append(record);
                 }
@@ -224,13 +252,30 @@ impl Governor {
         let (wall, peak) = (self.now() - build.started, build.peak);
         self.say_in(no, Event::Done { exit: ending.exit, wall, peak, governor_cpu: cpu });
         self.tell(observer);
+        observer.closed(no);
         if let Some(mut build) = self.builds.remove(&no)
             && let Some(log) = &mut build.log
         {
             let _ = log.flush();
         }
+        self.let_driver_go(no);
         self.entries.retain(|_, entry| entry.build != no);
         self.decide(Input::Close(no));
+    }
+
+    /// The driver of a build that is over has heard everything.
+    fn let_driver_go(&mut self, no: BuildNo) {
+        let is_its = |peer: Peer| peer == Peer::Driver(no);
+        if let Some(connection) = self.connections.values_mut().find(|it| is_its(it.peer)) {
+            connection.peer = Peer::Done;
+            connection.end_after_this();
+        }
+    }
+
+    /// How long each build has been on its way.
+    pub(crate) fn elapsed(&self) -> BTreeMap<BuildNo, Millis> {
+        let now = self.now();
+        self.builds.iter().map(|(no, build)| (*no, now - build.started)).collect()
     }
 
     /// The unit graph of a build is there: units that the history does not know are put in their order.

@@ -1,14 +1,16 @@
 //! What the schedule wants done, done.
 
+use std::collections::BTreeMap;
+
 use plimsoll_core::event::Event;
 use plimsoll_core::schedule::Effect;
-use plimsoll_core::{Bytes, Millis, UnitId};
+use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
 use plimsoll_host::TokenPipe;
 use plimsoll_proto::ToShim;
 
 use crate::connection::Peer;
 use crate::governor::Governor;
-use crate::ledger::{compiler, linker};
+use crate::ledger::{Entry, compiler, linker};
 
 /// What the kernel should rather take than the anchor, Cargo or anything else of the user's
 /// (`oom_score_adj`, -1000 to 1000). Shims set the same before they start a compiler.
@@ -143,26 +145,31 @@ impl Governor {
         }
     }
 
-    /// Tells every shim that the build is ending: children are killed, files cleaned up.
-    pub fn abort(&mut self) {
+    /// Tells every shim of a build that it is ending: children are killed, files cleaned up.
+    pub fn abort(&mut self, build: BuildNo) {
+        let entries = &self.entries;
         for connection in self.connections.values_mut() {
-            if matches!(connection.peer, Peer::Shim(_) | Peer::Linker(_)) {
+            if is_of(connection.peer, build, entries) {
                 connection.send(&ToShim::Abort);
             }
         }
     }
 
-    /// A shim or link shim is still connected.
+    /// A shim or link shim of the build is still connected.
     #[must_use]
-    pub fn has_shims(&self) -> bool {
-        self.connections.values().any(|c| matches!(c.peer, Peer::Shim(_) | Peer::Linker(_)))
+    pub fn has_shims(&self, build: BuildNo) -> bool {
+        self.connections.values().any(|it| is_of(it.peer, build, &self.entries))
     }
 
-    /// Kills what is left of the build's units: compilers, linkers, build scripts, and what they started.
-    pub fn kill_units(&mut self) {
-        let live: Vec<UnitId> =
-            self.entries.iter().filter(|(_, entry)| !entry.finished).map(|(id, _)| *id).collect();
-        for unit in live {
+    /// The units of a build that have not ended.
+    fn live(&self, build: BuildNo) -> Vec<UnitId> {
+        let lives = |entry: &Entry| entry.build == build && !entry.finished;
+        self.entries.iter().filter(|(_, entry)| lives(entry)).map(|(id, _)| *id).collect()
+    }
+
+    /// Kills what is left of a build's units: compilers, linkers, build scripts, and what they started.
+    pub fn kill_units(&mut self, build: BuildNo) {
+        for unit in self.live(build) {
             self.tree.kill(linker(unit));
             self.tree.kill(compiler(unit));
         }
@@ -174,21 +181,20 @@ impl Governor {
         self.tree.kill_session();
     }
 
-    /// Lets everything that is stopped go on: the build is ending, or governing is.
-    pub fn resume_everything(&mut self) {
-        let units: Vec<UnitId> = self.entries.keys().copied().collect();
-        for unit in units.into_iter().filter(|unit| self.schedule.view(*unit).is_some()) {
+    /// Lets everything of a build that is stopped go on: it is ending, or governing is.
+    pub fn resume_everything(&mut self, build: BuildNo) {
+        for unit in self.live(build) {
             self.tree.resume(compiler(unit));
         }
     }
 
     /// After a `fg` (SIGCONT reaches the whole process group): stops again what should be stopped.
-    pub fn suspend_again(&mut self) {
+    pub fn suspend_again(&mut self, build: BuildNo) {
         use plimsoll_core::schedule::RunState;
         let stopped: Vec<UnitId> = self
             .schedule
             .views()
-            .filter(|view| view.state == RunState::Suspended)
+            .filter(|view| view.build == build && view.state == RunState::Suspended)
             .map(|view| view.id)
             .collect();
         for unit in stopped {
@@ -207,5 +213,15 @@ impl Governor {
 
     fn cpu_of(&self, unit: UnitId) -> Millis {
         self.entries.get(&unit).map(|entry| entry.cpu).unwrap_or_default()
+    }
+}
+
+/// Whether a peer is a shim or link shim of the build.
+fn is_of(peer: Peer, build: BuildNo, entries: &BTreeMap<UnitId, Entry>) -> bool {
+    match peer {
+        Peer::Shim(unit) | Peer::Linker(unit) => {
+            entries.get(&unit).is_some_and(|entry| entry.build == build)
+        }
+        Peer::Unknown | Peer::Driver(_) | Peer::Done => false,
     }
 }

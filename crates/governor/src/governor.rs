@@ -7,7 +7,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use plimsoll_core::event::{Event, Record};
+use plimsoll_core::event::{Event, Header, Record};
 use plimsoll_core::line::Line;
 use plimsoll_core::schedule::{Input, Measured, Schedule};
 use plimsoll_core::settings::Memory;
@@ -16,6 +16,7 @@ use plimsoll_history::History;
 use plimsoll_host::{Limits, ProcessTree};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
+use crate::account::CONNECTIONS_AT_MOST;
 use crate::builds::Build;
 use crate::connection::{Connection, Peer};
 use crate::error::GovernorError;
@@ -35,10 +36,14 @@ pub struct Options {
 
 /// Who hears what happens, in order, and answers questions about it.
 pub trait Observer {
+    /// A build begins; the first line of its log.
+    fn opened(&mut self, build: BuildNo, header: &Header);
     /// Something happened in a build.
     fn record(&mut self, build: BuildNo, record: &Record);
-    /// The state of all builds, as one line of JSON each.
-    fn status(&self, now: Millis) -> String;
+    /// A build is over.
+    fn closed(&mut self, build: BuildNo);
+    /// The state of these builds, which have been on their way for so long, as one line of JSON each.
+    fn status(&self, elapsed: &BTreeMap<BuildNo, Millis>) -> String;
 }
 
 /// Why a turn ended.
@@ -53,7 +58,13 @@ pub struct Governor {
     pub(crate) options: Options,
     socket: String,
     /// `None` once governing has ended: who asks then is not governed.
-    listener: Option<UnixListener>,
+    pub(crate) listener: Option<UnixListener>,
+    /// Builds come from elsewhere; else there is one, which is below this process.
+    pub(crate) of_account: bool,
+    /// A newer governor has taken over.
+    pub(crate) draining: bool,
+    /// When nobody's news was looked at last.
+    pub(crate) looked: Millis,
     pub(crate) connections: BTreeMap<u64, Connection>,
     next_connection: u64,
     started: Instant,
@@ -94,6 +105,28 @@ impl Governor {
         let socket = format!("plimsoll-{uid}-{build}-{:016x}", u64::from_ne_bytes(noise));
         let listener = listen(&socket)
             .map_err(|source| GovernorError::Listen { name: socket.clone(), source })?;
+        Self::with(options, socket, listener, false)
+    }
+
+    /// The governor of all builds of an account, which turn to `listener`.
+    ///
+    /// # Errors
+    /// Where `/proc` cannot be read.
+    pub fn of_account(options: Options, listener: UnixListener) -> Result<Self, GovernorError> {
+        let ready = rustix::net::listen(&listener, BACKLOG).map_err(Into::into);
+        ready.and_then(|()| listener.set_nonblocking(true)).map_err(|source| {
+            GovernorError::Listen { name: "the account's governor".to_owned(), source }
+        })?;
+        Self::with(options, String::new(), listener, true)
+    }
+
+    fn with(
+        options: Options,
+        socket: String,
+        listener: UnixListener,
+        of_account: bool,
+    ) -> Result<Self, GovernorError> {
+        let root = std::process::id();
         let tree = ProcessTree::new(root).map_err(GovernorError::Processes)?;
         let limits = Limits::discover(Path::new("/")).map_err(GovernorError::Limits)?;
         let mut line = Line::new(options.memory);
@@ -102,6 +135,9 @@ impl Governor {
             schedule: Schedule::new(options.cores, at_start),
             socket,
             listener: Some(listener),
+            of_account,
+            draining: false,
+            looked: Millis::ZERO,
             connections: BTreeMap::new(),
             next_connection: 0,
             started: Instant::now(),
@@ -160,6 +196,7 @@ impl Governor {
             self.read_graph(build);
         }
         self.measure_if_due();
+        self.look_around(observer);
         self.tell(observer);
         Ok(wake)
     }
@@ -180,7 +217,11 @@ impl Governor {
             Timespec { tv_sec: span.as_secs() as i64, tv_nsec: i64::from(span.subsec_nanos()) };
         let ids: Vec<u64> = self.connections.keys().copied().collect();
         let mut fds = Vec::with_capacity(ids.len() + extra.len() + 2);
-        fds.extend(self.connections.values().map(|c| PollFd::new(c, PollFlags::IN)));
+        let wants = |c: &Connection| match c.has_unsent() {
+            true => PollFlags::IN | PollFlags::OUT,
+            false => PollFlags::IN,
+        };
+        fds.extend(self.connections.values().map(|c| PollFd::new(c, wants(c))));
         fds.extend(extra.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)));
         let reads = |(no, build): (&BuildNo, _)| Some((*no, reader_of(build)?));
         let graphs: Vec<(BuildNo, &GraphReader)> = self.builds.iter().filter_map(reads).collect();
@@ -207,9 +248,12 @@ impl Governor {
     }
 
     /// Who connects has a word to say, and most have said it by now.
-    fn accept(&mut self, observer: &mut dyn Observer) {
+    pub(crate) fn accept(&mut self, observer: &mut dyn Observer) {
         while let Some(Ok((stream, _))) = self.listener.as_ref().map(UnixListener::accept) {
-            if let Some(connection) = Connection::accept(stream) {
+            let full = self.connections.len() >= CONNECTIONS_AT_MOST;
+            let now = self.now();
+            // Who finds no room goes on without us.
+            if let Some(connection) = Connection::accept(stream, now).filter(|_| !full) {
                 let id = self.next_connection;
                 self.connections.insert(id, connection);
                 self.next_connection += 1;
@@ -220,6 +264,7 @@ impl Governor {
 
     fn serve(&mut self, id: u64, observer: &mut dyn Observer) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.flush();
         let received = connection.receive();
         for message in received.messages {
             self.handle_message(id, message, observer);
@@ -244,8 +289,8 @@ impl Governor {
 
     /// Governing ends, the build goes on: under `cargo run` Cargo has become the user's own program. A Cargo
     /// that this runs finds nobody, and compiles as if we were not there.
-    pub fn stop_governing(&mut self) {
-        self.resume_everything();
+    pub fn stop_governing(&mut self, build: BuildNo) {
+        self.resume_everything(build);
         self.governing = false;
         self.listener = None;
     }
@@ -271,11 +316,14 @@ fn reader_of(build: &Build) -> Option<&GraphReader> {
     build.graph.as_ref().filter(|graph| graph.is_reading())
 }
 
+/// How many may wait to be let in.
+const BACKLOG: i32 = 4096;
+
 fn listen(name: &str) -> std::io::Result<UnixListener> {
     let address = SocketAddr::from_abstract_name(name)?;
     let listener = UnixListener::bind_addr(&address)?;
     // std listens with a backlog of 128 (4,096 in newer versions): 300 shims may start at once.
-    rustix::net::listen(&listener, 4096)?;
+    rustix::net::listen(&listener, BACKLOG)?;
     listener.set_nonblocking(true)?;
     Ok(listener)
 }

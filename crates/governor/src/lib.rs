@@ -7,6 +7,7 @@
 //!
 //! What it deliberately does not do: decide (the schedule's work), print, or start Cargo.
 
+mod account;
 mod builds;
 mod connection;
 mod effects;

@@ -7,8 +7,9 @@ use plimsoll_core::schedule::{Again, Input, NewUnit};
 use plimsoll_core::unit::UnitFacts;
 use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
 use plimsoll_host::{BuildScript, Role};
-use plimsoll_proto::{ToGovernor, VERSION};
+use plimsoll_proto::{ToDriver, ToGovernor, VERSION};
 
+use crate::builds::Ending;
 use crate::connection::Peer;
 use crate::governor::{Governor, Observer};
 use crate::graph::GraphReader;
@@ -27,6 +28,8 @@ struct Place {
     cargo: u32,
     /// It runs already.
     running: bool,
+    /// No shim stands before it: a build script.
+    unshimmed: bool,
 }
 
 impl Governor {
@@ -38,7 +41,7 @@ impl Governor {
     ) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         match (connection.peer, message) {
-            (Peer::Unknown, ToGovernor::Hello { version: VERSION, facts }) => {
+            (Peer::Unknown, ToGovernor::Hello { version: VERSION, facts, runs, priority }) => {
                 let pid = connection.pid;
                 let Some(build) = self.build_for(pid) else {
                     // It belongs to nobody here: it goes on without us.
@@ -50,7 +53,10 @@ impl Governor {
                 if let Some(connection) = self.connections.get_mut(&id) {
                     connection.peer = Peer::Shim(unit);
                 }
-                self.register(build, unit, pid, *facts);
+                if let Some(priority) = priority {
+                    self.hear_priority(build, priority);
+                }
+                self.register(build, unit, pid, *facts, runs);
             }
             (Peer::Unknown, ToGovernor::Link { version: VERSION, unit, inputs }) => {
                 connection.peer = Peer::Linker(unit);
@@ -58,11 +64,38 @@ impl Governor {
                 self.ask_for_link(unit, inputs);
             }
             (Peer::Unknown, ToGovernor::Status) => {
-                let answer = observer.status(self.now());
+                let answer = observer.status(&self.elapsed());
                 if let Some(connection) = self.connections.get_mut(&id) {
-                    connection.peer = Peer::Done;
                     connection.answer(&answer);
                 }
+            }
+            (Peer::Unknown, ToGovernor::Join(join))
+                if join.version == VERSION && self.of_account =>
+            {
+                let pid = connection.pid;
+                if self.join(id, pid, *join).is_none() {
+                    self.connections.remove(&id);
+                }
+            }
+            (Peer::Unknown, ToGovernor::Pause { build, paused }) => {
+                connection.answer("");
+                self.pause(&build, paused);
+            }
+            (Peer::Unknown, ToGovernor::Favour { build, priority }) => {
+                connection.answer("");
+                self.favour(&build, priority);
+            }
+            (Peer::Unknown, ToGovernor::Drain) if self.of_account => {
+                connection.answer("");
+                self.drain();
+            }
+            (Peer::Driver(build), ToGovernor::Interrupt) => {
+                self.resume_everything(build);
+                self.abort(build);
+            }
+            (Peer::Driver(build), ToGovernor::Continued) => self.suspend_again(build),
+            (Peer::Driver(build), ToGovernor::Leave { exit, complete }) => {
+                self.leave_build(build, Ending { exit, complete });
             }
             (Peer::Shim(unit), ToGovernor::Started { pid }) => {
                 self.tree.adopt_child(connection.pid, pid, compiler(unit));
@@ -84,6 +117,10 @@ impl Governor {
                 connection.peer = Peer::Done;
                 if let Some(build) = self.build_of(unit) {
                     build.differs |= differs;
+                    build.has_failed |= !ok;
+                }
+                if differs {
+                    self.tell_driver(unit, &ToDriver::Differs);
                 }
                 self.finished(unit, ok);
             }
@@ -106,6 +143,7 @@ impl Governor {
     pub(crate) fn hung_up(&mut self, peer: Peer) {
         match peer {
             Peer::Unknown | Peer::Done => {}
+            Peer::Driver(build) => self.lose_driver(build),
             Peer::Linker(unit) => {
                 self.tree.kill(linker(unit));
                 self.tree.release(linker(unit));
@@ -150,12 +188,21 @@ impl Governor {
         kills > before || gone
     }
 
-    /// The build that a process belongs to which asks to be admitted.
-    fn build_for(&self, _pid: u32) -> Option<BuildNo> {
-        self.builds.keys().next().copied()
+    fn tell_driver(&mut self, unit: UnitId, message: &ToDriver) {
+        let it = self.build_of(unit).and_then(|build| build.elsewhere.as_ref()?.driver);
+        if let Some(connection) = it.and_then(|id| self.connections.get_mut(&id)) {
+            connection.send_line(&message.encode());
+        }
     }
 
-    fn register(&mut self, build: BuildNo, unit: UnitId, pid: u32, facts: UnitFacts) {
+    fn register(
+        &mut self,
+        build: BuildNo,
+        unit: UnitId,
+        pid: u32,
+        facts: UnitFacts,
+        runs: Option<u32>,
+    ) {
         let mut inside = self.tree.enclosing_owner(pid);
         if inside.is_none() && self.tree.may_be_inside_script(pid) {
             // A build script that has just started may not have been found yet, and this be its probe.
@@ -165,7 +212,11 @@ impl Governor {
         let inside = inside.map(unit_of);
         self.tree.adopt(pid, compiler(unit), Role::Shim);
         let cargo = self.tree.parent(pid).unwrap_or_default();
-        self.enter(unit, facts, Place { build, inside, cargo, running: false });
+        if let Some(compiler) = runs {
+            self.take_over(unit, pid, compiler);
+        }
+        let unshimmed = false;
+        self.enter(unit, facts, Place { build, inside, cargo, running: runs.is_some(), unshimmed });
     }
 
     /// A build script was found running.
@@ -176,14 +227,18 @@ impl Governor {
         self.tree.adopt(script.pid, compiler(unit), Role::Child);
         let facts = UnitFacts::build_script_run(script.package, script.version);
         let cargo = self.tree.parent(script.pid).unwrap_or_default();
-        self.enter(unit, facts, Place { build, inside: None, cargo, running: true });
+        self.enter(
+            unit,
+            facts,
+            Place { build, inside: None, cargo, running: true, unshimmed: true },
+        );
         if let Some(entry) = self.entries.get_mut(&unit) {
             entry.exit = script.exit;
         }
     }
 
     fn enter(&mut self, unit: UnitId, facts: UnitFacts, place: Place) {
-        let Place { build, inside, cargo, running } = place;
+        let Place { build, inside, cargo, running, unshimmed } = place;
         let now = self.now();
         let (mut forecast, cold) = self.forecast(&facts);
         if let Some(build) = self.builds.get_mut(&build) {
@@ -215,7 +270,16 @@ impl Governor {
         self.entries.insert(unit, entry);
         self.decide(Input::Register(
             unit,
-            Box::new(NewUnit { build, forecast, retryable, links, inside, running, cargo }),
+            Box::new(NewUnit {
+                build,
+                forecast,
+                retryable,
+                links,
+                inside,
+                running,
+                unshimmed,
+                cargo,
+            }),
         ));
     }
 

@@ -10,6 +10,7 @@ use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
 
 use plimsoll_host::{Ended, Exit, Tmpfs};
 
+use crate::account::root_of;
 use crate::governor::Governor;
 use crate::ledger::{Entry, compiler, linker};
 
@@ -29,7 +30,7 @@ const FIRST: Millis = Millis(60);
 impl Governor {
     /// The moment of the next measurement.
     pub(crate) fn next_measurement(&self) -> Millis {
-        if !self.governing {
+        if !self.governing || self.builds.is_empty() {
             return Millis(u64::MAX / 2);
         }
         let interval = if self.schedule.views().next().is_some() {
@@ -92,8 +93,11 @@ impl Governor {
         let mut builds = Vec::with_capacity(self.builds.len());
         for (no, build) in &mut self.builds {
             let tmpfs = build.tmpfs.as_ref().map(Tmpfs::growth).unwrap_or_default();
-            // The only build of its driver: what is below that belongs to it.
-            let own = self.tree.total().memory - all_units;
+            let own = match build.elsewhere {
+                Some(_) => self.tree.usage(root_of(*no)).memory,
+                // The only build of its driver: what is below that belongs to it.
+                None => self.tree.total().memory - all_units,
+            };
             let of_units = units.get(no).copied().unwrap_or_default();
             build.peak = build.peak.max(own + tmpfs + of_units);
             builds.push((*no, own + tmpfs));

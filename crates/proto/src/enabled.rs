@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use plimsoll_core::settings::Memory;
 
 use crate::codec::{DecodeError, Fields, LineWriter};
-use crate::message::{path_bytes, path_from};
+use crate::message::{exact, path_bytes, path_from};
 
 /// The version of the line. A reader refuses what is newer and skips fields that it does not know.
 const VERSION: u32 = 1;
@@ -40,11 +40,7 @@ impl Enabled {
     /// The line, its end included.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let memory = match self.memory {
-            // What is shown to people is rounded.
-            Memory::Size(bytes) => bytes.0.to_string(),
-            other => other.to_string(),
-        };
+        let memory = exact(self.memory);
         let mut line = LineWriter::new("enabled").number("v", VERSION).text("memory", &memory);
         for (key, path) in [("wrapper", &self.wrapper), ("rustdoc", &self.rustdoc)] {
             if let Some(path) = path {

@@ -10,21 +10,27 @@
 //! ```text
 //! shim -> governor   hello … | link … | started | announced | lost | finished
 //! governor -> shim   admit (+ two file descriptors: the token pipe) | retry | leave | refuse | abort
-//! anybody            status -> one line of JSON
+//! driver -> governor join (+ two file descriptors: Cargo's pipe) | interrupt | leave
+//! governor -> driver header | record | differs
+//! anybody            status -> one line of JSON a build, and an empty one; pause, priority: of one build
+//! a newer governor   drain: take no more builds, and leave after the last
 //! ```
 //!
 //! Beside the messages stands what all of Plimsoll's programs must find alike: its home ([`StateHome`]) and
-//! what is written there of an account on which plain Cargo is governed ([`Enabled`]).
+//! what is written there of an account on which plain Cargo is governed ([`Enabled`]) and of the governor that
+//! does it ([`Governing`]).
 
 mod codec;
 mod enabled;
+mod governing;
 mod home;
 mod message;
 
 pub use codec::{DecodeError, LineBuffer, MAX_LINE};
 pub use enabled::Enabled;
+pub use governing::Governing;
 pub use home::{HOME_VARIABLE, StateHome};
-pub use message::{ToGovernor, ToShim};
+pub use message::{Join, ToDriver, ToGovernor, ToShim};
 
 /// The protocol's version, in every hello.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;

@@ -1,8 +1,11 @@
 //! The messages themselves.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use plimsoll_core::invocation::{Emit, UnitKind};
+use plimsoll_core::schedule::Priority;
+use plimsoll_core::settings::Memory;
 use plimsoll_core::unit::UnitFacts;
 use plimsoll_core::{Bytes, UnitId};
 
@@ -18,6 +21,10 @@ pub enum ToGovernor {
         version: u32,
         /// What it is about to run.
         facts: Box<UnitFacts>,
+        /// It runs already, as this process: the governor that had admitted it is gone.
+        runs: Option<u32>,
+        /// The share that its build asks for, where it does.
+        priority: Option<Priority>,
     },
     /// A link shim below the unit's compiler asks to start the linker.
     Link {
@@ -48,8 +55,74 @@ pub enum ToGovernor {
         /// and Cargo must run once more.
         differs: bool,
     },
-    /// Asks for the build's state: one line of JSON is the answer.
+    /// A driver has a build governed whose Cargo it has yet to start; two file descriptors come along, the
+    /// reading and the writing end of Cargo's pipe.
+    Join(Box<Join>),
+    /// The driver was told to end the build: what is stopped is to go on, what waits is to leave.
+    Interrupt,
+    /// What was stopped was continued by a shell (`fg`): stop it again.
+    Continued,
+    /// Cargo has ended, and so does the build.
+    Leave {
+        /// Its exit code (128 + n for a signal).
+        exit: i32,
+        /// All units that Cargo wanted were seen to the end.
+        complete: bool,
+    },
+    /// Asks for the state of all builds: one line of JSON each is the answer, and an empty line.
     Status,
+    /// Nothing of this build is to run, or all of it again.
+    Pause {
+        /// The build's name.
+        build: String,
+        /// Nothing is to run.
+        paused: bool,
+    },
+    /// This build's share is to be this.
+    Favour {
+        /// The build's name.
+        build: String,
+        /// Its share.
+        priority: Priority,
+    },
+    /// A newer governor takes over: no new builds, and an end after the last.
+    Drain,
+}
+
+/// What a driver says of its build.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Join {
+    /// The driver's protocol version.
+    pub version: u32,
+    /// Cargo's subcommand.
+    pub command: String,
+    /// Units at once, at most.
+    pub jobs: u32,
+    /// The build's own line, where it names one.
+    pub memory: Memory,
+    /// A unit above the line by itself is refused.
+    pub strict: bool,
+    /// The build goes on after a failure.
+    pub keep_going: bool,
+    /// Somebody else's program reads what compilers say.
+    pub json_messages: bool,
+    /// A person waits for it.
+    pub interactive: bool,
+    /// Its share.
+    pub priority: Priority,
+    /// The target directory; empty where it is not known.
+    pub target_dir: PathBuf,
+}
+
+/// What the governor says to a driver that has joined it. Header and records are JSON, as in an event log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToDriver {
+    /// The build is governed: the first line of its log.
+    Header(String),
+    /// Something happened in it.
+    Record(String),
+    /// A retried unit's metadata differed from what dependents had read: Cargo must run once more.
+    Differs,
 }
 
 /// What the governor says to a shim.
@@ -84,9 +157,29 @@ impl ToGovernor {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Hello { version, facts } => {
-                encode_facts(LineWriter::new("hello").number("v", *version), facts)
+            Self::Hello { version, facts, runs, priority } => {
+                let mut line = LineWriter::new("hello").number("v", *version);
+                if let Some(pid) = runs {
+                    line = line.number("runs", *pid);
+                }
+                if let Some(priority) = priority {
+                    line = line.text("priority", priority.as_str());
+                }
+                encode_facts(line, facts)
             }
+            Self::Join(join) => encode_join(join),
+            Self::Interrupt => LineWriter::new("interrupt"),
+            Self::Continued => LineWriter::new("continued"),
+            Self::Leave { exit, complete } => {
+                LineWriter::new("leave").number("exit", *exit).number("complete", *complete)
+            }
+            Self::Pause { build, paused } => {
+                LineWriter::new("pause").text("build", build).number("on", *paused)
+            }
+            Self::Favour { build, priority } => {
+                LineWriter::new("favour").text("build", build).text("priority", priority.as_str())
+            }
+            Self::Drain => LineWriter::new("drain").number("v", VERSION),
             Self::Link { version, unit, inputs } => LineWriter::new("link")
                 .number("v", *version)
                 .number("unit", unit.0)
@@ -112,7 +205,21 @@ impl ToGovernor {
             b"hello" => Self::Hello {
                 version: fields.number("v")?,
                 facts: Box::new(decode_facts(&fields)?),
+                runs: fields.number("runs").ok(),
+                priority: fields.text("priority").ok().and_then(|word| word.parse().ok()),
             },
+            b"join" => Self::Join(Box::new(decode_join(&fields)?)),
+            b"interrupt" => Self::Interrupt,
+            b"continued" => Self::Continued,
+            b"leave" => {
+                Self::Leave { exit: fields.number("exit")?, complete: fields.flag("complete") }
+            }
+            b"pause" => Self::Pause { build: fields.text("build")?, paused: fields.flag("on") },
+            b"favour" => Self::Favour {
+                build: fields.text("build")?,
+                priority: parsed(&fields, "priority")?,
+            },
+            b"drain" => Self::Drain,
             b"link" => Self::Link {
                 version: fields.number("v")?,
                 unit: UnitId(fields.number("unit")?),
@@ -165,6 +272,75 @@ impl ToShim {
             b"abort" => Self::Abort,
             verb => return Err(unknown(verb)),
         })
+    }
+}
+
+impl ToDriver {
+    /// The message as one line, its end included.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Header(json) => LineWriter::new("header").text("json", json),
+            Self::Record(json) => LineWriter::new("record").text("json", json),
+            Self::Differs => LineWriter::new("differs"),
+        }
+        .finish()
+    }
+
+    /// Reads one line.
+    ///
+    /// # Errors
+    /// Where the verb is unknown or a field that is needed cannot be read.
+    pub fn decode(line: &[u8]) -> Result<Self, DecodeError> {
+        let fields = Fields::parse(line);
+        Ok(match fields.verb {
+            b"header" => Self::Header(fields.text("json")?),
+            b"record" => Self::Record(fields.text("json")?),
+            b"differs" => Self::Differs,
+            verb => return Err(unknown(verb)),
+        })
+    }
+}
+
+/// A field that is read as people write it.
+fn parsed<T: FromStr>(fields: &Fields<'_>, name: &'static str) -> Result<T, DecodeError> {
+    fields.text(name)?.parse().map_err(|_| DecodeError::BadField(name))
+}
+
+fn encode_join(join: &Join) -> LineWriter {
+    LineWriter::new("join")
+        .number("v", join.version)
+        .text("command", &join.command)
+        .number("jobs", join.jobs)
+        .text("memory", &exact(join.memory))
+        .number("strict", join.strict)
+        .number("keep_going", join.keep_going)
+        .number("json", join.json_messages)
+        .number("interactive", join.interactive)
+        .text("priority", join.priority.as_str())
+        .bytes("target", path_bytes(&join.target_dir))
+}
+
+fn decode_join(fields: &Fields<'_>) -> Result<Join, DecodeError> {
+    Ok(Join {
+        version: fields.number("v")?,
+        command: fields.text("command")?,
+        jobs: fields.number("jobs")?,
+        memory: parsed(fields, "memory")?,
+        strict: fields.flag("strict"),
+        keep_going: fields.flag("keep_going"),
+        json_messages: fields.flag("json"),
+        interactive: fields.flag("interactive"),
+        priority: parsed(fields, "priority")?,
+        target_dir: path_from(fields.bytes("target")?),
+    })
+}
+
+/// A line as it is named, to the byte: what is shown to people is rounded.
+pub(crate) fn exact(memory: Memory) -> String {
+    match memory {
+        Memory::Size(bytes) => bytes.0.to_string(),
+        other => other.to_string(),
     }
 }
 
@@ -259,9 +435,35 @@ mod tests {
             ToGovernor::Lost { signal: 9 },
             ToGovernor::Finished { ok: true, differs: false },
             ToGovernor::Status,
+            ToGovernor::Join(Box::new(Join {
+                version: VERSION,
+                command: "build".to_owned(),
+                jobs: 4,
+                memory: Memory::Size(Bytes((1 << 30) + 1)),
+                strict: true,
+                keep_going: false,
+                json_messages: true,
+                interactive: false,
+                priority: Priority::Low,
+                target_dir: PathBuf::from("/t/\u{e4} b"),
+            })),
+            ToGovernor::Interrupt,
+            ToGovernor::Continued,
+            ToGovernor::Leave { exit: 101, complete: false },
+            ToGovernor::Pause { build: "1-2".to_owned(), paused: true },
+            ToGovernor::Favour { build: "1-2".to_owned(), priority: Priority::High },
+            ToGovernor::Drain,
         ] {
             let line = message.encode();
             assert_eq!(ToGovernor::decode(&line[..line.len() - 1]), Ok(message));
+        }
+        for message in [
+            ToDriver::Header("{\"a\":\"\t%\"}".to_owned()),
+            ToDriver::Record("{}".to_owned()),
+            ToDriver::Differs,
+        ] {
+            let line = message.encode();
+            assert_eq!(ToDriver::decode(&line[..line.len() - 1]), Ok(message));
         }
         for message in [
             ToShim::Admit { unit: UnitId(4), again: true, lean: true },
@@ -294,7 +496,9 @@ mod tests {
             cut in 1usize..64,
         ) {
             let facts = Box::new(facts(package, source, externs));
-            let message = ToGovernor::Hello { version: VERSION, facts };
+            let runs = (cut % 2 == 0).then_some(cut as u32);
+            let priority = (cut % 3 == 0).then_some(Priority::High);
+            let message = ToGovernor::Hello { version: VERSION, facts, runs, priority };
             let mut buffer = LineBuffer::default();
             for piece in message.encode().chunks(cut) {
                 buffer.extend(piece).unwrap();
@@ -313,6 +517,7 @@ mod tests {
             while let Some(line) = buffer.next_line() {
                 let _ = ToGovernor::decode(&line);
                 let _ = ToShim::decode(&line);
+                let _ = ToDriver::decode(&line);
             }
             let _ = ToGovernor::decode(&bytes);
         }

@@ -30,17 +30,23 @@ fn behind(variable: &str, recorded: impl Fn(Enabled) -> Option<PathBuf>) -> Opti
     let program = if told.iter().any(Option::is_some) {
         std::env::var_os(variable)
     } else {
-        enabled().and_then(recorded).map(PathBuf::into_os_string)
+        enabled().and_then(|(_, enabled)| recorded(enabled)).map(PathBuf::into_os_string)
     };
     program.filter(|program| !program.is_empty() && !is_shim(program))
 }
 
-/// What `cargo plimsoll enable` wrote. A relative home is not looked for: Cargo starts us in directories of its own
-/// choosing.
-fn enabled() -> Option<Enabled> {
+/// Plimsoll's home, where it is enabled for this account.
+pub(crate) fn home() -> Option<PathBuf> {
+    enabled().map(|(home, _)| home)
+}
+
+/// Plimsoll's home, and what `cargo plimsoll enable` wrote there. A relative home is not looked for: Cargo starts us
+/// in directories of its own choosing.
+fn enabled() -> Option<(PathBuf, Enabled)> {
     let home = StateHome::find(|name| std::env::var_os(name))?.path;
     let file = home.is_absolute().then(|| Enabled::file(&home))?;
-    Enabled::decode(&fs::read(file).ok()?).ok()
+    let enabled = Enabled::decode(&fs::read(file).ok()?).ok()?;
+    Some((home, enabled))
 }
 
 /// By name, or by being the file that runs now.

@@ -7,9 +7,12 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixStream};
+use std::path::Path;
 
 use plimsoll_proto::{LineBuffer, ToGovernor, ToShim};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+
+use crate::{rendezvous, way};
 
 /// A jobserver of the unit's own: what is in it the compiler may take for further threads.
 #[derive(Debug)]
@@ -38,9 +41,12 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects to the abstract socket `name`. Waits while the governor's queue is full, so that hundreds
-    /// of shims can come at once. `None` where nobody listens, or somebody who is not us.
+    /// Connects to the socket `name`: a path, or an abstract name. Waits while the governor's queue is full, so
+    /// that hundreds of shims can come at once. `None` where nobody listens, or somebody who is not us.
     pub(crate) fn open(name: &OsStr) -> Option<Self> {
+        if way::is_path(name) {
+            return rendezvous::connect_path(Path::new(name)).ok().map(Self::over);
+        }
         let address = SocketAddr::from_abstract_name(name.as_encoded_bytes()).ok()?;
         let stream = loop {
             match UnixStream::connect_addr(&address) {
@@ -51,12 +57,12 @@ impl Connection {
         };
         // Anybody may bind an abstract name, but not under our user's id.
         let peer = rustix::net::sockopt::socket_peercred(&stream).ok()?;
-        (peer.uid == rustix::process::getuid()).then(|| Self {
-            stream,
-            received: LineBuffer::default(),
-            descriptors: VecDeque::new(),
-            gone: false,
-        })
+        (peer.uid == rustix::process::getuid()).then(|| Self::over(stream))
+    }
+
+    /// Speaks over a connection that is there.
+    pub(crate) fn over(stream: UnixStream) -> Self {
+        Self { stream, received: LineBuffer::default(), descriptors: VecDeque::new(), gone: false }
     }
 
     /// Says `message`. A governor that is gone is noticed by the next [`Self::hear`].

@@ -4,7 +4,8 @@
 //! Where none of the first three is set no driver has started this build: what is chained then stands in
 //! Plimsoll's home (`cargo plimsoll enable`).
 
-/// The governor's abstract socket, without the leading NUL. Not set: nobody governs.
+/// The governor's socket: a path, or an abstract name without the leading NUL. Empty: nobody governs. Not set: the
+/// account's governor does, where Plimsoll is enabled.
 pub const SOCKET: &str = "PLIMSOLL_SOCKET";
 /// The compiler wrapper that the user had set before us (`RUSTC_WRAPPER`), which is chained.
 pub const WRAPPER: &str = "PLIMSOLL_WRAPPER";
@@ -20,3 +21,5 @@ pub const PROBES: &str = "PLIMSOLL_PROBES";
 pub const UNIT: &str = "PLIMSOLL_UNIT";
 /// From a compiler's shim to the link shim: the linker as rustc would have been told.
 pub const LINKER: &str = "PLIMSOLL_LINKER";
+/// The share of the machine that this build asks for, which people set: `low`, `normal` or `high`.
+pub const PRIORITY: &str = "PLIMSOLL_PRIORITY";

@@ -49,6 +49,8 @@ mod orphan;
 #[cfg(target_os = "linux")]
 mod probe;
 #[cfg(target_os = "linux")]
+pub mod rendezvous;
+#[cfg(target_os = "linux")]
 mod role;
 #[cfg(target_os = "linux")]
 mod stderr;
@@ -56,6 +58,8 @@ mod stderr;
 mod tree;
 #[cfg(target_os = "linux")]
 mod unit;
+#[cfg(target_os = "linux")]
+mod way;
 
 #[cfg(target_os = "linux")]
 pub use role::main;

@@ -23,6 +23,7 @@ use std::time::SystemTime;
 
 use plimsoll_core::UnitId;
 use plimsoll_core::invocation::{Emit, Invocation};
+use plimsoll_core::unit::UnitFacts;
 use plimsoll_proto::{ToGovernor, ToShim, VERSION};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{MemfdFlags, OFlags, memfd_create};
@@ -36,6 +37,7 @@ use crate::leftovers::Leftovers;
 use crate::linker;
 use crate::metadata::{self, Comparison, Kept};
 use crate::stderr::Forwarder;
+use crate::way::Way;
 use crate::{diagnostic, env, orphan, tree};
 
 /// SIGKILL: what the kernel, earlyoom and the governor send.
@@ -49,17 +51,20 @@ const GRACE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 pub(crate) fn run(line: &CommandLine, invocation: Invocation) -> Ending {
     let facts = line.facts(&invocation);
     let retryable = facts.retryable;
-    let governor = std::env::var_os(env::SOCKET).and_then(|name| Connection::open(&name));
-    let Some(mut governor) = governor else {
+    let reached =
+        Way::find().and_then(|way| way.open().map(|(governor, socket)| (way, governor, socket)));
+    let Some((way, mut governor, socket)) = reached else {
         // Either nobody governs, or the driver has died and with it nobody takes its directory away.
         orphan::clean_up();
         return ending::become_command(line.command());
     };
-    let facts = Box::new(facts);
-    governor.say(&ToGovernor::Hello { version: VERSION, facts });
+    governor.say(&hello(&facts, None));
     // What can be known now is found out while the governor thinks.
     Unit {
         line,
+        way,
+        socket,
+        facts,
         governor: Some(governor),
         retryable,
         forwarder: Forwarder::default(),
@@ -69,13 +74,25 @@ pub(crate) fn run(line: &CommandLine, invocation: Invocation) -> Ending {
         runs: 0,
         again: false,
         lean: false,
+        rejoined: 0,
         raise: Raise::needed(),
     }
     .run()
 }
 
+/// The registration; of a compiler that `runs` already, too.
+fn hello(facts: &UnitFacts, runs: Option<u32>) -> ToGovernor {
+    let priority = std::env::var(env::PRIORITY).ok().and_then(|word| word.parse().ok());
+    ToGovernor::Hello { version: VERSION, facts: Box::new(facts.clone()), runs, priority }
+}
+
 struct Unit<'a> {
     line: &'a CommandLine,
+    /// To whom it turns.
+    way: Way,
+    /// The socket of the governor that it is connected with.
+    socket: OsString,
+    facts: UnitFacts,
     invocation: Invocation,
     /// `None` once it is gone.
     governor: Option<Connection>,
@@ -90,6 +107,8 @@ struct Unit<'a> {
     again: bool,
     /// It is expected to cross the line alone.
     lean: bool,
+    /// How often it has turned to another governor.
+    rejoined: u32,
     raise: Raise,
 }
 
@@ -220,10 +239,27 @@ impl Unit<'_> {
                 }
                 Heard::Gone => {
                     self.governor = None;
-                    return Answer::Alone;
+                    if !self.rejoin(None) {
+                        return Answer::Alone;
+                    }
+                    return self.wait();
                 }
             }
         }
+    }
+
+    /// The governor is gone: turns to the next one, where there can be one. Says whether there is.
+    fn rejoin(&mut self, runs: Option<u32>) -> bool {
+        /// A governor that comes and goes more often than this is none.
+        const OFTEN: u32 = 5;
+        self.rejoined += 1;
+        if !self.way.leads_to_another() || self.rejoined > OFTEN {
+            return false;
+        }
+        let Some((mut governor, socket)) = self.way.open() else { return false };
+        governor.say(&hello(&self.facts, runs));
+        (self.governor, self.socket) = (Some(governor), socket);
+        true
     }
 
     /// The next run's temporary directory.
@@ -283,7 +319,7 @@ impl Unit<'_> {
     }
 
     fn send_linker_through_us(&self, unit: UnitId, command: &mut std::process::Command) {
-        let dir = std::env::var_os(env::LINK_DIR).filter(|dir| !dir.is_empty());
+        let dir = self.way.link_dir();
         if self.line.wrapper.is_some() {
             return;
         }
@@ -292,6 +328,8 @@ impl Unit<'_> {
         {
             command
                 .arg(detour.argument)
+                .env(env::LINK_DIR, dir)
+                .env(env::SOCKET, &self.socket)
                 .env(env::LINKER, detour.real)
                 .env(env::UNIT, OsString::from(unit.0.to_string()));
         }
@@ -347,6 +385,7 @@ impl Unit<'_> {
                 Heard::Gone => {
                     self.governor = None;
                     orphan::carry_on(run.tokens.as_deref());
+                    self.rejoin(Some(run.child.id()));
                 }
             }
         }

@@ -215,10 +215,3 @@ pub(super) fn target_dir(call: &CargoCall, settings: &Settings) -> Option<PathBu
     // It may not exist yet: what matters is the file system on which it will be made.
     path.ancestors().find(|path| path.is_dir()).map(Path::to_owned).or(Some(PathBuf::from(".")))
 }
-
-/// Three hundred shims and their token pipes at once need more than the usual 1,024 descriptors.
-pub(super) fn raise_open_files() {
-    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    limit.current = limit.maximum;
-    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, limit);
-}

@@ -173,8 +173,8 @@ impl<'a> Build<'a> {
             .with_context(|| format!("cannot start `{}`", program.display()))?;
         let exit = self.follow(&mut Waited(cargo), watch);
         if exit.is_err() {
-            self.governor.resume_everything();
-            self.governor.kill_units();
+            self.governor.resume_everything(self.build);
+            self.governor.kill_units(self.build);
         }
         exit
     }
@@ -182,7 +182,7 @@ impl<'a> Build<'a> {
     /// Governs until Cargo has ended.
     fn follow(&mut self, cargo: &mut Waited, watch: &mut Watch) -> anyhow::Result<i32> {
         // Raised after Cargo has started, which keeps the limits that it was given.
-        launch::raise_open_files();
+        plimsoll_host::raise_open_files();
         let pid = rustix::process::Pid::from_child(&cargo.0);
         let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
             .context("cannot watch Cargo")?;
@@ -204,13 +204,13 @@ impl<'a> Build<'a> {
                 break status;
             }
             if ending.is_some_and(|at| self.governor.now() >= at + GRACE) {
-                self.governor.kill_units();
+                self.governor.kill_units(self.build);
                 ending = Some(self.governor.now());
             }
             let runs = self.call.kind == Kind::BuildsThenRuns && !self.aside;
             if runs && has_become_another(&cargo.0) {
                 self.aside = true;
-                self.governor.stop_governing();
+                self.governor.stop_governing(self.build);
                 self.guard = None;
                 watch.step_aside();
             }
@@ -235,8 +235,8 @@ impl<'a> Build<'a> {
                 {
                     let _ = rustix::process::pidfd_send_signal(cargo, number);
                 }
-                self.governor.resume_everything();
-                self.governor.abort();
+                self.governor.resume_everything(self.build);
+                self.governor.abort(self.build);
                 ending.get_or_insert(self.governor.now());
                 self.interrupted = true;
             }
@@ -246,9 +246,9 @@ impl<'a> Build<'a> {
                 watch.suspend();
                 signals::stop_self();
                 watch.restore();
-                self.governor.suspend_again();
+                self.governor.suspend_again(self.build);
             }
-            Signal::Continued => self.governor.suspend_again(),
+            Signal::Continued => self.governor.suspend_again(self.build),
             Signal::Resized => watch.resize(),
         }
     }
@@ -256,13 +256,13 @@ impl<'a> Build<'a> {
     /// Cargo is gone; whatever of its units still runs ends too, and where Cargo was `killed` or told to
     /// end, everything else that it started: build scripts that nobody has seen yet.
     fn clear_away(&mut self, killed: bool, watch: &mut Watch) -> anyhow::Result<()> {
-        self.governor.resume_everything();
-        self.governor.abort();
+        self.governor.resume_everything(self.build);
+        self.governor.abort(self.build);
         let until = self.governor.now() + GRACE;
-        while self.governor.has_shims() && self.governor.now() < until {
+        while self.governor.has_shims(self.build) && self.governor.now() < until {
             self.governor.turn(&[], until, watch)?;
         }
-        self.governor.kill_units();
+        self.governor.kill_units(self.build);
         // Under `cargo run`, what ended was perhaps the user's program: what that leaves is its own.
         if killed && self.call.kind != Kind::BuildsThenRuns {
             self.governor.kill_rest();

@@ -1,5 +1,6 @@
 //! What a person sees of a build while it runs and when it ends.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 
 use plimsoll_core::event::{Event, Header, Record};
@@ -125,8 +126,13 @@ impl Observer for Watch {
         }
     }
 
-    fn status(&self, now: Millis) -> String {
-        top_json(&self.state, &self.header, now)
+    fn opened(&mut self, _build: BuildNo, _header: &Header) {}
+
+    fn closed(&mut self, _build: BuildNo) {}
+
+    fn status(&self, elapsed: &BTreeMap<BuildNo, Millis>) -> String {
+        let json = |now: &Millis| top_json(&self.state, &self.header, *now) + "\n";
+        elapsed.values().map(json).collect()
     }
 }
 

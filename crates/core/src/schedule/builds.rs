@@ -8,6 +8,8 @@
 //! What it deliberately does not do: say what fits. That is the same for all, whoever asks.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 
 use super::unit::{RunState, UnitTable};
 use crate::ids::{BuildNo, UnitId};
@@ -29,6 +31,16 @@ pub enum Priority {
 }
 
 impl Priority {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Normal => "normal",
+            Self::High => "high",
+        }
+    }
+
     /// What a millisecond of processor time is charged with.
     fn price(self) -> u64 {
         match self {
@@ -38,6 +50,29 @@ impl Priority {
         }
     }
 }
+
+impl FromStr for Priority {
+    type Err = BadPriority;
+
+    fn from_str(text: &str) -> Result<Self, BadPriority> {
+        let all = [Self::Low, Self::Normal, Self::High];
+        let word = text.trim();
+        let found = all.into_iter().find(|it| it.as_str().eq_ignore_ascii_case(word));
+        found.ok_or_else(|| BadPriority(text.to_owned()))
+    }
+}
+
+/// What was written is no priority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadPriority(String);
+
+impl fmt::Display for BadPriority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` is not a priority; write `low`, `normal` or `high`", self.0)
+    }
+}
+
+impl std::error::Error for BadPriority {}
 
 /// What a build asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,6 +19,7 @@ fn unit(build: u32, peak: u64, cpu: u64) -> Box<NewUnit> {
         links: false,
         inside: None,
         running: false,
+        unshimmed: false,
         cargo: build,
     })
 }

@@ -40,7 +40,7 @@ use crate::ids::{BuildNo, UnitId};
 use crate::measure::{Bytes, Millis};
 
 use builds::Builds;
-pub use builds::{Priority, Terms};
+pub use builds::{BadPriority, Priority, Terms};
 use processors::Processors;
 pub use unit::{LinkState, RunState, UnitView};
 use unit::{Unit, UnitTable};
@@ -58,8 +58,10 @@ pub struct NewUnit {
     pub links: bool,
     /// The registered unit in whose process tree it runs: it draws on that unit's reservation.
     pub inside: Option<UnitId>,
-    /// It runs already: a build script.
+    /// It runs already: a build script, or one that another governor had admitted.
     pub running: bool,
+    /// No shim stands before it: a build script.
+    pub unshimmed: bool,
     /// The Cargo that asks, by its process id: others may run in the same build, and each fails for itself.
     pub cargo: u32,
 }
@@ -300,6 +302,12 @@ impl Schedule {
     #[must_use]
     pub fn is_short(&self, build: BuildNo) -> bool {
         self.builds.get(build).is_some_and(|build| build.short)
+    }
+
+    /// Whether a person waits for the build, or for somebody who waits for it.
+    #[must_use]
+    pub fn goes_first(&self, build: BuildNo) -> bool {
+        self.builds.goes_first(build)
     }
 
     /// Whether somebody has asked that nothing of the build run.

@@ -271,6 +271,7 @@ impl Machine {
                 links: truth.link.is_some(),
                 inside: truth.inside.map(UnitId),
                 running: truth.script,
+                unshimmed: truth.script,
                 build: BuildNo(truth.build),
                 cargo: truth.build,
             };

@@ -16,6 +16,7 @@ fn unit(peak: u64, cpu: u64, source: Source) -> Box<NewUnit> {
         links: false,
         inside: None,
         running: false,
+        unshimmed: false,
         build: BuildNo(1),
         cargo: 1,
     })
@@ -81,7 +82,7 @@ fn the_longest_path_goes_first() {
 fn a_nested_unit_never_queues_behind_its_ancestor() {
     let mut schedule = schedule(500);
     let mut script = unit(100, 1000, Source::History);
-    script.running = true;
+    (script.running, script.unshimmed) = (true, true);
     let _ = schedule.handle(Millis(0), Input::Register(UnitId(1), script));
     let mut nested = unit(900, 1000, Source::History);
     nested.inside = Some(UnitId(1));
@@ -92,7 +93,7 @@ fn a_nested_unit_never_queues_behind_its_ancestor() {
 /// A build script, and a compiler that it runs.
 fn script_and_nested(schedule: &mut Schedule, script: u32, nested: u32) {
     let mut new = unit(10, 1000, Source::History);
-    (new.retryable, new.running) = (false, true);
+    (new.retryable, new.running, new.unshimmed) = (false, true, true);
     let _ = schedule.handle(Millis(0), Input::Register(UnitId(script), new));
     let mut new = unit(20, 1000, Source::History);
     new.inside = Some(UnitId(script));

@@ -132,7 +132,7 @@ impl Unit {
             retryable: new.retryable,
             links: new.links,
             inside: new.inside,
-            unshimmed: new.running,
+            unshimmed: new.unshimmed,
             state: if new.running { RunState::Running } else { RunState::Waiting },
             link: LinkState::None,
             attempt: u32::from(new.running),

@@ -32,7 +32,8 @@ pub struct Exit(OwnedFd);
 
 impl Exit {
     /// Of the process that has the pid now: whoever asks compares its start afterwards.
-    pub(super) fn of(pid: u32) -> Option<Self> {
+    #[must_use]
+    pub fn of(pid: u32) -> Option<Self> {
         let pid = Pid::from_raw(pid.cast_signed())?;
         pidfd_open(pid, PidfdFlags::empty()).ok().map(Self)
     }

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, mkfifoat};
@@ -49,6 +49,20 @@ impl Jobserver {
         let pipe = Pipe::new(open(OFlags::RDONLY)?, open(OFlags::WRONLY)?)?;
         drop(both);
         Self::filled(pipe, Some(path.to_owned()), jobs)
+    }
+
+    /// The jobserver that somebody else has made and filled, by the two ends of its pipe.
+    ///
+    /// # Errors
+    /// Where they are no pipe.
+    pub fn of(read: OwnedFd, write: OwnedFd) -> Result<Self, HostError> {
+        Ok(Self { pipe: Pipe::new(read, write)?, fifo: None })
+    }
+
+    /// The two ends of the pipe: where places are taken, and where they are put.
+    #[must_use]
+    pub fn fds(&self) -> (BorrowedFd<'_>, BorrowedFd<'_>) {
+        (self.pipe.read.as_fd(), self.pipe.write.as_fd())
     }
 
     fn filled(pipe: Pipe, fifo: Option<PathBuf>, jobs: u32) -> Result<Self, HostError> {

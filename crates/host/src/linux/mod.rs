@@ -1,5 +1,6 @@
 //! Linux: `/proc`, cgroups v1 and v2, pidfds, pipes. Nothing here needs privileges.
 
+mod apart;
 mod cgroup;
 mod environ;
 mod exit;
@@ -17,12 +18,14 @@ mod tmpfs;
 mod tokens;
 mod tree;
 
+pub use apart::{raise_open_files, stand_apart};
 pub use exit::Exit;
 pub use jobserver::Jobserver;
 pub use limits::{Limits, oom_kills};
 pub use locks::{LockWait, lock_waits};
-pub use origin::{Origin, origin_of};
+pub use origin::{Origin, origin_of, runs_cargo};
 pub use procfs::process_group;
+pub use signals::StoppedProcess;
 pub use tmpfs::Tmpfs;
 pub use tokens::TokenPipe;
 pub use tree::ProcessTree;

@@ -31,12 +31,13 @@ pub struct Origin {
     pub uid: u32,
 }
 
-/// Where the process `pid` comes from, which a Cargo has started. `None` where its parent cannot be read.
+/// Where the process `pid` comes from: a Cargo, or what a Cargo has started. Where there is no Cargo above it, its
+/// parent counts as one. `None` where it cannot be read.
 #[must_use]
 pub fn origin_of(pid: u32) -> Option<Origin> {
     let uid = uid_of(pid)?;
     let mut chain = Vec::new();
-    let mut above = parent_of(pid)?;
+    let mut above = pid;
     while above > 1 && chain.len() < DEEPEST && uid_of(above) == Some(uid) {
         chain.push((above, program(above)));
         let Some(next) = parent_of(above) else { break };
@@ -45,11 +46,19 @@ pub fn origin_of(pid: u32) -> Option<Origin> {
     let watched = chain.iter().position(|(_, name)| WATCHERS.contains(&name.as_str()));
     let below = &chain[..watched.unwrap_or(chain.len())];
     // A test or a build script may run Cargo below Cargo: the outermost is what somebody asked for.
-    let top = below.iter().rposition(|(_, name)| is_cargo(name)).unwrap_or(0);
+    let cargo = below.iter().rposition(|(_, name)| is_cargo(name));
+    let top = cargo.unwrap_or_else(|| below.len().saturating_sub(1).min(1));
     let root = below.get(top)?.0;
     let is_editor = |name: &str| EDITORS.iter().any(|editor| name.starts_with(editor));
     let edited = chain[top..].iter().any(|(_, name)| is_editor(name));
     Some(Origin { root, command: subcommand(root), interactive: edited || has_terminal(root), uid })
+}
+
+/// Whether the process runs Cargo still: under `cargo run` it becomes the user's own program.
+#[must_use]
+pub fn runs_cargo(pid: u32) -> bool {
+    let name = program(pid);
+    is_cargo(&name) || name == "rustup"
 }
 
 fn is_cargo(name: &str) -> bool {

@@ -6,6 +6,10 @@
 //! nothing new below it. What is to die is stopped first, because a fork cannot outrun that: no
 //! descendant loses its parent before it was seen.
 
+use std::fmt;
+use std::num::ParseIntError;
+use std::path::Path;
+use std::str::FromStr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -14,6 +18,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
+use super::procfs::Proc;
 use super::table::{Index, Table};
 use super::tree::ProcessTree;
 use crate::process::Owner;
@@ -25,7 +30,57 @@ const PASSES: usize = 24;
 /// outlives a kill for longer, and nobody can help there.
 const SWEEP: Duration = Duration::from_secs(5);
 
+/// A process that stands still: its pid and its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoppedProcess {
+    pid: u32,
+    start: u64,
+}
+
+impl StoppedProcess {
+    /// Lets it go on, if it is still the same process.
+    pub fn go_on(&self) {
+        let proc = Proc::open(Path::new("/proc"));
+        let same = || {
+            let stat = proc.as_ref().ok().and_then(|proc| proc.stat(self.pid));
+            stat.is_some_and(|stat| stat.start == self.start)
+        };
+        if let Some(pid) = Pid::from_raw(self.pid.cast_signed())
+            && let Ok(process) = pidfd_open(pid, PidfdFlags::empty())
+            && same()
+        {
+            let _ = pidfd_send_signal(process, Signal::CONT);
+        }
+    }
+}
+
+impl fmt::Display for StoppedProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.pid, self.start)
+    }
+}
+
+impl FromStr for StoppedProcess {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, ParseIntError> {
+        let (pid, start) = text.split_once(':').unwrap_or((text, ""));
+        Ok(Self { pid: pid.parse()?, start: start.parse()? })
+    }
+}
+
 impl ProcessTree {
+    /// The processes that are kept stopped.
+    #[must_use]
+    pub fn stopped_processes(&self) -> Vec<StoppedProcess> {
+        if self.stopped.is_empty() {
+            return Vec::new();
+        }
+        let reached = self.reached_by(&self.stopped);
+        let nodes = reached.into_iter().filter_map(|index| self.table.get(index));
+        nodes.map(|node| StoppedProcess { pid: node.pid, start: node.start }).collect()
+    }
+
     /// Stops the owner's children and everything below them, whoever owns that, and keeps stopped what
     /// is found there later. Its shims stay as they are.
     pub fn stop(&mut self, owner: Owner) {

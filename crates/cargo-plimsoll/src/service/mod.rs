@@ -1,0 +1,93 @@
+//! The account's governor as a process of its own: `cargo-plimsoll __governor`, started on demand by whoever needs
+//! one, gone when nobody does.
+//!
+//! ```text
+//! shim, driver ── __governor ──▶ looks, under a lock, whether one governs; returns when one listens
+//!                     └─ keep ─▶ the keeper: in a session of its own, with nothing of its starter's
+//!                          └─ serve ─▶ the governor
+//! ```
+//!
+//! The keeper knows which processes the governor has stopped, and lets them go on if that is killed. A newer program
+//! takes over by starting beside the old one, which sees its builds to their end. Whoever starts one inherits neither
+//! a descriptor nor a session to it, so no pipe or CI step waits for it.
+
+mod keeper;
+mod serve;
+
+use std::fs::{DirBuilder, File};
+use std::io::{self, BufRead as _, BufReader};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use plimsoll_proto::{Governing, HOME_VARIABLE};
+use plimsoll_shim::rendezvous;
+use rustix::fs::{FlockOperation, flock};
+
+/// The first process in the new session.
+const KEEP: &str = "keep";
+/// The governor.
+const SERVE: &str = "serve";
+/// What the governor says when it listens.
+const READY: &str = "ready";
+/// What it says, before pids and starts, of the processes that it has stopped.
+const STOPPED: &str = "stopped";
+
+/// Where this process is one of these: does its part, and gives its exit code.
+pub(crate) fn main() -> Option<ExitCode> {
+    let mut args = std::env::args_os().skip(1);
+    if args.next()? != rendezvous::ARGUMENT {
+        return None;
+    }
+    let Some(home) = std::env::var_os(HOME_VARIABLE).map(PathBuf::from) else {
+        return Some(ExitCode::FAILURE);
+    };
+    let role = args.next();
+    let done = match role.as_deref().and_then(|role| role.to_str()) {
+        None => launch(&home),
+        Some(KEEP) => keeper::run(),
+        Some(SERVE) => serve::run(&home),
+        Some(_) => Err(io::ErrorKind::InvalidInput.into()),
+    };
+    Some(if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Starts a governor, unless there is one that stays.
+fn launch(home: &Path) -> io::Result<()> {
+    let _alone = lock(home)?;
+    let program = std::env::current_exe()?;
+    if let Some(governing) = rendezvous::governing(home)
+        && !rendezvous::is_superseded(&governing, &program)
+        && rendezvous::connect(home, &governing).is_ok()
+    {
+        return Ok(());
+    }
+    let mut keeper = Command::new(program);
+    keeper.args([rendezvous::ARGUMENT, KEEP]);
+    keeper.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut keeper = keeper.spawn()?;
+    // It says so when the governor listens, or ends without a word.
+    let said = keeper.stdout.take().map(|out| BufReader::new(out).lines().next());
+    match said.flatten() {
+        Some(Ok(word)) if word == READY => Ok(()),
+        _ => Err(io::Error::other("the governor did not start")),
+    }
+}
+
+/// The directory where governor and compilers meet, for this user alone, and nobody else who starts or leaves.
+fn lock(home: &Path) -> io::Result<File> {
+    let directory = Governing::directory(home);
+    DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+    let found = directory.metadata()?;
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        let what = format!("`{}` belongs to somebody else", directory.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
+    }
+    if found.mode() & 0o077 != 0 {
+        std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o700))?;
+    }
+    let file =
+        File::options().create(true).truncate(false).write(true).open(directory.join("lock"))?;
+    flock(&file, FlockOperation::LockExclusive)?;
+    Ok(file)
+}

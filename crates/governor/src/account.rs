@@ -1,0 +1,363 @@
+//! Builds that come from elsewhere: plain Cargos of the account, and drivers that join.
+//!
+//! A plain Cargo's build begins with its first compiler and ends with its process: then nothing of it is left, or
+//! what is left ends by itself. A driver says when its build begins and ends. If the driver is killed, its Cargo goes
+//! on as a plain one.
+//!
+//! What it deliberately does not do: start or end a Cargo, or listen (the host does both).
+
+use std::collections::BTreeSet;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use plimsoll_core::line::Line;
+use plimsoll_core::schedule::{Input, Priority, Terms};
+use plimsoll_core::settings::Memory;
+use plimsoll_core::{BuildNo, Millis, UnitId};
+use plimsoll_host::{
+    Ended, Exit, Jobserver, Origin, Owner, StoppedProcess, lock_waits, origin_of, runs_cargo,
+};
+use plimsoll_proto::{Join, ToDriver};
+
+use crate::builds::{BuildOptions, Ending};
+use crate::connection::Peer;
+use crate::governor::{Governor, Observer};
+
+/// Ends, programs and locks are looked at this often.
+const LOOK_EVERY: Millis = Millis(250);
+
+/// How long what was told to end may take before it is killed.
+const GRACE: Millis = Millis(2000);
+
+/// More connections than this are not a build's: a shim each for 1,000 units, and their linkers.
+pub(crate) const CONNECTIONS_AT_MOST: usize = 4096;
+
+/// Who connects says a word at once; whoever does not in this time has none to say.
+const SILENT_AT_MOST: Millis = Millis(10_000);
+
+/// Of a build from elsewhere.
+#[derive(Debug)]
+pub(crate) struct Elsewhere {
+    /// The process below which it is.
+    pub(crate) root: u32,
+    exit: Option<Exit>,
+    /// The root is a Cargo, which may yet become the user's own program.
+    is_cargo: bool,
+    /// The connection of its driver, where it has one.
+    pub(crate) driver: Option<u64>,
+    /// Its driver has said how it ended, and when that was.
+    leaving: Option<(Ending, Millis)>,
+    /// Somebody waits for a lock of its.
+    lifted: bool,
+}
+
+/// The owner of what belongs to a build and to none of its units.
+pub(crate) fn root_of(build: BuildNo) -> Owner {
+    // Units are numbered from below.
+    Owner(u32::MAX - build.0)
+}
+
+fn build_of(owner: Owner) -> BuildNo {
+    BuildNo(u32::MAX - owner.0)
+}
+
+fn unix_ms() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or_default()
+}
+
+impl Governor {
+    /// The build that a process belongs to which asks to be admitted; a new one where it comes from a Cargo that
+    /// was not seen before. `None` where it is nobody's.
+    pub(crate) fn build_for(&mut self, pid: u32) -> Option<BuildNo> {
+        if !self.of_account {
+            return self.builds.keys().next().copied();
+        }
+        let known = self.tree.build_of(pid).map(build_of);
+        if let Some(build) = known.filter(|build| self.builds.contains_key(build)) {
+            return Some(build);
+        }
+        let own = rustix::process::geteuid().as_raw();
+        let origin = origin_of(pid).filter(|origin| origin.uid == own)?;
+        self.open_plain(origin)
+    }
+
+    fn open_plain(&mut self, origin: Origin) -> Option<BuildNo> {
+        let options = BuildOptions {
+            terms: Terms { interactive: origin.interactive, ..Terms::default() },
+            memory: Memory::Auto,
+            command: origin.command,
+            json_messages: true,
+            graph: None,
+            target_dir: None,
+            jobserver: None,
+        };
+        self.open_elsewhere(options, origin.root, None)
+    }
+
+    /// A driver joins, the process `pid`, at the other end of the connection `id`.
+    pub(crate) fn join(&mut self, id: u64, pid: u32, join: Join) -> Option<BuildNo> {
+        let descriptors = self.connections.get_mut(&id)?.take_descriptors();
+        let jobserver = descriptors.and_then(|(read, write)| Jobserver::of(read, write).ok());
+        let line = match join.memory {
+            Memory::Auto => None,
+            Memory::Size(bytes) => Some(bytes),
+            Memory::Percent(share) => {
+                Some(self.limits.read().machine.total.scale(f64::from(share) / 100.0))
+            }
+        };
+        let options = BuildOptions {
+            terms: Terms {
+                jobs: join.jobs.max(1),
+                strict: join.strict,
+                keep_going: join.keep_going,
+                line,
+                lends_places: jobserver.is_some(),
+                priority: join.priority,
+                interactive: join.interactive,
+            },
+            memory: join.memory,
+            command: join.command,
+            json_messages: join.json_messages,
+            graph: None,
+            target_dir: Some(join.target_dir).filter(|dir| !dir.as_os_str().is_empty()),
+            jobserver,
+        };
+        let build = self.open_elsewhere(options, pid, Some(id))?;
+        let header = serde_json::to_string(self.header(build)?).ok()?;
+        let connection = self.connections.get_mut(&id)?;
+        connection.peer = Peer::Driver(build);
+        connection.send_line(&ToDriver::Header(header).encode());
+        Some(build)
+    }
+
+    fn open_elsewhere(
+        &mut self,
+        options: BuildOptions,
+        root: u32,
+        driver: Option<u64>,
+    ) -> Option<BuildNo> {
+        let exit = Exit::of(root);
+        let no = BuildNo(self.next_build);
+        if self.draining || !self.tree.add_root(root, root_of(no)) {
+            return None;
+        }
+        let no = self.open(options, root, unix_ms());
+        if let Some(build) = self.builds.get_mut(&no) {
+            let is_cargo = driver.is_none() && runs_cargo(root);
+            let (leaving, lifted) = (None, false);
+            build.elsewhere = Some(Elsewhere { root, exit, is_cargo, driver, leaving, lifted });
+        }
+        Some(no)
+    }
+
+    /// A compiler says which share its plain Cargo was told to ask for.
+    pub(crate) fn hear_priority(&mut self, no: BuildNo, priority: Priority) {
+        let Some(build) = self.builds.get_mut(&no) else { return };
+        let plain = build.elsewhere.as_ref().is_some_and(|it| it.driver.is_none());
+        if plain && build.options.terms.priority != priority {
+            build.options.terms.priority = priority;
+            let terms = build.options.terms;
+            self.decide(Input::Open(no, terms));
+        }
+    }
+
+    /// Somebody at a screen wants of a build that it stand still, or go on.
+    pub(crate) fn pause(&mut self, name: &str, paused: bool) {
+        if let Some(build) = self.named(name) {
+            self.decide(Input::Pause(build, paused));
+        }
+    }
+
+    /// Somebody at a screen gives a build another share.
+    pub(crate) fn favour(&mut self, name: &str, priority: Priority) {
+        let Some(no) = self.named(name) else { return };
+        let Some(build) = self.builds.get_mut(&no) else { return };
+        build.options.terms.priority = priority;
+        let terms = build.options.terms;
+        self.decide(Input::Open(no, terms));
+    }
+
+    fn named(&self, name: &str) -> Option<BuildNo> {
+        self.builds.iter().find(|(_, build)| build.header.build.0 == name).map(|(no, _)| *no)
+    }
+
+    /// A driver's Cargo has ended: what is left of its units ends, too.
+    pub(crate) fn leave_build(&mut self, no: BuildNo, ending: Ending) {
+        let now = self.now();
+        self.resume_everything(no);
+        self.abort(no);
+        if let Some(it) = self.builds.get_mut(&no).and_then(|build| build.elsewhere.as_mut()) {
+            it.leaving = Some((ending, now));
+        }
+        self.looked = Millis::ZERO;
+    }
+
+    /// A driver is gone without a word: its Cargo goes on as a plain one.
+    pub(crate) fn lose_driver(&mut self, no: BuildNo) {
+        if let Some(it) = self.builds.get_mut(&no).and_then(|build| build.elsewhere.as_mut()) {
+            it.driver = None;
+        }
+    }
+
+    /// Looks at what nobody tells: builds that have ended, Cargos that became something else, and locks.
+    pub(crate) fn look_around(&mut self, observer: &mut dyn Observer) {
+        let now = self.now();
+        let leaves = |build: &crate::builds::Build| {
+            build.elsewhere.as_ref().is_some_and(|it| it.leaving.is_some())
+        };
+        let somebody_leaves = self.builds.values().any(leaves);
+        if !self.of_account || now - self.looked < LOOK_EVERY && !somebody_leaves {
+            return;
+        }
+        self.looked = now;
+        self.see_off(now, observer);
+        self.lift_holders();
+        self.drop_silent(now);
+    }
+
+    fn see_off(&mut self, now: Millis, observer: &mut dyn Observer) {
+        let builds: Vec<BuildNo> = self.builds.keys().copied().collect();
+        for no in builds {
+            if let Some(ending) = self.has_ended(no, now) {
+                self.close(no, ending, observer);
+                self.tree.remove_root(root_of(no));
+            }
+        }
+    }
+
+    /// How the build ended, where it has.
+    fn has_ended(&mut self, no: BuildNo, now: Millis) -> Option<Ending> {
+        let lives = self.entries.values().any(|entry| entry.build == no && !entry.finished);
+        let build = self.builds.get(&no)?;
+        let it = build.elsewhere.as_ref()?;
+        if let Some((ending, since)) = it.leaving {
+            if self.has_shims(no) && now - since < GRACE {
+                return None;
+            }
+            self.kill_units(no);
+            return Some(ending);
+        }
+        if it.driver.is_some() || lives {
+            return None;
+        }
+        let gone = it.exit.as_ref().is_none_or(Exit::has_ended);
+        let became_another = || it.is_cargo && !runs_cargo(it.root);
+        if !gone && !became_another() {
+            return None;
+        }
+        let said = it.exit.as_ref().map_or(Ended::Somehow, Exit::ended);
+        let exit = match said {
+            Ended::With(status) if status & 0x7f == 0 => (status >> 8) & 0xff,
+            Ended::With(status) => 128 + (status & 0x7f),
+            // As Cargo says it, as far as its compilers tell.
+            Ended::NotYet | Ended::Somehow => {
+                if build.has_failed {
+                    101
+                } else {
+                    0
+                }
+            }
+        };
+        Some(Ending { exit, complete: gone && exit == 0 })
+    }
+
+    /// Whoever holds a lock that somebody waits for whom a person waits for is lifted to that rank.
+    fn lift_holders(&mut self) {
+        if self.builds.is_empty() {
+            return;
+        }
+        let mut lifted = BTreeSet::new();
+        for wait in lock_waits() {
+            let Some(holder) = self.tree.build_of(wait.holder).map(build_of) else { continue };
+            let own = rustix::process::geteuid().as_raw();
+            let awaited = match self.tree.build_of(wait.waiter).map(build_of) {
+                Some(waiter) if waiter == holder => continue,
+                Some(waiter) => self.schedule.goes_first(waiter),
+                None => origin_of(wait.waiter).is_some_and(|it| it.interactive && it.uid == own),
+            };
+            if awaited {
+                lifted.insert(holder);
+            }
+        }
+        let mut moved = Vec::new();
+        for (no, build) in &mut self.builds {
+            if let Some(it) = build.elsewhere.as_mut()
+                && it.lifted != lifted.contains(no)
+            {
+                it.lifted = !it.lifted;
+                moved.push((*no, it.lifted));
+            }
+        }
+        for (no, lifted) in moved {
+            self.decide(Input::Lift(no, lifted));
+        }
+    }
+
+    /// Connections that have nothing to say make room.
+    fn drop_silent(&mut self, now: Millis) {
+        let silent = |peer: Peer| matches!(peer, Peer::Unknown | Peer::Done);
+        let gone: Vec<u64> = self
+            .connections
+            .iter()
+            .filter(|(_, it)| it.is_stuck() || silent(it.peer) && now - it.since >= SILENT_AT_MOST)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in gone {
+            if let Some(connection) = self.connections.remove(&id) {
+                let peer = connection.peer;
+                let _ = connection.close();
+                self.hung_up(peer);
+            }
+        }
+    }
+
+    /// A unit whose governor is gone runs on, and is governed again from here.
+    pub(crate) fn take_over(&mut self, unit: UnitId, shim: u32, pid: u32) {
+        self.tree.adopt_child(shim, pid, crate::ledger::compiler(unit));
+    }
+
+    /// A newer governor takes over: no build is taken any more. It goes on listening, because the compilers of
+    /// builds that drivers have joined come here.
+    pub(crate) fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// A newer governor has taken over.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// Nobody is governed, and nobody is connected.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.builds.is_empty() && self.connections.is_empty()
+    }
+
+    /// The line is named anew.
+    pub fn name_line(&mut self, memory: Memory) {
+        if memory != self.options.memory {
+            self.options.memory = memory;
+            self.line = Line::new(memory);
+        }
+    }
+
+    /// The processes that stand still because the schedule says so.
+    #[must_use]
+    pub fn stopped_processes(&self) -> Vec<StoppedProcess> {
+        self.tree.stopped_processes()
+    }
+
+    /// Governing ends: everything that is stopped goes on.
+    pub fn let_everything_go(&mut self) {
+        let builds: Vec<BuildNo> = self.builds.keys().copied().collect();
+        for build in builds {
+            self.resume_everything(build);
+        }
+    }
+
+    /// Takes everybody who waits to be let in; for the last look before the end.
+    pub fn accept_waiting(&mut self, observer: &mut dyn Observer) {
+        self.accept(observer);
+    }
+}

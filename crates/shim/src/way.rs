@@ -1,0 +1,59 @@
+//! The way to a governor: a driver's own, or the account's, which is started where there is none.
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use crate::connection::Connection;
+use crate::{chained, env, rendezvous};
+
+/// To whom this unit turns.
+#[derive(Clone, Debug)]
+pub(crate) enum Way {
+    /// Below a driver: the socket that it names.
+    Driver(OsString),
+    /// Below a plain Cargo: the account's governor, by Plimsoll's home.
+    Account(PathBuf),
+}
+
+impl Way {
+    /// `None` where nobody governs: Plimsoll is not enabled, and no driver is above.
+    pub(crate) fn find() -> Option<Self> {
+        match std::env::var_os(env::SOCKET) {
+            Some(socket) => (!socket.is_empty()).then_some(Self::Driver(socket)),
+            None => chained::home().map(Self::Account),
+        }
+    }
+
+    /// A connection, and the socket's name for a link shim.
+    pub(crate) fn open(&self) -> Option<(Connection, OsString)> {
+        match self {
+            Self::Driver(socket) => Some((Connection::open(socket)?, socket.clone())),
+            Self::Account(home) => {
+                let (stream, path) = rendezvous::reach(home)?;
+                Some((Connection::over(stream), path.into_os_string()))
+            }
+        }
+    }
+
+    /// The directory of links that are named as linkers.
+    pub(crate) fn link_dir(&self) -> Option<OsString> {
+        let told = std::env::var_os(env::LINK_DIR).filter(|dir| !dir.is_empty());
+        match self {
+            Self::Driver(_) => told,
+            Self::Account(home) => Some(home.join("link").into_os_string()),
+        }
+    }
+
+    /// Whether another governor may follow one that is gone.
+    pub(crate) fn leads_to_another(&self) -> bool {
+        match self {
+            Self::Driver(socket) => is_path(socket),
+            Self::Account(_) => true,
+        }
+    }
+}
+
+/// The socket of an account's governor is a path, a driver's own an abstract name.
+pub(crate) fn is_path(socket: &OsStr) -> bool {
+    socket.as_encoded_bytes().starts_with(b"/")
+}
