@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use plimsoll_core::schedule::Priority;
 use plimsoll_core::settings::Memory;
 
 use crate::env;
@@ -53,6 +54,10 @@ pub struct AskedOptions {
     /// Refuse a unit that is above the line by itself, instead of running it alone
     #[arg(long, global = true)]
     pub strict: bool,
+    /// This build's share beside others of the account (after `enable`): low, normal or high, each four times
+    /// the one before [default: normal]
+    #[arg(long, value_name = "PRIORITY", global = true)]
+    pub priority: Option<Priority>,
     /// Say nothing but errors: no status line, no summary
     #[arg(long, short, global = true)]
     pub quiet: bool,
@@ -147,6 +152,7 @@ impl AskedOptions {
             jobs: self.jobs,
             cargo_jobs: None,
             strict: self.strict,
+            priority: self.priority,
             quiet: self.quiet,
         }
     }

@@ -17,6 +17,8 @@ pub const JOBS: &str = "PLIMSOLL_JOBS";
 pub const PROCESSORS: &str = "PLIMSOLL_PROCESSORS";
 /// Whether a unit that is above the line by itself is refused, as by `--strict`.
 pub const STRICT: &str = "PLIMSOLL_STRICT";
+/// The build's share of the account's line, as `--priority` takes it; plain `cargo` heeds it, too, after `enable`.
+pub const PRIORITY: &str = plimsoll_shim::env::PRIORITY;
 /// Whether Plimsoll says nothing but errors, as by `--quiet`.
 pub const QUIET: &str = "PLIMSOLL_QUIET";
 /// Where history and event logs are kept.
@@ -28,6 +30,7 @@ pub const PUBLIC: &[(&str, &str)] = &[
     (JOBS, "units at once, as --jobs"),
     (PROCESSORS, "processors to plan for [default: those that this process may use]"),
     (STRICT, "1 is --strict"),
+    (PRIORITY, "low, normal or high: as --priority, for plain cargo, too, after `enable`"),
     (QUIET, "1 is --quiet"),
     (HOME, "where history and event logs are kept [default: ~/.local/state/plimsoll]"),
 ];

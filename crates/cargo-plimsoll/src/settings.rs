@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use plimsoll_core::schedule::{BadPriority, Priority};
 use plimsoll_core::settings::{BadMemory, Memory};
 use plimsoll_proto::StateHome;
 
@@ -70,6 +71,8 @@ pub struct Settings {
     pub processors: Sourced<u32>,
     /// A unit that is above the line by itself is refused.
     pub strict: Sourced<bool>,
+    /// The build's share beside others of the account.
+    pub priority: Sourced<Priority>,
     /// Plimsoll says nothing but errors.
     pub quiet: Sourced<bool>,
     /// Where history and event logs are kept; nowhere where no home directory is known.
@@ -89,6 +92,8 @@ pub struct Asked {
     pub cargo_jobs: Option<Jobs>,
     /// `--strict`.
     pub strict: bool,
+    /// `--priority`.
+    pub priority: Option<Priority>,
     /// `--quiet`, of Plimsoll or of Cargo.
     pub quiet: bool,
 }
@@ -145,6 +150,12 @@ pub enum BadSettings {
         /// Why.
         source: BadJobs,
     },
+    /// `PLIMSOLL_PRIORITY` cannot be read.
+    #[error("the environment variable {name}: {source}", name = env::PRIORITY)]
+    Priority {
+        /// Why.
+        source: BadPriority,
+    },
     /// A yes-or-no variable says neither.
     #[error("the environment variable {name}: `{value}` is neither yes nor no; write `1` or `0`")]
     Switch {
@@ -174,6 +185,7 @@ impl Settings {
             jobs: jobs(asked, environment, &cargo, processors.value)?,
             processors,
             strict: switch(asked.strict, "--strict", env::STRICT, environment)?,
+            priority: priority(asked, environment)?,
             quiet: switch(asked.quiet, "--quiet", env::QUIET, environment)?,
             home: home(environment, cwd),
             cargo,
@@ -192,6 +204,20 @@ fn memory(asked: &Asked, environment: &Environment) -> Result<Sourced<Memory>, B
             .map(|memory| Sourced::new(memory, Origin::Variable(env::MEMORY)))
             .map_err(|source| BadSettings::Memory { source }),
         None => Ok(Sourced::new(Memory::default(), Origin::Default)),
+    }
+}
+
+fn priority(asked: &Asked, environment: &Environment) -> Result<Sourced<Priority>, BadSettings> {
+    if let Some(priority) = asked.priority {
+        return Ok(Sourced::new(priority, Origin::Option("--priority")));
+    }
+    match environment.get(env::PRIORITY) {
+        Some(value) => value
+            .to_string_lossy()
+            .parse()
+            .map(|priority| Sourced::new(priority, Origin::Variable(env::PRIORITY)))
+            .map_err(|source| BadSettings::Priority { source }),
+        None => Ok(Sourced::new(Priority::default(), Origin::Default)),
     }
 }
 

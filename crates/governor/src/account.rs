@@ -18,7 +18,7 @@ use plimsoll_host::{
 };
 use plimsoll_proto::{Join, ToDriver};
 
-use crate::builds::{BuildOptions, Ending};
+use crate::builds::{Build, BuildOptions, Ending};
 use crate::connection::Peer;
 use crate::governor::{Governor, Observer};
 
@@ -44,8 +44,12 @@ pub(crate) struct Elsewhere {
     is_cargo: bool,
     /// The connection of its driver, where it has one.
     pub(crate) driver: Option<u64>,
+    /// It has one, or had.
+    had_driver: bool,
     /// Its driver has said how it ended, and when that was.
     leaving: Option<(Ending, Millis)>,
+    /// Its driver has told it to end, and when.
+    interrupted: Option<Millis>,
     /// Somebody waits for a lock of its.
     lifted: bool,
 }
@@ -122,12 +126,49 @@ impl Governor {
             target_dir: Some(join.target_dir).filter(|dir| !dir.as_os_str().is_empty()),
             jobserver,
         };
-        let build = self.open_elsewhere(options, pid, Some(id))?;
+        let build = match self.rooted_at(pid) {
+            Some(build) => self.adopt_build(build, options, id),
+            None => self.open_elsewhere(options, pid, Some(id))?,
+        };
         let header = serde_json::to_string(self.header(build)?).ok()?;
         let connection = self.connections.get_mut(&id)?;
         connection.peer = Peer::Driver(build);
         connection.send_line(&ToDriver::Header(header).encode());
         Some(build)
+    }
+
+    /// The build without a driver whose root is this process: after a governor's death its compilers may have come
+    /// before its driver did.
+    fn rooted_at(&self, pid: u32) -> Option<BuildNo> {
+        let of_it = |build: &Build| {
+            build.elsewhere.as_ref().is_some_and(|it| it.root == pid && it.driver.is_none())
+        };
+        self.builds.iter().find(|(_, build)| of_it(build)).map(|(no, _)| *no)
+    }
+
+    fn adopt_build(&mut self, no: BuildNo, options: BuildOptions, driver: u64) -> BuildNo {
+        let terms = options.terms;
+        if let Some(build) = self.builds.get_mut(&no) {
+            build.options = options;
+            if let Some(it) = build.elsewhere.as_mut() {
+                (it.driver, it.had_driver, it.is_cargo) = (Some(driver), true, false);
+            }
+        }
+        self.decide(Input::Open(no, terms));
+        no
+    }
+
+    /// A driver was told to end its build: what is stopped goes on to hear it, what waits leaves. What is told so
+    /// once more, a while later, is killed.
+    pub(crate) fn interrupt(&mut self, no: BuildNo) {
+        let now = self.now();
+        self.resume_everything(no);
+        self.abort(no);
+        let Some(build) = self.builds.get_mut(&no) else { return };
+        let Some(it) = build.elsewhere.as_mut() else { return };
+        if now - *it.interrupted.get_or_insert(now) >= GRACE {
+            self.kill_units(no);
+        }
     }
 
     fn open_elsewhere(
@@ -144,8 +185,16 @@ impl Governor {
         let no = self.open(options, root, unix_ms());
         if let Some(build) = self.builds.get_mut(&no) {
             let is_cargo = driver.is_none() && runs_cargo(root);
-            let (leaving, lifted) = (None, false);
-            build.elsewhere = Some(Elsewhere { root, exit, is_cargo, driver, leaving, lifted });
+            build.elsewhere = Some(Elsewhere {
+                root,
+                exit,
+                is_cargo,
+                driver,
+                had_driver: driver.is_some(),
+                leaving: None,
+                interrupted: None,
+                lifted: false,
+            });
         }
         Some(no)
     }
@@ -202,9 +251,8 @@ impl Governor {
     /// Looks at what nobody tells: builds that have ended, Cargos that became something else, and locks.
     pub(crate) fn look_around(&mut self, observer: &mut dyn Observer) {
         let now = self.now();
-        let leaves = |build: &crate::builds::Build| {
-            build.elsewhere.as_ref().is_some_and(|it| it.leaving.is_some())
-        };
+        let leaves =
+            |build: &Build| build.elsewhere.as_ref().is_some_and(|it| it.leaving.is_some());
         let somebody_leaves = self.builds.values().any(leaves);
         if !self.of_account || now - self.looked < LOOK_EVERY && !somebody_leaves {
             return;
@@ -239,6 +287,10 @@ impl Governor {
         }
         if it.driver.is_some() || lives {
             return None;
+        }
+        if it.had_driver {
+            // Its Cargo may go on: then it is a plain one's build, which begins with its next compiler.
+            return Some(Ending { exit: if build.has_failed { 101 } else { 0 }, complete: false });
         }
         let gone = it.exit.as_ref().is_none_or(Exit::has_ended);
         let became_another = || it.is_cargo && !runs_cargo(it.root);

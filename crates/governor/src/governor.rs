@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use plimsoll_core::event::{Event, Header, Record};
 use plimsoll_core::line::Line;
@@ -142,7 +142,7 @@ impl Governor {
             next_connection: 0,
             started: Instant::now(),
             entries: BTreeMap::new(),
-            next_unit: 1,
+            next_unit: if of_account { first_unit() } else { 1 },
             builds: BTreeMap::new(),
             next_build: 1,
             tree,
@@ -314,6 +314,13 @@ struct Woken {
 /// What reads the build's unit graph, while it is awaited.
 fn reader_of(build: &Build) -> Option<&GraphReader> {
     build.graph.as_ref().filter(|graph| graph.is_reading())
+}
+
+/// The number of an account's first unit: not one that a governor before it has given, so that whoever has heard
+/// of both mixes none up. A second each for 1,024 units, and the time wraps after twelve days.
+fn first_unit() -> u32 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    ((now.as_secs() as u32 & 0xf_ffff) << 10) | 1
 }
 
 /// How many may wait to be let in.

@@ -89,10 +89,7 @@ impl Governor {
                 connection.answer("");
                 self.drain();
             }
-            (Peer::Driver(build), ToGovernor::Interrupt) => {
-                self.resume_everything(build);
-                self.abort(build);
-            }
+            (Peer::Driver(build), ToGovernor::Interrupt) => self.interrupt(build),
             (Peer::Driver(build), ToGovernor::Continued) => self.suspend_again(build),
             (Peer::Driver(build), ToGovernor::Leave { exit, complete }) => {
                 self.leave_build(build, Ending { exit, complete });

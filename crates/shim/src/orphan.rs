@@ -20,14 +20,13 @@ const MARKER: &str = "governor-is-gone";
 const NOTICE: &str =
     "warning: plimsoll has ended unexpectedly; the build goes on without a memory line\n";
 
-/// The unit goes on alone: continues what the governor may have stopped, gives the compiler tokens for all
-/// processors, and says so.
+/// The unit goes on alone: continues what the governor may have stopped, and gives the compiler tokens for all
+/// processors.
 pub(crate) fn carry_on(tokens: Option<&TokenPipe>) {
     tree::continue_all();
     if let Some(tokens) = tokens {
         child::fill(tokens);
     }
-    say_once();
 }
 
 /// Tells the person at the terminal, unless another shim has.
@@ -38,6 +37,13 @@ pub(crate) fn say_once() {
     {
         let _ = cargo.write_all(NOTICE.as_bytes());
     }
+}
+
+/// Whether the build's driver has died, which keeps its temporary directory locked as long as it lives: a governor
+/// of the account's does not die with it.
+pub(crate) fn driver_is_gone() -> bool {
+    let Some(dir) = build_dir().and_then(|dir| fs::File::open(dir).ok()) else { return false };
+    rustix::fs::flock(&dir, rustix::fs::FlockOperation::NonBlockingLockShared).is_ok()
 }
 
 /// Takes the build's temporary directory away where no other unit uses it any more.

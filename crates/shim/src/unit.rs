@@ -158,7 +158,7 @@ impl Unit<'_> {
         if self.runs > 1 {
             self.leftovers.finish();
         }
-        if self.governor.is_none() {
+        if self.governor.is_none() || self.way.leads_to_another() && orphan::driver_is_gone() {
             orphan::clean_up();
         }
         ending
@@ -385,7 +385,9 @@ impl Unit<'_> {
                 Heard::Gone => {
                     self.governor = None;
                     orphan::carry_on(run.tokens.as_deref());
-                    self.rejoin(Some(run.child.id()));
+                    if !self.rejoin(Some(run.child.id())) {
+                        orphan::say_once();
+                    }
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! The way to a governor: a driver's own, or the account's, which is started where there is none.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::connection::Connection;
 use crate::{chained, env, rendezvous};
@@ -9,8 +9,11 @@ use crate::{chained, env, rendezvous};
 /// To whom this unit turns.
 #[derive(Clone, Debug)]
 pub(crate) enum Way {
-    /// Below a driver: the socket that it names.
+    /// Below a driver that hosts its own governor: the abstract socket that it names.
     Driver(OsString),
+    /// Below a driver that has joined the account's governor: the socket of that one, and Plimsoll's home, where
+    /// the next one is found.
+    Joined(OsString, PathBuf),
     /// Below a plain Cargo: the account's governor, by Plimsoll's home.
     Account(PathBuf),
 }
@@ -19,7 +22,12 @@ impl Way {
     /// `None` where nobody governs: Plimsoll is not enabled, and no driver is above.
     pub(crate) fn find() -> Option<Self> {
         match std::env::var_os(env::SOCKET) {
-            Some(socket) => (!socket.is_empty()).then_some(Self::Driver(socket)),
+            Some(socket) if socket.is_empty() => None,
+            Some(socket) if is_path(&socket) => {
+                let home = Path::new(&socket).ancestors().nth(2).map(Path::to_owned);
+                home.map(|home| Self::Joined(socket, home))
+            }
+            Some(socket) => Some(Self::Driver(socket)),
             None => chained::home().map(Self::Account),
         }
     }
@@ -28,6 +36,10 @@ impl Way {
     pub(crate) fn open(&self) -> Option<(Connection, OsString)> {
         match self {
             Self::Driver(socket) => Some((Connection::open(socket)?, socket.clone())),
+            Self::Joined(socket, home) => match Connection::open(socket) {
+                Some(connection) => Some((connection, socket.clone())),
+                None => Self::Account(home.clone()).open(),
+            },
             Self::Account(home) => {
                 let (stream, path) = rendezvous::reach(home)?;
                 Some((Connection::over(stream), path.into_os_string()))
@@ -39,17 +51,14 @@ impl Way {
     pub(crate) fn link_dir(&self) -> Option<OsString> {
         let told = std::env::var_os(env::LINK_DIR).filter(|dir| !dir.is_empty());
         match self {
-            Self::Driver(_) => told,
+            Self::Driver(_) | Self::Joined(..) => told,
             Self::Account(home) => Some(home.join("link").into_os_string()),
         }
     }
 
     /// Whether another governor may follow one that is gone.
     pub(crate) fn leads_to_another(&self) -> bool {
-        match self {
-            Self::Driver(socket) => is_path(socket),
-            Self::Account(_) => true,
-        }
+        !matches!(self, Self::Driver(_))
     }
 }
 

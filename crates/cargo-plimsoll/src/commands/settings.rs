@@ -53,6 +53,7 @@ fn text(settings: &Settings, line: Option<Bytes>) -> String {
         row("memory", memory, &settings.memory.origin),
         row("jobs", settings.jobs.value.to_string(), &settings.jobs.origin),
         row("processors", settings.processors.value.to_string(), &settings.processors.origin),
+        row("priority", settings.priority.value.as_str().to_owned(), &settings.priority.origin),
         row("strict", yes_or_no(settings.strict.value), &settings.strict.origin),
         row("quiet", yes_or_no(settings.quiet.value), &settings.quiet.origin),
         row("home", home, &settings.home.origin),
@@ -82,6 +83,7 @@ setting     value              from
 memory      auto (now 10 GiB)  default
 jobs        3                  --jobs
 processors  8                  default
+priority    normal             default
 strict      yes                PLIMSOLL_STRICT
 quiet       no                 default
 home        /p                 PLIMSOLL_HOME

@@ -7,22 +7,26 @@
 //! What it deliberately does not do: decide (the schedule's work) or touch what shims run by itself.
 
 pub(crate) mod guard;
+mod joined;
 mod launch;
+mod line;
 mod scratch;
 mod signals;
 mod watch;
 
+use std::io::IsTerminal as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use plimsoll_core::Millis;
 use plimsoll_core::event::Header;
 use plimsoll_core::schedule::Terms;
-use plimsoll_core::{BuildNo, Millis};
 use plimsoll_governor::{BuildOptions, Ending, Governor, Options};
 use plimsoll_host::Jobserver;
+use plimsoll_proto::{Enabled, Join, VERSION};
 
 use crate::cargo_args::CargoCall;
 use crate::env::Environment;
@@ -32,6 +36,8 @@ use crate::shell::Shell;
 use crate::shims::Shims;
 use crate::subcommand::Kind;
 use guard::Guard;
+use joined::Joined;
+use line::Line;
 use scratch::Scratch;
 use signals::{Signal, Signals};
 use watch::Watch;
@@ -69,8 +75,7 @@ const GRACE: Millis = Millis(2000);
 struct Build<'a> {
     call: &'a CargoCall,
     command: Command,
-    governor: Governor,
-    build: BuildNo,
+    line: Line,
     signals: Signals,
     /// Removed with the rest.
     _scratch: Scratch,
@@ -98,40 +103,21 @@ impl<'a> Build<'a> {
         let jobserver = launch::jobserver(jobs, &scratch, environment)
             .or_else(|_| Jobserver::new(jobs))
             .context("cannot make a jobserver")?;
-        let options = Options {
-            cores: settings.processors.value,
-            memory: settings.memory.value,
-            home: settings.home.value.clone().unwrap_or_else(|| scratch.state()),
-        };
-        let build = BuildOptions {
-            terms: Terms {
-                jobs,
-                strict: settings.strict.value,
-                keep_going: call.keep_going,
-                lends_places: true,
-                ..Terms::default()
-            },
-            memory: settings.memory.value,
-            command: call.resolved.to_string_lossy().into_owned(),
-            json_messages: call.json_messages,
-            graph: launch::graph(call, environment),
-            target_dir: launch::target_dir(call, settings),
-            jobserver: Some(jobserver),
-        };
         // The build's processes stay below us even when their parents die: nothing is left behind.
         rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))
             .context("cannot adopt the build's processes")?;
         let signals = Signals::catch().context("cannot catch signals")?;
-        let root = std::process::id();
-        let mut governor = Governor::new(options, root, unix_ms)?;
-        let build = governor.open(build, root, unix_ms);
-        let line = (governor.socket(), governor.jobserver(build).context("no jobserver")?);
-        let command = launch::cargo(call, settings, environment, &shims, &scratch, line);
+        let line = match join(call, settings, jobserver) {
+            Ok(joined) => Line::Joined(Box::new(joined)),
+            Err(jobserver) => host(call, settings, environment, &scratch, jobserver, unix_ms)?,
+        };
+        let pipe = line.jobserver().context("no jobserver")?;
+        let found = (line.socket(), pipe);
+        let command = launch::cargo(call, settings, environment, &shims, &scratch, found);
         Ok(Self {
             call,
             command,
-            governor,
-            build,
+            line,
             signals,
             guard: None,
             job_control: signals::have_job_control(),
@@ -142,25 +128,25 @@ impl<'a> Build<'a> {
     }
 
     fn header(&self) -> anyhow::Result<&Header> {
-        self.governor.header(self.build).context("the build has ended before it began")
+        self.line.header().context("the build has ended before it began")
     }
 
     fn run(&mut self, watch: &mut Watch) -> anyhow::Result<i32> {
         let mut exit = self.run_cargo(watch)?;
         // A retried unit made other metadata than its dependents had read. Where nothing but a repeated
         // JSON stream stands against it, Cargo puts that right by itself when it is asked again.
-        let wants_rerun = self.governor.wants_rerun(self.build) && !self.interrupted;
+        let wants_rerun = self.line.wants_rerun() && !self.interrupted;
         if exit != 0 && wants_rerun && !self.call.json_messages {
-            self.governor.notice(
-                self.build,
+            self.line.notice(
                 "a crate's metadata changed when it was compiled again (a procedural macro is not \
                  deterministic); Cargo runs once more to build its dependents anew",
+                watch,
             );
-            self.governor.begin_again(self.build);
+            self.line.begin_again();
             exit = self.run_cargo(watch)?;
         }
         let complete = exit == 0 && self.call.kind == Kind::Builds;
-        self.governor.close(self.build, Ending { exit, complete }, watch);
+        self.line.close(Ending { exit, complete }, watch);
         self.guard = None;
         Ok(exit)
     }
@@ -173,8 +159,8 @@ impl<'a> Build<'a> {
             .with_context(|| format!("cannot start `{}`", program.display()))?;
         let exit = self.follow(&mut Waited(cargo), watch);
         if exit.is_err() {
-            self.governor.resume_everything(self.build);
-            self.governor.kill_units(self.build);
+            self.line.interrupt();
+            self.line.kill_units();
         }
         exit
     }
@@ -188,11 +174,11 @@ impl<'a> Build<'a> {
             .context("cannot watch Cargo")?;
         let mut ending: Option<Millis> = None;
         let status = loop {
-            let now = self.governor.now();
+            let now = self.line.now();
             let deadline = ending.map_or(now + Millis(500), |at| at + GRACE);
             let extra = [pidfd.as_fd(), self.signals.as_fd()];
-            let wake = self.governor.turn(&extra, deadline, watch)?;
-            if self.guard.is_none() && !self.aside && self.governor.has_seen_units(self.build) {
+            let wake = self.line.turn(&extra, deadline, watch)?;
+            if self.guard.is_none() && !self.aside && self.line.has_seen_units() {
                 self.guard = Guard::start(watch.has_row(), self.job_control).ok();
             }
             for signal in self.signals.pending() {
@@ -203,14 +189,14 @@ impl<'a> Build<'a> {
             {
                 break status;
             }
-            if ending.is_some_and(|at| self.governor.now() >= at + GRACE) {
-                self.governor.kill_units(self.build);
-                ending = Some(self.governor.now());
+            if ending.is_some_and(|at| self.line.now() >= at + GRACE) {
+                self.line.kill_units();
+                ending = Some(self.line.now());
             }
             let runs = self.call.kind == Kind::BuildsThenRuns && !self.aside;
             if runs && has_become_another(&cargo.0) {
                 self.aside = true;
-                self.governor.stop_governing(self.build);
+                self.line.stop_governing();
                 self.guard = None;
                 watch.step_aside();
             }
@@ -235,9 +221,8 @@ impl<'a> Build<'a> {
                 {
                     let _ = rustix::process::pidfd_send_signal(cargo, number);
                 }
-                self.governor.resume_everything(self.build);
-                self.governor.abort(self.build);
-                ending.get_or_insert(self.governor.now());
+                self.line.interrupt();
+                ending.get_or_insert(self.line.now());
                 self.interrupted = true;
             }
             // The kernel lets nobody stop where no shell is there that could continue.
@@ -246,9 +231,9 @@ impl<'a> Build<'a> {
                 watch.suspend();
                 signals::stop_self();
                 watch.restore();
-                self.governor.suspend_again(self.build);
+                self.line.suspend_again();
             }
-            Signal::Continued => self.governor.suspend_again(self.build),
+            Signal::Continued => self.line.suspend_again(),
             Signal::Resized => watch.resize(),
         }
     }
@@ -256,19 +241,74 @@ impl<'a> Build<'a> {
     /// Cargo is gone; whatever of its units still runs ends too, and where Cargo was `killed` or told to
     /// end, everything else that it started: build scripts that nobody has seen yet.
     fn clear_away(&mut self, killed: bool, watch: &mut Watch) -> anyhow::Result<()> {
-        self.governor.resume_everything(self.build);
-        self.governor.abort(self.build);
-        let until = self.governor.now() + GRACE;
-        while self.governor.has_shims(self.build) && self.governor.now() < until {
-            self.governor.turn(&[], until, watch)?;
+        self.line.interrupt();
+        let until = self.line.now() + GRACE;
+        while self.line.has_shims() && self.line.now() < until {
+            self.line.turn(&[], until, watch)?;
         }
-        self.governor.kill_units(self.build);
+        self.line.kill_units();
         // Under `cargo run`, what ended was perhaps the user's program: what that leaves is its own.
         if killed && self.call.kind != Kind::BuildsThenRuns {
-            self.governor.kill_rest();
+            self.line.kill_rest();
         }
         Ok(())
     }
+}
+
+/// Joins the account's line, where there is one. Gives the pipe back where not.
+fn join(call: &CargoCall, settings: &Settings, jobserver: Jobserver) -> Result<Joined, Jobserver> {
+    let home = settings.home.value.as_deref().filter(|home| Enabled::file(home).is_file());
+    let Some(home) = home else { return Err(jobserver) };
+    let join = Join {
+        version: VERSION,
+        command: call.resolved.to_string_lossy().into_owned(),
+        jobs: settings.jobs.value,
+        memory: settings.memory.value,
+        strict: settings.strict.value,
+        keep_going: call.keep_going,
+        json_messages: call.json_messages,
+        interactive: std::io::stderr().is_terminal(),
+        priority: settings.priority.value,
+        target_dir: launch::target_dir(call, settings)
+            .and_then(|dir| dir.canonicalize().ok())
+            .unwrap_or_default(),
+    };
+    Joined::open(home, join, jobserver)
+}
+
+/// A line of this build's own.
+fn host(
+    call: &CargoCall,
+    settings: &Settings,
+    environment: &Environment,
+    scratch: &Scratch,
+    jobserver: Jobserver,
+    unix_ms: u64,
+) -> anyhow::Result<Line> {
+    let options = Options {
+        cores: settings.processors.value,
+        memory: settings.memory.value,
+        home: settings.home.value.clone().unwrap_or_else(|| scratch.state()),
+    };
+    let build = BuildOptions {
+        terms: Terms {
+            jobs: settings.jobs.value,
+            strict: settings.strict.value,
+            keep_going: call.keep_going,
+            lends_places: true,
+            ..Terms::default()
+        },
+        memory: settings.memory.value,
+        command: call.resolved.to_string_lossy().into_owned(),
+        json_messages: call.json_messages,
+        graph: launch::graph(call, environment),
+        target_dir: launch::target_dir(call, settings),
+        jobserver: Some(jobserver),
+    };
+    let root = std::process::id();
+    let mut governor = Governor::new(options, root, unix_ms)?;
+    let build = governor.open(build, root, unix_ms);
+    Ok(Line::Own { governor: Box::new(governor), build })
 }
 
 /// Cargo, which we outlive even where we fail: it is killed then.

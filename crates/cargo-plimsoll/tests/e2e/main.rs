@@ -14,6 +14,7 @@ mod process;
 mod scene;
 
 mod account;
+mod account_governor;
 mod commands;
 mod deaths;
 mod disks;

@@ -45,6 +45,11 @@ pub(crate) fn of_scene(dir: &Path) -> Vec<Process> {
         .collect()
 }
 
+/// Whether there is such a process, zombies left out.
+pub(crate) fn process_exists(pid: u32) -> bool {
+    Process::read(pid).is_some_and(|process| !matches!(process.state, 'Z' | 'X'))
+}
+
 /// One process as `/proc` shows it.
 #[derive(Clone, Debug)]
 pub(crate) struct Process {

@@ -281,6 +281,26 @@ impl Scene {
         self.log().lines().filter(|line| line.contains(&word)).count()
     }
 
+    /// The process of the account's governor, where one has said that it governs.
+    pub(crate) fn governor(&self) -> Option<u32> {
+        let line = self.read("home/run/governor");
+        line.trim().split('\t').find_map(|field| field.strip_prefix("pid=")?.parse().ok())
+    }
+
+    /// The processes of the account's governors that have not left.
+    fn governors(&self) -> Vec<u32> {
+        let sockets = below(&self.at("home/run"));
+        let pid = |path: &PathBuf| path.file_name()?.to_str()?.strip_suffix(".sock")?.parse().ok();
+        sockets.iter().filter_map(pid).filter(|pid| process::process_exists(*pid)).collect()
+    }
+
+    /// After `disable` the account's governor leaves by itself. (It has nothing of a scene's environment.)
+    #[track_caller]
+    fn leave_account(&self) {
+        let _ = fs::remove_file(self.at("home/enabled"));
+        until("the governor has left", || self.governors().is_empty().then_some(()));
+    }
+
     /// Nothing of the scene runs (what was told to end may still be about to), and nothing temporary is left.
     #[track_caller]
     pub(crate) fn assert_clean(&self) {
@@ -293,6 +313,7 @@ impl Scene {
         if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| until(what, gone))).is_err() {
             panic!("processes are left: {:#?}", of_scene(self.dir()));
         }
+        self.leave_account();
         let temporary: Vec<PathBuf> = below(&self.at("tmp"));
         assert!(temporary.is_empty(), "temporary files are left: {temporary:#?}");
         let halves: Vec<PathBuf> =
@@ -307,6 +328,9 @@ impl Drop for Scene {
             eprintln!("{}\n{}", self.log(), self.read("err.0"));
             for process in of_scene(self.dir()) {
                 process::signal(process.pid, Signal::KILL);
+            }
+            for governor in self.governors() {
+                process::signal(governor, Signal::KILL);
             }
         } else {
             self.assert_clean();

@@ -43,12 +43,18 @@ pub fn origin_of(pid: u32) -> Option<Origin> {
         let Some(next) = parent_of(above) else { break };
         above = next;
     }
-    let watched = chain.iter().position(|(_, name)| WATCHERS.contains(&name.as_str()));
-    let below = &chain[..watched.unwrap_or(chain.len())];
-    // A test or a build script may run Cargo below Cargo: the outermost is what somebody asked for.
-    let cargo = below.iter().rposition(|(_, name)| is_cargo(name));
-    let top = cargo.unwrap_or_else(|| below.len().saturating_sub(1).min(1));
-    let root = below.get(top)?.0;
+    // `cargo nextest run` is one invocation, though it runs a Cargo below it. What a test or a build script runs is
+    // another.
+    let of_cargo = |name: &String| is_cargo(name) && !WATCHERS.contains(&name.as_str());
+    let first = chain.iter().position(|(_, name)| is_cargo(name));
+    let top = match first {
+        Some(first) => {
+            let more = chain[first + 1..].iter().take_while(|(_, name)| of_cargo(name)).count();
+            first + more
+        }
+        None => chain.len().saturating_sub(1).min(1),
+    };
+    let root = chain.get(top)?.0;
     let is_editor = |name: &str| EDITORS.iter().any(|editor| name.starts_with(editor));
     let edited = chain[top..].iter().any(|(_, name)| is_editor(name));
     Some(Origin { root, command: subcommand(root), interactive: edited || has_terminal(root), uid })

@@ -1,0 +1,346 @@
+//! One governor for the account: plain Cargos and drivers share its line, and outlive it.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixStream;
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::process::{Sampler, is_stopped, process_exists, runs, signal, until};
+use crate::scene::Scene;
+
+const MIB: u64 = 1 << 20;
+
+/// A workspace on an account that is enabled with this line.
+fn enabled(memory: &str) -> Scene {
+    let scene = Scene::new();
+    scene.ok(&mut on_account(&scene, scene.plimsoll(&format!("enable --memory {memory}"))));
+    scene
+}
+
+fn on_account(scene: &Scene, mut command: Command) -> Command {
+    command.env("CARGO_HOME", scene.at("cargo"));
+    command
+}
+
+/// Plain Cargo on the account, with the fake compiler and a target directory of its own.
+fn cargo(scene: &Scene, args: &str, target: &str) -> Command {
+    let mut command = on_account(scene, scene.fake_cargo(args));
+    command.env("CARGO_TARGET_DIR", scene.at(target));
+    command
+}
+
+/// `a` holds 40 MiB and then, when told, 270; `b` holds 150 from when `a` is there.
+fn two_that_do_not_fit(scene: &Scene) {
+    scene.lib("a", &[], "// fake: alloc 40MiB in 80ms; touch a-is-up; until grow; alloc 230MiB in 920ms; touch grown; until go\n");
+    scene.lib(
+        "b",
+        &[],
+        "// fake: until a-is-up; log run-b; alloc 150MiB in 300ms; touch b-is-up; until go\n",
+    );
+}
+
+/// `a` holds 130 MiB; `b`, which comes after it, grows beside it until it is stopped, and would cross the line if
+/// it went on.
+fn one_is_stopped(scene: &Scene) {
+    scene.lib("a", &[], "// fake: alloc 130MiB in 260ms; touch a-is-up; until go\n");
+    scene.lib("z", &[], "").lib(
+        "b",
+        &["z"],
+        "// fake: until a-is-up; log run-b; alloc 350MiB in 1400ms\n",
+    );
+}
+
+fn fresh(scene: &Scene, target: &str, package: &str) {
+    let done = scene.ok(&mut cargo(scene, &format!("build -v -p {package}"), target));
+    assert!(!done.stderr.contains("Running `"), "not fresh:\n{}", done.stderr);
+}
+
+#[test]
+fn two_plain_cargos_share_the_line() {
+    let scene = enabled("400MiB");
+    two_that_do_not_fit(&scene);
+    let sampler = Sampler::start(scene.dir());
+    let first = scene.start(&mut cargo(&scene, "build -p a", "target"));
+    let second = scene.start(&mut cargo(&scene, "build -p b", "target2"));
+    scene.wait_for("b-is-up");
+    let governor = scene.governor().expect("one governs");
+    scene.write("grow", "");
+    scene.wait_for("grown");
+    scene.write("go", "");
+    for running in [first, second] {
+        let done = running.end();
+        assert_eq!(done.code(), 0, "{}", done.stderr);
+    }
+    let peak = sampler.peak();
+    assert!(peak <= 400 * MIB, "the peak was {} MiB", peak / MIB);
+    assert!(peak >= 250 * MIB, "the test did not press: {} MiB", peak / MIB);
+    assert!(scene.read("run-b").lines().count() >= 2, "b ran again");
+    assert_eq!(scene.governor(), Some(governor), "the same one");
+    assert_eq!(fs::read_dir(scene.at("home/logs")).unwrap().count(), 2, "a log for each");
+    fresh(&scene, "target", "a");
+    fresh(&scene, "target2", "b");
+}
+
+#[test]
+fn directory_and_socket_are_for_their_owner_only() {
+    let scene = enabled("1GiB");
+    scene.lib("a", &[], "// fake: touch a-is-up; until go\n");
+    let running = scene.start(&mut cargo(&scene, "build", "target"));
+    scene.wait_for("a-is-up");
+    let mode = |path: &str| fs::metadata(scene.at(path)).unwrap().mode() & 0o777;
+    assert_eq!(mode("home/run"), 0o700);
+    let socket = scene.governor().map(|pid| format!("home/run/{pid}.sock")).unwrap();
+    assert_eq!(mode(&socket), 0o600);
+    let log = fs::read_dir(scene.at("home/logs")).unwrap().next().unwrap().unwrap();
+    assert_eq!(log.metadata().unwrap().mode() & 0o077, 0, "{log:?}");
+    scene.write("go", "");
+    assert_eq!(running.end().code(), 0);
+}
+
+#[test]
+fn what_is_stopped_goes_on_when_the_governor_is_killed_and_all_join_the_next() {
+    let scene = enabled("400MiB");
+    one_is_stopped(&scene);
+    let first = scene.start(&mut cargo(&scene, "build -p a", "target"));
+    let second = scene.start(&mut cargo(&scene, "build -p b", "target2"));
+    let b = scene.wait_for_lines("run-b", 1);
+    until("b is stopped", || is_stopped(b).then_some(()));
+    let killed = scene.governor().expect("one governs");
+    signal(killed, Signal::KILL);
+    let next = until("another one governs", || scene.governor().filter(|pid| *pid != killed));
+    assert!(process_exists(next));
+    // They have told it of themselves: one is in the way of the other, is stopped and, because both grow, killed.
+    until("one is killed", || {
+        let mut logs = fs::read_dir(scene.at("home/logs")).unwrap().flatten();
+        let killed = |log: fs::DirEntry| {
+            fs::read_to_string(log.path()).unwrap().contains("\"event\":\"killed\"")
+        };
+        (logs.any(killed) || is_stopped(b)).then_some(())
+    });
+    scene.write("go", "");
+    for running in [first, second] {
+        let done = running.end();
+        assert_eq!(done.code(), 0, "{}", done.stderr);
+    }
+    fresh(&scene, "target", "a");
+    fresh(&scene, "target2", "b");
+}
+
+/// A build script that says its process in a file and holds so much, until the file `go` is there.
+fn holding_script(scene: &Scene, package: &str, mib: usize) {
+    scene.lib(package, &[], "");
+    let script = "fn main() {
+        let scene = std::env::var(\"E2E_SCENE\").unwrap();
+        let pid = format!(\"{}\\n\", std::process::id());
+        std::fs::write(format!(\"{scene}/PACKAGE-script\"), pid).unwrap();
+        let mut held = Vec::new();
+        while !std::path::Path::new(&format!(\"{scene}/go\")).exists() {
+            if held.len() < MIB {
+                held.push(vec![1u8; 1 << 20]);
+            } else {
+                std::fs::write(format!(\"{scene}/PACKAGE-holds\"), \"\").unwrap();
+            }
+            std::thread::sleep(std::time::Duration::from_millis(3));
+        }
+    }";
+    let script = script.replace("PACKAGE", package).replace("MIB", &mib.to_string());
+    scene.write(format!("ws/{package}/build.rs"), script);
+}
+
+#[test]
+fn a_stopped_build_script_goes_on_when_the_governor_is_killed() {
+    let scene = enabled("500MiB");
+    holding_script(&scene, "large", 300);
+    holding_script(&scene, "late", 280);
+    let first = scene.start(&mut cargo(&scene, "build -p large", "target"));
+    scene.wait_for("large-holds");
+    let second = scene.start(&mut cargo(&scene, "build -p late", "target2"));
+    let script = scene.wait_for_lines("late-script", 1);
+    until("the script is stopped", || is_stopped(script).then_some(()));
+    signal(scene.governor().expect("one governs"), Signal::KILL);
+    until("the script goes on", || runs(script).then_some(()));
+    scene.write("go", "");
+    for running in [first, second] {
+        let done = running.end();
+        assert_eq!(done.code(), 0, "{}", done.stderr);
+    }
+}
+
+#[test]
+fn a_newer_program_takes_over_and_no_build_notices() {
+    let scene = Scene::new();
+    scene.lib("a", &[], "// fake: touch a-is-up; until go\n").lib("b", &["a"], "");
+    scene.lib("c", &[], "// fake: touch c-is-up; until go\n");
+    let install = |name: &str| {
+        let from = std::path::Path::new(env!("CARGO_BIN_EXE_cargo-plimsoll"));
+        fs::create_dir_all(scene.at("bin")).unwrap();
+        let fresh = scene.at(format!("bin/{name}.fresh"));
+        fs::copy(from.with_file_name(name), &fresh).unwrap();
+        fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(fresh, scene.at(format!("bin/{name}"))).unwrap();
+    };
+    let all = ["cargo-plimsoll", "plimsoll-rustc", "plimsoll-rustdoc"];
+    all.iter().for_each(|name| install(name));
+    let mut enable = Command::new(scene.at("bin/cargo-plimsoll"));
+    scene.prepare(&mut enable);
+    scene.ok(on_account(&scene, enable).args(["plimsoll", "enable"]));
+    let first = scene.start(&mut cargo(&scene, "build -p b", "target"));
+    scene.wait_for("a-is-up");
+    let old = scene.governor().expect("one governs");
+    all.iter().for_each(|name| install(name));
+    let second = scene.start(&mut cargo(&scene, "build -p c", "target2"));
+    scene.wait_for("c-is-up");
+    let new = scene.governor().expect("one governs");
+    assert!(new != old && process_exists(old), "the old one sees its build to the end");
+    scene.write("go", "");
+    for running in [first, second] {
+        let done = running.end();
+        assert_eq!(done.code(), 0, "{}", done.stderr);
+    }
+    until("the old one has left", || (!process_exists(old)).then_some(()));
+    fresh(&scene, "target", "b");
+}
+
+#[test]
+fn a_driver_joins_with_a_line_of_its_own_and_says_how_it_went() {
+    let scene = enabled("2GiB");
+    scene.lib("a", &[], "// fake: alloc 30MiB in 60ms; touch a-is-up; until go\n");
+    let mut command = on_account(&scene, scene.fake("--memory 400MiB build"));
+    let running = scene.start(&mut command);
+    scene.wait_for("a-is-up");
+    assert!(scene.governor().is_some(), "the account's");
+    scene.write("go", "");
+    let done = running.end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    assert!(done.stderr.contains("400 MiB"), "{}", done.stderr);
+    let log = scene.log();
+    assert!(log.contains("\"memory\":\"400 MiB\"") || log.contains("\"memory\":\"400.0"), "{log}");
+    assert_eq!(scene.events("done"), 1);
+    let done = scene.ok(&mut on_account(&scene, scene.fake("build")));
+    assert!(!done.stderr.contains("Compiling"), "{}", done.stderr);
+}
+
+#[test]
+fn a_driver_outlives_the_governor_and_joins_the_next() {
+    let scene = enabled("400MiB");
+    one_is_stopped(&scene);
+    let running = scene.start(&mut on_account(&scene, scene.fake("build --jobs 4")));
+    let b = scene.wait_for_lines("run-b", 1);
+    until("b is stopped", || is_stopped(b).then_some(()));
+    let killed = scene.governor().expect("one governs");
+    signal(killed, Signal::KILL);
+    until("another one governs", || scene.governor().filter(|pid| *pid != killed));
+    scene.write("go", "");
+    let done = running.end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    assert!(!done.stderr.contains("without a memory line"), "{}", done.stderr);
+}
+
+#[test]
+fn a_build_goes_on_when_its_driver_is_killed() {
+    let scene = enabled("1GiB");
+    scene.lib("a", &[], "// fake: touch a-is-up; until go\n").lib(
+        "b",
+        &["a"],
+        "// fake: touch b-is-up\n",
+    );
+    let running = scene.start(&mut on_account(&scene, scene.fake("build")));
+    scene.wait_for("a-is-up");
+    signal(running.id(), Signal::KILL);
+    running.end();
+    scene.write("go", "");
+    scene.wait_for("b-is-up");
+}
+
+#[test]
+fn an_interrupted_driver_leaves_nothing() {
+    let scene = enabled("400MiB");
+    one_is_stopped(&scene);
+    let running = scene.start(&mut on_account(&scene, scene.fake("build --jobs 4")));
+    let b = scene.wait_for_lines("run-b", 1);
+    until("b is stopped", || is_stopped(b).then_some(()));
+    running.signal(Signal::TERM);
+    let done = running.end();
+    assert_ne!(done.code(), 0);
+    until("b is gone", || (!process_exists(b)).then_some(()));
+}
+
+#[test]
+fn a_flood_of_nonsense_and_of_silence_is_survived() {
+    let scene = enabled("1GiB");
+    scene.lib("a", &[], "// fake: touch a-is-up; until go\n").lib("b", &["a"], "");
+    let running = scene.start(&mut cargo(&scene, "build", "target"));
+    scene.wait_for("a-is-up");
+    let pid = scene.governor().expect("one governs");
+    let socket = scene.at(format!("home/run/{pid}.sock"));
+    let connect = || UnixStream::connect(&socket).unwrap();
+    let silent: Vec<UnixStream> = (0..1000).map(|_| connect()).collect();
+    for nonsense in [
+        b"hello\n".to_vec(),
+        b"hello\tv=2".to_vec(),
+        b"\n\n\n".to_vec(),
+        b"started\tpid=1\nfinished\tok=1\n".to_vec(),
+        b"leave\texit=0\nretry\nadmit\n".to_vec(),
+        b"join\tv=2\tcommand=x\tjobs=0\tmemory=auto\tpriority=low\ttarget=\n".to_vec(),
+        b"link\tv=2\tunit=1\tinputs=99999999999999\n".to_vec(),
+        vec![b'x'; 1 << 20],
+        (0..=255).cycle().take(100_000).collect(),
+    ] {
+        for _ in 0..20 {
+            let mut stream = connect();
+            // It may be closed before all of it is taken.
+            let _ = stream.write_all(&nonsense);
+        }
+    }
+    scene.write("go", "");
+    let done = running.end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    assert_eq!(scene.governor(), Some(pid), "it lives");
+    drop(silent);
+}
+
+#[test]
+fn a_governor_that_stood_still_for_a_while_goes_on_where_it_was() {
+    let scene = enabled("1GiB");
+    scene.lib("a", &[], "// fake: touch a-is-up; until go\n").lib("b", &["a"], "");
+    let running = scene.start(&mut cargo(&scene, "build", "target"));
+    scene.wait_for("a-is-up");
+    let pid = scene.governor().expect("one governs");
+    // As when the machine slept.
+    signal(pid, Signal::STOP);
+    scene.write("go", "");
+    std::thread::sleep(Duration::from_secs(2));
+    signal(pid, Signal::CONT);
+    let done = running.end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+}
+
+#[test]
+fn it_leaves_when_nobody_needs_it_and_comes_back() {
+    let scene = enabled("1GiB");
+    scene.lib("a", &[], "").lib("b", &[], "");
+    scene.ok(&mut cargo(&scene, "build -p a", "target"));
+    let first = scene.governor().expect("it stays for a while");
+    until("it has left", || (!process_exists(first)).then_some(()));
+    assert_eq!(scene.governor(), None);
+    scene.ok(&mut cargo(&scene, "build -p b", "target"));
+    assert!(scene.governor().is_some_and(|next| next != first));
+}
+
+#[test]
+fn who_speaks_a_newer_protocol_is_left_alone_and_the_build_goes_on() {
+    let scene = enabled("1GiB");
+    scene.lib("a", &[], "");
+    fs::create_dir_all(scene.at("home/run")).unwrap();
+    fs::set_permissions(scene.at("home/run"), fs::Permissions::from_mode(0o700)).unwrap();
+    let line =
+        "governor\tv=1\tprotocol=99\tversion=9.0.0\tprogram=/p\tstamp=1\tpid=1\tsocket=1.sock\n";
+    scene.write("home/run/governor", line);
+    scene.ok(&mut cargo(&scene, "build", "target"));
+    assert_eq!(scene.read("home/run/governor"), line);
+    fs::remove_file(scene.at("home/run/governor")).unwrap();
+}
