@@ -95,7 +95,8 @@ fn run(shell: &mut Shell) -> Result<i32, Failure> {
                 (false, true) => Form::Once,
                 (false, false) => Form::Live,
             };
-            commands::top::run(form, &place.environment, shell)?;
+            let home = place.ours(&asked)?.home.value;
+            commands::top::run(form, home.as_deref(), &place.environment, shell)?;
         }
         Command::Report { id, .. } => {
             commands::report::run(&place.ours(&asked)?, id.as_deref(), shell)?;

@@ -12,6 +12,7 @@ use crate::forecast::{Sizes, Source};
 use crate::ids::{BuildId, UnitId};
 use crate::invocation::UnitKind;
 use crate::measure::{Bytes, Millis};
+use crate::schedule::Standing;
 use crate::unit::UnitKey;
 
 /// The version of the log format that this crate writes.
@@ -46,6 +47,17 @@ pub struct Record {
     /// What happened.
     #[serde(flatten)]
     pub event: Event,
+}
+
+/// What of a build no event says: how it is now, as only its governor knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// Since the start of the build.
+    pub elapsed: Millis,
+    /// How it stands among the builds of its governor.
+    pub standing: Standing,
+    /// The line of all of these together.
+    pub machine_line: Bytes,
 }
 
 /// Why a unit was suspended or killed.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use plimsoll_core::event::{Event, FORMAT, Header, Record};
+use plimsoll_core::event::{Event, FORMAT, Header, Now, Record};
 use plimsoll_core::schedule::{Input, Terms};
 use plimsoll_core::settings::Memory;
 use plimsoll_core::{BuildId, BuildNo, Bytes, Millis, UnitId};
@@ -272,10 +272,15 @@ impl Governor {
         }
     }
 
-    /// How long each build has been on its way.
-    pub(crate) fn elapsed(&self) -> BTreeMap<BuildNo, Millis> {
+    /// How each build is now.
+    pub(crate) fn present(&self) -> BTreeMap<BuildNo, Now> {
         let now = self.now();
-        self.builds.iter().map(|(no, build)| (*no, now - build.started)).collect()
+        let machine_line = self.schedule.line();
+        let of = |(no, build): (&BuildNo, &Build)| {
+            let standing = self.schedule.standing(*no);
+            (*no, Now { elapsed: now - build.started, standing, machine_line })
+        };
+        self.builds.iter().map(of).collect()
     }
 
     /// The unit graph of a build is there: units that the history does not know are put in their order.

@@ -7,7 +7,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use plimsoll_core::event::{Event, Header, Record};
+use plimsoll_core::event::{Event, Header, Now, Record};
 use plimsoll_core::line::Line;
 use plimsoll_core::schedule::{Input, Measured, Schedule};
 use plimsoll_core::settings::Memory;
@@ -42,8 +42,8 @@ pub trait Observer {
     fn record(&mut self, build: BuildNo, record: &Record);
     /// A build is over.
     fn closed(&mut self, build: BuildNo);
-    /// The state of these builds, which have been on their way for so long, as one line of JSON each.
-    fn status(&self, elapsed: &BTreeMap<BuildNo, Millis>) -> String;
+    /// The state of these builds now, as one line of JSON each.
+    fn status(&self, builds: &BTreeMap<BuildNo, Now>) -> String;
 }
 
 /// Why a turn ended.

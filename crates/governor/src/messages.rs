@@ -64,7 +64,7 @@ impl Governor {
                 self.ask_for_link(unit, inputs);
             }
             (Peer::Unknown, ToGovernor::Status) => {
-                let answer = observer.status(&self.elapsed());
+                let answer = observer.status(&self.present());
                 if let Some(connection) = self.connections.get_mut(&id) {
                     connection.answer(&answer);
                 }

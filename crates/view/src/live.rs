@@ -5,7 +5,7 @@
 //! > build   1.2 GiB of 2.0 GiB  ██████████░░░░░░░  41.2 s  3 run, 5 wait  one row a build
 //! ▁▂▃▄▅▆▇█▇▆▅▆▇█                                                          its memory; full height is its line
 //! memory  forecast  from  for  status  unit                               units, sorted and filtered
-//! q quit  s sort: memory  / filter  Tab build  ↑↓ scroll                  keys
+//! q quit  s sort: memory  / filter  Tab build  p pause  +/- priority       keys
 //! ```
 //!
 //! A model and its picture: [`Live::see`] takes in what governors say, [`Live::press`] a key, and
@@ -15,6 +15,7 @@
 use std::cmp::Reverse;
 use std::collections::VecDeque;
 
+use plimsoll_core::schedule::Priority;
 use plimsoll_core::{Bytes, Millis};
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -95,12 +96,26 @@ pub enum Key {
 }
 
 /// What a key has led to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wish {
     /// Stay.
     Stay,
     /// Leave.
     Quit,
+    /// Nothing of this build is to run, or all of it again.
+    Pause {
+        /// The build's id.
+        build: String,
+        /// Nothing is to run.
+        paused: bool,
+    },
+    /// This build's share is to be this.
+    Favour {
+        /// The build's id.
+        build: String,
+        /// Its share.
+        priority: Priority,
+    },
 }
 
 /// A build, and how its memory went since it was seen first.
@@ -168,9 +183,36 @@ impl Live {
             Key::Down | Key::Char('j') => self.scroll(1),
             Key::PageUp => self.scrolled = self.scrolled.saturating_sub(10),
             Key::PageDown => self.scroll(10),
+            Key::Char('p') => {
+                if let Some(build) = self.chosen() {
+                    let paused = !build.told.paused;
+                    return Wish::Pause { build: build.told.build.clone(), paused };
+                }
+            }
+            Key::Char('+') => return self.favour(true),
+            Key::Char('-') => return self.favour(false),
             _ => {}
         }
         Wish::Stay
+    }
+
+    /// The build that keys are about: the selected one, or the only one.
+    fn chosen(&self) -> Option<&Build> {
+        match (&self.selected, self.builds.as_slice()) {
+            (Some(id), builds) => builds.iter().find(|build| build.told.build == *id),
+            (None, [only]) => Some(only),
+            (None, _) => None,
+        }
+    }
+
+    fn favour(&self, more: bool) -> Wish {
+        let Some(build) = self.chosen() else { return Wish::Stay };
+        let priority = match (build.told.priority.parse().unwrap_or_default(), more) {
+            (Priority::Low, true) | (Priority::High, false) => Priority::Normal,
+            (_, true) => Priority::High,
+            (_, false) => Priority::Low,
+        };
+        Wish::Favour { build: build.told.build.clone(), priority }
     }
 
     /// Paints it.
@@ -202,8 +244,12 @@ impl Live {
         } else {
             let sum = |of: fn(&Told) -> u64| Bytes(self.builds.iter().map(|b| of(&b.told)).sum());
             let waiting: usize = self.builds.iter().map(|build| build.told.waiting).sum();
+            let line = match self.machine_line() {
+                0 => String::new(),
+                line => format!(" of {}", Bytes(line)),
+            };
             format!(
-                "plimsoll: {}, {} in use, {} waiting",
+                "plimsoll: {}, {}{line} in use, {} waiting",
                 count(self.builds.len(), "build"),
                 sum(|told| told.used_bytes),
                 count(waiting, "unit"),
@@ -226,7 +272,11 @@ impl Live {
     /// The memory of the selected build, or of all, as it went; the line is the full height.
     fn draw_curve(&self, frame: &mut Frame<'_>, area: Rect) {
         let chosen: Vec<&Build> = self.builds.iter().filter(|b| self.is_selected(b)).collect();
-        let line: u64 = chosen.iter().map(|build| build.told.line_bytes).sum();
+        let line = match (self.machine_line(), chosen.as_slice()) {
+            (_, [only]) => only.told.line_bytes,
+            (0, all) => all.iter().map(|build| build.told.line_bytes).sum(),
+            (machine, _) => machine,
+        };
         let longest = chosen.iter().map(|build| build.used.len()).max().unwrap_or(0);
         let shown = longest.min(usize::from(area.width));
         let sum_at = |back: usize| -> u64 {
@@ -288,10 +338,18 @@ impl Live {
                 "" => "/ filter".to_owned(),
                 filter => format!("/ filter: {}", one_line(filter)),
             };
-            format!("q quit   s sort: {}   {filter}   Tab build   Up/Down scroll", self.sort.name())
+            let sort = self.sort.name();
+            format!("q quit  s sort: {sort}  {filter}  Tab build  p pause  +/- priority  Up/Down")
         };
         let style = Style::new().add_modifier(Modifier::REVERSED);
         Paragraph::new(fit(&text, usize::from(width))).style(style)
+    }
+
+    /// The line of all builds together, where one governor has them all; else 0.
+    fn machine_line(&self) -> u64 {
+        let mut lines = self.builds.iter().map(|build| build.told.machine_line_bytes);
+        let first = lines.next().unwrap_or(0);
+        if lines.all(|line| line == first) { first } else { 0 }
     }
 
     /// The units that are shown, sorted.
@@ -347,8 +405,15 @@ impl Build {
     fn line(&self, width: usize) -> String {
         let told = &self.told;
         let numbers = format!("{} of {}", Bytes(told.used_bytes), Bytes(told.line_bytes));
+        let standing = match (told.paused, told.priority.as_str(), told.awaited) {
+            (true, _, _) => "  PAUSED",
+            (_, "high", _) => "  high",
+            (_, "low", _) => "  low",
+            (_, _, true) => "  first",
+            _ => "",
+        };
         let rest = format!(
-            "{}  {} running, {} waiting, {} stopped",
+            "{}  {} running, {} waiting, {} stopped{standing}",
             Millis(told.elapsed_ms),
             told.running,
             told.waiting,
@@ -450,7 +515,8 @@ mod tests {
         for said in ["cranelift-codegen v0.120.0", "wasmtime v33.0.0", "serde v1.0.228", "q quit"] {
             assert!(text.contains(said), "{said}: {text}");
         }
-        assert!(rows[23].starts_with("q quit   s sort: memory"), "{rows:#?}");
+        assert!(rows[23].starts_with("q quit  s sort: memory"), "{rows:#?}");
+        assert!(rows[23].ends_with("+/- priority  Up/Down"), "{rows:#?}");
     }
 
     #[test]
@@ -474,6 +540,32 @@ mod tests {
         live.see(two().split_off(0).into_iter().take(1).collect());
         assert_eq!(titles(&live).len(), 2, "the chosen build has ended");
         assert_eq!(live.press(Key::Char('q')), Wish::Quit);
+    }
+
+    #[test]
+    fn the_chosen_build_is_paused_and_favoured() {
+        let mut live = Live::default();
+        live.see(two());
+        assert_eq!(live.press(Key::Char('p')), Wish::Stay, "which of two?");
+        assert_eq!(live.press(Key::Char('+')), Wish::Stay);
+        live.press(Key::Tab);
+        let pause = |paused| Wish::Pause { build: "1-10".to_owned(), paused };
+        assert_eq!(live.press(Key::Char('p')), pause(true));
+        let mut told = two();
+        (told[0].paused, told[0].priority) = (true, "normal".to_owned());
+        (told[1].awaited, told[1].machine_line_bytes) = (true, 4 << 30);
+        told[0].machine_line_bytes = 4 << 30;
+        live.see(told);
+        let rows = screen(&live, 100, 24);
+        assert!(rows[0].contains("1.17 GiB of 4.00 GiB in use"), "{rows:#?}");
+        assert!(rows[1].ends_with("0 stopped  PAUSED"), "{rows:#?}");
+        assert!(rows[2].ends_with("0 stopped  first"), "{rows:#?}");
+        assert_eq!(live.press(Key::Char('p')), pause(false));
+        let favour = |priority| Wish::Favour { build: "1-10".to_owned(), priority };
+        assert_eq!(live.press(Key::Char('+')), favour(Priority::High));
+        assert_eq!(live.press(Key::Char('-')), favour(Priority::Low));
+        live.see(two().into_iter().take(1).collect());
+        assert_eq!(live.press(Key::Char('p')), pause(true), "the only one");
     }
 
     #[test]

@@ -15,6 +15,14 @@ pub struct Told {
     pub command: String,
     /// Since its start, in milliseconds.
     pub elapsed_ms: u64,
+    /// Its share: `low`, `normal`, `high`.
+    pub priority: String,
+    /// A person waits for it, or for somebody who waits for it.
+    pub awaited: bool,
+    /// Somebody has asked that nothing of it run.
+    pub paused: bool,
+    /// The line of all builds of its governor together, in bytes; 0 where that is not said.
+    pub machine_line_bytes: u64,
     /// The line, in bytes.
     pub line_bytes: u64,
     /// Memory below the line, in bytes.

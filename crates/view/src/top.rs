@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use plimsoll_core::event::Header;
+use plimsoll_core::event::{Header, Now};
 use plimsoll_core::forecast::Source;
 use plimsoll_core::invocation::UnitKind;
 use plimsoll_core::{BuildId, Bytes, Millis, UnitId};
@@ -20,6 +20,14 @@ struct Top<'a> {
     build: &'a BuildId,
     command: &'a str,
     elapsed_ms: Millis,
+    /// `low`, `normal`, `high`.
+    priority: &'static str,
+    /// A person waits for it, or for somebody who waits for it.
+    awaited: bool,
+    /// Somebody has asked that nothing of it run.
+    paused: bool,
+    /// The line of all builds of its governor together.
+    machine_line_bytes: Bytes,
     line_bytes: Bytes,
     used_bytes: Bytes,
     admitted_bytes: Bytes,
@@ -50,12 +58,12 @@ struct TopUnit<'a> {
     elapsed_ms: Millis,
 }
 
-/// The state at the moment `now` (from the start of the build) as one line of JSON.
+/// The state `now` as one line of JSON.
 ///
 /// Amounts are bytes, times milliseconds. `units` are what runs, the heaviest first; then what is stopped;
 /// then what waits, in the order of registration.
 #[must_use]
-pub fn top_json(state: &BuildState, header: &Header, now: Millis) -> String {
+pub fn top_json(state: &BuildState, header: &Header, now: &Now) -> String {
     let units = live(state)
         .into_iter()
         .map(|unit| TopUnit {
@@ -69,14 +77,18 @@ pub fn top_json(state: &BuildState, header: &Header, now: Millis) -> String {
             peak_bytes: unit.peak,
             forecast_bytes: unit.forecast,
             forecast_from: unit.source,
-            elapsed_ms: elapsed(unit, now),
+            elapsed_ms: elapsed(unit, now.elapsed),
         })
         .collect();
     let top = Top {
         plimsoll_top: FORMAT,
         build: &header.build,
         command: &header.command,
-        elapsed_ms: now,
+        elapsed_ms: now.elapsed,
+        priority: now.standing.priority.as_str(),
+        awaited: now.standing.awaited,
+        paused: now.standing.paused,
+        machine_line_bytes: now.machine_line,
         line_bytes: state.line(),
         used_bytes: state.used(),
         admitted_bytes: state.admitted(),

@@ -1,9 +1,10 @@
 //! Every text, whole, for one build in which all that can happen does: the expected ones are committed in
 //! `expected/`. After an intended change, copy what the failing test prints.
 
-use plimsoll_core::event::{Cause, Event, FORMAT, Header, Record};
+use plimsoll_core::event::{Cause, Event, FORMAT, Header, Now, Record};
 use plimsoll_core::forecast::Source;
 use plimsoll_core::invocation::UnitKind;
+use plimsoll_core::schedule::Standing;
 use plimsoll_core::unit::UnitKey;
 use plimsoll_core::{BuildId, Bytes, Millis, UnitId};
 use plimsoll_view::{BuildState, report_text, status_line, summary, top_json, waiting_line};
@@ -216,10 +217,9 @@ fn one_line_while_it_runs() {
 #[test]
 fn top_for_a_program() {
     let state = state(&under_way());
-    check(
-        include_str!("expected/top.json").trim_end(),
-        &top_json(&state, &header(), Millis::seconds(51)),
-    );
+    let standing = Standing { awaited: true, ..Standing::default() };
+    let now = Now { elapsed: Millis::seconds(51), standing, machine_line: Bytes::gib(4) };
+    check(include_str!("expected/top.json").trim_end(), &top_json(&state, &header(), &now));
 }
 
 #[test]

@@ -47,13 +47,17 @@ mod linux {
     use std::path::{Path, PathBuf};
     use std::time::UNIX_EPOCH;
 
+    use plimsoll_core::Bytes;
     use plimsoll_core::settings::Memory;
     use plimsoll_proto::Enabled;
+    use plimsoll_shim::rendezvous;
+    use plimsoll_view::Told;
     use serde_json::{Value, json};
 
     use crate::account::Account;
     use crate::cargo_config::{CargoConfig, Given, Origin};
     use crate::commands::settings::line_now;
+    use crate::commands::top::account_builds;
     use crate::env::Environment;
     use crate::exit::Failure;
     use crate::settings::Settings;
@@ -151,6 +155,7 @@ mod linux {
                             rows.push(("chained", format!("{} for {tool}", program.display())));
                         }
                     }
+                    rows.push(("governor", governor_text(&self.governor)));
                     if self.effective() {
                         rows.push(("here", "plain `cargo` is inside the line".to_owned()));
                     } else {
@@ -162,13 +167,49 @@ mod linux {
                 rows.push(("", format!("{}: {}", found.tool, found.what)));
                 rows.push(("", format!("  -> {}", found.advice)));
             }
-            rows.iter().map(|(name, value)| format!("{name:<9}{value}\n")).collect()
+            rows.iter().map(|(name, value)| format!("{name:<10}{value}\n")).collect()
         }
     }
 
-    /// What the account's running governor says of itself, for `governor` in the JSON; null where none runs.
-    fn governor(_home: &Path) -> Value {
-        Value::Null
+    /// What is known of the account's running governor, for `governor` in the JSON; null where none runs.
+    fn governor(home: &Path) -> Value {
+        let Some(governing) = rendezvous::governing(home) else { return Value::Null };
+        let builds = account_builds(home);
+        // The file may be of one that was killed: then it does not answer.
+        let Ok(builds) = builds else { return Value::Null };
+        let sum = |of: fn(&Told) -> u64| builds.iter().map(of).sum::<u64>();
+        json!({
+            "pid": governing.pid,
+            "version": governing.version,
+            "protocol": governing.protocol,
+            "program": governing.program.to_string_lossy(),
+            "builds": builds.len(),
+            "running": sum(|build| build.running as u64),
+            "waiting": sum(|build| build.waiting as u64),
+            "used_bytes": sum(|build| build.used_bytes),
+            "line_bytes": builds.first().map(|build| build.machine_line_bytes),
+        })
+    }
+
+    /// The governor's own in words.
+    fn governor_text(governor: &Value) -> String {
+        let number = |key: &str| governor[key].as_u64().unwrap_or_default();
+        if governor.is_null() {
+            return "none runs; one starts with the next build".to_owned();
+        }
+        let line = match governor["line_bytes"].as_u64() {
+            Some(line) => format!(" of {}", Bytes(line)),
+            None => String::new(),
+        };
+        format!(
+            "process {}, version {}: {} builds, {}{line} in use, {} units run, {} wait",
+            number("pid"),
+            governor["version"].as_str().unwrap_or_default(),
+            number("builds"),
+            Bytes(number("used_bytes")),
+            number("running"),
+            number("waiting"),
+        )
     }
 
     /// What keeps plain `cargo` from the shims, where `cargo` is the configuration that holds.

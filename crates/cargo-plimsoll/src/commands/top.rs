@@ -1,11 +1,25 @@
 //! `cargo plimsoll top [--once] [--json]`: what this user's running builds do now.
 //!
-//! Every driver listens on an abstract socket `plimsoll-<uid>-<build>-<random>`, which the kernel
-//! lists in `/proc/net/unix`. Each is asked for its state; one that does not answer in time, or that
-//! belongs to somebody else, is left out. The governor answers with one line of JSON.
+//! A driver with a line of its own listens on an abstract socket `plimsoll-<uid>-<build>-<random>`, which the kernel
+//! lists in `/proc/net/unix`; the account's governor says in Plimsoll's home where it listens. Each is asked for its
+//! state; one that does not answer in time, or that belongs to somebody else, is left out. A governor answers with
+//! one line of JSON a build, and an empty one.
 
 #[cfg(target_os = "linux")]
 mod live;
+
+use std::path::Path;
+#[cfg(target_os = "linux")]
+use std::{
+    io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
+    os::linux::net::SocketAddrExt as _,
+    os::unix::net::{SocketAddr, UnixStream},
+    path::PathBuf,
+    time::Duration,
+};
+
+#[cfg(target_os = "linux")]
+use {plimsoll_proto::ToGovernor, plimsoll_shim::rendezvous};
 
 use crate::env::Environment;
 use crate::exit::Failure;
@@ -27,27 +41,28 @@ pub enum Form {
 /// # Errors
 /// Where no build runs and it is to be shown once, or where it cannot be shown.
 #[cfg(target_os = "linux")]
-pub fn run(form: Form, environment: &Environment, shell: &mut Shell) -> Result<(), Failure> {
+pub fn run(
+    form: Form,
+    home: Option<&Path>,
+    environment: &Environment,
+    shell: &mut Shell,
+) -> Result<(), Failure> {
     use std::io::IsTerminal as _;
-    use std::time::Duration;
 
     use anyhow::Context as _;
-
-    /// The governor answers within one turn of its loop; one that takes longer is stopped.
-    const PATIENCE: Duration = Duration::from_secs(2);
 
     let dumb = environment.get("TERM").is_none_or(|term| term == "dumb");
     let terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal() && !dumb;
     if form == Form::Live && terminal {
-        return Ok(live::run()?);
+        return Ok(live::run(home)?);
     }
-    let answers = answers(PATIENCE).context("cannot read `/proc/net/unix`")?;
+    let answers = answers(home, PATIENCE).context("cannot read `/proc/net/unix`")?;
     if answers.is_empty() {
         return Err(Failure::NothingRuns);
     }
-    for answer in answers {
+    for (answer, _) in answers {
         if form == Form::Json {
-            shell.answer(answer).context(crate::exit::OUT)?;
+            shell.answer(answer + "\n").context(crate::exit::OUT)?;
         } else {
             let told = serde_json::from_str(&answer).context("a build's answer cannot be read")?;
             shell.answer(text(&told)).context(crate::exit::OUT)?;
@@ -56,19 +71,84 @@ pub fn run(form: Form, environment: &Environment, shell: &mut Shell) -> Result<(
     Ok(())
 }
 
-/// What the running builds say now, as far as they answer in time and can be understood.
+/// A governor answers within one turn of its loop; one that takes longer is stopped.
 #[cfg(target_os = "linux")]
-fn builds(patience: std::time::Duration) -> Vec<plimsoll_view::Told> {
-    let answers = answers(patience).unwrap_or_default();
-    answers.iter().filter_map(|answer| serde_json::from_str(answer).ok()).collect()
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where a governor listens.
+#[cfg(target_os = "linux")]
+#[derive(Clone, Debug)]
+enum Governor {
+    /// A driver's own: an abstract socket.
+    Driver(Vec<u8>),
+    /// The account's, by Plimsoll's home.
+    Account(PathBuf),
 }
 
-/// One line of JSON of each running build.
+/// What the running builds say now, as far as they answer in time and can be understood, and who governs each.
 #[cfg(target_os = "linux")]
-fn answers(patience: std::time::Duration) -> std::io::Result<Vec<String>> {
+fn builds(home: Option<&Path>, patience: Duration) -> Vec<(plimsoll_view::Told, Governor)> {
+    let answers = answers(home, patience).unwrap_or_default().into_iter();
+    answers.filter_map(|(json, from)| Some((serde_json::from_str(&json).ok()?, from))).collect()
+}
+
+/// What the builds of the account's governor say now.
+///
+/// # Errors
+/// Where none runs, or it does not answer.
+#[cfg(target_os = "linux")]
+pub(super) fn account_builds(home: &Path) -> std::io::Result<Vec<plimsoll_view::Told>> {
+    let lines = Governor::Account(home.to_owned()).ask(&ToGovernor::Status, PATIENCE)?;
+    Ok(lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+/// One line of JSON of each running build, and who governs it.
+#[cfg(target_os = "linux")]
+fn answers(home: Option<&Path>, patience: Duration) -> std::io::Result<Vec<(String, Governor)>> {
     let uid = rustix::process::getuid().as_raw();
     let table = std::fs::read("/proc/net/unix")?;
-    Ok(sockets(&table, uid).iter().filter_map(|name| ask(name, uid, patience).ok()).collect())
+    let drivers = sockets(&table, uid).into_iter().map(Governor::Driver);
+    let governors = drivers.chain(home.map(|home| Governor::Account(home.to_owned())));
+    let ask = |governor: Governor| {
+        let lines = governor.ask(&ToGovernor::Status, patience).unwrap_or_default();
+        lines.into_iter().map(move |line| (line, governor.clone()))
+    };
+    Ok(governors.flat_map(ask).collect())
+}
+
+#[cfg(target_os = "linux")]
+impl Governor {
+    fn connect(&self) -> std::io::Result<UnixStream> {
+        match self {
+            Self::Driver(name) => {
+                let address = SocketAddr::from_abstract_name(name)?;
+                let stream = UnixStream::connect_addr(&address)?;
+                // Names of abstract sockets are free for all: only our own user is believed.
+                let peer = rustix::net::sockopt::socket_peercred(&stream)?;
+                match peer.uid == rustix::process::getuid() {
+                    true => Ok(stream),
+                    false => Err(ErrorKind::PermissionDenied.into()),
+                }
+            }
+            Self::Account(home) => {
+                let governing = rendezvous::governing(home).ok_or(ErrorKind::NotFound)?;
+                rendezvous::connect(home, &governing)
+            }
+        }
+    }
+
+    /// Says one thing and reads the answer's lines, up to the empty one.
+    fn ask(&self, what: &ToGovernor, patience: Duration) -> std::io::Result<Vec<String>> {
+        /// States with 10,000 units; a peer that sends more is not one of ours.
+        const LONGEST: u64 = 8 << 20;
+
+        let mut stream = self.connect()?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
+        stream.write_all(&what.encode())?;
+        let lines = BufReader::new(stream.take(LONGEST)).lines();
+        lines.take_while(|line| line.as_ref().map_or(true, |line| !line.is_empty())).collect()
+    }
 }
 
 /// Prints the state of every running build.
@@ -76,7 +156,12 @@ fn answers(patience: std::time::Duration) -> std::io::Result<Vec<String>> {
 /// # Errors
 /// Always: nothing is governed here.
 #[cfg(not(target_os = "linux"))]
-pub fn run(_form: Form, _environment: &Environment, _shell: &mut Shell) -> Result<(), Failure> {
+pub fn run(
+    _form: Form,
+    _home: Option<&Path>,
+    _environment: &Environment,
+    _shell: &mut Shell,
+) -> Result<(), Failure> {
     Err(Failure::NeedsLinux("top"))
 }
 
@@ -147,41 +232,11 @@ fn text(told: &plimsoll_view::Told) -> String {
     text
 }
 
-#[cfg(target_os = "linux")]
-fn ask(name: &[u8], uid: u32, patience: std::time::Duration) -> std::io::Result<String> {
-    use std::io::{BufRead as _, BufReader, Error, ErrorKind, Read as _, Write as _};
-    use std::os::linux::net::SocketAddrExt as _;
-    use std::os::unix::net::{SocketAddr, UnixStream};
-
-    use plimsoll_proto::ToGovernor;
-
-    /// A state with 10,000 units; a peer that sends more is not one of ours.
-    const LONGEST: u64 = 8 << 20;
-
-    let mut stream = UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?)?;
-    // Names of abstract sockets are free for all: only our own user is believed.
-    if rustix::net::sockopt::socket_peercred(&stream)?.uid.as_raw() != uid {
-        return Err(ErrorKind::PermissionDenied.into());
-    }
-    stream.set_read_timeout(Some(patience))?;
-    stream.set_write_timeout(Some(patience))?;
-    stream.write_all(&ToGovernor::Status.encode())?;
-    let mut line = String::new();
-    BufReader::new(stream.take(LONGEST)).read_line(&mut line)?;
-    if line.ends_with('\n') { Ok(line) } else { Err(Error::from(ErrorKind::UnexpectedEof)) }
-}
-
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
-    use std::io::{BufRead as _, BufReader, Write as _};
-    use std::os::linux::net::SocketAddrExt as _;
-    use std::os::unix::net::{SocketAddr, UnixListener};
-
-    use plimsoll_proto::ToGovernor;
+    use std::os::unix::net::UnixListener;
 
     use super::*;
-
-    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
     #[test]
     fn only_sockets_that_listen_for_this_user_are_builds() {
@@ -230,13 +285,17 @@ cargo build: 812 MiB of 1.56 GiB, 2 jobs, 12.4 s: 1 running, 1 waiting, 0 stoppe
             let mut line = Vec::new();
             BufReader::new(stream.try_clone().unwrap()).read_until(b'\n', &mut line).unwrap();
             assert_eq!(ToGovernor::decode(line.trim_ascii_end()), Ok(ToGovernor::Status));
-            stream.write_all(b"{\"jobs\":2}\n").unwrap();
+            stream.write_all(b"{\"jobs\":2}\n{\"jobs\":3}\n\n").unwrap();
+            line.clear();
+            stream.read_to_end(&mut line).unwrap();
         });
         let table = std::fs::read("/proc/net/unix").unwrap();
         let found = sockets(&table, uid);
         assert!(found.contains(&name.clone().into_bytes()), "{name}");
-        assert_eq!(ask(name.as_bytes(), uid, PATIENCE).unwrap(), "{\"jobs\":2}\n");
+        let driver = Governor::Driver(name.into_bytes());
+        let answer = driver.ask(&ToGovernor::Status, PATIENCE).unwrap();
+        assert_eq!(answer, ["{\"jobs\":2}", "{\"jobs\":3}"]);
         governor.join().unwrap();
-        assert!(ask(name.as_bytes(), uid, PATIENCE).is_err(), "nobody listens any more");
+        assert!(driver.ask(&ToGovernor::Status, PATIENCE).is_err(), "nobody listens any more");
     }
 }

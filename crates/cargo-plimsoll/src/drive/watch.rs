@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 
-use plimsoll_core::event::{Event, Header, Record};
+use plimsoll_core::event::{Event, Header, Now, Record};
 use plimsoll_core::{BuildNo, Millis};
 use plimsoll_governor::Observer;
 use plimsoll_view::{BuildState, status_line, summary, top_json, waiting_line};
@@ -130,9 +130,9 @@ impl Observer for Watch {
 
     fn closed(&mut self, _build: BuildNo) {}
 
-    fn status(&self, elapsed: &BTreeMap<BuildNo, Millis>) -> String {
-        let json = |now: &Millis| top_json(&self.state, &self.header, *now) + "\n";
-        elapsed.values().map(json).collect()
+    fn status(&self, builds: &BTreeMap<BuildNo, Now>) -> String {
+        let json = |now: &Now| top_json(&self.state, &self.header, now) + "\n";
+        builds.values().map(json).collect()
     }
 }
 

@@ -107,6 +107,17 @@ impl Default for Terms {
     }
 }
 
+/// How a build stands among the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Its share.
+    pub priority: Priority,
+    /// A person waits for it, or for somebody who waits for it.
+    pub awaited: bool,
+    /// Somebody has asked that nothing of it run.
+    pub paused: bool,
+}
+
 /// One build.
 #[derive(Debug)]
 pub(super) struct Build {
@@ -147,6 +158,11 @@ impl Build {
     /// A person waits for it, or for somebody who waits for it.
     pub(super) fn goes_first(&self) -> bool {
         self.lifted || (self.terms.interactive && self.terms.priority != Priority::Low)
+    }
+
+    pub(super) fn standing(&self) -> Standing {
+        let (priority, awaited) = (self.terms.priority, self.goes_first());
+        Standing { priority, awaited, paused: self.paused }
     }
 
     fn starves(&self, now: Millis) -> bool {

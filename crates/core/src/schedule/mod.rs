@@ -40,7 +40,7 @@ use crate::ids::{BuildNo, UnitId};
 use crate::measure::{Bytes, Millis};
 
 use builds::Builds;
-pub use builds::{BadPriority, Priority, Terms};
+pub use builds::{BadPriority, Priority, Standing, Terms};
 use processors::Processors;
 pub use unit::{LinkState, RunState, UnitView};
 use unit::{Unit, UnitTable};
@@ -302,6 +302,12 @@ impl Schedule {
     #[must_use]
     pub fn is_short(&self, build: BuildNo) -> bool {
         self.builds.get(build).is_some_and(|build| build.short)
+    }
+
+    /// How a build stands among the others.
+    #[must_use]
+    pub fn standing(&self, build: BuildNo) -> Standing {
+        self.builds.get(build).map(builds::Build::standing).unwrap_or_default()
     }
 
     /// Whether a person waits for the build, or for somebody who waits for it.

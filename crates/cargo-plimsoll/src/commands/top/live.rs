@@ -1,14 +1,18 @@
 //! The terminal of `top`: keys in, frames out. What is on it is plimsoll-view's ([`plimsoll_view::Live`]).
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use plimsoll_view::{Key, Live, Wish};
+use plimsoll_proto::ToGovernor;
+use plimsoll_view::{Key, Live, Told, Wish};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
+
+use super::Governor;
 
 /// Twice a second reads as live, and a sample of the governor's is no younger than that.
 const EVERY: Duration = Duration::from_millis(500);
@@ -25,21 +29,32 @@ const ENDS: [i32; 3] =
 ///
 /// # Errors
 /// Where the terminal cannot be used.
-pub(super) fn run() -> anyhow::Result<()> {
+pub(super) fn run(home: Option<&Path>) -> anyhow::Result<()> {
     let ended = Arc::new(AtomicBool::new(false));
     for signal in ENDS {
         signal_hook::flag::register(signal, ended.clone()).context("cannot catch signals")?;
     }
     let mut terminal = ratatui::try_init().context("this terminal cannot be drawn on")?;
-    let shown = show(&mut terminal, &ended);
+    let shown = show(&mut terminal, home, &ended);
     let restored = ratatui::try_restore().context("cannot give the terminal back");
     shown.and(restored)
 }
 
-fn show(terminal: &mut DefaultTerminal, ended: &AtomicBool) -> anyhow::Result<()> {
+fn show(
+    terminal: &mut DefaultTerminal,
+    home: Option<&Path>,
+    ended: &AtomicBool,
+) -> anyhow::Result<()> {
     let mut live = Live::default();
     loop {
-        live.see(super::builds(PATIENCE));
+        let (told, governors): (Vec<Told>, Vec<Governor>) =
+            super::builds(home, PATIENCE).into_iter().unzip();
+        let ids: Vec<String> = told.iter().map(|told| told.build.clone()).collect();
+        live.see(told);
+        let governor_of = |build: &str| {
+            let at = ids.iter().position(|id| id == build)?;
+            governors.get(at)
+        };
         let next = Instant::now() + EVERY;
         loop {
             if ended.load(Ordering::Relaxed) {
@@ -48,12 +63,33 @@ fn show(terminal: &mut DefaultTerminal, ended: &AtomicBool) -> anyhow::Result<()
             terminal.draw(|frame| live.draw(frame)).context("cannot write to the terminal")?;
             let left = next.saturating_duration_since(Instant::now());
             match wait_for_key(left).context("cannot read from the terminal")? {
-                Heard::Key(key) if live.press(key) == Wish::Quit => return Ok(()),
+                Heard::Key(key) => match live.press(key) {
+                    Wish::Stay => {}
+                    Wish::Quit => return Ok(()),
+                    Wish::Pause { build, paused } => {
+                        let governor = governor_of(&build).cloned();
+                        tell(governor, &ToGovernor::Pause { build, paused });
+                        break;
+                    }
+                    Wish::Favour { build, priority } => {
+                        let governor = governor_of(&build).cloned();
+                        tell(governor, &ToGovernor::Favour { build, priority });
+                        break;
+                    }
+                },
                 Heard::Interrupt => return Ok(()),
-                Heard::Key(_) | Heard::Something => {}
+                Heard::Something => {}
                 Heard::Nothing => break,
             }
         }
+    }
+}
+
+/// Tells a governor what is wanted of a build; what came of it is seen with the next look. One that is gone by now
+/// has no build any more.
+fn tell(governor: Option<Governor>, what: &ToGovernor) {
+    if let Some(governor) = governor {
+        let _ = governor.ask(what, PATIENCE);
     }
 }
 
