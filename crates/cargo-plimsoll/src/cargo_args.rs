@@ -60,6 +60,8 @@ pub struct OwnOptions {
     pub memory: Option<Memory>,
     /// `--strict`.
     pub strict: bool,
+    /// `--retry-tests`.
+    pub retry_tests: bool,
 }
 
 /// Plimsoll's options among Cargo's arguments that cannot be read.
@@ -140,6 +142,8 @@ impl CargoCall {
                 own.take_memory(item)?;
             } else if subcommand.lets_ours_in && item.name == "--strict" && !item.has_value() {
                 own.strict = true;
+            } else if subcommand.lets_ours_in && item.name == "--retry-tests" && !item.has_value() {
+                own.retry_tests = true;
             } else {
                 call.note(item);
                 if item.end <= from_alias {

@@ -50,6 +50,8 @@ pub struct CargoConfig {
     pub target_dir: Option<Given<PathBuf>>,
     /// `build.build-dir`: the template, and what it is relative to.
     pub build_dir: Option<Given<Template>>,
+    /// A `target.*.runner` is set, for whatever target.
+    pub has_runner: bool,
     /// `[alias]`: the words for which a subcommand stands.
     pub aliases: BTreeMap<String, Vec<String>>,
 }
@@ -137,6 +139,7 @@ impl CargoConfig {
                     cargo_home: cargo_home.unwrap_or(Path::new("")).to_owned(),
                 })
             }),
+            has_runner: layers.have_runner(),
             aliases: layers.aliases(),
         }
     }
@@ -233,6 +236,16 @@ impl Layers<'_> {
             }),
             None => self.build(key, config_variable)?.program(),
         }
+    }
+
+    /// Whether any `target.*` has a runner: then tests are somebody else's to start.
+    fn have_runner(&self) -> bool {
+        let of = |layer: &Layer| {
+            let targets = layer.table.get("target").and_then(toml::Value::as_table);
+            targets.is_some_and(|all| all.values().any(|it| it.get("runner").is_some()))
+        };
+        let mut names = self.environment.names_after("CARGO_TARGET_");
+        self.cli.iter().chain(&self.files).any(of) || names.any(|name| name.ends_with("_RUNNER"))
     }
 
     /// Every alias. Strings: the highest wins. Lists are joined, the lowest first.

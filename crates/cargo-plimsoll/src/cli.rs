@@ -58,6 +58,10 @@ pub struct AskedOptions {
     /// the one before [default: normal]
     #[arg(long, value_name = "PRIORITY", global = true)]
     pub priority: Option<Priority>,
+    /// Run a test once more that was killed for want of memory, with nothing beside it. (Tests have side
+    /// effects, and the first run's output stays)
+    #[arg(long, global = true)]
+    pub retry_tests: bool,
     /// Say nothing but errors: no status line, no summary
     #[arg(long, short, global = true)]
     pub quiet: bool,
@@ -153,6 +157,7 @@ impl AskedOptions {
             cargo_jobs: None,
             strict: self.strict,
             priority: self.priority,
+            retry_tests: self.retry_tests,
             quiet: self.quiet,
         }
     }

@@ -19,6 +19,8 @@ pub const PROCESSORS: &str = "PLIMSOLL_PROCESSORS";
 pub const STRICT: &str = "PLIMSOLL_STRICT";
 /// The build's share of the account's line, as `--priority` takes it; plain `cargo` heeds it, too, after `enable`.
 pub const PRIORITY: &str = plimsoll_shim::env::PRIORITY;
+/// Whether a test that was killed for want of memory runs once more, as by `--retry-tests`.
+pub const RETRY_TESTS: &str = plimsoll_shim::env::RETRY_TESTS;
 /// Whether Plimsoll says nothing but errors, as by `--quiet`.
 pub const QUIET: &str = "PLIMSOLL_QUIET";
 /// Where history and event logs are kept.
@@ -31,6 +33,7 @@ pub const PUBLIC: &[(&str, &str)] = &[
     (PROCESSORS, "processors to plan for [default: those that this process may use]"),
     (STRICT, "1 is --strict"),
     (PRIORITY, "low, normal or high: as --priority, for plain cargo, too, after `enable`"),
+    (RETRY_TESTS, "1 is --retry-tests"),
     (QUIET, "1 is --quiet"),
     (HOME, "where history and event logs are kept [default: ~/.local/state/plimsoll]"),
 ];

@@ -73,6 +73,8 @@ pub struct Settings {
     pub strict: Sourced<bool>,
     /// The build's share beside others of the account.
     pub priority: Sourced<Priority>,
+    /// A test that was killed for want of memory runs once more.
+    pub retry_tests: Sourced<bool>,
     /// Plimsoll says nothing but errors.
     pub quiet: Sourced<bool>,
     /// Where history and event logs are kept; nowhere where no home directory is known.
@@ -94,6 +96,8 @@ pub struct Asked {
     pub strict: bool,
     /// `--priority`.
     pub priority: Option<Priority>,
+    /// `--retry-tests`.
+    pub retry_tests: bool,
     /// `--quiet`, of Plimsoll or of Cargo.
     pub quiet: bool,
 }
@@ -111,6 +115,7 @@ impl Asked {
             _ => Ok(Self {
                 memory: self.memory.or(own.memory),
                 strict: self.strict || own.strict,
+                retry_tests: self.retry_tests || own.retry_tests,
                 ..self
             }),
         }
@@ -186,6 +191,7 @@ impl Settings {
             processors,
             strict: switch(asked.strict, "--strict", env::STRICT, environment)?,
             priority: priority(asked, environment)?,
+            retry_tests: switch(asked.retry_tests, "--retry-tests", env::RETRY_TESTS, environment)?,
             quiet: switch(asked.quiet, "--quiet", env::QUIET, environment)?,
             home: home(environment, cwd),
             cargo,
@@ -371,7 +377,8 @@ mod tests {
         assert_eq!(resolve(asked, &[], None).unwrap().jobs.value, 4);
 
         let asked = Asked { memory: Some(Memory::Auto), ..Asked::default() };
-        let own = OwnOptions { memory: Some(Memory::Percent(5)), strict: true };
+        let own =
+            OwnOptions { memory: Some(Memory::Percent(5)), strict: true, ..OwnOptions::default() };
         assert!(matches!(asked.and(own), Err(BadSettings::MemoryTwice { .. })));
 
         for (name, value) in [

@@ -12,6 +12,8 @@ pub(crate) struct Shims {
     pub(crate) rustc: PathBuf,
     /// The one in rustdoc's place.
     pub(crate) rustdoc: PathBuf,
+    /// The one before tests.
+    pub(crate) test: PathBuf,
 }
 
 impl Shims {
@@ -34,6 +36,7 @@ impl Shims {
         Ok(Self {
             rustc: own.with_file_name(name::RUSTC),
             rustdoc: own.with_file_name(name::RUSTDOC),
+            test: own.with_file_name(name::TEST),
         })
     }
 

@@ -28,6 +28,10 @@ pub enum UnitKind {
     Doc,
     /// rustdoc compiling and running documentation tests: never killed.
     DocTest,
+    /// The run of a test or benchmark: not a compiler, never stopped and never killed.
+    TestRun,
+    /// A command that is not Cargo, and all that it starts: never killed.
+    Command,
 }
 
 impl UnitKind {
@@ -43,6 +47,8 @@ impl UnitKind {
             Self::BuildScriptRun => "build-script-run",
             Self::Doc => "doc",
             Self::DocTest => "doc-test",
+            Self::TestRun => "test-run",
+            Self::Command => "command",
         }
     }
 
@@ -58,6 +64,8 @@ impl UnitKind {
             Self::BuildScriptRun,
             Self::Doc,
             Self::DocTest,
+            Self::TestRun,
+            Self::Command,
         ]
         .into_iter()
         .find(|kind| kind.as_str() == word)

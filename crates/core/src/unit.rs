@@ -37,7 +37,7 @@ pub struct UnitFacts {
     pub lto: bool,
     /// An incremental directory is used.
     pub incremental: bool,
-    /// The enabled features, joined by commas.
+    /// The enabled features, joined by commas. Of a test's run: the one test that is run, empty for all.
     pub features: String,
     /// The crate's root source file, absolute where the shim could make it so.
     pub source: PathBuf,
@@ -81,11 +81,33 @@ impl UnitFacts {
     /// its environment.
     #[must_use]
     pub fn build_script_run(package: String, version: String) -> Self {
+        Self::run(UnitKind::BuildScriptRun, package.replace('-', "_"), package, version)
+    }
+
+    /// The facts of the run of a test program whose file name begins with `stem`: of all of it, or of the one
+    /// test that `case` names.
+    #[must_use]
+    pub fn test_run(package: String, version: String, stem: &str, case: &str) -> Self {
+        let name = without_hash(stem).to_owned();
+        let package = if package.is_empty() { name.clone() } else { package };
+        let mut facts = Self::run(UnitKind::TestRun, name, package, version);
+        case.clone_into(&mut facts.features);
+        facts
+    }
+
+    /// The facts of a command that is not Cargo, by the name of its program.
+    #[must_use]
+    pub fn command(program: String) -> Self {
+        Self::run(UnitKind::Command, program.clone(), program, String::new())
+    }
+
+    /// What runs and compiles nothing.
+    fn run(kind: UnitKind, crate_name: String, package: String, version: String) -> Self {
         Self {
-            crate_name: package.replace('-', "_"),
+            crate_name,
             package,
             version,
-            kind: UnitKind::BuildScriptRun,
+            kind,
             emit: Emit::Build,
             links: false,
             metadata: String::new(),
@@ -167,9 +189,29 @@ impl UnitFacts {
             UnitKind::Bin => title.push_str(&format!(" (bin {})", self.crate_name)),
             UnitKind::BuildScript => title.push_str(" (build script)"),
             UnitKind::BuildScriptRun => title.push_str(" (build script run)"),
+            UnitKind::TestRun if self.features.is_empty() => {
+                title.push_str(&format!(" (run of test {})", self.crate_name));
+            }
+            UnitKind::TestRun => {
+                title.push_str(&format!(" (run of test {}: {})", self.crate_name, self.features));
+            }
             kind => title.push_str(&format!(" ({})", kind.as_str())),
         }
         title
+    }
+}
+
+/// A program's name without the hash that Cargo puts behind it: `integration-4f3a…`.
+fn without_hash(stem: &str) -> &str {
+    match stem.rsplit_once('-') {
+        Some((name, hash))
+            if !name.is_empty()
+                && hash.len() == 16
+                && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) =>
+        {
+            name
+        }
+        _ => stem,
     }
 }
 
@@ -202,6 +244,19 @@ impl Fnv {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_test_is_the_same_after_it_was_compiled_anew() {
+        let run = |stem: &str, case: &str| {
+            UnitFacts::test_run("app".to_owned(), "1.0.0".to_owned(), stem, case)
+        };
+        let first = run("integration-0123456789abcdef", "");
+        assert_eq!(first.key(), run("integration-fedcba9876543210", "").key());
+        assert_ne!(first.key(), run("integration-0123456789abcdef", "one").key());
+        assert_eq!(first.title(), "app v1.0.0 (run of test integration)");
+        assert_eq!(run("a-b", "x::y").title(), "app v1.0.0 (run of test a-b: x::y)");
+        assert_eq!(UnitFacts::command("make".to_owned()).title(), "make (command)");
+    }
 
     #[test]
     fn the_key_tells_profiles_apart_and_the_family_does_not() {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use plimsoll_core::event::Event;
+use plimsoll_core::invocation::UnitKind;
 use plimsoll_core::schedule::Effect;
 use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
 use plimsoll_host::TokenPipe;
@@ -167,9 +168,15 @@ impl Governor {
         self.entries.iter().filter(|(_, entry)| lives(entry)).map(|(id, _)| *id).collect()
     }
 
-    /// Kills what is left of a build's units: compilers, linkers, build scripts, and what they started.
+    /// Kills what is left of a build's units: compilers, linkers, build scripts, and what they started. Tests and
+    /// commands are the user's own.
     pub fn kill_units(&mut self, build: BuildNo) {
-        for unit in self.live(build) {
+        let ours = |unit: &UnitId| {
+            let kind = self.entries.get(unit).map(|entry| entry.facts.kind);
+            !matches!(kind, Some(UnitKind::TestRun | UnitKind::Command))
+        };
+        let units: Vec<UnitId> = self.live(build).into_iter().filter(ours).collect();
+        for unit in units {
             self.tree.kill(linker(unit));
             self.tree.kill(compiler(unit));
         }

@@ -2,11 +2,11 @@
 
 use plimsoll_core::event::{ColdFacts, Event};
 use plimsoll_core::forecast::{Forecast, cold_link};
-use plimsoll_core::invocation::Emit;
-use plimsoll_core::schedule::{Again, Input, NewUnit};
+use plimsoll_core::invocation::{Emit, UnitKind};
+use plimsoll_core::schedule::{self, Again, Input, NewUnit};
 use plimsoll_core::unit::UnitFacts;
 use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
-use plimsoll_host::{BuildScript, Role};
+use plimsoll_host::{BuildScript, Exit, Role};
 use plimsoll_proto::{ToDriver, ToGovernor, VERSION};
 
 use crate::builds::Ending;
@@ -24,12 +24,28 @@ struct Place {
     build: BuildNo,
     /// The unit in whose process tree it runs.
     inside: Option<UnitId>,
+    /// The test or command in whose process tree it runs.
+    below: Option<UnitId>,
     /// The process that started it: Cargo.
     cargo: u32,
     /// It runs already.
     running: bool,
-    /// No shim stands before it: a build script.
-    unshimmed: bool,
+}
+
+/// What a unit of this kind is to the schedule.
+fn role_of(kind: UnitKind) -> schedule::Role {
+    match kind {
+        UnitKind::BuildScriptRun => schedule::Role::Script,
+        UnitKind::TestRun => schedule::Role::Test,
+        UnitKind::Command => schedule::Role::Command,
+        UnitKind::Lib
+        | UnitKind::ProcMacro
+        | UnitKind::Bin
+        | UnitKind::Test
+        | UnitKind::BuildScript
+        | UnitKind::Doc
+        | UnitKind::DocTest => schedule::Role::Compiler,
+    }
 }
 
 impl Governor {
@@ -100,6 +116,14 @@ impl Governor {
             (Peer::Linker(unit), ToGovernor::Started { pid }) => {
                 self.tree.adopt_child(connection.pid, pid, linker(unit));
             }
+            (Peer::Shim(unit), ToGovernor::Becomes) => {
+                connection.peer = Peer::Done;
+                let pid = connection.pid;
+                self.becomes(unit, pid);
+            }
+            (Peer::Driver(build), ToGovernor::Command { pid, name }) => {
+                self.command(build, pid, name);
+            }
             (Peer::Shim(unit), ToGovernor::Announced) => {
                 self.say(unit, Event::Announced { unit });
                 self.decide(Input::Announced(unit));
@@ -169,13 +193,27 @@ impl Governor {
             (false, 1) => Again::Preferably,
             (false, _) => Again::Plainly,
         };
+        let is_test = entry.facts.kind == UnitKind::TestRun;
         self.say(unit, Event::Lost { unit, signal, link_only: link });
+        if is_test && !short {
+            // It failed by itself, or somebody wanted it to end.
+            return self.pass_on(unit);
+        }
         self.decide(Input::Lost { unit, link, again });
+    }
+
+    /// A test was not killed for want of memory: its end is its own.
+    fn pass_on(&mut self, unit: UnitId) {
+        if let Some(connection) = self.connection_of(Peer::Shim(unit)) {
+            connection.peer = Peer::Done;
+            connection.send(&plimsoll_proto::ToShim::Leave);
+        }
+        self.finished(unit, false);
     }
 
     /// The kernel has killed something since the last look, or memory is nearly gone now, in which case it
     /// may have been earlyoom or its like.
-    fn memory_was_short(&mut self) -> bool {
+    pub(crate) fn memory_was_short(&mut self) -> bool {
         /// earlyoom's own default is 10 % of the machine's memory.
         const NEARLY_GONE: f64 = 0.11;
         let kills = plimsoll_host::oom_kills();
@@ -206,14 +244,14 @@ impl Governor {
             self.scan();
             inside = self.tree.enclosing_owner(pid);
         }
-        let inside = inside.map(unit_of);
+        let (inside, below) = self.enclosing(inside.map(unit_of));
         self.tree.adopt(pid, compiler(unit), Role::Shim);
         let cargo = self.tree.parent(pid).unwrap_or_default();
         if let Some(compiler) = runs {
             self.take_over(unit, pid, compiler);
         }
-        let unshimmed = false;
-        self.enter(unit, facts, Place { build, inside, cargo, running: runs.is_some(), unshimmed });
+        let running = runs.is_some();
+        self.enter(unit, facts, Place { build, inside, below, cargo, running });
     }
 
     /// A build script was found running.
@@ -224,18 +262,51 @@ impl Governor {
         self.tree.adopt(script.pid, compiler(unit), Role::Child);
         let facts = UnitFacts::build_script_run(script.package, script.version);
         let cargo = self.tree.parent(script.pid).unwrap_or_default();
-        self.enter(
-            unit,
-            facts,
-            Place { build, inside: None, cargo, running: true, unshimmed: true },
-        );
+        let place = Place { build, inside: None, below: None, cargo, running: true };
+        self.enter(unit, facts, place);
         if let Some(entry) = self.entries.get_mut(&unit) {
             entry.exit = script.exit;
         }
     }
 
+    /// A driver's command that is not Cargo runs, as this process.
+    pub fn command(&mut self, build: BuildNo, pid: u32, name: String) {
+        let unit = UnitId(self.next_unit);
+        self.next_unit += 1;
+        self.tree.adopt(pid, compiler(unit), Role::Child);
+        let place = Place { build, inside: None, below: None, cargo: pid, running: true };
+        self.enter(unit, UnitFacts::command(name), place);
+        if let Some(entry) = self.entries.get_mut(&unit) {
+            entry.exit = Exit::of(pid);
+        }
+    }
+
+    /// What was admitted as a test is one now: the process that asked has become it.
+    fn becomes(&mut self, unit: UnitId, pid: u32) {
+        let exit = Exit::of(pid);
+        self.tree.release(compiler(unit));
+        self.tree.adopt(pid, compiler(unit), Role::Child);
+        match self.entries.get_mut(&unit) {
+            Some(entry) if exit.is_some() => entry.exit = exit,
+            // It has ended already.
+            _ => self.finished(unit, true),
+        }
+    }
+
+    /// What a unit draws on that was found in the process tree of `outer`, and the test or command that it is below.
+    fn enclosing(&self, outer: Option<UnitId>) -> (Option<UnitId>, Option<UnitId>) {
+        let role = |unit| self.entries.get(&unit).map(|entry| role_of(entry.facts.kind));
+        match outer.map(|unit| (unit, role(unit))) {
+            Some((unit, Some(schedule::Role::Test | schedule::Role::Command))) => {
+                (None, Some(unit))
+            }
+            Some((unit, _)) => (Some(unit), None),
+            None => (None, None),
+        }
+    }
+
     fn enter(&mut self, unit: UnitId, facts: UnitFacts, place: Place) {
-        let Place { build, inside, cargo, running, unshimmed } = place;
+        let Place { build, inside, below, cargo, running } = place;
         let now = self.now();
         let (mut forecast, cold) = self.forecast(&facts);
         if let Some(build) = self.builds.get_mut(&build) {
@@ -264,6 +335,7 @@ impl Governor {
             self.say_in(build, Event::Admitted { unit, attempt: 1, lean: false });
         }
         let (retryable, links) = (entry.facts.retryable, entry.facts.links);
+        let role = role_of(entry.facts.kind);
         self.entries.insert(unit, entry);
         self.decide(Input::Register(
             unit,
@@ -273,8 +345,9 @@ impl Governor {
                 retryable,
                 links,
                 inside,
+                below,
                 running,
-                unshimmed,
+                role,
                 cargo,
             }),
         ));

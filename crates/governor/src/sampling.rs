@@ -52,7 +52,7 @@ impl Governor {
         }
         self.tree.sample(None, now);
         let Memory { rest, builds, total } = self.measure_units();
-        self.end_scripts();
+        self.end_unwatched();
         self.follow_line(now, total);
         self.audit_places();
         let due = now - self.sample_logged >= LOG_EVERY;
@@ -118,14 +118,26 @@ impl Governor {
         }
     }
 
-    /// The runs of build scripts that have not ended, as far as is known.
+    /// The runs of build scripts, and commands, that have not ended, as far as is known: what they start takes
+    /// places from Cargo's pipe.
     pub(crate) fn scripts(&self) -> impl Iterator<Item = UnitId> {
-        let runs = |entry: &Entry| entry.facts.kind == UnitKind::BuildScriptRun && !entry.finished;
+        self.unwatched().filter(|unit| {
+            self.entries.get(unit).is_some_and(|entry| entry.facts.kind != UnitKind::TestRun)
+        })
+    }
+
+    /// What has no shim to say that it ended.
+    fn unwatched(&self) -> impl Iterator<Item = UnitId> {
+        let runs = |entry: &Entry| match entry.facts.kind {
+            UnitKind::BuildScriptRun | UnitKind::Command => !entry.finished,
+            UnitKind::TestRun => !entry.finished && entry.exit.is_some(),
+            _ => false,
+        };
         self.entries.iter().filter(move |(_, entry)| runs(entry)).map(|(id, _)| *id)
     }
 
-    /// A build script has no shim to say that it ended.
-    fn end_scripts(&mut self) {
+    /// Ends what nobody says has ended.
+    pub(crate) fn end_unwatched(&mut self) {
         // What a script leaves behind is not the script: nobody waits for that.
         let gone = |unit: &UnitId| {
             let exit = self.entries.get(unit).and_then(|entry| entry.exit.as_ref());
@@ -135,14 +147,37 @@ impl Governor {
             let exit = self.entries.get(&unit).and_then(|entry| entry.exit.as_ref());
             (unit, exit.map_or(Ended::Somehow, Exit::ended))
         };
-        let ended: Vec<(UnitId, Ended)> = self.scripts().filter(gone).map(how).collect();
+        let ended: Vec<(UnitId, Ended)> = self.unwatched().filter(gone).map(how).collect();
         for (unit, how) in ended {
             match how {
                 Ended::NotYet => {}
-                Ended::With(status) => self.finished(unit, status == 0),
+                Ended::With(status) => {
+                    self.explain(unit, status);
+                    self.finished(unit, status == 0);
+                }
                 Ended::Somehow => self.finished(unit, true),
             }
         }
+    }
+
+    /// A test that somebody has killed has not failed: says so, and whether memory was short.
+    fn explain(&mut self, unit: UnitId, status: i32) {
+        /// The signal in a wait status, and SIGKILL.
+        const SIGNAL: i32 = 0x7f;
+        const KILLED: i32 = 9;
+        let Some(entry) = self.entries.get(&unit) else { return };
+        if entry.facts.kind != UnitKind::TestRun || status & SIGNAL != KILLED {
+            return;
+        }
+        let (title, peak) = (entry.facts.title(), entry.peak);
+        let why = match self.memory_was_short() {
+            true => {
+                "memory was short: run fewer tests at once, or give `--retry-tests`, which runs it once more"
+            }
+            false => "memory was not short, so it was somebody's wish",
+        };
+        let text = format!("{title} did not fail: it was killed (SIGKILL) at {peak}; {why}");
+        self.say(unit, Event::Notice { text });
     }
 
     fn follow_line(&mut self, now: Millis, total: Bytes) {

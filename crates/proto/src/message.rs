@@ -40,6 +40,15 @@ pub enum ToGovernor {
         /// The child's process id.
         pid: u32,
     },
+    /// The client itself becomes what it asked for (a test), by exec: nothing more will be said.
+    Becomes,
+    /// A driver's command that is not Cargo runs: its process, and the name of its program.
+    Command {
+        /// The process.
+        pid: u32,
+        /// The program's file name.
+        name: String,
+    },
     /// The unit's metadata is written: Cargo may start its dependents.
     Announced,
     /// The child died of a signal that the governor did not send; the client waits to be admitted again.
@@ -185,6 +194,10 @@ impl ToGovernor {
                 .number("unit", unit.0)
                 .number("inputs", i64::try_from(inputs.0).unwrap_or(i64::MAX)),
             Self::Started { pid } => LineWriter::new("started").number("pid", *pid),
+            Self::Becomes => LineWriter::new("becomes"),
+            Self::Command { pid, name } => {
+                LineWriter::new("command").number("pid", *pid).text("name", name)
+            }
             Self::Announced => LineWriter::new("announced"),
             Self::Lost { signal } => LineWriter::new("lost").number("signal", *signal),
             Self::Finished { ok, differs } => {
@@ -226,6 +239,8 @@ impl ToGovernor {
                 inputs: Bytes(fields.number("inputs")?),
             },
             b"started" => Self::Started { pid: fields.number("pid")? },
+            b"becomes" => Self::Becomes,
+            b"command" => Self::Command { pid: fields.number("pid")?, name: fields.text("name")? },
             b"announced" => Self::Announced,
             b"lost" => Self::Lost { signal: fields.number("signal")? },
             b"finished" => {
@@ -432,6 +447,8 @@ mod tests {
             ToGovernor::Link { version: 1, unit: UnitId(4), inputs: Bytes::gib(3) },
             ToGovernor::Started { pid: 7 },
             ToGovernor::Announced,
+            ToGovernor::Becomes,
+            ToGovernor::Command { pid: 9, name: "make".to_owned() },
             ToGovernor::Lost { signal: 9 },
             ToGovernor::Finished { ok: true, differs: false },
             ToGovernor::Status,

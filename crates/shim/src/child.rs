@@ -112,6 +112,13 @@ fn raise_oom_score() {
 pub(crate) struct Raise(bool);
 
 impl Raise {
+    /// Raises this process's own, which is about to become what may be taken first.
+    pub(crate) fn raise_own(self) {
+        if self.0 {
+            raise_oom_score();
+        }
+    }
+
     /// By our own score.
     pub(crate) fn needed() -> Self {
         let own = std::fs::read_to_string("/proc/self/oom_score_adj");

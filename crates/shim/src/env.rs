@@ -23,3 +23,5 @@ pub const UNIT: &str = "PLIMSOLL_UNIT";
 pub const LINKER: &str = "PLIMSOLL_LINKER";
 /// The share of the machine that this build asks for, which people set: `low`, `normal` or `high`.
 pub const PRIORITY: &str = "PLIMSOLL_PRIORITY";
+/// `1`: a test that was killed for want of memory runs once more. Which people set, too.
+pub const RETRY_TESTS: &str = "PLIMSOLL_RETRY_TESTS";

@@ -6,6 +6,7 @@
 //! ```text
 //! plimsoll-rustc <program> args…   Cargo's RUSTC_WRAPPER: a unit, or a question that is passed on
 //! plimsoll-rustdoc args…           in rustdoc's place
+//! plimsoll-test <program> args…    in the place of Cargo's runner: a test
 //! <link dir>/cc args…              in the linker's place, below a compiler that one of the above runs
 //! ```
 //!
@@ -54,6 +55,8 @@ pub mod rendezvous;
 mod role;
 #[cfg(target_os = "linux")]
 mod stderr;
+#[cfg(target_os = "linux")]
+mod test_run;
 #[cfg(target_os = "linux")]
 mod tree;
 #[cfg(target_os = "linux")]

@@ -7,6 +7,9 @@ pub const RUSTC: &str = "plimsoll-rustc";
 /// The shim in rustdoc's place.
 pub const RUSTDOC: &str = "plimsoll-rustdoc";
 
+/// What stands before a test: Cargo's target runner.
+pub const TEST: &str = "plimsoll-test";
+
 /// Whether a program is one of the shims by its name, wherever it is installed.
 #[must_use]
 pub fn is_shim(program: &Path) -> bool {

@@ -7,18 +7,21 @@ use std::process::ExitCode;
 use plimsoll_core::invocation::Request;
 
 use crate::command_line::CommandLine;
-use crate::{diagnostic, ending, env, link, probe, unit};
+use crate::{diagnostic, ending, env, link, name, probe, test_run, unit};
 
 /// The whole of the shim: reads name, arguments and environment, and ends as what it ran ended.
 #[must_use]
 pub fn main() -> ExitCode {
     let mut argv = std::env::args_os();
-    let name = argv.next().unwrap_or_default();
+    let called = argv.next().unwrap_or_default();
     let args: Vec<OsString> = argv.collect();
-    if is_linker(&name) {
+    if is_linker(&called) {
         return ending::act(link::run(&args));
     }
-    let rustdoc = Path::new(&name)
+    if Path::new(&called).file_name().is_some_and(|name| name == name::TEST) {
+        return ending::act(test_run::run(&args));
+    }
+    let rustdoc = Path::new(&called)
         .file_stem()
         .is_some_and(|stem| stem.as_encoded_bytes().ends_with(b"rustdoc"));
     let Some(line) = CommandLine::read(args, rustdoc) else {

@@ -11,7 +11,8 @@ fn account(config: &[u8]) -> (tempfile::TempDir, Account, Shims) {
     let at = |name: &str| dir.path().join(name);
     fs::create_dir(at("cargo")).unwrap();
     fs::write(at("cargo/config.toml"), config).unwrap();
-    let shims = Shims { rustc: at("plimsoll-rustc"), rustdoc: at("plimsoll-rustdoc") };
+    let test = at("plimsoll-test");
+    let shims = Shims { rustc: at("plimsoll-rustc"), rustdoc: at("plimsoll-rustdoc"), test };
     let account = Account { home: at("home"), config: at("cargo/config.toml"), unread: None };
     (dir, account, shims)
 }

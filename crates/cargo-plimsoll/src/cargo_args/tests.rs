@@ -89,6 +89,19 @@ fn our_options_may_stand_among_cargos() {
 }
 
 #[test]
+fn tests_are_retried_where_that_is_asked_for_before_what_is_theirs() {
+    for (line, retry_tests, rest) in [
+        ("test --retry-tests -p a", true, "test -p a"),
+        ("nextest run --retry-tests", true, "nextest run"),
+        ("test -- --retry-tests", false, "test -- --retry-tests"),
+    ] {
+        let (call, own) = read(line);
+        assert_eq!(own.retry_tests, retry_tests, "{line}");
+        assert_eq!(passed_on(&call), rest, "{line}");
+    }
+}
+
+#[test]
 fn our_options_that_cannot_be_read_are_refused() {
     assert_eq!(try_read("build --memory"), Err(BadArguments::NoMemory));
     assert_eq!(try_read("build --memory --release"), Err(BadArguments::NoMemory));

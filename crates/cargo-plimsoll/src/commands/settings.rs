@@ -55,6 +55,7 @@ fn text(settings: &Settings, line: Option<Bytes>) -> String {
         row("processors", settings.processors.value.to_string(), &settings.processors.origin),
         row("priority", settings.priority.value.as_str().to_owned(), &settings.priority.origin),
         row("strict", yes_or_no(settings.strict.value), &settings.strict.origin),
+        row("retry-tests", yes_or_no(settings.retry_tests.value), &settings.retry_tests.origin),
         row("quiet", yes_or_no(settings.quiet.value), &settings.quiet.origin),
         row("home", home, &settings.home.origin),
     ];
@@ -85,6 +86,7 @@ jobs        3                  --jobs
 processors  8                  default
 priority    normal             default
 strict      yes                PLIMSOLL_STRICT
+retry-tests no                 default
 quiet       no                 default
 home        /p                 PLIMSOLL_HOME
 ";

@@ -325,8 +325,11 @@ mod linux {
         use super::*;
 
         fn shims(dir: &Path) -> Shims {
-            let shims =
-                Shims { rustc: dir.join("plimsoll-rustc"), rustdoc: dir.join("plimsoll-rustdoc") };
+            let shims = Shims {
+                rustc: dir.join("plimsoll-rustc"),
+                rustdoc: dir.join("plimsoll-rustdoc"),
+                test: dir.join("plimsoll-test"),
+            };
             std::fs::write(&shims.rustc, "").unwrap();
             std::fs::write(&shims.rustdoc, "").unwrap();
             shims

@@ -83,12 +83,33 @@ pub(super) fn cargo(
     };
     let chained = wrap(Tool::RUSTC, &settings.cargo.rustc_wrapper, former.wrapper);
     wrap(Tool::RUSTDOC, &settings.cargo.rustdoc, former.rustdoc);
+    govern_tests(&mut command, &call, settings, &shims.test);
     if !chained && scratch.probes().is_some() {
         // Cargo's cache of the compiler's answers names the wrapper: sharing it would make every
         // switch between `cargo build` and `cargo plimsoll build` ask again. The shim answers instead.
         command.env("CARGO_CACHE_RUSTC_INFO", "0");
     }
     command
+}
+
+/// Puts a shim before each test, as Cargo's runner for our own target; not where the user has any runner, and not
+/// for what else Cargo would start through it.
+fn govern_tests(command: &mut Command, call: &CargoCall, settings: &Settings, shim: &Path) {
+    const RUN_TESTS: &[&str] = &["test", "bench", "nextest"];
+    let runs_tests = call.resolved.to_str().is_some_and(|name| RUN_TESTS.contains(&name));
+    // Cargo splits the variable at white space.
+    let path = shim.to_str().filter(|path| !path.contains(char::is_whitespace));
+    let (Some(path), true) = (path.filter(|_| shim.is_file()), runs_tests) else { return };
+    if settings.cargo.has_runner {
+        return;
+    }
+    let arch = std::env::consts::ARCH.to_uppercase();
+    for libc in ["GNU", "MUSL"] {
+        command.env(format!("CARGO_TARGET_{arch}_UNKNOWN_LINUX_{libc}_RUNNER"), path);
+    }
+    if settings.retry_tests.value {
+        command.env(private::RETRY_TESTS, "1");
+    }
 }
 
 /// Where the user has set `RUSTC_WRAPPER`, it has to be replaced; but what Cargo compares for a build script

@@ -26,4 +26,5 @@ mod retries;
 mod same;
 mod strangers;
 mod terminal;
+mod test_runs;
 mod tools;

@@ -110,6 +110,9 @@ impl Forecast {
         let (mib, cpu) = match facts.kind {
             // Nothing is known of what a build script does; most only print a few lines.
             UnitKind::BuildScriptRun => (24.0, Millis(300)),
+            // Nor of what a test or a command does: as much as a small compiler, until it was seen.
+            UnitKind::TestRun => (48.0, Millis(1000)),
+            UnitKind::Command => (64.0, Millis(10_000)),
             _ => (PEAK.predict(facts, sizes), Millis(CPU.predict(facts, sizes) as u64)),
         };
         Self {

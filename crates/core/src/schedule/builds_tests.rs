@@ -19,7 +19,8 @@ fn unit(build: u32, peak: u64, cpu: u64) -> Box<NewUnit> {
         links: false,
         inside: None,
         running: false,
-        unshimmed: false,
+        role: Role::Compiler,
+        below: None,
         cargo: build,
     })
 }
@@ -202,4 +203,67 @@ fn a_failure_is_that_of_its_own_build() {
     let effects = schedule.handle(Millis(9), Input::Finished { unit: UnitId(1), ok: false });
     let left = |id| effects.contains(&Effect::Leave(UnitId(id)));
     assert!(left(3) && left(5) && !left(4) && !left(6), "{effects:?}");
+}
+
+#[test]
+fn tests_start_as_they_fit_and_what_they_compile_never_waits_for_them() {
+    let mut schedule = schedule(&[background()]);
+    let test = |peak| {
+        let mut new = unit(1, peak, 5000);
+        (new.role, new.retryable) = (Role::Test, false);
+        new
+    };
+    assert_eq!(register(&mut schedule, 0, 1, test(600)), [1]);
+    assert_eq!(register(&mut schedule, 0, 2, test(600)), [] as [u32; 0]);
+    // They take no processor: as many run as their own runner starts and as fit.
+    for id in 3..=6 {
+        assert_eq!(register(&mut schedule, 0, id, test(20)), [id]);
+    }
+    // What a test compiles does not fit beside it, and runs: the test waits for it.
+    let mut compiler = unit(1, 700, 1000);
+    compiler.below = Some(UnitId(1));
+    assert_eq!(register(&mut schedule, 1, 7, compiler), [7]);
+    assert_eq!(finish(&mut schedule, 900, 7), [] as [u32; 0]);
+    // A test that fails is no reason to compile less.
+    let effects = schedule.handle(Millis(950), Input::Finished { unit: UnitId(1), ok: false });
+    assert_eq!(admitted(&effects), [2]);
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Leave(_))), "{effects:?}");
+}
+
+#[test]
+fn a_test_is_never_stopped_and_a_command_only_where_nothing_runs_below_it() {
+    let stopped = |role, below| {
+        let mut schedule = schedule(&[background()]);
+        let mut new = unit(1, 300, 50_000);
+        (new.role, new.retryable, new.running) = (role, false, role == Role::Command);
+        let _ = register(&mut schedule, 0, 1, unit(1, 300, 50_000));
+        let _ = register(&mut schedule, 0, 2, new);
+        let mut compiler = unit(1, 20, 50_000);
+        compiler.below = below;
+        let _ = register(&mut schedule, 0, 3, compiler);
+        let mut suspended = Vec::new();
+        for (at, mib) in [(300, 200), (400, 300), (500, 400)] {
+            let measured = |id, mib| Measured {
+                unit: UnitId(id),
+                memory: Bytes::mib(mib),
+                link_memory: Bytes::ZERO,
+                cpu: Millis(at),
+                issued: 0,
+                unread: 0,
+            };
+            let units = vec![measured(1, mib), measured(2, mib + 150)];
+            let (rest, cpu) = (Bytes::mib(20), Millis(at * 2));
+            let sample = Input::Sample { rest, builds: Vec::new(), cpu, units };
+            suspended.extend(schedule.handle(Millis(at), sample).iter().filter_map(
+                |it| match it {
+                    Effect::Suspend(unit, _) => Some(unit.0),
+                    _ => None,
+                },
+            ));
+        }
+        suspended.contains(&2)
+    };
+    assert!(!stopped(Role::Test, None));
+    assert!(stopped(Role::Command, None));
+    assert!(!stopped(Role::Command, Some(UnitId(2))));
 }

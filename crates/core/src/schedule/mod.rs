@@ -58,12 +58,37 @@ pub struct NewUnit {
     pub links: bool,
     /// The registered unit in whose process tree it runs: it draws on that unit's reservation.
     pub inside: Option<UnitId>,
+    /// The test or command in whose process tree it runs, without drawing on anything of its.
+    pub below: Option<UnitId>,
     /// It runs already: a build script, or one that another governor had admitted.
     pub running: bool,
-    /// No shim stands before it: a build script.
-    pub unshimmed: bool,
+    /// What it is to the schedule.
+    pub role: Role,
     /// The Cargo that asks, by its process id: others may run in the same build, and each fails for itself.
     pub cargo: u32,
+}
+
+/// What a unit is to the schedule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// A compiler or documenter: its shim waits to be admitted, and can run it again.
+    #[default]
+    Compiler,
+    /// A build script's run: Cargo starts it without asking, and what it starts belongs to it.
+    Script,
+    /// A test's run. It asks before it begins; from then on it is left alone, because a test that is stopped misses
+    /// its deadlines and one that is killed has failed. It takes no processor: how many run at once its own runner
+    /// says. What it compiles are units of their own.
+    Test,
+    /// A command that is not Cargo, with all that it starts, but for compilers, which are units of their own.
+    Command,
+}
+
+impl Role {
+    /// Others may run below it that are units of their own: nobody of those waits for its end.
+    pub(super) fn hosts(self) -> bool {
+        matches!(self, Self::Test | Self::Command)
+    }
 }
 
 /// The measured state of one unit.
@@ -397,9 +422,10 @@ impl Schedule {
     }
 
     /// The unit's Cargo will not get what it asked for. What runs inside another unit (a build script's
-    /// probes) may fail by design.
+    /// probes) may fail by design, and a test that fails is no reason to compile less.
     fn fail(&mut self, id: UnitId) {
-        let own = self.units.get(id).filter(|unit| unit.inside.is_none());
+        let own =
+            self.units.get(id).filter(|unit| unit.inside.is_none() && unit.role != Role::Test);
         if let Some(unit) = own.filter(|unit| !self.builds.terms(unit.build).keep_going) {
             self.failed.insert(unit.cargo);
         }

@@ -86,7 +86,12 @@ impl Schedule {
         let young: Vec<UnitId> = self
             .units
             .running()
-            .filter(|(id, u)| u.unshimmed && u.cpu < YOUNG && !self.is_spared(bound.scope, *id))
+            .filter(|(id, u)| {
+                u.is_unshimmed()
+                    && self.units.may_stand(*id, u)
+                    && u.cpu < YOUNG
+                    && !self.is_spared(bound.scope, *id)
+            })
             .filter(|(_, u)| self.covers(bound.scope, u))
             .filter(|(_, u)| u.attempt == 1 && u.since == u.admitted && now - u.since < YOUNG)
             .map(|(id, _)| id)
@@ -106,7 +111,9 @@ impl Schedule {
                 .units
                 .running()
                 .filter(|(id, unit)| !unit.retryable && !self.is_spared(bound.scope, *id))
-                .filter(|(_, unit)| self.covers(bound.scope, unit))
+                .filter(|(id, unit)| {
+                    self.covers(bound.scope, unit) && self.units.may_stand(*id, unit)
+                })
                 .min_by_key(|(id, unit)| (unit.memory, Reverse(*id)))
                 .map(|(id, _)| id);
             let Some(id) = least else { return };
@@ -123,7 +130,9 @@ impl Schedule {
                 .units
                 .running()
                 .filter(|(id, unit)| !self.is_spared(bound.scope, *id) && unit.uses_processor())
-                .filter(|(_, unit)| self.covers(bound.scope, unit))
+                .filter(|(id, unit)| {
+                    self.covers(bound.scope, unit) && self.units.may_stand(*id, unit)
+                })
                 .filter(|(_, unit)| unit.growth > 0.0 || unit.cpu < Millis(100))
                 .min_by_key(|(id, unit)| {
                     let awaited = self.builds.goes_first(unit.build);

@@ -271,7 +271,8 @@ impl Machine {
                 links: truth.link.is_some(),
                 inside: truth.inside.map(UnitId),
                 running: truth.script,
-                unshimmed: truth.script,
+                role: if truth.script { Role::Script } else { Role::Compiler },
+                below: None,
                 build: BuildNo(truth.build),
                 cargo: truth.build,
             };

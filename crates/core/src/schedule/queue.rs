@@ -12,7 +12,7 @@ use super::outlook::{Projection, Shadow};
 use super::room::{Ahead, Room, Scope};
 use super::tally::Tally;
 use super::unit::{LinkState, RunState, Unit};
-use super::{Effect, Schedule};
+use super::{Effect, Role, Schedule};
 use crate::ids::{BuildNo, UnitId};
 use crate::measure::{Bytes, Millis};
 
@@ -55,8 +55,9 @@ impl Schedule {
         for id in self.queue(now) {
             let Some(unit) = self.units.get(id) else { continue };
             let (build, alone, retryable) = (unit.build, unit.insists(now), unit.retryable);
-            let started = tally.has_started(Scope::Machine);
-            if closed.contains(&build) || started && !self.has_place(&tally, build) {
+            let role = unit.role;
+            let needs_place = tally.has_started(Scope::Machine, role) && role != Role::Test;
+            if closed.contains(&build) || needs_place && !self.has_place(&tally, build) {
                 continue;
             }
             if unit.links && !links_keep_up {
@@ -65,7 +66,7 @@ impl Schedule {
             }
             let own = unit.project(self.pace());
             let obstacle = room.bounds(build).find(|ahead| {
-                tally.has_started(ahead.scope)
+                tally.has_started(ahead.scope, role)
                     && (alone && ahead.scope == Scope::Machine
                         || !ahead.outlook.fits(&own, ahead.usable)
                         || !self.lets_pass(&heads, ahead, &own, now))
@@ -75,8 +76,12 @@ impl Schedule {
                     continue;
                 }
                 room.add(build, &own);
-                self.take_place(tally.active(), now);
-                tally.add(build, self.builds.goes_first(build));
+                if role == Role::Test {
+                    tally.add_test(build);
+                } else {
+                    self.take_place(tally.active(), now);
+                    tally.add(build, self.builds.goes_first(build));
+                }
                 heads.iter_mut().for_each(|head| head.overtook += 1);
                 // What stands between us and the compiler (doctests, a user's wrapper) would inherit the settings.
                 let lean = retryable && self.crosses_alone(&own);
@@ -125,14 +130,16 @@ impl Schedule {
     /// Smallest first: a unit that must be alone or was overtaken too often, then the build whose turn it is,
     /// then the longest path to the end of the build (its own work where the graph is not known), then
     /// Cargo's order.
-    fn rank(&self, id: UnitId, now: Millis) -> (bool, Option<Turn>, Reverse<Millis>, UnitId) {
+    fn rank(&self, id: UnitId, now: Millis) -> (bool, Option<Turn>, bool, Reverse<Millis>, UnitId) {
         let unit = self.units.get(id);
         let length = unit.map_or(Millis::ZERO, |unit| {
             unit.forecast.tail.unwrap_or_else(|| unit.forecast.curve.cpu())
         });
         let urgent = self.overtaken(id) || unit.is_some_and(|unit| unit.alone);
         let turn = unit.map(|unit| self.builds.turn(unit.build, now));
-        (!urgent, turn, Reverse(length), id)
+        // Its runner waits for it, and for nothing else.
+        let compiles = unit.is_none_or(|unit| unit.role != Role::Test);
+        (!urgent, turn, compiles, Reverse(length), id)
     }
 
     /// The head of the scope, if there is one, can still start when it is expected to.
@@ -191,7 +198,8 @@ impl Schedule {
         };
         let above = |scope: &Scope| {
             let needs = unit.known_need() + self.rest_in(*scope);
-            !tally.has_started(*scope) && self.line_in(*scope).is_some_and(|line| needs > line)
+            !tally.has_started(*scope, unit.role)
+                && self.line_in(*scope).is_some_and(|line| needs > line)
         };
         let scopes = [Scope::Machine, Scope::Build(build)];
         let Some(scope) = scopes.into_iter().find(above) else { return false };

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::Schedule;
 use super::room::Scope;
 use super::unit::RunState;
+use super::{Role, Schedule};
 use crate::ids::BuildNo;
 use crate::measure::Millis;
 
@@ -15,6 +15,8 @@ struct Count {
     active: usize,
     /// Those that have started, and go on.
     started: usize,
+    /// Tests and commands that have started: what runs below them does not wait for their end.
+    hosts: usize,
 }
 
 /// How many units of whom, counted once for a whole queue.
@@ -41,12 +43,20 @@ impl Tally {
         self.all.active
     }
 
-    /// Something in this scope was started: it is not there for the first unit alone.
-    pub(super) fn has_started(&self, scope: Scope) -> bool {
-        match scope {
-            Scope::Machine => self.all.started > 0,
-            Scope::Build(no) => self.builds.get(&no).is_some_and(|count| count.started > 0),
-        }
+    /// A test runs.
+    pub(super) fn add_test(&mut self, build: BuildNo) {
+        self.all.hosts += 1;
+        self.builds.entry(build).or_default().hosts += 1;
+    }
+
+    /// Something in this scope was started that a unit of this role can wait for: the scope is not there for it
+    /// alone.
+    pub(super) fn has_started(&self, scope: Scope, role: Role) -> bool {
+        let count = match scope {
+            Scope::Machine => self.all,
+            Scope::Build(no) => self.builds.get(&no).copied().unwrap_or_default(),
+        };
+        count.started > 0 || role == Role::Test && count.hosts > 0
     }
 }
 
@@ -56,11 +66,14 @@ impl Schedule {
         let mut tally = Tally::default();
         for (_, unit) in self.units.iter().filter(|(_, unit)| unit.state != RunState::Waiting) {
             let active = usize::from(unit.uses_processor());
-            // What stands still until a person continues it is nothing that others could wait for.
-            let started = usize::from(!self.builds.is_paused(unit.build));
+            // What stands still until a person continues it is nothing that others could wait for; nor is what
+            // may wait for them.
+            let goes_on = !self.builds.is_paused(unit.build) && !unit.role.hosts();
+            let started = usize::from(goes_on);
             for count in [&mut tally.all, tally.builds.entry(unit.build).or_default()] {
                 count.active += active;
                 count.started += started;
+                count.hosts += usize::from(unit.role.hosts());
             }
             tally.awaited += if self.builds.goes_first(unit.build) { active } else { 0 };
         }

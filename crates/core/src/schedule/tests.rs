@@ -16,7 +16,8 @@ fn unit(peak: u64, cpu: u64, source: Source) -> Box<NewUnit> {
         links: false,
         inside: None,
         running: false,
-        unshimmed: false,
+        role: Role::Compiler,
+        below: None,
         build: BuildNo(1),
         cargo: 1,
     })
@@ -82,7 +83,7 @@ fn the_longest_path_goes_first() {
 fn a_nested_unit_never_queues_behind_its_ancestor() {
     let mut schedule = schedule(500);
     let mut script = unit(100, 1000, Source::History);
-    (script.running, script.unshimmed) = (true, true);
+    (script.running, script.role) = (true, Role::Script);
     let _ = schedule.handle(Millis(0), Input::Register(UnitId(1), script));
     let mut nested = unit(900, 1000, Source::History);
     nested.inside = Some(UnitId(1));
@@ -93,7 +94,7 @@ fn a_nested_unit_never_queues_behind_its_ancestor() {
 /// A build script, and a compiler that it runs.
 fn script_and_nested(schedule: &mut Schedule, script: u32, nested: u32) {
     let mut new = unit(10, 1000, Source::History);
-    (new.retryable, new.running, new.unshimmed) = (false, true, true);
+    (new.retryable, new.running, new.role) = (false, true, Role::Script);
     let _ = schedule.handle(Millis(0), Input::Register(UnitId(script), new));
     let mut new = unit(20, 1000, Source::History);
     new.inside = Some(UnitId(script));
@@ -204,7 +205,7 @@ fn two_scripts(source: Source, peak: u64) -> Schedule {
     let mut schedule = schedule(400);
     for id in 1..=2 {
         let mut script = unit(peak, 10_000, source);
-        (script.retryable, script.running) = (false, true);
+        (script.retryable, script.running, script.role) = (false, true, Role::Script);
         let _ = schedule.handle(Millis(0), Input::Register(UnitId(id), script));
     }
     schedule
@@ -233,7 +234,7 @@ fn beside_a_script_cargo_has_as_many_places_as_there_are_processors_free() {
     let config = Config { jobs: 8, cores: 2, strict: false, keep_going: false };
     let mut schedule = Schedule::of_one(config, Bytes::mib(4000));
     let mut script = unit(50, 10_000, Source::History);
-    (script.retryable, script.running) = (false, true);
+    (script.retryable, script.running, script.role) = (false, true, Role::Script);
     let effects = schedule.handle(Millis(0), Input::Register(UnitId(1), script));
     assert!(
         effects.contains(&Effect::Places(BuildNo(1), 1)),

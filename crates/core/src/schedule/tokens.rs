@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use super::builds::Terms;
 use super::outlook::Outlook;
 use super::unit::{RunState, Unit};
-use super::{Effect, Schedule};
+use super::{Effect, Role, Schedule};
 use crate::forecast::{MEMORY_PER_TOKEN, Source};
 use crate::ids::{BuildNo, UnitId};
 use crate::measure::Bytes;
@@ -36,7 +36,7 @@ impl Schedule {
         let mut takers: Vec<UnitId> = self
             .units
             .running()
-            .filter(|(_, unit)| unit.uses_processor() && !unit.unshimmed)
+            .filter(|(_, unit)| unit.uses_processor() && !unit.is_unshimmed())
             .map(|(id, _)| id)
             .collect();
         let mut spare = self.cores.saturating_sub(self.active().max(1) as u32);
@@ -109,7 +109,8 @@ impl Schedule {
         let count = |which: &dyn Fn(&Unit) -> bool| {
             units().filter(|unit| unit.inside.is_none() && which(unit)).count() as u32
         };
-        if count(&|unit| unit.unshimmed) > 0 {
+        let takes_places = |unit: &Unit| matches!(unit.role, Role::Script | Role::Command);
+        if count(&takes_places) > 0 {
             let started = count(&|_| true);
             let free = match self.is_roomy(outlook) {
                 true => self.free_places(no, terms),

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::{Again, BTreeMap, BTreeSet, Effect, Measured, NewUnit};
+use super::{Again, BTreeMap, BTreeSet, Effect, Measured, NewUnit, Role};
 use crate::event::Cause;
 use crate::forecast::{Forecast, Source};
 use crate::ids::{BuildNo, UnitId};
@@ -67,8 +67,9 @@ pub(super) struct Unit {
     pub(super) links: bool,
     /// The ancestor on whose reservation it draws.
     pub(super) inside: Option<UnitId>,
-    /// A build script: nobody but the kernel stands between it and its memory.
-    pub(super) unshimmed: bool,
+    /// The test or command that it runs below.
+    pub(super) below: Option<UnitId>,
+    pub(super) role: Role,
     pub(super) state: RunState,
     pub(super) link: LinkState,
     pub(super) attempt: u32,
@@ -132,7 +133,8 @@ impl Unit {
             retryable: new.retryable,
             links: new.links,
             inside: new.inside,
-            unshimmed: new.unshimmed,
+            below: new.below,
+            role: new.role,
             state: if new.running { RunState::Running } else { RunState::Waiting },
             link: LinkState::None,
             attempt: u32::from(new.running),
@@ -167,9 +169,15 @@ impl Unit {
         self.state == RunState::Running && self.inside.is_none()
     }
 
-    /// A compiler that waits for its linker uses no processor.
+    /// A compiler that waits for its linker uses no processor, and a test is its runner's to count.
     pub(super) fn uses_processor(&self) -> bool {
-        self.is_running() && !matches!(self.link, LinkState::Waiting { .. })
+        let waits = matches!(self.link, LinkState::Waiting { .. });
+        self.is_running() && !waits && self.role != Role::Test
+    }
+
+    /// No shim stands before it, which could give it tokens or tell of its end.
+    pub(super) fn is_unshimmed(&self) -> bool {
+        self.role != Role::Compiler
     }
 
     pub(super) fn admit(&mut self, now: Millis, id: UnitId, lean: bool) -> Effect {
@@ -327,8 +335,9 @@ impl UnitTable {
     pub(super) fn remove(&mut self, id: UnitId) {
         self.units.remove(&id);
         // What ran inside it is on its own from here.
-        for unit in self.units.values_mut().filter(|unit| unit.inside == Some(id)) {
-            unit.inside = None;
+        for unit in self.units.values_mut() {
+            unit.inside = unit.inside.filter(|outer| *outer != id);
+            unit.below = unit.below.filter(|outer| *outer != id);
         }
     }
 
@@ -358,6 +367,20 @@ impl UnitTable {
         std::iter::successors(outer(id), move |(id, _)| outer(*id))
     }
 
+    /// Whether units of their own run below this one, or wait to: what stops it would stop them.
+    pub(super) fn has_below(&self, id: UnitId) -> bool {
+        self.units.values().any(|unit| unit.below == Some(id))
+    }
+
+    /// May be stopped for the sake of others.
+    pub(super) fn may_stand(&self, id: UnitId, unit: &Unit) -> bool {
+        match unit.role {
+            Role::Compiler | Role::Script => true,
+            Role::Test => false,
+            Role::Command => !self.has_below(id),
+        }
+    }
+
     /// The units that wait for one inside them that waits itself: it was killed by somebody else.
     pub(super) fn held_up(&self) -> BTreeSet<UnitId> {
         self.iter()
@@ -367,8 +390,8 @@ impl UnitTable {
             .collect()
     }
 
-    /// The unit that is never suspended or killed while another runs. What is held up goes after all that is
-    /// not. One that cannot be killed goes before those that can, because nothing else could ever give back
+    /// The unit that is never suspended or killed while another runs. What others may run below goes last, because it
+    /// may wait for those. What is held up goes after all that is not. One that cannot be killed goes before those that can, because nothing else could ever give back
     /// what it holds: of several the one that holds most, and the `present` anchor until another holds twice
     /// as much. Of those that can, the oldest that was admitted.
     pub(super) fn anchor(
@@ -387,7 +410,14 @@ impl UnitTable {
             .filter(|(_, unit)| which(unit))
             .min_by_key(|(id, unit)| {
                 let held_up = held_up.contains(id);
-                (held_up, unit.retryable, Reverse(holds(*id, unit)), unit.admitted, *id)
+                (
+                    unit.role.hosts(),
+                    held_up,
+                    unit.retryable,
+                    Reverse(holds(*id, unit)),
+                    unit.admitted,
+                    *id,
+                )
             })
             .map(|(id, _)| id)
     }
