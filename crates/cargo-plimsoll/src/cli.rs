@@ -113,6 +113,13 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Run a command that is not Cargo inside the line: make, ninja, cmake --build …
+    #[command(after_help = RUN_UNDER_HELP)]
+    RunUnder {
+        /// The command and its arguments
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
+    },
     /// Show every setting and where it came from
     Settings,
     /// Show what running builds of yours do now
@@ -230,6 +237,14 @@ out. Builds that run go on.
 Example:
   cargo plimsoll disable";
 
+const RUN_UNDER_HELP: &str = "\
+Examples:
+  cargo plimsoll run-under -- make -j8
+  cargo plimsoll --memory 2GiB run-under -- cmake --build build
+
+The command and all that it starts are held together inside the line: it is stopped while there is no room for it,
+and continued when there is. make and ninja get a jobserver, so that a -j of theirs is a ceiling. The compilers of a
+Cargo that it runs are units of their own, as under `cargo plimsoll build`.";
 const STATUS_HELP: &str = "\
 The exit status is 0 whatever the answer is; a script reads `enabled` and `effective` of --json.
 

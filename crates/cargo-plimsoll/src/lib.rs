@@ -84,6 +84,11 @@ fn run(shell: &mut Shell) -> Result<i32, Failure> {
                 shell,
             )?;
         }
+        Command::RunUnder { command } => {
+            let settings = place.ours(&asked)?;
+            shell.set_quiet(settings.quiet.value);
+            return Ok(run_under(&command, &settings, &place.environment, shell)?);
+        }
         Command::Settings => {
             let settings = place.ours(&asked)?;
             let line = commands::settings::line_now(settings.memory.value);
@@ -164,7 +169,13 @@ impl Place {
 }
 
 #[cfg(target_os = "linux")]
-use drive::run as govern;
+use drive::{run as govern, run_under};
+
+/// Elsewhere than on Linux there is no line to run it under.
+#[cfg(not(target_os = "linux"))]
+fn run_under(_: &[OsString], _: &Settings, _: &Environment, _: &mut Shell) -> anyhow::Result<i32> {
+    anyhow::bail!("there is no line on this system, only on Linux; run the command as it is")
+}
 
 /// Elsewhere than on Linux Cargo runs as it is.
 #[cfg(not(target_os = "linux"))]

@@ -55,6 +55,8 @@ pub(crate) struct Build {
     /// What happened and was not told yet.
     records: Vec<Record>,
     pub(crate) graph: Option<GraphReader>,
+    /// Cargo was asked for it.
+    pub(crate) asked_graph: bool,
     /// The bottom levels that the graph gave, once it is known.
     pub(crate) tails: Option<Tails>,
     pub(crate) tmpfs: Option<Tmpfs>,
@@ -114,6 +116,7 @@ impl Governor {
             log: None,
             records: Vec::new(),
             graph: None,
+            asked_graph: false,
             tails: None,
             owed: 0,
             missing_since: None,

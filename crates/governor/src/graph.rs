@@ -5,9 +5,11 @@
 //! after the first unit has registered: a build with nothing to do must not pay for it.
 
 use std::collections::HashMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread::JoinHandle;
@@ -21,12 +23,54 @@ use serde_json::Value;
 use crate::sizes;
 
 /// How to ask Cargo for its unit graph.
-#[derive(Clone, Debug)]
-pub struct GraphCommand {
-    /// Cargo's program.
-    pub program: OsString,
-    /// The subcommand and its arguments, without anything after `--`.
-    pub args: Vec<OsString>,
+#[derive(Debug)]
+pub struct GraphCommand(Command);
+
+/// The subcommands that can tell their unit graph, and Cargo's own short names of them.
+const CAN_TELL: &[&str] =
+    &["build", "b", "check", "c", "test", "t", "bench", "rustc", "doc", "d", "run", "r"];
+
+impl GraphCommand {
+    /// Asks `program` with the subcommand and its `args`, without anything after `--`.
+    #[must_use]
+    pub fn new(program: OsString, args: Vec<OsString>) -> Self {
+        let mut command = Command::new(program);
+        command.args(args);
+        Self(command)
+    }
+
+    /// Whether this subcommand of Cargo's can tell.
+    #[must_use]
+    pub fn can_tell(subcommand: &OsStr) -> bool {
+        subcommand.to_str().is_some_and(|name| CAN_TELL.contains(&name))
+    }
+
+    /// Asks as the running Cargo `pid` was asked: its program, arguments, directory and environment. `None` where
+    /// that is not a Cargo, or another user's. (Nothing of it is kept.)
+    pub(crate) fn of_cargo(pid: u32) -> Option<Self> {
+        let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).ok();
+        let words = |bytes: Vec<u8>| -> Vec<OsString> {
+            let words = bytes.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+            words.map(|word| OsStr::from_bytes(word).to_owned()).collect()
+        };
+        let program = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+        let args: Vec<OsString> =
+            words(read("cmdline")?).into_iter().skip(1).take_while(|word| word != "--").collect();
+        let tells = program.file_name().is_some_and(|name| name == "cargo")
+            && args
+                .iter()
+                .find(|word| !word.as_bytes().starts_with(b"-"))
+                .is_some_and(|word| Self::can_tell(word));
+        let mut command = Command::new(program);
+        command.args(args).current_dir(fs::read_link(format!("/proc/{pid}/cwd")).ok()?);
+        command.env_clear();
+        for variable in words(read("environ")?) {
+            let bytes = variable.as_bytes();
+            let at = bytes.iter().position(|byte| *byte == b'=')?;
+            command.env(OsStr::from_bytes(&bytes[..at]), OsStr::from_bytes(&bytes[at + 1..]));
+        }
+        tells.then_some(Self(command))
+    }
 }
 
 /// The version of Cargo's unit graph that is understood here.
@@ -55,8 +99,8 @@ pub(crate) struct GraphReader {
 impl GraphReader {
     pub(crate) fn start(command: GraphCommand) -> Option<Self> {
         let (done, working) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).ok()?;
-        let mut child = Command::new(&command.program)
-            .args(&command.args)
+        let GraphCommand(mut command) = command;
+        let mut child = command
             .args(["--unit-graph", "-Zunstable-options", "--frozen"])
             // The option is unstable, and without the second variable its probes would be cached in
             // target/.rustc_info.json as if the compiler were a nightly one.

@@ -12,7 +12,7 @@ use plimsoll_proto::{ToDriver, ToGovernor, VERSION};
 use crate::builds::Ending;
 use crate::connection::Peer;
 use crate::governor::{Governor, Observer};
-use crate::graph::GraphReader;
+use crate::graph::{GraphCommand, GraphReader};
 use crate::ledger::{Entry, compiler, linker, unit_of};
 use crate::sizes;
 
@@ -314,8 +314,12 @@ impl Governor {
             if let Some(tails) = &build.tails {
                 forecast.tail = forecast.tail.or_else(|| tails.of(&facts));
             }
-            if forecast.tail.is_none() && build.graph.is_none() {
-                build.graph = build.options.graph.take().and_then(GraphReader::start);
+            if forecast.tail.is_none() && build.graph.is_none() && !build.asked_graph {
+                build.asked_graph = true;
+                let told = build.options.graph.take();
+                let elsewhere = build.elsewhere.is_some();
+                let command = told.or_else(|| GraphCommand::of_cargo(cargo).filter(|_| elsewhere));
+                build.graph = command.and_then(GraphReader::start);
             }
         }
         let mut entry = Entry::new(build, facts, inside, now);

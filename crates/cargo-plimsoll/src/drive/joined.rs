@@ -111,6 +111,10 @@ impl Joined {
         self.say(&ToGovernor::Interrupt);
     }
 
+    pub(super) fn command(&mut self, pid: u32, name: String) {
+        self.say(&ToGovernor::Command { pid, name });
+    }
+
     pub(super) fn continued(&mut self) {
         self.say(&ToGovernor::Continued);
     }

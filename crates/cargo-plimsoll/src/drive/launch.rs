@@ -13,6 +13,7 @@ use plimsoll_host::{HostError, Jobserver, MakeflagsForm, ToolVersions};
 use plimsoll_shim::env as private;
 
 use super::scratch::Scratch;
+use super::task::Task;
 use crate::account::Account;
 use crate::cargo_args::CargoCall;
 use crate::cargo_config::{Given, Origin};
@@ -42,26 +43,32 @@ fn in_path(program: &str, environment: &Environment) -> bool {
     std::env::split_paths(path).any(|directory| directory.join(program).is_file())
 }
 
-/// Cargo's command.
-pub(super) fn cargo(
-    call: &CargoCall,
+/// Cargo's command, with what its fingerprints are to be told.
+pub(super) fn cargo(call: &CargoCall, environment: &Environment) -> Command {
+    let mut call = call.clone();
+    call.globals.extend(fingerprinted_wrapper(environment));
+    plain::cargo(&call, environment)
+}
+
+/// Puts a command, and the Cargos that it is or runs, inside the line.
+pub(super) fn govern(
+    command: &mut Command,
+    task: Task<'_>,
     settings: &Settings,
     environment: &Environment,
     shims: &Shims,
     scratch: &Scratch,
     (socket, jobserver): (&str, &Jobserver),
-) -> Command {
-    let mut call = call.clone();
-    call.globals.extend(fingerprinted_wrapper(environment));
-    let mut command = plain::cargo(&call, environment);
+) {
     command
-        .env("CARGO_BUILD_JOBS", settings.jobs.value.to_string())
+        .env("CARGO_BUILD_JOBS", task.jobs(settings).to_string())
         .env("CARGO_MAKEFLAGS", jobserver.cargo_makeflags())
         .env(private::SOCKET, socket);
-    match jobserver.fifo_makeflags() {
-        Some(flags) => command.env("MAKEFLAGS", flags),
+    match (jobserver.fifo_makeflags(), task) {
+        (Some(flags), _) => command.env("MAKEFLAGS", flags),
+        (None, Task::Other(_)) => command.env("MAKEFLAGS", jobserver.cargo_makeflags()),
         // A make that called us offers its own, which nobody below us must mistake for ours.
-        None => command.env_remove("MAKEFLAGS"),
+        (None, Task::Cargo(_)) => command.env_remove("MAKEFLAGS"),
     };
     command.env_remove("MFLAGS");
     let paths = [
@@ -79,17 +86,18 @@ pub(super) fn cargo(
     let mut wrap = |tool: Tool, config: &Option<Given<PathBuf>>, former: Option<PathBuf>| {
         let behind = behind(&tool, environment, config.as_ref())
             .and_then(|given| if shims.include(&given) { former } else { Some(given) });
-        wrap(&mut command, environment, tool, shims, config.as_ref(), behind)
+        wrap(command, environment, tool, shims, config.as_ref(), behind)
     };
     let chained = wrap(Tool::RUSTC, &settings.cargo.rustc_wrapper, former.wrapper);
     wrap(Tool::RUSTDOC, &settings.cargo.rustdoc, former.rustdoc);
-    govern_tests(&mut command, &call, settings, &shims.test);
+    if let Task::Cargo(call) = task {
+        govern_tests(command, call, settings, &shims.test);
+    }
     if !chained && scratch.probes().is_some() {
         // Cargo's cache of the compiler's answers names the wrapper: sharing it would make every
         // switch between `cargo build` and `cargo plimsoll build` ask again. The shim answers instead.
         command.env("CARGO_CACHE_RUSTC_INFO", "0");
     }
-    command
 }
 
 /// Puts a shim before each test, as Cargo's runner for our own target; not where the user has any runner, and not
@@ -213,15 +221,13 @@ fn wrap(
 
 /// How to ask Cargo for the unit graph of this build, for the subcommands that can tell it.
 pub(super) fn graph(call: &CargoCall, environment: &Environment) -> Option<GraphCommand> {
-    const CAN_TELL: &[&str] = &["build", "check", "test", "bench", "rustc", "doc", "run"];
-    let known = call.resolved.to_str().is_some_and(|name| CAN_TELL.contains(&name));
-    if !known {
+    if !GraphCommand::can_tell(&call.resolved) {
         return None;
     }
     let command = plain::cargo(call, environment);
     let words: Vec<OsString> = command.get_args().map(OsString::from).collect();
     let args = words.into_iter().take_while(|word| word != "--").collect();
-    Some(GraphCommand { program: command.get_program().to_owned(), args })
+    Some(GraphCommand::new(command.get_program().to_owned(), args))
 }
 
 /// The target directory, as far as it can be told without asking Cargo.

@@ -105,6 +105,14 @@ impl Line {
         }
     }
 
+    /// A command that is not Cargo runs, as this process.
+    pub(super) fn command(&mut self, pid: u32, name: String) {
+        match self {
+            Self::Own { governor, build } => governor.command(*build, pid, name),
+            Self::Joined(joined) => joined.command(pid, name),
+        }
+    }
+
     /// Somebody wants the build to end: what is stopped goes on to hear it, what waits leaves.
     pub(super) fn interrupt(&mut self) {
         match self {

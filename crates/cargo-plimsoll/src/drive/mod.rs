@@ -12,8 +12,10 @@ mod launch;
 mod line;
 mod scratch;
 mod signals;
+mod task;
 mod watch;
 
+use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
@@ -40,6 +42,7 @@ use joined::Joined;
 use line::Line;
 use scratch::Scratch;
 use signals::{Signal, Signals};
+use task::{Foreign, Task};
 use watch::Watch;
 
 /// Runs Cargo inside the line; gives its exit status (128 + n for a signal).
@@ -55,11 +58,34 @@ pub(crate) fn run(
     if call.kind == Kind::NeverBuilds || call.compiles_nothing {
         return plain::run(call, environment);
     }
-    let mut build = match Build::prepare(call, settings, environment) {
+    run_task(Task::Cargo(call), settings, environment, shell)
+}
+
+/// Runs a command that is not Cargo inside the line; gives its exit status (128 + n for a signal).
+///
+/// # Errors
+/// Where it cannot be started.
+pub(crate) fn run_under(
+    words: &[OsString],
+    settings: &Settings,
+    environment: &Environment,
+    shell: &mut Shell,
+) -> anyhow::Result<i32> {
+    let command = Foreign::read(words).context("no command is named")?;
+    run_task(Task::Other(&command), settings, environment, shell)
+}
+
+fn run_task(
+    task: Task<'_>,
+    settings: &Settings,
+    environment: &Environment,
+    shell: &mut Shell,
+) -> anyhow::Result<i32> {
+    let mut build = match Build::prepare(task, settings, environment) {
         Ok(build) => build,
         Err(error) => {
             shell.warn(format_args!("this build has no line: {error:#}"));
-            return plain::run(call, environment);
+            return task.run_plain(environment);
         }
     };
     let mut watch = Watch::new(build.header()?, environment, shell);
@@ -73,7 +99,7 @@ const GRACE: Millis = Millis(2000);
 
 /// One build on its way.
 struct Build<'a> {
-    call: &'a CargoCall,
+    task: Task<'a>,
     command: Command,
     line: Line,
     signals: Signals,
@@ -91,14 +117,14 @@ struct Build<'a> {
 
 impl<'a> Build<'a> {
     fn prepare(
-        call: &'a CargoCall,
+        task: Task<'a>,
         settings: &Settings,
         environment: &Environment,
     ) -> anyhow::Result<Self> {
         let shims = Shims::find()?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let unix_ms = u64::try_from(now.as_millis()).unwrap_or_default();
-        let jobs = settings.jobs.value;
+        let jobs = task.jobs(settings);
         let scratch = Scratch::make(unix_ms, settings.home.value.as_deref());
         let jobserver = launch::jobserver(jobs, &scratch, environment)
             .or_else(|_| Jobserver::new(jobs))
@@ -107,15 +133,16 @@ impl<'a> Build<'a> {
         rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))
             .context("cannot adopt the build's processes")?;
         let signals = Signals::catch().context("cannot catch signals")?;
-        let line = match join(call, settings, jobserver) {
+        let line = match join(task, settings, jobserver) {
             Ok(joined) => Line::Joined(Box::new(joined)),
-            Err(jobserver) => host(call, settings, environment, &scratch, jobserver, unix_ms)?,
+            Err(jobserver) => host(task, settings, environment, &scratch, jobserver, unix_ms)?,
         };
         let pipe = line.jobserver().context("no jobserver")?;
         let found = (line.socket(), pipe);
-        let command = launch::cargo(call, settings, environment, &shims, &scratch, found);
+        let mut command = task.command(environment);
+        launch::govern(&mut command, task, settings, environment, &shims, &scratch, found);
         Ok(Self {
-            call,
+            task,
             command,
             line,
             signals,
@@ -136,7 +163,7 @@ impl<'a> Build<'a> {
         // A retried unit made other metadata than its dependents had read. Where nothing but a repeated
         // JSON stream stands against it, Cargo puts that right by itself when it is asked again.
         let wants_rerun = self.line.wants_rerun() && !self.interrupted;
-        if exit != 0 && wants_rerun && !self.call.json_messages {
+        if exit != 0 && wants_rerun && !self.task.json_messages() {
             self.line.notice(
                 "a crate's metadata changed when it was compiled again (a procedural macro is not \
                  deterministic); Cargo runs once more to build its dependents anew",
@@ -145,7 +172,7 @@ impl<'a> Build<'a> {
             self.line.begin_again();
             exit = self.run_cargo(watch)?;
         }
-        let complete = exit == 0 && self.call.kind == Kind::Builds;
+        let complete = exit == 0 && self.task.kind() == Kind::Builds;
         self.line.close(Ending { exit, complete }, watch);
         self.guard = None;
         Ok(exit)
@@ -157,6 +184,9 @@ impl<'a> Build<'a> {
             .command
             .spawn()
             .with_context(|| format!("cannot start `{}`", program.display()))?;
+        if let Some(name) = self.task.unit() {
+            self.line.command(cargo.id(), name);
+        }
         let exit = self.follow(&mut Waited(cargo), watch);
         if exit.is_err() {
             self.line.interrupt();
@@ -193,7 +223,7 @@ impl<'a> Build<'a> {
                 self.line.kill_units();
                 ending = Some(self.line.now());
             }
-            let runs = self.call.kind == Kind::BuildsThenRuns && !self.aside;
+            let runs = self.task.kind() == Kind::BuildsThenRuns && !self.aside;
             if runs && has_become_another(&cargo.0) {
                 self.aside = true;
                 self.line.stop_governing();
@@ -248,7 +278,7 @@ impl<'a> Build<'a> {
         }
         self.line.kill_units();
         // Under `cargo run`, what ended was perhaps the user's program: what that leaves is its own.
-        if killed && self.call.kind != Kind::BuildsThenRuns {
+        if killed && self.task.kind() != Kind::BuildsThenRuns {
             self.line.kill_rest();
         }
         Ok(())
@@ -256,20 +286,21 @@ impl<'a> Build<'a> {
 }
 
 /// Joins the account's line, where there is one. Gives the pipe back where not.
-fn join(call: &CargoCall, settings: &Settings, jobserver: Jobserver) -> Result<Joined, Jobserver> {
+fn join(task: Task<'_>, settings: &Settings, jobserver: Jobserver) -> Result<Joined, Jobserver> {
     let home = settings.home.value.as_deref().filter(|home| Enabled::file(home).is_file());
     let Some(home) = home else { return Err(jobserver) };
     let join = Join {
         version: VERSION,
-        command: call.resolved.to_string_lossy().into_owned(),
-        jobs: settings.jobs.value,
+        command: task.name(),
+        jobs: task.jobs(settings),
         memory: settings.memory.value,
         strict: settings.strict.value,
-        keep_going: call.keep_going,
-        json_messages: call.json_messages,
+        keep_going: task.keep_going(),
+        json_messages: task.json_messages(),
         interactive: std::io::stderr().is_terminal(),
         priority: settings.priority.value,
-        target_dir: launch::target_dir(call, settings)
+        target_dir: task
+            .target_dir(settings)
             .and_then(|dir| dir.canonicalize().ok())
             .unwrap_or_default(),
     };
@@ -278,7 +309,7 @@ fn join(call: &CargoCall, settings: &Settings, jobserver: Jobserver) -> Result<J
 
 /// A line of this build's own.
 fn host(
-    call: &CargoCall,
+    task: Task<'_>,
     settings: &Settings,
     environment: &Environment,
     scratch: &Scratch,
@@ -292,17 +323,17 @@ fn host(
     };
     let build = BuildOptions {
         terms: Terms {
-            jobs: settings.jobs.value,
+            jobs: task.jobs(settings),
             strict: settings.strict.value,
-            keep_going: call.keep_going,
+            keep_going: task.keep_going(),
             lends_places: true,
             ..Terms::default()
         },
         memory: settings.memory.value,
-        command: call.resolved.to_string_lossy().into_owned(),
-        json_messages: call.json_messages,
-        graph: launch::graph(call, environment),
-        target_dir: launch::target_dir(call, settings),
+        command: task.name(),
+        json_messages: task.json_messages(),
+        graph: task.graph(environment),
+        target_dir: task.target_dir(settings),
         jobserver: Some(jobserver),
     };
     let root = std::process::id();

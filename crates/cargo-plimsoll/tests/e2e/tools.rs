@@ -100,3 +100,43 @@ fn cc_compiles_side_by_side() {
     assert_eq!((done.code(), done.stdout.as_str()), (0, "5\n"), "{}", done.stderr);
     scene.assert_fresh(&mut scene.cargo("build"));
 }
+
+#[test]
+fn a_command_that_is_not_cargo_is_measured_stopped_and_given_places() {
+    let scene = Scene::new();
+    // Three at once are asked for, and one processor is planned for: what make takes at once comes back, and from
+    // then on they come one after the other.
+    scene.write(
+        "ws/Makefile",
+        "all: a b c d e f g h\na b c d e f g h:\n\t@echo start $@ >>$(E2E_SCENE)/order; sleep 0.3; echo end $@ >>$(E2E_SCENE)/order\n",
+    );
+    let mut command = scene.plimsoll("--memory 1GiB run-under -- make -j3 all");
+    let done = scene.ok(command.env("PLIMSOLL_PROCESSORS", "1"));
+    assert!(!done.stderr.contains("jobserver"), "make has something to say of it: {}", done.stderr);
+    let order = scene.read("order");
+    let lines: Vec<&str> = order.lines().collect();
+    assert_eq!(lines.len(), 16, "{order}");
+    for pair in lines[10..].chunks(2) {
+        assert_eq!(pair[0].replace("start", "end"), pair[1], "{order}");
+    }
+    let log = scene.log();
+    assert!(log.contains("\"title\":\"make (command)\""), "{log}");
+    let done = scene.run(&mut scene.plimsoll("run-under -- sh -c \"exit-7\""));
+    assert_eq!(done.code(), 127, "{}", done.stderr);
+    let done = scene.run(&mut scene.plimsoll("run-under -- no-such-program-anywhere"));
+    assert_ne!(done.code(), 0);
+    assert!(done.stderr.contains("cannot start `no-such-program-anywhere`"), "{}", done.stderr);
+}
+
+#[test]
+fn a_cargo_below_another_command_is_governed_and_does_not_wait_for_that() {
+    let scene = Scene::new();
+    scene.lib("a", &[], "// fake: alloc 150MiB in 200ms\n").lib("b", &["a"], "");
+    scene.write("ws/Makefile", "all:\n\tcargo build\n");
+    let mut command = scene.fake("--memory 200MiB run-under -- make");
+    let done = scene.ok(&mut command);
+    assert!(done.stderr.contains("Compiling a"), "{}", done.stderr);
+    let log = scene.log();
+    assert!(log.contains("\"title\":\"a v0.1.0\""), "its compilers are units: {log}");
+    scene.assert_fresh(&mut scene.fake_cargo("build"));
+}

@@ -1,9 +1,11 @@
 //! The builds that share the machine: what each asked for, and whose turn it is.
 //!
 //! Each build has a queue of its own; these are merged by three rules. Builds that a person waits for go before
-//! those that nobody watches. Among equals goes first whoever was given least so far, measured by weight: each
-//! admission is charged with the processor time that is expected of it (start-time fair queueing, Goyal, Vin and
-//! Cheng 1996). And a build in which nothing has run for a while goes before everybody, so that each moves.
+//! those that nobody watches. Among equals goes first whoever has the shortest path left, where that is known: so a
+//! small build among large ones ends nearly as soon as alone, and those lose no more than its length. But nobody is
+//! given more than [`AHEAD`] before the others: whoever was given least so far goes first then, measured by weight,
+//! each admission being charged with the processor time that is expected of it (start-time fair queueing, Goyal, Vin
+//! and Cheng 1996). And a build in which nothing has run for a while goes before everybody, so that each moves.
 //!
 //! What it deliberately does not do: say what fits. That is the same for all, whoever asks.
 
@@ -15,8 +17,13 @@ use super::unit::{RunState, UnitTable};
 use crate::ids::{BuildNo, UnitId};
 use crate::measure::{Bytes, Millis};
 
-/// A build that waits for so long without a single unit that runs goes before everybody else.
-const STARVED: Millis = Millis(10_000);
+/// A build that waits for so long without a single unit that runs goes before everybody else: longer than a small
+/// build takes as a whole, so that five large ones do not share its processors with it.
+const STARVED: Millis = Millis(30_000);
+
+/// How much processor time a build is given before others of its rank because it is shorter: more than a small build
+/// needs as a whole, and less than anybody waits for without a thought.
+const AHEAD: Millis = Millis(60_000);
 
 /// How much of the machine a build is given beside others that want as much.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -176,6 +183,10 @@ pub(super) struct Turn {
     /// False sorts first.
     waits_its_turn: bool,
     in_the_background: bool,
+    /// By how much it was given more than the others, in whole [`AHEAD`]s.
+    ahead: u64,
+    /// The longest path that it has left; the largest where that is not known.
+    left: Millis,
     charged: u64,
 }
 
@@ -224,12 +235,26 @@ impl Builds {
     }
 
     /// Whose turn it is among the builds.
-    pub(super) fn turn(&self, no: BuildNo, now: Millis) -> Turn {
+    pub(super) fn turns(&self, now: Millis, units: &UnitTable) -> BTreeMap<BuildNo, Turn> {
+        let mut left: BTreeMap<BuildNo, Option<Millis>> = BTreeMap::new();
+        for (_, unit) in units.iter().filter(|(_, unit)| unit.inside.is_none()) {
+            let left = left.entry(unit.build).or_default();
+            *left = (*left).max(unit.forecast.tail);
+        }
+        let charged = |no: &BuildNo| self.get(*no).map_or(0, |build| build.charged);
+        let least = left.keys().map(charged).min().unwrap_or_default();
+        left.iter().map(|(no, left)| (*no, self.turn(*no, now, least, *left))).collect()
+    }
+
+    fn turn(&self, no: BuildNo, now: Millis, least: u64, left: Option<Millis>) -> Turn {
         let build = self.get(no);
+        let charged = build.map_or(0, |build| build.charged);
         Turn {
             waits_its_turn: !build.is_some_and(|build| build.starves(now)),
             in_the_background: !build.is_some_and(Build::goes_first),
-            charged: build.map_or(0, |build| build.charged),
+            ahead: charged.saturating_sub(least) / (AHEAD.0 * Priority::Normal.price()),
+            left: left.unwrap_or(Millis(u64::MAX)),
+            charged,
         }
     }
 

@@ -123,15 +123,15 @@ fn a_share_is_as_large_as_its_priority() {
 #[test]
 fn a_build_in_which_nothing_runs_for_long_gets_its_turn_before_those_that_are_awaited() {
     let mut schedule = schedule(&[background(), awaited()]);
-    for id in 1..=40 {
+    for id in 101..=200 {
         register(&mut schedule, 0, id, unit(2, 400, 1000));
     }
     assert!(register(&mut schedule, 0, 50, unit(1, 400, 1000)).is_empty());
-    let mut running = vec![1, 2];
-    for at in 1..40 {
+    let mut running = vec![101, 102];
+    for at in 1..80 {
         let next = finish(&mut schedule, at * 500, running.remove(0));
         if next.contains(&50) {
-            assert!((10_000..12_000).contains(&(at * 500)), "at {at}");
+            assert!((30_000..32_000).contains(&(at * 500)), "at {at}");
             return;
         }
         running.extend(next);
@@ -266,4 +266,31 @@ fn a_test_is_never_stopped_and_a_command_only_where_nothing_runs_below_it() {
     assert!(!stopped(Role::Test, None));
     assert!(stopped(Role::Command, None));
     assert!(!stopped(Role::Command, Some(UnitId(2))));
+}
+
+#[test]
+fn the_shortest_build_goes_first_but_not_for_ever() {
+    let mut schedule = schedule(&[background(), background()]);
+    let path = |build, tail, cpu| {
+        let mut new = unit(build, 20, cpu);
+        new.forecast.tail = Some(Millis(tail));
+        new
+    };
+    for id in 1..=6 {
+        register(&mut schedule, 0, id, path(1, 90_000, 5000));
+    }
+    for id in 11..=30 {
+        assert!(register(&mut schedule, 0, id, path(2, 8000, 5000)).is_empty());
+    }
+    let mut order = Vec::new();
+    let mut running = vec![1, 2];
+    for at in 1..20 {
+        let next = finish(&mut schedule, at * 1500, running.remove(0));
+        running.extend(&next);
+        order.extend(next);
+    }
+    // Ten seconds were the other's; then this one's, up to a minute more.
+    let first = order.iter().take_while(|id| **id > 10).count();
+    assert!((12..=14).contains(&first), "{order:?}");
+    assert!(order[first..].contains(&3), "{order:?}");
 }

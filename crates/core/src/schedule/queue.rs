@@ -5,7 +5,7 @@
 //! first in the queue that does not fit there. Who comes after it must leave it its expected start.
 
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::builds::Turn;
 use super::outlook::{Projection, Shadow};
@@ -123,20 +123,25 @@ impl Schedule {
         let may_run =
             |id: &UnitId| self.units.get(*id).is_some_and(|it| !self.builds.is_paused(it.build));
         let mut queue: Vec<UnitId> = self.waiting().filter(may_run).collect();
-        queue.sort_by_cached_key(|id| self.rank(*id, now));
+        let turns = self.builds.turns(now, &self.units);
+        queue.sort_by_cached_key(|id| self.rank(*id, &turns));
         queue
     }
 
     /// Smallest first: a unit that must be alone or was overtaken too often, then the build whose turn it is,
     /// then the longest path to the end of the build (its own work where the graph is not known), then
     /// Cargo's order.
-    fn rank(&self, id: UnitId, now: Millis) -> (bool, Option<Turn>, bool, Reverse<Millis>, UnitId) {
+    fn rank(
+        &self,
+        id: UnitId,
+        turns: &BTreeMap<BuildNo, Turn>,
+    ) -> (bool, Option<Turn>, bool, Reverse<Millis>, UnitId) {
         let unit = self.units.get(id);
         let length = unit.map_or(Millis::ZERO, |unit| {
             unit.forecast.tail.unwrap_or_else(|| unit.forecast.curve.cpu())
         });
         let urgent = self.overtaken(id) || unit.is_some_and(|unit| unit.alone);
-        let turn = unit.map(|unit| self.builds.turn(unit.build, now));
+        let turn = unit.and_then(|unit| turns.get(&unit.build).copied());
         // Its runner waits for it, and for nothing else.
         let compiles = unit.is_none_or(|unit| unit.role != Role::Test);
         (!urgent, turn, compiles, Reverse(length), id)

@@ -38,7 +38,7 @@ pub fn origin_of(pid: u32) -> Option<Origin> {
     let uid = uid_of(pid)?;
     let mut chain = Vec::new();
     let mut above = pid;
-    while above > 1 && chain.len() < DEEPEST && uid_of(above) == Some(uid) {
+    while above != 0 && chain.len() < DEEPEST && uid_of(above) == Some(uid) {
         chain.push((above, program(above)));
         let Some(next) = parent_of(above) else { break };
         above = next;

@@ -41,6 +41,8 @@ pub(super) struct Node<R> {
     owner: Owner,
     parent: Option<Index>,
     children: u32,
+    /// It hangs on the root without being its child: who waits for it is not of the table.
+    guest: bool,
 }
 
 impl<R> Node<R> {
@@ -76,6 +78,8 @@ pub(super) struct Table<R> {
     total: Usage,
     /// What released owners had used.
     released: Millis,
+    /// What processes had used that hung on the root and have left, which it does not wait for.
+    departed: Millis,
 }
 
 impl<R: Default> Table<R> {
@@ -90,6 +94,7 @@ impl<R: Default> Table<R> {
             accounts: HashMap::new(),
             total: Usage::default(),
             released: Millis::ZERO,
+            departed: Millis::ZERO,
         };
         table.add(root, stat, None);
         table
@@ -147,6 +152,7 @@ impl<R: Default> Table<R> {
             owner,
             parent,
             children: 0,
+            guest: false,
         };
         let index = match self.free.pop() {
             Some(index) => {
@@ -177,7 +183,13 @@ impl<R: Default> Table<R> {
         node.record = R::default();
         let (pid, owner, cpu, parent) = (node.pid, node.owner, node.cpu, node.parent);
         self.by_pid.remove(&pid);
-        let waiter = parent.filter(|p| self.get(*p).is_some_and(|node| node.alive));
+        let is_guest = self.get(index).is_some_and(|node| node.guest);
+        let waiter =
+            parent.filter(|_| !is_guest).filter(|p| self.get(*p).is_some_and(|node| node.alive));
+        if waiter.is_none() && self.ancestry(index).any(|node| node.guest) {
+            // The root never waits for it, as it does for orphans of its own.
+            self.departed += cpu;
+        }
         let waiting_owner = waiter.and_then(|p| self.get(p)).map(Node::owner);
         if waiting_owner != Some(owner) {
             self.accounts.entry(owner).or_default().gone += cpu;
@@ -232,17 +244,50 @@ impl<R: Default> Table<R> {
         self.settle_owners();
     }
 
-    /// Forgets a process and everything below it, as if it had never been found.
+    /// A process that is not below the root, but belongs to the table as if it were.
+    pub(super) fn hang(&mut self, pid: u32, stat: &Stat) -> Index {
+        let index = self.insert(pid, stat, Self::ROOT);
+        if let Some(node) = self.get_mut(index) {
+            node.guest = true;
+        }
+        index
+    }
+
+    /// Hangs what is a build of its own below `top` on the root.
+    fn part_from(&mut self, top: Index) {
+        let is_root = |at: &Index| {
+            *at != top && self.get(*at).is_some_and(|it| matches!(it.claim, Some((_, Role::Root))))
+        };
+        let within = |at: &Index| self.chain(*at).skip(1).any(|index| index == top);
+        let parts: Vec<Index> =
+            (0..self.end()).map(Index).filter(|at| is_root(at) && within(at)).collect();
+        for index in parts {
+            let parent = self.get(index).and_then(|node| node.parent);
+            if let Some(parent) = parent.and_then(|parent| self.get_mut(parent)) {
+                parent.children -= 1;
+            }
+            if let Some(node) = self.get_mut(index) {
+                (node.parent, node.guest) = (Some(Self::ROOT), true);
+            }
+            if let Some(root) = self.get_mut(Self::ROOT) {
+                root.children += 1;
+            }
+        }
+    }
+
+    /// Forgets a process and everything below it, but for builds of their own, as if it had never been found.
     pub(super) fn forget(&mut self, top: Index) {
         if top == Self::ROOT {
             return;
         }
+        self.part_from(top);
         let below = |at: &Index| self.chain(*at).any(|index| index == top);
         let mut leaving: Vec<Index> = (0..self.end()).map(Index).filter(below).collect();
         leaving.retain(|index| self.get(*index).is_some());
         let parent = self.get(top).and_then(|node| node.parent);
         for index in leaving {
             if let Some(node) = self.nodes[index.0].take() {
+                self.departed += if node.alive { node.cpu } else { Millis::ZERO };
                 if self.by_pid.get(&node.pid) == Some(&index) {
                     self.by_pid.remove(&node.pid);
                 }
@@ -264,7 +309,7 @@ impl<R: Default> Table<R> {
         std::iter::successors(there(index), move |index| self.get(*index)?.parent.and_then(there))
     }
 
-    /// The topmost process with a claim of the owner's, tombstones included.
+    /// A process with a claim of the owner's, tombstones included. (Of a build there is one.)
     pub(super) fn claimed_by(&self, owner: Owner) -> Option<Index> {
         let claimed = |at: &Index| {
             self.get(*at).and_then(|node| node.claim).is_some_and(|(claimed, _)| claimed == owner)
@@ -327,7 +372,7 @@ impl<R: Default> Table<R> {
             }
         }
         // What a process of the tree has waited for is in its own times: the living have it all.
-        total.cpu = total.cpu.max(cpu_of_all);
+        total.cpu = total.cpu.max(cpu_of_all + self.departed);
         self.total = total;
         if let Some(rest) = self.accounts.get_mut(&Owner::REST) {
             rest.usage.cpu = rest.usage.cpu.max(total.cpu - cpu_of_owners);
@@ -466,9 +511,54 @@ mod tests {
         assert_eq!(table.total().cpu, Millis(1350));
     }
 
+    #[test]
+    fn the_time_of_builds_from_elsewhere_is_counted_when_they_are_gone() {
+        const BUILD: Owner = Owner(9);
+        let mut table = table();
+        let mut used = 0;
+        for pid in [200, 300, 400] {
+            let cargo = table.hang(pid, &stat(0));
+            table.claim(cargo, Some((BUILD, Role::Root)));
+            let rustc = table.insert(pid + 1, &stat(0), cargo);
+            let inner = table.insert(pid + 2, &stat(0), rustc);
+            for (index, ms) in [(cargo, 100), (rustc, 400), (inner, 50)] {
+                table.get_mut(index).unwrap().cpu = Millis(ms);
+            }
+            table.add_up();
+            used += 550;
+            assert_eq!(table.total().cpu, Millis(used));
+            // An orphan of it that ends is nobody's to wait for here; what is left goes with the build.
+            table.bury(cargo);
+            table.bury(rustc);
+            table.add_up();
+            table.forget(cargo);
+            table.release(BUILD);
+            table.add_up();
+            assert_eq!(table.total().cpu, Millis(used));
+            assert_eq!(table.nodes.iter().flatten().count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_build_within_a_build_stays_when_that_is_gone() {
+        let mut table = table();
+        let outer = table.hang(200, &stat(0));
+        table.claim(outer, Some((Owner(8), Role::Root)));
+        let test = table.insert(201, &stat(0), outer);
+        let inner = table.insert(202, &stat(0), test);
+        table.claim(inner, Some((Owner(9), Role::Root)));
+        let rustc = table.insert(203, &stat(0), inner);
+        table.forget(outer);
+        assert!(table.get(test).is_none() && table.is_top(inner));
+        assert_eq!(owners(&table, &[inner, rustc]), [9, 9]);
+        table.forget(inner);
+        assert_eq!(table.nodes.iter().flatten().count(), 1);
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
         Forget(usize),
+        Hang(u32),
         Fork(usize),
         Exit(usize),
         Claim(usize, u32, bool),
@@ -483,6 +573,7 @@ mod tests {
             2 => (any::<usize>(), 1u32..5, any::<bool>()).prop_map(|(a, o, s)| Step::Claim(a, o, s)),
             1 => (1u32..5).prop_map(Step::Release),
             1 => any::<usize>().prop_map(Step::Forget),
+            1 => (3u32..5).prop_map(Step::Hang),
             2 => (any::<usize>(), 0u64..1000).prop_map(|(a, m)| Step::Grow(a, m)),
         ];
         proptest::collection::vec(step, 0..200)
@@ -497,6 +588,7 @@ mod tests {
                 let living: Vec<Index> = table.living().map(|(index, _)| index).collect();
                 let pick = |at: usize| living[at % living.len()];
                 let before: Vec<Millis> = (0..5).map(|o| table.usage(Owner(o)).cpu).collect();
+                let total = table.total().cpu;
                 let mut released = None;
                 match step {
                     Step::Fork(at) => {
@@ -514,6 +606,11 @@ mod tests {
                         };
                         table.claim(pick(at), Some((Owner(owner), role)));
                     }
+                    Step::Hang(owner) => {
+                        pid += 1;
+                        let index = table.hang(pid, &stat(0));
+                        table.claim(index, Some((Owner(owner), Role::Root)));
+                    }
                     Step::Forget(at) => {
                         let top = pick(at);
                         table.forget(top);
@@ -530,6 +627,7 @@ mod tests {
                     }
                 }
                 table.add_up();
+                prop_assert!(table.total().cpu >= total);
                 let sum: Bytes = (0..5).map(|o| table.usage(Owner(o)).memory).sum();
                 prop_assert_eq!(sum, table.total().memory);
                 let count: u32 = (0..5).map(|o| table.usage(Owner(o)).processes).sum();

@@ -121,6 +121,10 @@ impl ProcessTree {
     }
 
     fn claim(&mut self, index: Index, owner: Owner, role: Role) {
+        if self.table.get(index).is_some_and(|it| matches!(it.claim, Some((_, Role::Root)))) {
+            // A build's first process is no unit of it.
+            return;
+        }
         self.table.claim(index, Some((owner, role)));
         if self.stopped.iter().any(|stopped| self.table.reached_by(index, *stopped)) {
             self.hold_still();
@@ -133,7 +137,7 @@ impl ProcessTree {
         let Some(stat) = self.proc.stat(pid).filter(|stat| !stat.is_dead()) else { return false };
         let below = self.known(pid, &stat).or_else(|| self.locate(pid));
         let index = below.unwrap_or_else(|| {
-            let index = self.table.insert(pid, &stat, Table::<Record>::ROOT);
+            let index = self.table.hang(pid, &stat);
             // What it has started so far was taken for somebody else's.
             self.foreign.clear();
             self.newest = (None, 0);
@@ -143,7 +147,10 @@ impl ProcessTree {
             node.record.script = Script::No;
             node.record.outer_script = environ::out_dir(&self.proc, pid);
         }
-        self.table.claim(index, Some((owner, Role::Root)));
+        if !self.table.get(index).is_some_and(is_adopted) {
+            // A unit's process stays the unit's, whatever it runs.
+            self.table.claim(index, Some((owner, Role::Root)));
+        }
         true
     }
 
@@ -151,14 +158,12 @@ impl ProcessTree {
     /// are nobody's any more. No signal is sent.
     pub fn remove_root(&mut self, owner: Owner) {
         let top = self.table.claimed_by(owner).filter(|index| self.table.is_top(*index));
-        match top {
-            Some(top) => {
-                self.table.forget(top);
-                self.foreign.clear();
-                self.newest = (None, 0);
-            }
-            None => self.table.release(owner),
+        if let Some(top) = top {
+            self.table.forget(top);
+            self.foreign.clear();
+            self.newest = (None, 0);
         }
+        self.table.release(owner);
     }
 
     /// The build that the process is in: the owner that stands for the root that it is below, or is.

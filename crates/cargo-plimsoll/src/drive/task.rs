@@ -1,0 +1,195 @@
+//! What runs inside the line: a Cargo, or a command that is not Cargo (`run-under`).
+
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context as _;
+use plimsoll_governor::GraphCommand;
+
+use super::launch;
+use crate::cargo_args::CargoCall;
+use crate::env::Environment;
+use crate::plain;
+use crate::settings::Settings;
+use crate::subcommand::Kind;
+
+/// A command that is not Cargo.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Foreign {
+    program: OsString,
+    args: Vec<OsString>,
+    /// The `-j` that stood among its arguments: with it, it would not take from our jobserver.
+    jobs: Option<u32>,
+}
+
+/// The programs that take places from a jobserver in their environment, unless they are told a number.
+const TAKE_PLACES: [&str; 4] = ["make", "gmake", "ninja", "samu"];
+
+impl Foreign {
+    /// Reads the words of a command; `None` where there is none.
+    pub(crate) fn read(words: &[OsString]) -> Option<Self> {
+        let (program, rest) = words.split_first()?;
+        let mut command = Self { program: program.clone(), args: rest.to_vec(), jobs: None };
+        if TAKE_PLACES.iter().any(|name| OsStr::new(name) == command.name()) {
+            command.take_jobs();
+        }
+        Some(command)
+    }
+
+    /// The program's file name.
+    fn name(&self) -> &OsStr {
+        Path::new(&self.program).file_name().unwrap_or(&self.program)
+    }
+
+    /// Takes `-j8`, `-j 8`, `--jobs=8` and `-j` out; what follows anything else is left as it is.
+    fn take_jobs(&mut self) {
+        let words = std::mem::take(&mut self.args);
+        let mut words = words.into_iter().peekable();
+        while let Some(word) = words.next() {
+            let text = word.to_str().unwrap_or_default();
+            let number = match (text.strip_prefix("-j"), text.strip_prefix("--jobs=")) {
+                (Some(""), _) => {
+                    let next = words.next_if(|next| number(next).is_some());
+                    next.as_deref().and_then(number)
+                }
+                (Some(rest), _) | (None, Some(rest)) if rest.parse::<u32>().is_ok() => {
+                    rest.parse().ok()
+                }
+                _ => {
+                    self.args.push(word);
+                    continue;
+                }
+            };
+            self.jobs = number.or(self.jobs);
+        }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.args);
+        command
+    }
+}
+
+fn number(word: impl AsRef<OsStr>) -> Option<u32> {
+    word.as_ref().to_str()?.parse().ok()
+}
+
+/// What runs inside the line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Task<'a> {
+    /// A Cargo.
+    Cargo(&'a CargoCall),
+    /// Another command.
+    Other(&'a Foreign),
+}
+
+impl Task<'_> {
+    /// What it does, as far as governing it goes.
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Self::Cargo(call) => call.kind,
+            Self::Other(_) => Kind::Builds,
+        }
+    }
+
+    /// How it is called in the log.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Cargo(call) => call.resolved.to_string_lossy().into_owned(),
+            Self::Other(command) => command.name().to_string_lossy().into_owned(),
+        }
+    }
+
+    /// The name under which its process is a unit, where it is one as a whole.
+    pub(super) fn unit(&self) -> Option<String> {
+        match self {
+            Self::Cargo(_) => None,
+            Self::Other(_) => Some(self.name()),
+        }
+    }
+
+    pub(super) fn json_messages(&self) -> bool {
+        match self {
+            Self::Cargo(call) => call.json_messages,
+            // Somebody else's Cargo may be below it: what it prints is not ours to guess.
+            Self::Other(_) => true,
+        }
+    }
+
+    pub(super) fn keep_going(&self) -> bool {
+        matches!(self, Self::Cargo(call) if call.keep_going)
+    }
+
+    /// Units at once, at most.
+    pub(super) fn jobs(&self, settings: &Settings) -> u32 {
+        match self {
+            Self::Other(Foreign { jobs: Some(jobs), .. }) => (*jobs).max(1),
+            _ => settings.jobs.value,
+        }
+    }
+
+    pub(super) fn target_dir(&self, settings: &Settings) -> Option<PathBuf> {
+        match self {
+            Self::Cargo(call) => launch::target_dir(call, settings),
+            Self::Other(_) => None,
+        }
+    }
+
+    pub(super) fn graph(&self, environment: &Environment) -> Option<GraphCommand> {
+        match self {
+            Self::Cargo(call) => launch::graph(call, environment),
+            Self::Other(_) => None,
+        }
+    }
+
+    /// Its command, to be put inside the line.
+    pub(super) fn command(&self, environment: &Environment) -> Command {
+        match self {
+            Self::Cargo(call) => launch::cargo(call, environment),
+            Self::Other(command) => command.command(),
+        }
+    }
+
+    /// Runs it as it is.
+    pub(super) fn run_plain(&self, environment: &Environment) -> anyhow::Result<i32> {
+        use std::os::unix::process::ExitStatusExt as _;
+        match self {
+            Self::Cargo(call) => plain::run(call, environment),
+            Self::Other(foreign) => {
+                let mut command = foreign.command();
+                let status = command
+                    .status()
+                    .with_context(|| format!("cannot start `{}`", foreign.program.display()))?;
+                Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &str) -> Foreign {
+        Foreign::read(&line.split(' ').map(OsString::from).collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn a_number_of_jobs_is_taken_from_what_takes_places_instead() {
+        for (line, jobs, rest) in [
+            ("make -j8 all", Some(8), "all"),
+            ("/usr/bin/make -C x -j 3 all", Some(3), "-C x all"),
+            ("make -j all", None, "all"),
+            ("make --jobs=4", Some(4), ""),
+            ("make -junk", None, "-junk"),
+            ("ninja -j2 -k 0", Some(2), "-k 0"),
+            ("cmake --build . -j8", None, "--build . -j8"),
+        ] {
+            let command = read(line);
+            let args: Vec<_> = command.args.iter().map(|arg| arg.to_str().unwrap()).collect();
+            assert_eq!((command.jobs, args.join(" ").as_str()), (jobs, rest), "{line}");
+        }
+    }
+}
