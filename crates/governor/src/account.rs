@@ -115,7 +115,7 @@ impl Governor {
                 strict: join.strict,
                 keep_going: join.keep_going,
                 line,
-                lends_places: jobserver.is_some(),
+                places: jobserver.as_ref().map(|_| join.places),
                 priority: join.priority,
                 interactive: join.interactive,
             },

@@ -110,7 +110,7 @@ impl Governor {
         let target_dir = options.target_dir.as_deref();
         let build = Build {
             tmpfs: target_dir.and_then(|dir| Tmpfs::holding(dir).ok().flatten()),
-            places: options.terms.jobs.saturating_sub(1),
+            places: options.terms.places.unwrap_or_default(),
             started: self.now(),
             header,
             log: None,

@@ -107,6 +107,8 @@ pub struct Join {
     pub command: String,
     /// Units at once, at most.
     pub jobs: u32,
+    /// Places on Cargo's pipe.
+    pub places: u32,
     /// The build's own line, where it names one.
     pub memory: Memory,
     /// A unit above the line by itself is refused.
@@ -327,6 +329,7 @@ fn encode_join(join: &Join) -> LineWriter {
         .number("v", join.version)
         .text("command", &join.command)
         .number("jobs", join.jobs)
+        .number("places", join.places)
         .text("memory", &exact(join.memory))
         .number("strict", join.strict)
         .number("keep_going", join.keep_going)
@@ -341,6 +344,7 @@ fn decode_join(fields: &Fields<'_>) -> Result<Join, DecodeError> {
         version: fields.number("v")?,
         command: fields.text("command")?,
         jobs: fields.number("jobs")?,
+        places: fields.number("places")?,
         memory: parsed(fields, "memory")?,
         strict: fields.flag("strict"),
         keep_going: fields.flag("keep_going"),
@@ -456,6 +460,7 @@ mod tests {
                 version: VERSION,
                 command: "build".to_owned(),
                 jobs: 4,
+                places: 3,
                 memory: Memory::Size(Bytes((1 << 30) + 1)),
                 strict: true,
                 keep_going: false,

@@ -124,7 +124,7 @@ impl<'a> Build<'a> {
         let shims = Shims::find()?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let unix_ms = u64::try_from(now.as_millis()).unwrap_or_default();
-        let jobs = task.jobs(settings);
+        let jobs = task.places(settings) + 1;
         let scratch = Scratch::make(unix_ms, settings.home.value.as_deref());
         let jobserver = launch::jobserver(jobs, &scratch, environment)
             .or_else(|_| Jobserver::new(jobs))
@@ -293,6 +293,7 @@ fn join(task: Task<'_>, settings: &Settings, jobserver: Jobserver) -> Result<Joi
         version: VERSION,
         command: task.name(),
         jobs: task.jobs(settings),
+        places: task.places(settings),
         memory: settings.memory.value,
         strict: settings.strict.value,
         keep_going: task.keep_going(),
@@ -326,7 +327,7 @@ fn host(
             jobs: task.jobs(settings),
             strict: settings.strict.value,
             keep_going: task.keep_going(),
-            lends_places: true,
+            places: Some(task.places(settings)),
             ..Terms::default()
         },
         memory: settings.memory.value,

@@ -130,6 +130,15 @@ impl Task<'_> {
         }
     }
 
+    /// Places on the pipe at first. A make begins with one job and is given more as there is room: what it has once
+    /// taken it would only give back to take again.
+    pub(super) fn places(&self, settings: &Settings) -> u32 {
+        match self {
+            Self::Cargo(_) => self.jobs(settings).saturating_sub(1),
+            Self::Other(_) => 0,
+        }
+    }
+
     pub(super) fn target_dir(&self, settings: &Settings) -> Option<PathBuf> {
         match self {
             Self::Cargo(call) => launch::target_dir(call, settings),

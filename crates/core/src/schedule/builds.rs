@@ -92,8 +92,9 @@ pub struct Terms {
     pub keep_going: bool,
     /// A line of its own, inside the machine's.
     pub line: Option<Bytes>,
-    /// Cargo's pipe is ours, and how many places are on it can be said.
-    pub lends_places: bool,
+    /// How many places were on Cargo's pipe at first, where that is ours, so that it can be said how many there are to
+    /// be.
+    pub places: Option<u32>,
     /// Its share.
     pub priority: Priority,
     /// A person waits for it.
@@ -107,7 +108,7 @@ impl Default for Terms {
             strict: false,
             keep_going: false,
             line: None,
-            lends_places: false,
+            places: None,
             priority: Priority::Normal,
             interactive: false,
         }
@@ -154,7 +155,7 @@ impl Build {
             lifted: false,
             paused: false,
             rest: Bytes::ZERO,
-            places: terms.jobs.saturating_sub(1),
+            places: terms.places.unwrap_or_default(),
             anchor: None,
             short: false,
             charged: 0,

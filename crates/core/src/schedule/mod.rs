@@ -517,7 +517,8 @@ impl Schedule {
     fn of_one(config: Config, line: Bytes) -> Self {
         let Config { jobs, cores, strict, keep_going } = config;
         let mut schedule = Self::new(cores, line);
-        let terms = Terms { jobs, strict, keep_going, lends_places: true, ..Terms::default() };
+        let places = Some(jobs.saturating_sub(1));
+        let terms = Terms { jobs, strict, keep_going, places, ..Terms::default() };
         assert!(schedule.handle(Millis::ZERO, Input::Open(BuildNo(1), terms)).is_empty());
         schedule
     }

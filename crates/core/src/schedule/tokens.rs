@@ -92,7 +92,7 @@ impl Schedule {
         for no in self.builds.numbers() {
             let terms = self.builds.terms(no);
             let present = self.builds.get(no).map_or(0, |build| build.places);
-            if !terms.lends_places {
+            if terms.places.is_none() {
                 continue;
             }
             let places = self.places_of(no, &terms, present, outlook);
@@ -110,7 +110,10 @@ impl Schedule {
             units().filter(|unit| unit.inside.is_none() && which(unit)).count() as u32
         };
         let takes_places = |unit: &Unit| matches!(unit.role, Role::Script | Role::Command);
-        if count(&takes_places) > 0 {
+        if units().next().is_none() {
+            // Nobody is there to take one.
+            present
+        } else if count(&takes_places) > 0 {
             let started = count(&|_| true);
             let free = match self.is_roomy(outlook) {
                 true => self.free_places(no, terms),
