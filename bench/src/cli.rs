@@ -17,7 +17,7 @@ use crate::read_ahead::ReadAhead;
 use crate::run::{Plan, Report};
 use crate::store::Store;
 use crate::workload::{self, Workload};
-use crate::{artifacts, chaos, cost, overhead, run, smoke, switch, table};
+use crate::{artifacts, chaos, cost, overhead, run, smoke, switch, table, together};
 
 /// Measures Plimsoll on real workspaces beside plain Cargo and its peers.
 #[derive(Parser, Debug)]
@@ -41,6 +41,8 @@ enum Command {
     Switch(AtArgs),
     /// What Plimsoll's own processes take: a shim's time and memory, the governor's share of a core and memory.
     Cost(CostArgs),
+    /// Several builds of different workloads at once inside one wall, and one after another with plain cargo.
+    Together(TogetherArgs),
     /// The whole way through on a tiny workload, in about a minute.
     Smoke(SmokeArgs),
     /// Enters cgroups and becomes the command (used by the benchmark itself).
@@ -197,6 +199,24 @@ struct CostArgs {
 }
 
 #[derive(Args, Debug)]
+struct TogetherArgs {
+    /// The wall around all of them, in MiB or as 1.5GiB.
+    #[arg(long, value_name = "SIZE")]
+    wall: Line,
+    /// plain, mbx, plimsoll.
+    #[arg(long, value_delimiter = ',', default_value = "plain,mbx,plimsoll")]
+    arms: Vec<together::Arm>,
+    /// How often each.
+    #[arg(long, default_value_t = 3)]
+    repeat: u32,
+    /// How many of the builds, the smallest first.
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=6))]
+    builds: u32,
+    #[command(flatten)]
+    places: Places,
+}
+
+#[derive(Args, Debug)]
 struct SmokeArgs {
     /// Only the arms of plain cargo: where Plimsoll is not built yet.
     #[arg(long)]
@@ -250,6 +270,20 @@ pub(crate) fn main() -> Result<ExitCode> {
             let plimsoll = Plimsoll::find(args.places.plimsoll.clone(), None)?;
             let plan = cost::Plan { rounds: args.rounds, jobs: args.jobs, seconds: args.seconds };
             publish(&args.places, &[cost::cost(&state, &plimsoll, &interrupt, plan)?])
+        }
+        Command::Together(args) => {
+            let interrupt = Interrupt::listen()?;
+            let state = state(&args.places)?;
+            let sources = workload::sources(args.places.workloads.clone())?;
+            let plimsoll = Plimsoll::find(args.places.plimsoll.clone(), None)?;
+            let plan = together::Plan {
+                arms: args.arms,
+                wall: args.wall.resolve(Default::default())?,
+                repeat: args.repeat,
+                builds: args.builds as usize,
+            };
+            let report = together::together(&state, &sources, &plimsoll, &interrupt, &plan)?;
+            publish(&args.places, &[report])
         }
         Command::Smoke(mut args) => {
             "tiny".clone_into(&mut args.common.workload);

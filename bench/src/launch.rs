@@ -247,7 +247,8 @@ pub(crate) fn stderr_of(log: &Path) -> PathBuf {
     name.into()
 }
 
-fn create(path: &Path) -> Result<File> {
+/// Makes a log, and the folder that it is in.
+pub(crate) fn create(path: &Path) -> Result<File> {
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
     }

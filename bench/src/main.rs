@@ -27,6 +27,7 @@ mod stats;
 mod store;
 mod switch;
 mod table;
+mod together;
 mod tree;
 mod workload;
 

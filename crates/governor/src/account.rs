@@ -28,8 +28,13 @@ const LOOK_EVERY: Millis = Millis(250);
 /// How long what was told to end may take before it is killed.
 const GRACE: Millis = Millis(2000);
 
-/// More connections than this are not a build's: a shim each for 1,000 units, and their linkers.
-pub(crate) const CONNECTIONS_AT_MOST: usize = 4096;
+/// More connections than this are not a build's: a shim each for 1,000 units, and their linkers. Half of the
+/// descriptors that this process may have are for token pipes and what it reads.
+pub(crate) fn connections_at_most() -> usize {
+    const AT_MOST: u64 = 4096;
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    usize::try_from(limit.unwrap_or(AT_MOST) / 2).unwrap_or(0).min(AT_MOST as usize)
+}
 
 /// Who connects says a word at once; whoever does not in this time has none to say.
 const SILENT_AT_MOST: Millis = Millis(10_000);
@@ -285,6 +290,13 @@ impl Governor {
             self.kill_units(no);
             return Some(ending);
         }
+        let gone = it.exit.as_ref().is_none_or(Exit::has_ended);
+        if lives && gone && it.is_cargo {
+            // Nobody is left who could use what they make.
+            self.abort(no);
+        }
+        let build = self.builds.get(&no)?;
+        let it = build.elsewhere.as_ref()?;
         if it.driver.is_some() || lives {
             return None;
         }
@@ -292,7 +304,6 @@ impl Governor {
             // Its Cargo may go on: then it is a plain one's build, which begins with its next compiler.
             return Some(Ending { exit: if build.has_failed { 101 } else { 0 }, complete: false });
         }
-        let gone = it.exit.as_ref().is_none_or(Exit::has_ended);
         let became_another = || it.is_cargo && !runs_cargo(it.root);
         if !gone && !became_another() {
             return None;

@@ -240,8 +240,11 @@ impl Governor {
 
     /// A build is over: remembers what it showed, closes its log and forgets it.
     pub fn close(&mut self, no: BuildNo, ending: Ending, observer: &mut dyn Observer) {
-        // A test's end may not have been looked at since.
+        // A test's end may not have been looked at since; and whatever outlives its build is nobody's unit any more.
         self.end_unwatched();
+        for unit in self.live(no) {
+            self.finished(unit, false);
+        }
         let of_it = self.entries.iter().filter(|(_, entry)| entry.build == no);
         if of_it.clone().next().is_some() {
             let tails = if ending.complete { ledger::tails(&self.entries, no) } else { Vec::new() };

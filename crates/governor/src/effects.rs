@@ -163,7 +163,7 @@ impl Governor {
     }
 
     /// The units of a build that have not ended.
-    fn live(&self, build: BuildNo) -> Vec<UnitId> {
+    pub(crate) fn live(&self, build: BuildNo) -> Vec<UnitId> {
         let lives = |entry: &Entry| entry.build == build && !entry.finished;
         self.entries.iter().filter(|(_, entry)| lives(entry)).map(|(id, _)| *id).collect()
     }

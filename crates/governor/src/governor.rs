@@ -16,7 +16,7 @@ use plimsoll_history::History;
 use plimsoll_host::{Limits, ProcessTree};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-use crate::account::CONNECTIONS_AT_MOST;
+use crate::account::connections_at_most;
 use crate::builds::Build;
 use crate::connection::{Connection, Peer};
 use crate::error::GovernorError;
@@ -250,7 +250,7 @@ impl Governor {
     /// Who connects has a word to say, and most have said it by now.
     pub(crate) fn accept(&mut self, observer: &mut dyn Observer) {
         while let Some(Ok((stream, _))) = self.listener.as_ref().map(UnixListener::accept) {
-            let full = self.connections.len() >= CONNECTIONS_AT_MOST;
+            let full = self.connections.len() >= connections_at_most();
             let now = self.now();
             // Who finds no room goes on without us.
             if let Some(connection) = Connection::accept(stream, now).filter(|_| !full) {

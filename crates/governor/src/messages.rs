@@ -122,7 +122,8 @@ impl Governor {
                 self.becomes(unit, pid);
             }
             (Peer::Driver(build), ToGovernor::Command { pid, name }) => {
-                self.command(build, pid, name);
+                let driver = connection.pid;
+                self.command(build, driver, pid, name);
             }
             (Peer::Shim(unit), ToGovernor::Announced) => {
                 self.say(unit, Event::Announced { unit });
@@ -269,11 +270,11 @@ impl Governor {
         }
     }
 
-    /// A driver's command that is not Cargo runs, as this process.
-    pub fn command(&mut self, build: BuildNo, pid: u32, name: String) {
+    /// A command that is not Cargo runs as this process, which `driver` has started.
+    pub fn command(&mut self, build: BuildNo, driver: u32, pid: u32, name: String) {
         let unit = UnitId(self.next_unit);
         self.next_unit += 1;
-        self.tree.adopt(pid, compiler(unit), Role::Child);
+        self.tree.adopt_child(driver, pid, compiler(unit));
         let place = Place { build, inside: None, below: None, cargo: pid, running: true };
         self.enter(unit, UnitFacts::command(name), place);
         if let Some(entry) = self.entries.get_mut(&unit) {

@@ -108,7 +108,9 @@ impl Line {
     /// A command that is not Cargo runs, as this process.
     pub(super) fn command(&mut self, pid: u32, name: String) {
         match self {
-            Self::Own { governor, build } => governor.command(*build, pid, name),
+            Self::Own { governor, build } => {
+                governor.command(*build, std::process::id(), pid, name);
+            }
             Self::Joined(joined) => joined.command(pid, name),
         }
     }

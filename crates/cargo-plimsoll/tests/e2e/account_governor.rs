@@ -1,9 +1,10 @@
 //! One governor for the account: plain Cargos and drivers share its line, and outlive it.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use rustix::process::Signal;
 
 use crate::process::{Sampler, is_stopped, process_exists, runs, signal, until};
 use crate::scene::Scene;
+use crate::terminal::Terminal;
 
 const MIB: u64 = 1 << 20;
 
@@ -343,4 +345,86 @@ fn who_speaks_a_newer_protocol_is_left_alone_and_the_build_goes_on() {
     scene.ok(&mut cargo(&scene, "build", "target"));
     assert_eq!(scene.read("home/run/governor"), line);
     fs::remove_file(scene.at("home/run/governor")).unwrap();
+}
+
+/// The builds of the scene's governor, as it tells them.
+fn builds(scene: &Scene) -> Vec<serde_json::Value> {
+    let Some(pid) = scene.governor() else { return Vec::new() };
+    let Ok(mut stream) = UnixStream::connect(scene.at(format!("home/run/{pid}.sock"))) else {
+        return Vec::new();
+    };
+    stream.write_all(b"status\tv=2\n").unwrap();
+    let lines = BufReader::new(stream).lines().map_while(Result::ok);
+    let lines = lines.take_while(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_str(&line).unwrap()).collect()
+}
+
+fn say(scene: &Scene, message: &str) {
+    let pid = scene.governor().expect("one governs");
+    let mut stream = UnixStream::connect(scene.at(format!("home/run/{pid}.sock"))).unwrap();
+    stream.write_all(message.as_bytes()).unwrap();
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).unwrap();
+    assert_eq!(answer, "\n");
+}
+
+#[test]
+fn what_a_terminal_shows_is_awaited_and_so_is_who_holds_its_lock() {
+    let scene = enabled("1GiB");
+    scene.lib("a", &[], "// fake: touch a-is-up; until go\n").lib("b", &[], "");
+    let first = scene.start(&mut cargo(&scene, "build -p a", "target"));
+    scene.wait_for("a-is-up");
+    assert_eq!(builds(&scene)[0]["awaited"], false, "it writes into a file");
+    // It waits for the build directory, and has no unit yet.
+    let second = Terminal::start(&scene, &mut cargo(&scene, "build -p b", "target"));
+    until("the first is lifted", || {
+        let builds = builds(&scene);
+        (builds.len() == 1 && builds[0]["awaited"] == true).then_some(())
+    });
+    scene.write("go", "");
+    assert_eq!(first.end().code(), 0);
+    let screen = second.end();
+    assert!(screen.contains("status 0"), "{screen}");
+}
+
+#[test]
+fn a_build_is_paused_and_favoured_from_outside() {
+    let scene = enabled("1GiB");
+    scene.lib("a", &[], "// fake: log run-a; until go\n");
+    let mut command = cargo(&scene, "build", "target");
+    let running = scene.start(command.env("PLIMSOLL_PRIORITY", "low"));
+    let a = scene.wait_for_lines("run-a", 1);
+    let build = &builds(&scene)[0];
+    assert_eq!((&build["priority"], &build["paused"]), (&"low".into(), &false.into()));
+    let id = build["build"].as_str().unwrap().to_owned();
+    say(&scene, &format!("favour\tbuild={id}\tpriority=high\n"));
+    assert_eq!(builds(&scene)[0]["priority"], "high");
+    say(&scene, &format!("pause\tbuild={id}\ton=1\n"));
+    until("its compiler stands still", || is_stopped(a).then_some(()));
+    say(&scene, &format!("pause\tbuild={id}\ton=0\n"));
+    until("its compiler goes on", || runs(a).then_some(()));
+    scene.write("go", "");
+    assert_eq!(running.end().code(), 0);
+}
+
+#[test]
+fn two_hundred_shims_at_once_are_served() {
+    let scene = enabled("1GiB");
+    let shim = Path::new(env!("CARGO_BIN_EXE_plimsoll-rustc"));
+    scene.write("empty.rs", "");
+    let children: Vec<_> = (0..200)
+        .map(|number| {
+            let mut command = on_account(&scene, Command::new(shim));
+            scene.prepare(&mut command);
+            // What is compiled needs no memory to speak of, and no compiler: it is the shims that are tried.
+            command.args(["true", "--crate-name", "empty", "--crate-type", "lib"]);
+            command.arg(format!("-Cmetadata={number:016x}")).arg(scene.at("empty.rs"));
+            command.spawn().unwrap()
+        })
+        .collect();
+    for mut child in children {
+        let status = until("the shim has ended", || child.try_wait().unwrap());
+        assert!(status.success(), "{status}");
+    }
+    assert!(scene.governor().is_some());
 }

@@ -78,7 +78,7 @@ fn a_signal_before_anything_runs_ends_it_too() {
 }
 
 /// A job-control shell on a terminal of its own.
-struct Terminal {
+pub(crate) struct Terminal {
     keys: File,
     shell: Child,
     /// What was on the screen, one after the other.
@@ -89,7 +89,7 @@ struct Terminal {
 
 impl Terminal {
     /// As a person's shell does it: each command is a job of its own.
-    fn start(scene: &Scene, command: &mut Command) -> Self {
+    pub(crate) fn start(scene: &Scene, command: &mut Command) -> Self {
         Self::run(scene, command, |words| {
             format!(
                 "set -m; {words}; echo status $? >&2; touch $E2E_SCENE/back
@@ -184,7 +184,7 @@ impl Terminal {
     }
 
     /// Waits for the shell's end; what was on the screen.
-    fn end(mut self) -> String {
+    pub(crate) fn end(mut self) -> String {
         until("the shell has ended", || self.shell.try_wait().unwrap());
         drop(self.keys);
         self.reader.join().unwrap();

@@ -1,0 +1,401 @@
+//! `together`: several builds of different workloads at once, inside one wall; and the same one after another with plain
+//! Cargo, which is what they are compared with.
+//!
+//! Plimsoll's arm is what a person has after `cargo plimsoll enable`: plain Cargos, each with its own jobs, below a Cargo
+//! home of the benchmark's own that shares the real one's registry. The second round of it has the first one's history.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::symlink;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+
+use crate::arms::{self, Plimsoll};
+use crate::bench::{commit, empty};
+use crate::cgroup::{Group, Wall};
+use crate::launch::{Build, Interrupt, create, stderr_of};
+use crate::run::Report;
+use crate::sampler::{INTERVAL, Sampler, Scope, Totals, reap_orphans};
+use crate::table;
+use crate::workload::Workload;
+
+/// The builds: a name, a workload, and how it is built. The first is the smallest.
+const BUILDS: [(&str, &str, &[&str]); 6] = [
+    ("tiny-check", "tiny", &["check"]),
+    ("tiny", "tiny", &["build"]),
+    ("tiny-release", "tiny", &["build", "--release"]),
+    ("native-check", "native", &["check"]),
+    ("native", "native", &["build"]),
+    ("service-check", "service", &["check"]),
+];
+
+/// How often the time of one after another may pass before what runs at once is stopped.
+const CRAWL: f64 = 3.0;
+
+/// Units at once of each plain Cargo.
+const JOBS: u32 = 2;
+
+/// One way to build them all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arm {
+    /// Plain Cargos at once.
+    Plain,
+    /// The peer's.
+    Mbx,
+    /// Plain Cargos at once, on an account that is enabled.
+    Plimsoll,
+}
+
+impl std::str::FromStr for Arm {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "plain" => Ok(Self::Plain),
+            "mbx" => Ok(Self::Mbx),
+            "plimsoll" => Ok(Self::Plimsoll),
+            _ => Err(format!("`{text}` is not an arm; there are plain, mbx and plimsoll")),
+        }
+    }
+}
+
+impl Arm {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain cargo at once",
+            Self::Mbx => "mbx at once",
+            Self::Plimsoll => "plain cargo at once, after `enable`",
+        }
+    }
+}
+
+/// What is asked for.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// The ways.
+    pub(crate) arms: Vec<Arm>,
+    /// The wall, in bytes.
+    pub(crate) wall: u64,
+    /// How often each.
+    pub(crate) repeat: u32,
+    /// How many of the builds, the first ones.
+    pub(crate) builds: usize,
+}
+
+/// How all of them went once.
+struct Round {
+    arm: &'static str,
+    wall: Duration,
+    /// Each build's time, and whether it ended well.
+    builds: BTreeMap<&'static str, (Duration, bool)>,
+    peak: u64,
+    totals: Totals,
+}
+
+impl Round {
+    fn failed(&self) -> usize {
+        self.builds.values().filter(|(_, ok)| !ok).count()
+    }
+}
+
+/// Runs them.
+pub(crate) fn together(
+    state: &Path,
+    sources: &Path,
+    plimsoll: &Plimsoll,
+    interrupt: &Interrupt,
+    plan: &Plan,
+) -> Result<Report> {
+    let mut members = Vec::new();
+    for (name, workload, args) in BUILDS.iter().take(plan.builds.max(1)) {
+        let mut prepared = Workload::prepare(sources, state, workload, &[])?;
+        prepared.target = state.join("target").join(format!("together-{name}"));
+        prepared.args = args.iter().map(Into::into).collect();
+        members.push((*name, prepared));
+    }
+    let serial = one_after_another(state, &members, interrupt)?;
+    println!("  one after another: {:.1} s", serial.wall.as_secs_f64());
+    let account = Account::make(state, plimsoll)?;
+    let stop_after = serial.wall.mul_f64(CRAWL);
+    let mut rounds = Vec::new();
+    for number in 1..=plan.repeat.max(1) {
+        for arm in &plan.arms {
+            let builds = builds(*arm, &members, state, &account)?;
+            let log = |name: &str| state.join("logs").join(format!("together-{number}-{name}"));
+            let wall = Wall { bytes: plan.wall, swap: false };
+            let round = at_once(*arm, builds, wall, stop_after, &log, interrupt)?;
+            println!(
+                "  {}: {:.1} s, {} failed, {} OOM kills",
+                round.arm,
+                round.wall.as_secs_f64(),
+                round.failed(),
+                round.totals.oom_kills.unwrap_or_default()
+            );
+            rounds.push(round);
+        }
+    }
+    drop(account);
+    for (_, workload) in &members {
+        workload.clean()?;
+    }
+    Ok(report(plan, &serial, &rounds))
+}
+
+fn one_after_another(
+    state: &Path,
+    members: &[(&'static str, Workload)],
+    interrupt: &Interrupt,
+) -> Result<Round> {
+    let scope =
+        Scope::Group(Group::make(None).context("a measurement needs a memory cgroup of its own")?);
+    let Scope::Group(group) = &scope else { bail!("no group") };
+    let entrances = group.entrances();
+    let mut sampler = Sampler::start(&scope);
+    let mut builds = BTreeMap::new();
+    for (name, workload) in members {
+        workload.clean()?;
+        let log = state.join("logs").join(format!("together-serial-{name}"));
+        let began = sampler.elapsed();
+        let mut running =
+            vec![Running::start(name, &arms::plain(workload, JOBS), &entrances, &log)?];
+        watch(&mut running, &scope, &mut sampler, Duration::MAX, interrupt)?;
+        let ok = running[0].ended == Some(true);
+        if !ok {
+            bail!("`{name}` does not build by itself; see {}", stderr_of(&log).display());
+        }
+        builds.insert(*name, (sampler.elapsed().saturating_sub(began), ok));
+    }
+    let wall = sampler.elapsed();
+    let totals = sampler.totals(&scope, wall);
+    scope.end_all();
+    Ok(Round {
+        arm: "plain cargo `-j2`, one after another",
+        wall,
+        builds,
+        peak: sampler.peak,
+        totals,
+    })
+}
+
+/// The commands of an arm.
+fn builds(
+    arm: Arm,
+    members: &[(&'static str, Workload)],
+    state: &Path,
+    account: &Account,
+) -> Result<Vec<(&'static str, Build)>> {
+    let mut builds = Vec::new();
+    for (name, workload) in members {
+        workload.clean()?;
+        let mut build = match arm {
+            Arm::Plain | Arm::Plimsoll => arms::plain(workload, JOBS),
+            Arm::Mbx => arms::mbx(workload, state, None, JOBS, false)?,
+        };
+        if arm == Arm::Plimsoll {
+            build.env.extend(account.environment());
+        }
+        builds.push((*name, build));
+    }
+    Ok(builds)
+}
+
+fn at_once(
+    arm: Arm,
+    builds: Vec<(&'static str, Build)>,
+    wall: Wall,
+    stop_after: Duration,
+    log: &dyn Fn(&str) -> PathBuf,
+    interrupt: &Interrupt,
+) -> Result<Round> {
+    interrupt.check()?;
+    let scope = Scope::Group(Group::make(Some(wall)).context("a wall needs a memory cgroup")?);
+    let Scope::Group(group) = &scope else { bail!("no group") };
+    let entrances = group.entrances();
+    rustix::fs::sync();
+    let mut sampler = Sampler::start(&scope);
+    let mut running = Vec::new();
+    let watched = builds
+        .iter()
+        .try_for_each(|(name, build)| {
+            running.push(Running::start(name, build, &entrances, &log(name))?);
+            Ok(())
+        })
+        .and_then(|()| watch(&mut running, &scope, &mut sampler, stop_after, interrupt));
+    let wall = sampler.elapsed();
+    let totals = sampler.totals(&scope, wall);
+    for one in &mut running {
+        one.end();
+    }
+    scope.end_all();
+    reap_orphans();
+    watched?;
+    let of = |one: &Running| (one.name, (one.took.unwrap_or(wall), one.ended == Some(true)));
+    let builds = running.iter().map(of).collect();
+    Ok(Round { arm: arm.name(), wall, builds, peak: sampler.peak, totals })
+}
+
+/// A build on its way.
+struct Running {
+    name: &'static str,
+    child: Child,
+    took: Option<Duration>,
+    /// It has ended, well or not.
+    ended: Option<bool>,
+}
+
+impl Running {
+    fn start(name: &'static str, build: &Build, entrances: &[PathBuf], log: &Path) -> Result<Self> {
+        let mut command = build.command(entrances)?;
+        command.process_group(0).stdout(create(log)?).stderr(create(&stderr_of(log))?);
+        let child = command.spawn().with_context(|| format!("starting {}", build.display()))?;
+        Ok(Self { name, child, took: None, ended: None })
+    }
+
+    fn look(&mut self, now: Duration) -> Result<()> {
+        if self.ended.is_none()
+            && let Some(status) = self.child.try_wait().context("waiting for a build")?
+        {
+            self.ended = Some(status.signal().is_none() && status.success());
+            self.took = Some(now);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) {
+        if self.ended.is_none() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
+fn watch(
+    running: &mut [Running],
+    scope: &Scope,
+    sampler: &mut Sampler,
+    stop_after: Duration,
+    interrupt: &Interrupt,
+) -> Result<()> {
+    while running.iter().any(|one| one.ended.is_none()) && sampler.elapsed() < stop_after {
+        interrupt.check()?;
+        sampler.sample(scope);
+        for one in running.iter_mut() {
+            one.look(sampler.elapsed())?;
+        }
+        std::thread::sleep(INTERVAL);
+    }
+    Ok(())
+}
+
+/// An account of the benchmark's own, on which Plimsoll is enabled. Undone in the end.
+struct Account {
+    cargo: PathBuf,
+    home: PathBuf,
+    program: PathBuf,
+}
+
+impl Account {
+    fn make(state: &Path, plimsoll: &Plimsoll) -> Result<Self> {
+        let (cargo, home) = (state.join("account/cargo"), state.join("account/plimsoll"));
+        empty(&cargo)?;
+        empty(&home)?;
+        let real = std::env::var_os("CARGO_HOME")
+            .map(PathBuf::from)
+            .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
+        let real = real.context("neither CARGO_HOME nor HOME is set")?;
+        for shared in ["registry", "git"] {
+            let (from, to) = (real.join(shared), cargo.join(shared));
+            if from.exists() {
+                symlink(&from, &to).with_context(|| format!("making {}", to.display()))?;
+            }
+        }
+        let account = Self { cargo, home, program: plimsoll.program.clone() };
+        account.call("enable")?;
+        Ok(account)
+    }
+
+    fn environment(&self) -> [(String, std::ffi::OsString); 2] {
+        [
+            ("CARGO_HOME".to_owned(), self.cargo.clone().into()),
+            ("PLIMSOLL_HOME".to_owned(), self.home.clone().into()),
+        ]
+    }
+
+    fn call(&self, what: &str) -> Result<()> {
+        let output = std::process::Command::new(&self.program)
+            .args(["plimsoll", what])
+            .envs(self.environment())
+            .output()
+            .with_context(|| format!("starting `cargo plimsoll {what}`"))?;
+        if !output.status.success() {
+            bail!("`cargo plimsoll {what}` failed: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        // Its governor is in the builds' group, and ended with that.
+        let _ = self.call("disable");
+    }
+}
+
+fn report(plan: &Plan, serial: &Round, rounds: &[Round]) -> Report {
+    let base = serial.wall.as_secs_f64();
+    let smallest = BUILDS[0].0;
+    let alone = serial.builds[smallest].0.as_secs_f64();
+    let row = |round: &Round| {
+        let took = round.builds[smallest].0.as_secs_f64();
+        let psi = round.totals.psi_full_pct.map_or("?".to_owned(), |it| format!("{it:.1} %"));
+        format!(
+            "| {} | {:.1} s | {:.2} | {} | {} | {:.1} s ({:.2}) | {} MiB | {psi} |\n",
+            round.arm,
+            round.wall.as_secs_f64(),
+            round.wall.as_secs_f64() / base,
+            round.totals.oom_kills.map_or("?".to_owned(), |kills| kills.to_string()),
+            round.failed(),
+            took,
+            took / alone,
+            round.peak >> 20,
+        )
+    };
+    let command = format!("together --wall {}MiB --repeat {}", plan.wall >> 20, plan.repeat);
+    let names: Vec<&str> = serial.builds.keys().copied().collect();
+    let rows: String = std::iter::once(serial).chain(rounds).map(row).collect();
+    let body = format!(
+        "`plimsoll-bench {command}`\n\ncommit {} · {}\n\nBuilds: {}. The wall is around all of them; one after another they have \
+         none.\n\n| | all | of one after another | OOM kills | failed | `{smallest}` (of its time alone) | peak | PSI full |\n\
+         |---|---|---|---|---|---|---|---|\n{rows}",
+        commit(),
+        table::machine(),
+        names.join(", "),
+    );
+    let ours = |round: &&Round| round.arm == Arm::Plimsoll.name();
+    let well = |round: &Round| round.failed() == 0 && round.totals.oom_kills.unwrap_or(0) == 0;
+    let json = |round: &Round| {
+        let builds: BTreeMap<_, _> = round
+            .builds
+            .iter()
+            .map(|(name, (took, ok))| (*name, json!({"wall_s": took.as_secs_f64(), "ok": ok})))
+            .collect();
+        json!({
+            "arm": round.arm, "wall_s": round.wall.as_secs_f64(), "peak_bytes": round.peak,
+            "oom_kills": round.totals.oom_kills, "psi_full_pct": round.totals.psi_full_pct,
+            "builds": builds,
+        })
+    };
+    Report {
+        title: format!("Together: {} builds in a wall of {} MiB", names.len(), plan.wall >> 20),
+        body,
+        json: json!({
+            "command": command, "wall_bytes": plan.wall, "commit": commit(),
+            "serial": json(serial), "rounds": rounds.iter().map(json).collect::<Vec<_>>(),
+        }),
+        ok: rounds.iter().filter(ours).all(well),
+    }
+}
