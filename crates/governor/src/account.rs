@@ -7,6 +7,7 @@
 //! What it deliberately does not do: start or end a Cargo, or listen (the host does both).
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use plimsoll_core::line::Line;
@@ -57,6 +58,17 @@ pub(crate) struct Elsewhere {
     interrupted: Option<Millis>,
     /// Somebody waits for a lock of its.
     lifted: bool,
+}
+
+impl Elsewhere {
+    /// Its first process has ended.
+    fn root_is_gone(&self) -> bool {
+        match &self.exit {
+            Some(exit) => exit.has_ended(),
+            // A kernel or a sandbox without process descriptors.
+            None => !Path::new(&format!("/proc/{}", self.root)).exists(),
+        }
+    }
 }
 
 /// The owner of what belongs to a build and to none of its units.
@@ -290,7 +302,7 @@ impl Governor {
             self.kill_units(no);
             return Some(ending);
         }
-        let gone = it.exit.as_ref().is_none_or(Exit::has_ended);
+        let gone = it.root_is_gone();
         if lives && gone && it.is_cargo {
             // Nobody is left who could use what they make.
             self.abort(no);

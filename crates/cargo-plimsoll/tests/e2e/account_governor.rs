@@ -374,7 +374,8 @@ fn what_a_terminal_shows_is_awaited_and_so_is_who_holds_its_lock() {
     scene.lib("a", &[], "// fake: touch a-is-up; until go\n").lib("b", &[], "");
     let first = scene.start(&mut cargo(&scene, "build -p a", "target"));
     scene.wait_for("a-is-up");
-    assert_eq!(builds(&scene)[0]["awaited"], false, "it writes into a file");
+    let first_build = until("it is governed", || builds(&scene).pop());
+    assert_eq!(first_build["awaited"], false, "it writes into a file");
     // It waits for the build directory, and has no unit yet.
     let second = Terminal::start(&scene, &mut cargo(&scene, "build -p b", "target"));
     until("the first is lifted", || {
@@ -394,7 +395,7 @@ fn a_build_is_paused_and_favoured_from_outside() {
     let mut command = cargo(&scene, "build", "target");
     let running = scene.start(command.env("PLIMSOLL_PRIORITY", "low"));
     let a = scene.wait_for_lines("run-a", 1);
-    let build = &builds(&scene)[0];
+    let build = &until("it is governed", || builds(&scene).pop());
     assert_eq!((&build["priority"], &build["paused"]), (&"low".into(), &false.into()));
     let id = build["build"].as_str().unwrap().to_owned();
     say(&scene, &format!("favour\tbuild={id}\tpriority=high\n"));
@@ -412,19 +413,20 @@ fn two_hundred_shims_at_once_are_served() {
     let scene = enabled("1GiB");
     let shim = Path::new(env!("CARGO_BIN_EXE_plimsoll-rustc"));
     scene.write("empty.rs", "");
-    let children: Vec<_> = (0..200)
-        .map(|number| {
-            let mut command = on_account(&scene, Command::new(shim));
-            scene.prepare(&mut command);
-            // What is compiled needs no memory to speak of, and no compiler: it is the shims that are tried.
-            command.args(["true", "--crate-name", "empty", "--crate-type", "lib"]);
-            command.arg(format!("-Cmetadata={number:016x}")).arg(scene.at("empty.rs"));
-            command.spawn().unwrap()
-        })
-        .collect();
-    for mut child in children {
-        let status = until("the shim has ended", || child.try_wait().unwrap());
-        assert!(status.success(), "{status}");
-    }
+    // What is compiled needs no memory to speak of, and no compiler: it is the shims that are tried. A shell stands
+    // in for the Cargo that starts them.
+    fs::create_dir(scene.at("bin")).unwrap();
+    fs::copy("/bin/sh", scene.at("bin/cargo")).unwrap();
+    let script = format!(
+        "for n in $(seq 200); do '{}' true --crate-name empty --crate-type lib -Cmetadata=$n '{}' || touch '{}' & done; wait",
+        shim.display(),
+        scene.at("empty.rs").display(),
+        scene.at("failed").display(),
+    );
+    let mut command = on_account(&scene, Command::new(scene.at("bin/cargo")));
+    scene.prepare(&mut command);
+    scene.ok(command.args(["-c", &script]));
+    assert!(!scene.at("failed").exists());
+    until("all were seen", || (scene.events("finished") == 200).then_some(()));
     assert!(scene.governor().is_some());
 }
