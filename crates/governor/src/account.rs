@@ -107,7 +107,7 @@ impl Governor {
             terms: Terms { interactive: origin.interactive, ..Terms::default() },
             memory: Memory::Auto,
             command: origin.command,
-            json_messages: true,
+            json_messages: origin.json_messages,
             graph: None,
             target_dir: None,
             jobserver: None,

@@ -430,3 +430,25 @@ fn two_hundred_shims_at_once_are_served() {
     until("all were seen", || (scene.events("finished") == 200).then_some(()));
     assert!(scene.governor().is_some());
 }
+
+#[test]
+fn what_waits_leaves_with_a_word_when_a_plain_cargo_has_failed() {
+    let scene = enabled("400MiB");
+    let a = "// fake: alloc 250MiB in 300ms; touch a-is-up; until go\npub fn f() { nonsense }";
+    scene.lib("a", &[], a);
+    scene.lib("z", &[], "// fake: until a-is-up\n");
+    scene.lib("b", &["z"], "// fake: alloc 250MiB in 300ms\n");
+    // What b needs is known from a build before, into another directory.
+    scene.write("a-is-up", "");
+    scene.ok(&mut cargo(&scene, "build -p b", "known"));
+    fs::remove_file(scene.at("a-is-up")).unwrap();
+    let mut command = cargo(&scene, "build -p a -p b", "target");
+    let running = scene.start(&mut command);
+    scene.wait_for("a-is-up");
+    until("b waits", || builds(&scene).iter().any(|it| it["waiting"] == 1).then_some(()));
+    scene.write("go", "");
+    let done = running.end();
+    assert_eq!(done.code(), 101, "{}", done.stderr);
+    assert!(done.stderr.contains("the build has failed; what still waited"), "{}", done.stderr);
+    assert!(!done.stderr.contains("process didn't exit"), "{}", done.stderr);
+}

@@ -27,6 +27,8 @@ pub struct Origin {
     pub command: String,
     /// A person waits for it: it writes to a terminal, or an editor asked for it.
     pub interactive: bool,
+    /// Its compilers' messages go to another program, as JSON.
+    pub json_messages: bool,
     /// The user that it runs as.
     pub uid: u32,
 }
@@ -57,7 +59,14 @@ pub fn origin_of(pid: u32) -> Option<Origin> {
     let root = chain.get(top)?.0;
     let is_editor = |name: &str| EDITORS.iter().any(|editor| name.starts_with(editor));
     let edited = chain[top..].iter().any(|(_, name)| is_editor(name));
-    Some(Origin { root, command: subcommand(root), interactive: edited || has_terminal(root), uid })
+    let words = words(root);
+    Some(Origin {
+        root,
+        command: subcommand(&words),
+        interactive: edited || has_terminal(root),
+        json_messages: wants_json(&words),
+        uid,
+    })
 }
 
 /// Whether the process runs Cargo still: under `cargo run` it becomes the user's own program.
@@ -97,15 +106,28 @@ fn has_terminal(pid: u32) -> bool {
     }
 }
 
-/// The first word of Cargo's arguments that is no option; nothing else of a command line is kept.
-fn subcommand(pid: u32) -> String {
+/// The process's arguments. Nothing but the subcommand's name is kept of them.
+fn words(pid: u32) -> Vec<String> {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let words = line.split(|byte| *byte == 0).skip(1).map(String::from_utf8_lossy);
-    let plain = |word: &str| {
+    line.split(|byte| *byte == 0).skip(1).map(|it| String::from_utf8_lossy(it).into()).collect()
+}
+
+/// The first of Cargo's words that is no option.
+fn subcommand(words: &[String]) -> String {
+    let plain = |word: &&String| {
         let letter = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         !word.is_empty() && !word.starts_with('-') && word.chars().all(letter)
     };
-    words.map(String::from).find(|word| plain(word)).unwrap_or_else(|| "cargo".to_owned())
+    words.iter().find(plain).cloned().unwrap_or_else(|| "cargo".to_owned())
+}
+
+/// `--message-format=json…`, or in two words.
+fn wants_json(words: &[String]) -> bool {
+    const OPTION: &str = "--message-format";
+    let said =
+        |word: &String| word.strip_prefix(OPTION).is_some_and(|rest| rest.starts_with("=json"));
+    words.iter().any(said)
+        || words.windows(2).any(|two| two[0] == OPTION && two[1].starts_with("json"))
 }
 
 #[cfg(test)]
@@ -144,6 +166,19 @@ mod tests {
         assert_eq!(origin.command, "outer");
         assert!(!origin.interactive);
         assert_eq!(Some(origin.uid), uid_of(std::process::id()));
+    }
+
+    #[test]
+    fn what_cargo_was_asked_for_is_read_from_its_words() {
+        let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        for (line, name, json) in [
+            ("check --workspace --message-format=json-diagnostic-rendered-ansi", "check", true),
+            ("-q build --message-format json", "build", true),
+            ("b --message-format=short json", "b", false),
+            ("--version", "cargo", false),
+        ] {
+            assert_eq!((subcommand(&words(line)).as_str(), wants_json(&words(line))), (name, json));
+        }
     }
 
     #[test]
