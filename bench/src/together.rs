@@ -125,7 +125,8 @@ pub(crate) fn together(
     for number in 1..=plan.repeat.max(1) {
         for arm in &plan.arms {
             let builds = builds(*arm, &members, state, &account)?;
-            let log = |name: &str| state.join("logs").join(format!("together-{number}-{name}"));
+            let log =
+                |name: &str| state.join("logs").join(format!("together-{arm:?}-{number}-{name}"));
             let wall = Wall { bytes: plan.wall, swap: false };
             let round = at_once(*arm, builds, wall, stop_after, &log, interrupt)?;
             println!(
@@ -156,29 +157,26 @@ fn one_after_another(
     let entrances = group.entrances();
     let mut sampler = Sampler::start(&scope);
     let mut builds = BTreeMap::new();
-    for (name, workload) in members {
+    let ended = members.iter().try_for_each(|(name, workload)| {
         workload.clean()?;
         let log = state.join("logs").join(format!("together-serial-{name}"));
         let began = sampler.elapsed();
-        let mut running =
-            vec![Running::start(name, &arms::plain(workload, JOBS), &entrances, &log)?];
-        watch(&mut running, &scope, &mut sampler, Duration::MAX, interrupt)?;
-        let ok = running[0].ended == Some(true);
-        if !ok {
-            bail!("`{name}` does not build by itself; see {}", stderr_of(&log).display());
-        }
+        let mut one = [Running::start(name, &arms::plain(workload, JOBS), &entrances, &log)?];
+        let watched = watch(&mut one, &scope, &mut sampler, Duration::MAX, interrupt);
+        one[0].end();
+        watched?;
+        let ok = one[0].ended == Some(true);
         builds.insert(*name, (sampler.elapsed().saturating_sub(began), ok));
-    }
+        anyhow::ensure!(ok, "`{name}` does not build by itself; see {}", stderr_of(&log).display());
+        Ok(())
+    });
     let wall = sampler.elapsed();
     let totals = sampler.totals(&scope, wall);
     scope.end_all();
-    Ok(Round {
-        arm: "plain cargo `-j2`, one after another",
-        wall,
-        builds,
-        peak: sampler.peak,
-        totals,
-    })
+    reap_orphans();
+    ended?;
+    let arm = "plain cargo `-j2`, one after another";
+    Ok(Round { arm, wall, builds, peak: sampler.peak, totals })
 }
 
 /// The commands of an arm.
@@ -189,11 +187,15 @@ fn builds(
     account: &Account,
 ) -> Result<Vec<(&'static str, Build)>> {
     let mut builds = Vec::new();
+    let peer = state.join("mbx/together");
+    if arm == Arm::Mbx {
+        empty(&peer)?;
+    }
     for (name, workload) in members {
         workload.clean()?;
         let mut build = match arm {
             Arm::Plain | Arm::Plimsoll => arms::plain(workload, JOBS),
-            Arm::Mbx => arms::mbx(workload, state, None, JOBS, false)?,
+            Arm::Mbx => shared(arms::mbx(workload, state, None, JOBS, false)?, &peer),
         };
         if arm == Arm::Plimsoll {
             build.env.extend(account.environment());
@@ -201,6 +203,20 @@ fn builds(
         builds.push((*name, build));
     }
     Ok(builds)
+}
+
+/// The peer's builds of one account share its home, and with it whatever schedules them.
+fn shared(mut build: Build, home: &Path) -> Build {
+    for (name, value) in &mut build.env {
+        let below = match name.as_str() {
+            "MBX_CACHE_DIR" => "cache",
+            "XDG_CONFIG_HOME" => "config",
+            "XDG_STATE_HOME" => "state",
+            _ => continue,
+        };
+        *value = home.join(below).into();
+    }
+    build
 }
 
 fn at_once(
@@ -351,9 +367,12 @@ fn report(plan: &Plan, serial: &Round, rounds: &[Round]) -> Report {
     let alone = serial.builds[smallest].0.as_secs_f64();
     let row = |round: &Round| {
         let took = round.builds[smallest].0.as_secs_f64();
+        let share = |cpu: Duration, of: Duration| cpu.as_secs_f64() / of.as_secs_f64().max(0.001);
+        let cpu = round.totals.cpu.zip(serial.totals.cpu);
+        let cpu = cpu.map_or("?".to_owned(), |(cpu, of)| format!("{:.2}", share(cpu, of)));
         let psi = round.totals.psi_full_pct.map_or("?".to_owned(), |it| format!("{it:.1} %"));
         format!(
-            "| {} | {:.1} s | {:.2} | {} | {} | {:.1} s ({:.2}) | {} MiB | {psi} |\n",
+            "| {} | {:.1} s | {:.2} | {cpu} | {} | {} | {:.1} s ({:.2}) | {} MiB | {psi} |\n",
             round.arm,
             round.wall.as_secs_f64(),
             round.wall.as_secs_f64() / base,
@@ -364,13 +383,20 @@ fn report(plan: &Plan, serial: &Round, rounds: &[Round]) -> Report {
             round.peak >> 20,
         )
     };
-    let command = format!("together --wall {}MiB --repeat {}", plan.wall >> 20, plan.repeat);
+    let arms: Vec<String> = plan.arms.iter().map(|arm| format!("{arm:?}").to_lowercase()).collect();
+    let command = format!(
+        "together --wall {}MiB --arms {} --repeat {} --builds {}",
+        plan.wall >> 20,
+        arms.join(","),
+        plan.repeat,
+        plan.builds
+    );
     let names: Vec<&str> = serial.builds.keys().copied().collect();
     let rows: String = std::iter::once(serial).chain(rounds).map(row).collect();
     let body = format!(
         "`plimsoll-bench {command}`\n\ncommit {} · {}\n\nBuilds: {}. The wall is around all of them; one after another they have \
-         none.\n\n| | all | of one after another | OOM kills | failed | `{smallest}` (of its time alone) | peak | PSI full |\n\
-         |---|---|---|---|---|---|---|---|\n{rows}",
+         none.\n\n| | all | of one after another | CPU of that | OOM kills | failed | `{smallest}` (of its time alone) | peak | PSI full |\n\
+         |---|---|---|---|---|---|---|---|---|\n{rows}",
         commit(),
         table::machine(),
         names.join(", "),
@@ -385,17 +411,24 @@ fn report(plan: &Plan, serial: &Round, rounds: &[Round]) -> Report {
             .collect();
         json!({
             "arm": round.arm, "wall_s": round.wall.as_secs_f64(), "peak_bytes": round.peak,
+            "cpu_s": round.totals.cpu.map(|cpu| cpu.as_secs_f64()),
             "oom_kills": round.totals.oom_kills, "psi_full_pct": round.totals.psi_full_pct,
             "builds": builds,
         })
     };
     Report {
-        title: format!("Together: {} builds in a wall of {} MiB", names.len(), plan.wall >> 20),
+        title: format!(
+            "Together: {} builds in a wall of {} MiB ({})",
+            names.len(),
+            plan.wall >> 20,
+            arms.join(", ")
+        ),
         body,
         json: json!({
             "command": command, "wall_bytes": plan.wall, "commit": commit(),
             "serial": json(serial), "rounds": rounds.iter().map(json).collect::<Vec<_>>(),
         }),
+        // A run without Plimsoll promises nothing.
         ok: rounds.iter().filter(ours).all(well),
     }
 }
