@@ -17,7 +17,7 @@ use crate::read_ahead::ReadAhead;
 use crate::run::{Plan, Report};
 use crate::store::Store;
 use crate::workload::{self, Workload};
-use crate::{artifacts, chaos, cost, overhead, run, smoke, switch, table, together};
+use crate::{artifacts, chaos, cost, editor, overhead, run, smoke, switch, table, together};
 
 /// Measures Plimsoll on real workspaces beside plain Cargo and its peers.
 #[derive(Parser, Debug)]
@@ -43,6 +43,8 @@ enum Command {
     Cost(CostArgs),
     /// Several builds of different workloads at once inside one wall, and one after another with plain cargo.
     Together(TogetherArgs),
+    /// rust-analyzer on a workload beside a build, in one wall: how soon does the check of a saved file begin?
+    Editor(EditorArgs),
     /// The whole way through on a tiny workload, in about a minute.
     Smoke(SmokeArgs),
     /// Enters cgroups and becomes the command (used by the benchmark itself).
@@ -217,6 +219,30 @@ struct TogetherArgs {
 }
 
 #[derive(Args, Debug)]
+struct EditorArgs {
+    /// The wall around both, in MiB or as 1.5GiB.
+    #[arg(long, value_name = "SIZE")]
+    wall: Line,
+    /// The workspace that rust-analyzer is opened on.
+    #[arg(long, default_value = "service")]
+    workload: String,
+    /// The workspace that is built beside it.
+    #[arg(long, default_value = "engine")]
+    build: String,
+    /// How often a file is saved.
+    #[arg(long, default_value_t = 5)]
+    saves: u32,
+    /// Before it, the same with plain cargo.
+    #[arg(long)]
+    plain: bool,
+    /// rust-analyzer's program.
+    #[arg(long, value_name = "FILE", default_value = "rust-analyzer")]
+    rust_analyzer: PathBuf,
+    #[command(flatten)]
+    places: Places,
+}
+
+#[derive(Args, Debug)]
 struct SmokeArgs {
     /// Only the arms of plain cargo: where Plimsoll is not built yet.
     #[arg(long)]
@@ -283,6 +309,22 @@ pub(crate) fn main() -> Result<ExitCode> {
                 builds: args.builds as usize,
             };
             let report = together::together(&state, &sources, &plimsoll, &interrupt, &plan)?;
+            publish(&args.places, &[report])
+        }
+        Command::Editor(args) => {
+            let interrupt = Interrupt::listen()?;
+            let state = state(&args.places)?;
+            let sources = workload::sources(args.places.workloads.clone())?;
+            let plimsoll = Plimsoll::find(args.places.plimsoll.clone(), None)?;
+            let plan = editor::Plan {
+                server: args.rust_analyzer,
+                workload: args.workload,
+                build: args.build,
+                wall: args.wall.resolve(Default::default())?,
+                saves: args.saves,
+                plain: args.plain,
+            };
+            let report = editor::editor(&state, &sources, &plimsoll, &interrupt, &plan)?;
             publish(&args.places, &[report])
         }
         Command::Smoke(mut args) => {

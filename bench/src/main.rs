@@ -5,6 +5,7 @@
     reason = "a benchmark's output is what it prints"
 )]
 
+mod account;
 mod arms;
 mod artifacts;
 mod bench;
@@ -15,12 +16,15 @@ mod cost;
 mod cost_flight;
 mod cost_rustc;
 mod cost_shim;
+mod editor;
 mod launch;
 mod line;
 mod log;
+mod lsp;
 mod overhead;
 mod read_ahead;
 mod run;
+mod running;
 mod sampler;
 mod smoke;
 mod stats;

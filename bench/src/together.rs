@@ -5,21 +5,20 @@
 //! home of the benchmark's own that shares the real one's registry. The second round of it has the first one's history.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::symlink;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
-use std::process::Child;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
+use crate::account::Account;
 use crate::arms::{self, Plimsoll};
 use crate::bench::{commit, empty};
 use crate::cgroup::{Group, Wall};
-use crate::launch::{Build, Interrupt, create, stderr_of};
+use crate::launch::{Build, Interrupt, stderr_of};
 use crate::run::Report;
-use crate::sampler::{INTERVAL, Sampler, Scope, Totals, reap_orphans};
+use crate::running::{Running, watch};
+use crate::sampler::{Sampler, Scope, Totals, reap_orphans};
 use crate::table;
 use crate::workload::Workload;
 
@@ -252,113 +251,6 @@ fn at_once(
     let of = |one: &Running| (one.name, (one.took.unwrap_or(wall), one.ended == Some(true)));
     let builds = running.iter().map(of).collect();
     Ok(Round { arm: arm.name(), wall, builds, peak: sampler.peak, totals })
-}
-
-/// A build on its way.
-struct Running {
-    name: &'static str,
-    child: Child,
-    took: Option<Duration>,
-    /// It has ended, well or not.
-    ended: Option<bool>,
-}
-
-impl Running {
-    fn start(name: &'static str, build: &Build, entrances: &[PathBuf], log: &Path) -> Result<Self> {
-        let mut command = build.command(entrances)?;
-        command.process_group(0).stdout(create(log)?).stderr(create(&stderr_of(log))?);
-        let child = command.spawn().with_context(|| format!("starting {}", build.display()))?;
-        Ok(Self { name, child, took: None, ended: None })
-    }
-
-    fn look(&mut self, now: Duration) -> Result<()> {
-        if self.ended.is_none()
-            && let Some(status) = self.child.try_wait().context("waiting for a build")?
-        {
-            self.ended = Some(status.signal().is_none() && status.success());
-            self.took = Some(now);
-        }
-        Ok(())
-    }
-
-    fn end(&mut self) {
-        if self.ended.is_none() {
-            let _ = self.child.kill();
-            let _ = self.child.wait();
-        }
-    }
-}
-
-fn watch(
-    running: &mut [Running],
-    scope: &Scope,
-    sampler: &mut Sampler,
-    stop_after: Duration,
-    interrupt: &Interrupt,
-) -> Result<()> {
-    while running.iter().any(|one| one.ended.is_none()) && sampler.elapsed() < stop_after {
-        interrupt.check()?;
-        sampler.sample(scope);
-        for one in running.iter_mut() {
-            one.look(sampler.elapsed())?;
-        }
-        std::thread::sleep(INTERVAL);
-    }
-    Ok(())
-}
-
-/// An account of the benchmark's own, on which Plimsoll is enabled. Undone in the end.
-struct Account {
-    cargo: PathBuf,
-    home: PathBuf,
-    program: PathBuf,
-}
-
-impl Account {
-    fn make(state: &Path, plimsoll: &Plimsoll) -> Result<Self> {
-        let (cargo, home) = (state.join("account/cargo"), state.join("account/plimsoll"));
-        empty(&cargo)?;
-        empty(&home)?;
-        let real = std::env::var_os("CARGO_HOME")
-            .map(PathBuf::from)
-            .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cargo")));
-        let real = real.context("neither CARGO_HOME nor HOME is set")?;
-        for shared in ["registry", "git"] {
-            let (from, to) = (real.join(shared), cargo.join(shared));
-            if from.exists() {
-                symlink(&from, &to).with_context(|| format!("making {}", to.display()))?;
-            }
-        }
-        let account = Self { cargo, home, program: plimsoll.program.clone() };
-        account.call("enable")?;
-        Ok(account)
-    }
-
-    fn environment(&self) -> [(String, std::ffi::OsString); 2] {
-        [
-            ("CARGO_HOME".to_owned(), self.cargo.clone().into()),
-            ("PLIMSOLL_HOME".to_owned(), self.home.clone().into()),
-        ]
-    }
-
-    fn call(&self, what: &str) -> Result<()> {
-        let output = std::process::Command::new(&self.program)
-            .args(["plimsoll", what])
-            .envs(self.environment())
-            .output()
-            .with_context(|| format!("starting `cargo plimsoll {what}`"))?;
-        if !output.status.success() {
-            bail!("`cargo plimsoll {what}` failed: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Account {
-    fn drop(&mut self) {
-        // Its governor is in the builds' group, and ended with that.
-        let _ = self.call("disable");
-    }
 }
 
 fn report(plan: &Plan, serial: &Round, rounds: &[Round]) -> Report {

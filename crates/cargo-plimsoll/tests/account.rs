@@ -110,7 +110,9 @@ fn installed(directory: &Path) -> PathBuf {
     for name in ["cargo-plimsoll", "plimsoll-rustc", "plimsoll-rustdoc"] {
         fs::hard_link(Path::new(PROGRAM).with_file_name(name), directory.join(name))
             .or_else(|_| {
-                fs::copy(Path::new(PROGRAM).with_file_name(name), directory.join(name)).map(drop)
+                // By another process, so that no other test's fork has it open for writing.
+                let from = Path::new(PROGRAM).with_file_name(name);
+                Command::new("cp").arg(from).arg(directory).status().map(drop)
             })
             .unwrap();
     }

@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 
 use plimsoll_core::Millis;
 use plimsoll_core::forecast::Forecast;
-use plimsoll_core::invocation::UnitKind;
+use plimsoll_core::invocation::{Emit, UnitKind};
 use plimsoll_core::unit::UnitFacts;
 use serde_json::Value;
 
@@ -229,6 +229,7 @@ fn node(unit: &Value) -> Option<Node> {
         UnitKind::BuildScriptRun => facts.crate_name,
         _ => target["name"].as_str()?.replace('-', "_"),
     };
+    facts.emit = if mode == "check" { Emit::Check } else { Emit::Build };
     facts.opt_level = unit["profile"]["opt_level"].as_str().unwrap_or("0").to_owned();
     facts.source = PathBuf::from(target["src_path"].as_str().unwrap_or_default());
     let sizes = sizes::of(&facts);
@@ -277,6 +278,11 @@ mod tests {
         let tails = weigh(&graph).unwrap().0;
         let of = |name: &str| tails.iter().find(|(key, _)| key.0 == name).map(|(_, tail)| *tail);
         assert!(of("base") > of("mid") && of("mid") > of("app"));
+        let checked = json!({"version": 1, "units": [
+            unit("registry+https://index#base@1.0.0", "lib", "check", &[]),
+        ]});
+        let alone = weigh(&checked).unwrap().0.into_values().next();
+        assert!(alone < of("base"), "what is only checked takes less");
         assert!(weigh(&json!({"version": 2, "units": []})).is_none());
     }
 }

@@ -188,18 +188,20 @@ impl Governor {
         let short = self.memory_was_short();
         let Some(entry) = self.entries.get_mut(&unit) else { return };
         entry.losses += 1;
+        let is_test = entry.facts.kind == UnitKind::TestRun;
+        if is_test && (!short || entry.last_chance) {
+            // It failed by itself, somebody wanted it to end, or it needs more than there is.
+            self.say(unit, Event::Lost { unit, signal, link_only: link });
+            self.say_killed(unit, short);
+            return self.pass_on(unit);
+        }
         entry.last_chance = short || entry.losses >= LOSSES_AT_MOST;
         let again = match (short, entry.losses) {
             (true, _) => Again::Alone,
             (false, 1) => Again::Preferably,
             (false, _) => Again::Plainly,
         };
-        let is_test = entry.facts.kind == UnitKind::TestRun;
         self.say(unit, Event::Lost { unit, signal, link_only: link });
-        if is_test && !short {
-            // It failed by itself, or somebody wanted it to end.
-            return self.pass_on(unit);
-        }
         self.decide(Input::Lost { unit, link, again });
     }
 

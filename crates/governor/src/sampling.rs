@@ -160,22 +160,32 @@ impl Governor {
         }
     }
 
-    /// A test that somebody has killed has not failed: says so, and whether memory was short.
+    /// A test that somebody has killed has not failed.
     fn explain(&mut self, unit: UnitId, status: i32) {
         /// The signal in a wait status, and SIGKILL.
         const SIGNAL: i32 = 0x7f;
         const KILLED: i32 = 9;
-        let Some(entry) = self.entries.get(&unit) else { return };
-        if entry.facts.kind != UnitKind::TestRun || status & SIGNAL != KILLED {
-            return;
+        let is_test =
+            self.entries.get(&unit).is_some_and(|entry| entry.facts.kind == UnitKind::TestRun);
+        if is_test && status & SIGNAL == KILLED {
+            let short = self.memory_was_short();
+            self.say_killed(unit, short);
         }
-        let (title, peak) = (entry.facts.title(), entry.peak);
-        let why = match self.memory_was_short() {
-            true => {
+    }
+
+    /// Says of a test that it was killed, and whether memory was short.
+    pub(crate) fn say_killed(&mut self, unit: UnitId, short: bool) {
+        let Some(entry) = self.entries.get(&unit) else { return };
+        let why = match (short, entry.last_chance) {
+            (true, true) => {
+                "memory was short, also when it ran once more with nothing beside it: it needs more than there is"
+            }
+            (true, false) => {
                 "memory was short: run fewer tests at once, or give `--retry-tests`, which runs it once more"
             }
-            false => "memory was not short, so it was somebody's wish",
+            (false, _) => "memory was not short, so it was somebody's wish",
         };
+        let (title, peak) = (entry.facts.title(), entry.peak);
         let text = format!("{title} did not fail: it was killed (SIGKILL) at {peak}; {why}");
         self.say(unit, Event::Notice { text });
     }

@@ -72,26 +72,27 @@ fn wait(governor: &mut Connection) -> Answer {
     }
 }
 
-/// Stays above the test, and runs it once more where it was killed for want of memory. A signal that ends us (Ctrl-C
-/// reaches the whole group) ends the test with us.
+/// Stays above the test, and runs it once more where it was killed for want of memory and the governor says so. A
+/// signal that ends us (Ctrl-C reaches the whole group) ends the test with us.
 fn run_below(args: &[OsString], governor: &mut Connection) -> Ending {
     const KILLED: i32 = 9;
-    let mut child = match Child::start(&mut command(args), None, Raise::needed()) {
-        Ok(child) => child,
-        Err(_) => return ending::become_command(command(args)),
-    };
-    governor.say(&ToGovernor::Started { pid: child.id() });
-    let ending = child.wait().map_or(Ending::FAILED, Ending::from);
-    if ending == Ending::Signal(KILLED) {
-        governor.say(&ToGovernor::Lost { signal: KILLED });
-        // The governor has it wait again where memory was short, and else has it leave.
-        return match wait(governor) {
-            Answer::Run => run_below(args, governor),
-            Answer::Alone | Answer::End(_) => ending,
+    loop {
+        let Ok(mut child) = Child::start(&mut command(args), None, Raise::needed()) else {
+            return ending::become_command(command(args));
         };
+        governor.say(&ToGovernor::Started { pid: child.id() });
+        let ending = child.wait().map_or(Ending::FAILED, Ending::from);
+        if ending != Ending::Signal(KILLED) {
+            governor.say(&ToGovernor::Finished { ok: ending == Ending::Code(0), differs: false });
+            return ending;
+        }
+        governor.say(&ToGovernor::Lost { signal: KILLED });
+        // It waits again where memory was short, once; else it leaves.
+        match wait(governor) {
+            Answer::Run => {}
+            Answer::Alone | Answer::End(_) => return ending,
+        }
     }
-    governor.say(&ToGovernor::Finished { ok: ending == Ending::Code(0), differs: false });
-    ending
 }
 
 /// The test, without what has put us in its place: a Cargo that it runs has runners of its own.

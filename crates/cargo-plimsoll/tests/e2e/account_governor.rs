@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::process::{Sampler, is_stopped, process_exists, runs, signal, until};
+use crate::process::{Process, Sampler, is_stopped, process_exists, runs, signal, until};
 use crate::scene::Scene;
 use crate::terminal::Terminal;
 
@@ -132,6 +132,73 @@ fn what_is_stopped_goes_on_when_the_governor_is_killed_and_all_join_the_next() {
     fresh(&scene, "target2", "b");
 }
 
+#[test]
+fn six_builds_go_on_and_join_the_next_when_the_governor_is_killed() {
+    let scene = enabled("400MiB");
+    one_is_stopped(&scene);
+    let small = ["c", "d", "e", "f"];
+    for name in small {
+        scene.lib(
+            name,
+            &[],
+            &format!("// fake: alloc 5MiB in 10ms; touch {name}-is-up; until go\n"),
+        );
+    }
+    let start = |name: &str| {
+        scene.start(&mut cargo(&scene, &format!("build -p {name}"), &format!("target-{name}")))
+    };
+    let mut running = vec![start("a")];
+    scene.wait_for("a-is-up");
+    running.extend(small.map(start));
+    small.iter().for_each(|name| scene.wait_for(&format!("{name}-is-up")));
+    running.push(start("b"));
+    let b = scene.wait_for_lines("run-b", 1);
+    until("b is stopped", || is_stopped(b).then_some(()));
+    let killed = scene.governor().expect("one governs");
+    signal(killed, Signal::KILL);
+    until("another one governs", || scene.governor().filter(|pid| *pid != killed));
+    until("all six have joined it", || (builds(&scene).len() == 6).then_some(()));
+    scene.write("go", "");
+    for running in running {
+        let done = running.end();
+        assert_eq!(done.code(), 0, "{}", done.stderr);
+    }
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        fresh(&scene, &format!("target-{name}"), name);
+    }
+}
+
+#[test]
+fn a_shim_that_a_stranger_stops_holds_nobody_else_up() {
+    let scene = enabled("400MiB");
+    one_is_stopped(&scene);
+    scene.lib("c", &[], "");
+    let first = scene.start(&mut cargo(&scene, "build -p a", "target"));
+    scene.wait_for("a-is-up");
+    let second = scene.start(&mut cargo(&scene, "build -p b", "target2"));
+    let b = scene.wait_for_lines("run-b", 1);
+    until("b is stopped", || is_stopped(b).then_some(()));
+    let shim = Process::read(b).unwrap().parent;
+    assert_eq!(Process::read(shim).unwrap().program, "plimsoll-rustc");
+    signal(shim, Signal::STOP);
+    let third = scene.start(&mut cargo(&scene, "build -p c", "target3"));
+    scene.write("go", "");
+    for running in [first, third] {
+        let done = running.end();
+        assert_eq!(done.code(), 0, "{}", done.stderr);
+    }
+    // What needs the whole line comes after it, too.
+    scene.lib("d", &[], "// fake: alloc 300MiB in 300ms\n");
+    let fourth = scene.start(&mut cargo(&scene, "build -p d", "target4"));
+    until("b's compiler has ended, or stands for d", || (!runs(b) || is_stopped(b)).then_some(()));
+    signal(shim, Signal::CONT);
+    for running in [second, fourth] {
+        let done = running.end();
+        assert_eq!(done.code(), 0, "{}", done.stderr);
+    }
+    fresh(&scene, "target2", "b");
+}
+
 /// A build script that says its process in a file and holds so much, until the file `go` is there.
 fn holding_script(scene: &Scene, package: &str, mib: usize) {
     scene.lib(package, &[], "");
@@ -179,10 +246,7 @@ fn a_newer_program_takes_over_and_no_build_notices() {
     scene.lib("c", &[], "// fake: touch c-is-up; until go\n");
     let install = |name: &str| {
         let from = std::path::Path::new(env!("CARGO_BIN_EXE_cargo-plimsoll"));
-        fs::create_dir_all(scene.at("bin")).unwrap();
-        let fresh = scene.at(format!("bin/{name}.fresh"));
-        fs::copy(from.with_file_name(name), &fresh).unwrap();
-        fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755)).unwrap();
+        let fresh = scene.program(from.with_file_name(name), &format!("bin/{name}.fresh"));
         fs::rename(fresh, scene.at(format!("bin/{name}"))).unwrap();
     };
     let all = ["cargo-plimsoll", "plimsoll-rustc", "plimsoll-rustdoc"];
@@ -415,8 +479,7 @@ fn two_hundred_shims_at_once_are_served() {
     scene.write("empty.rs", "");
     // What is compiled needs no memory to speak of, and no compiler: it is the shims that are tried. A shell stands
     // in for the Cargo that starts them.
-    fs::create_dir(scene.at("bin")).unwrap();
-    fs::copy("/bin/sh", scene.at("bin/cargo")).unwrap();
+    scene.program("/bin/sh", "bin/cargo");
     let script = format!(
         "for n in $(seq 200); do '{}' true --crate-name empty --crate-type lib -Cmetadata=$n '{}' || touch '{}' & done; wait",
         shim.display(),

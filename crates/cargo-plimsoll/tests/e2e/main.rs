@@ -12,9 +12,11 @@
 mod fake_rustc;
 mod process;
 mod scene;
+mod wall;
 
 mod account;
 mod account_governor;
+mod clocks;
 mod commands;
 mod deaths;
 mod disks;

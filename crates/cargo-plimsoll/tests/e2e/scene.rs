@@ -56,10 +56,22 @@ impl Scene {
 
     /// An executable shell script.
     pub(crate) fn script(&self, name: &str, text: &str) -> PathBuf {
+        self.write("written", format!("#!/bin/sh\n{text}\n"));
+        let script = self.program(self.at("written"), name);
+        fs::remove_file(self.at("written")).unwrap();
+        script
+    }
+
+    /// A copy of a program. Another process writes it: what this one has open for writing, another test's fork may
+    /// have open a moment longer, and nothing can be run meanwhile (`ETXTBSY`).
+    pub(crate) fn program(&self, from: impl AsRef<Path>, name: &str) -> PathBuf {
         use std::os::unix::fs::PermissionsExt as _;
-        self.write(name, format!("#!/bin/sh\n{text}\n"));
-        fs::set_permissions(self.at(name), fs::Permissions::from_mode(0o755)).unwrap();
-        self.at(name)
+        let to = self.at(name);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        let copied = Command::new("cp").arg(from.as_ref()).arg(&to).status().unwrap();
+        assert!(copied.success());
+        fs::set_permissions(&to, fs::Permissions::from_mode(0o755)).unwrap();
+        to
     }
 
     /// A member of the workspace: its dependencies on other members, and a file of its own.

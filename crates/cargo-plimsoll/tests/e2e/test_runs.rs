@@ -6,6 +6,7 @@ use rustix::process::Signal;
 
 use crate::process::{Sampler, signal, until};
 use crate::scene::Scene;
+use crate::wall::Wall;
 
 const MIB: u64 = 1 << 20;
 
@@ -136,6 +137,37 @@ fn a_test_of_another_signal_ends_so_and_retries_change_nothing_of_that() {
     }
     let plain = fs::read_dir(scene.at("home/logs")).unwrap().count();
     assert!(plain >= 1);
+}
+
+/// A test that writes a line into `ran` whenever it begins, and holds more than the wall allows, `times` times.
+fn too_large(times: usize) -> Scene {
+    testing(
+        "app",
+        &format!(
+            "#[test] fn holds() {{ let ran = scene(\"ran\"); \
+             let before = std::fs::read_to_string(&ran).unwrap_or_default(); \
+             std::fs::write(&ran, format!(\"{{before}}{{}}\\n\", std::process::id())).unwrap(); \
+             if before.lines().count() < {times} {{ let _held = hold(500); }} }}"
+        ),
+    )
+}
+
+#[test]
+fn a_test_that_the_kernel_killed_for_memory_runs_once_more_only_where_that_is_allowed() {
+    for (options, times, runs, code) in
+        [("", 1, 1, 101), ("--retry-tests", 1, 2, 0), ("--retry-tests", 9, 2, 101)]
+    {
+        let Some(wall) = Wall::new(350 * MIB) else { return };
+        let scene = too_large(times);
+        scene.ok(&mut scene.plimsoll("--memory 1GiB test --no-run --test it"));
+        let test = scene.plimsoll(&format!("{options} test --test it"));
+        let done = scene.run(&mut scene.inside(wall.entrance(), &test));
+        assert_eq!(done.code(), code, "{options} {times}: {}", done.stderr);
+        assert_eq!(scene.read("ran").lines().count(), runs, "{options} {times}: {}", done.stderr);
+        assert!(wall.kills() >= 1, "the kernel killed nothing: {}", done.stderr);
+        let told = scene.log().contains("did not fail: it was killed");
+        assert_eq!(told, code != 0, "{options} {times}: {}", scene.log());
+    }
 }
 
 #[test]

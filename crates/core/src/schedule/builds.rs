@@ -1,8 +1,9 @@
 //! The builds that share the machine: what each asked for, and whose turn it is.
 //!
 //! Each build has a queue of its own; these are merged by three rules. Builds that a person waits for go before
-//! those that nobody watches. Among equals goes first whoever has the shortest path left, where that is known: so a
-//! small build among large ones ends nearly as soon as alone, and those lose no more than its length. But nobody is
+//! those that nobody watches. Among equals goes first whoever has the shortest path, where that is known: so a
+//! small build among large ones ends nearly as soon as alone, and those lose no more than its length. (The whole path,
+//! not what is left of it: two alike would overtake each other in turns, and both end late.) But nobody is
 //! given more than [`AHEAD`] before the others: whoever was given least so far goes first then, measured by weight,
 //! each admission being charged with the processor time that is expected of it (start-time fair queueing, Goyal, Vin
 //! and Cheng 1996). And a build in which nothing has run for a while goes before everybody, so that each moves.
@@ -144,6 +145,8 @@ pub(super) struct Build {
     pub(super) short: bool,
     /// What its admissions were charged with so far.
     charged: u64,
+    /// The longest path to its end that a unit of it has had.
+    path: Option<Millis>,
     /// Since when it has waited without anything that runs.
     waits_since: Option<Millis>,
 }
@@ -159,6 +162,7 @@ impl Build {
             anchor: None,
             short: false,
             charged: 0,
+            path: None,
             waits_since: None,
         }
     }
@@ -186,9 +190,12 @@ pub(super) struct Turn {
     in_the_background: bool,
     /// By how much it was given more than the others, in whole [`AHEAD`]s.
     ahead: u64,
-    /// The longest path that it has left; the largest where that is not known.
-    left: Millis,
+    /// Its longest path; the largest where that is not known.
+    path: Millis,
+    /// What it was given, where no path is known.
     charged: u64,
+    /// Who came first.
+    no: BuildNo,
 }
 
 /// All builds.
@@ -237,25 +244,23 @@ impl Builds {
 
     /// Whose turn it is among the builds.
     pub(super) fn turns(&self, now: Millis, units: &UnitTable) -> BTreeMap<BuildNo, Turn> {
-        let mut left: BTreeMap<BuildNo, Option<Millis>> = BTreeMap::new();
-        for (_, unit) in units.iter().filter(|(_, unit)| unit.inside.is_none()) {
-            let left = left.entry(unit.build).or_default();
-            *left = (*left).max(unit.forecast.tail);
-        }
+        let paths = paths(units);
         let charged = |no: &BuildNo| self.get(*no).map_or(0, |build| build.charged);
-        let least = left.keys().map(charged).min().unwrap_or_default();
-        left.iter().map(|(no, left)| (*no, self.turn(*no, now, least, *left))).collect()
+        let least = paths.keys().map(charged).min().unwrap_or_default();
+        paths.iter().map(|(no, path)| (*no, self.turn(*no, now, least, *path))).collect()
     }
 
-    fn turn(&self, no: BuildNo, now: Millis, least: u64, left: Option<Millis>) -> Turn {
+    fn turn(&self, no: BuildNo, now: Millis, least: u64, path: Option<Millis>) -> Turn {
         let build = self.get(no);
         let charged = build.map_or(0, |build| build.charged);
+        let path = path.max(build.and_then(|build| build.path));
         Turn {
             waits_its_turn: !build.is_some_and(|build| build.starves(now)),
             in_the_background: !build.is_some_and(Build::goes_first),
             ahead: charged.saturating_sub(least) / (AHEAD.0 * Priority::Normal.price()),
-            left: left.unwrap_or(Millis(u64::MAX)),
-            charged,
+            path: path.unwrap_or(Millis(u64::MAX)),
+            charged: if path.is_some() { 0 } else { charged },
+            no,
         }
     }
 
@@ -278,8 +283,11 @@ impl Builds {
         self.with(no, |build| build.charged = build.charged.max(least));
     }
 
-    /// Notes who waits without anything that runs.
+    /// Notes who waits without anything that runs, and how long everybody's path is.
     pub(super) fn look(&mut self, now: Millis, units: &UnitTable) {
+        for (no, path) in paths(units) {
+            self.with(no, |build| build.path = build.path.max(path));
+        }
         for (no, build) in &mut self.builds {
             let mut own = units.iter().filter(|(_, unit)| unit.build == *no).peekable();
             let none = own.peek().is_none();
@@ -290,4 +298,14 @@ impl Builds {
             };
         }
     }
+}
+
+/// The longest path from a unit of it that is there to its end, of each build that has units.
+fn paths(units: &UnitTable) -> BTreeMap<BuildNo, Option<Millis>> {
+    let mut paths: BTreeMap<BuildNo, Option<Millis>> = BTreeMap::new();
+    for (_, unit) in units.iter().filter(|(_, unit)| unit.inside.is_none()) {
+        let path = paths.entry(unit.build).or_default();
+        *path = (*path).max(unit.forecast.tail);
+    }
+    paths
 }

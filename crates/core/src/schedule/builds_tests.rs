@@ -294,3 +294,28 @@ fn the_shortest_build_goes_first_but_not_for_ever() {
     assert!((12..=14).contains(&first), "{order:?}");
     assert!(order[first..].contains(&3), "{order:?}");
 }
+
+#[test]
+fn two_builds_of_one_length_do_not_overtake_each_other_in_turns() {
+    let mut schedule = schedule(&[background(), background()]);
+    // Both come nearer to their ends with every unit; each has one more that waits than processors are free.
+    let path = |build, tail| {
+        let mut new = unit(build, 20, 1000);
+        new.forecast.tail = Some(Millis(tail));
+        new
+    };
+    for id in 0..8 {
+        register(&mut schedule, 0, id + 1, path(1, 8000 - u64::from(id) * 1000));
+        register(&mut schedule, 0, id + 11, path(2, 8000 - u64::from(id) * 1000));
+    }
+    let mut order = Vec::new();
+    let mut running = vec![1, 11];
+    for at in 1..14 {
+        let next = finish(&mut schedule, at * 1000, running.remove(0));
+        running.extend(&next);
+        order.extend(next);
+    }
+    let first = order.iter().position(|id| *id < 10).is_some_and(|at| at == 0);
+    let of_first = order.iter().take_while(|id| (**id < 10) == first).count();
+    assert_eq!(of_first, 7, "{order:?}");
+}

@@ -143,7 +143,9 @@ mod tests {
         // itself may run below a Cargo.)
         let dir = tempfile::tempdir().unwrap();
         for name in ["cargo", "cargo-watch"] {
-            fs::copy("/bin/sh", dir.path().join(name)).unwrap();
+            // By another process, so that no other test's fork has it open for writing.
+            let copied = Command::new("cp").arg("/bin/sh").arg(dir.path().join(name)).status();
+            assert!(copied.unwrap().success());
         }
         let cargo = dir.path().join("cargo").display().to_string();
         fs::write(dir.path().join("outer"), format!("echo $$; '{cargo}' inner build; :")).unwrap();

@@ -51,9 +51,13 @@ impl Scene {
         self.dir.path().join(name)
     }
 
+    /// An executable shell script. Another process writes it: what this one has open for writing, another test's
+    /// fork may have open a moment longer, and nothing can be run meanwhile (`ETXTBSY`).
     pub(crate) fn script(&self, name: impl AsRef<Path>, text: &str) {
-        let path = self.at(name);
-        fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+        let (path, written) = (self.at(name), self.at("written"));
+        fs::write(&written, format!("#!/bin/sh\n{text}\n")).unwrap();
+        assert!(Command::new("cp").arg(&written).arg(&path).status().unwrap().success());
+        fs::remove_file(written).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
