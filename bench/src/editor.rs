@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -162,6 +163,8 @@ impl Scene<'_> {
                 sampled: Instant::now(),
                 build: &mut running[0],
                 interrupt,
+                loaded: false,
+                log: create(&log("server"))?,
             };
             self.edit(&mut turn, &mut edited)
         });
@@ -240,6 +243,9 @@ struct Turn<'a> {
     sampled: Instant,
     build: &'a mut Running,
     interrupt: &'a Interrupt,
+    /// The server has the workspace.
+    loaded: bool,
+    log: fs::File,
 }
 
 impl Turn<'_> {
@@ -274,17 +280,24 @@ impl Turn<'_> {
         candidates.filter(|pid| tree::compiler_or_linker(*pid) == Some("rustc")).collect()
     }
 
-    /// From now until the end of the check that was just asked for.
+    /// From now until the end of the check that was just asked for; where the server has the workspace still to load,
+    /// of the first check after that. A check that ends before a compiler has run for it was only replaced by another.
     fn check(&mut self) -> Result<Check> {
         let asked = Instant::now();
         let before = self.compilers();
         let beside = self.build.ended.is_none();
-        let mut begins = None;
+        let (mut begins, mut checks) = (None, false);
         while asked.elapsed() < AT_MOST {
-            if let Some(message) = self.hear()?
-                && is_end_of_check(&message)
-            {
-                return Ok(Check { begins, ends: asked.elapsed(), beside });
+            if let Some(message) = self.hear()? {
+                self.note(asked, &message);
+                self.loaded |= is_quiescent(&message);
+                match check_progress(&message) {
+                    Some("begin") => checks = self.loaded,
+                    Some("end") if checks && begins.is_some() => {
+                        return Ok(Check { begins, ends: asked.elapsed(), beside });
+                    }
+                    _ => {}
+                }
             }
             if begins.is_none() && !self.compilers().is_subset(&before) {
                 begins = Some(asked.elapsed());
@@ -292,14 +305,32 @@ impl Turn<'_> {
         }
         bail!("no check ended in {} s", AT_MOST.as_secs())
     }
+
+    /// Writes what the server said of its progress into the log.
+    fn note(&mut self, asked: Instant, message: &Value) {
+        let params = &message["params"];
+        let line = match message["method"].as_str() {
+            Some("$/progress") if params["value"]["kind"] != "report" => {
+                format!("{} {}", params["token"], params["value"])
+            }
+            Some("experimental/serverStatus") => params.to_string(),
+            _ => return,
+        };
+        // What is for people who look for a mistake here keeps nothing from being measured.
+        let _ = writeln!(self.log, "{:.2} {line}", asked.elapsed().as_secs_f64());
+    }
 }
 
 /// rust-analyzer tells the progress of its checks under tokens with this word.
-fn is_end_of_check(message: &Value) -> bool {
+fn check_progress(message: &Value) -> Option<&str> {
     let params = &message["params"];
-    message["method"] == "$/progress"
-        && params["token"].as_str().is_some_and(|token| token.contains("flycheck"))
-        && params["value"]["kind"] == "end"
+    let token = params["token"].as_str().filter(|_| message["method"] == "$/progress")?;
+    token.contains("flycheck").then(|| params["value"]["kind"].as_str())?
+}
+
+/// The workspace is loaded, its build scripts and procedural macros with it.
+fn is_quiescent(message: &Value) -> bool {
+    message["method"] == "experimental/serverStatus" && message["params"]["quiescent"] == true
 }
 
 fn seconds(time: Option<Duration>) -> String {

@@ -56,6 +56,7 @@ impl Server {
                 "initializationOptions": server.settings.clone(),
                 "capabilities": {
                     "window": {"workDoneProgress": true},
+                    "experimental": {"serverStatusNotification": true},
                     "workspace": {"configuration": true, "workspaceFolders": true},
                     "textDocument": {
                         "synchronization": {"didSave": true},

@@ -121,22 +121,30 @@ pub(crate) fn together(
     let account = Account::make(state, plimsoll)?;
     let stop_after = serial.wall.mul_f64(CRAWL);
     let mut rounds = Vec::new();
-    for number in 1..=plan.repeat.max(1) {
-        for arm in &plan.arms {
-            let builds = builds(*arm, &members, state, &account)?;
-            let log =
-                |name: &str| state.join("logs").join(format!("together-{arm:?}-{number}-{name}"));
-            let wall = Wall { bytes: plan.wall, swap: false };
-            let round = at_once(*arm, builds, wall, stop_after, &log, interrupt)?;
-            println!(
-                "  {}: {:.1} s, {} failed, {} OOM kills",
-                round.arm,
-                round.wall.as_secs_f64(),
-                round.failed(),
-                round.totals.oom_kills.unwrap_or_default()
-            );
-            rounds.push(round);
-        }
+    let in_turn =
+        (1..=plan.repeat.max(1)).flat_map(|no| plan.arms.iter().map(move |arm| (no, *arm)));
+    for (number, arm) in in_turn {
+        let builds = builds(arm, &members, state, &account)?;
+        let log = |name: &str| state.join("logs").join(format!("together-{arm:?}-{number}-{name}"));
+        let wall = Wall { bytes: plan.wall, swap: false };
+        let round = match at_once(arm, builds, wall, stop_after, &log, interrupt) {
+            // What has ended is told; the rest is not there.
+            Err(error) if !rounds.is_empty() => {
+                println!("  {error:#}");
+                break;
+            }
+            round => round?,
+        };
+        println!(
+            "  {}: {:.1} s, {} failed, {} OOM kills, `{}` {:.1} s",
+            round.arm,
+            round.wall.as_secs_f64(),
+            round.failed(),
+            round.totals.oom_kills.unwrap_or_default(),
+            BUILDS[0].0,
+            round.builds[BUILDS[0].0].0.as_secs_f64(),
+        );
+        rounds.push(round);
     }
     drop(account);
     for (_, workload) in &members {
@@ -276,6 +284,8 @@ fn report(plan: &Plan, serial: &Round, rounds: &[Round]) -> Report {
         )
     };
     let arms: Vec<String> = plan.arms.iter().map(|arm| format!("{arm:?}").to_lowercase()).collect();
+    let whole = plan.arms.len() * plan.repeat.max(1) as usize;
+    let cut = if rounds.len() < whole { " (interrupted)" } else { "" };
     let command = format!(
         "together --wall {}MiB --arms {} --repeat {} --builds {}",
         plan.wall >> 20,
@@ -286,7 +296,7 @@ fn report(plan: &Plan, serial: &Round, rounds: &[Round]) -> Report {
     let names: Vec<&str> = serial.builds.keys().copied().collect();
     let rows: String = std::iter::once(serial).chain(rounds).map(row).collect();
     let body = format!(
-        "`plimsoll-bench {command}`\n\ncommit {} · {}\n\nBuilds: {}. The wall is around all of them; one after another they have \
+        "`plimsoll-bench {command}`{cut}\n\ncommit {} · {}\n\nBuilds: {}. The wall is around all of them; one after another they have \
          none.\n\n| | all | of one after another | CPU of that | OOM kills | failed | `{smallest}` (of its time alone) | peak | PSI full |\n\
          |---|---|---|---|---|---|---|---|---|\n{rows}",
         commit(),

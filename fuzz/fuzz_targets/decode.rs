@@ -5,7 +5,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use plimsoll_proto::{LineBuffer, MAX_LINE, ToGovernor, ToShim};
+use plimsoll_proto::{Enabled, Governing, LineBuffer, MAX_LINE, ToDriver, ToGovernor, ToShim};
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((cut, stream)) = bytes.split_first() else { return };
@@ -30,4 +30,11 @@ fn read(line: &[u8]) {
         let again = message.encode();
         assert_eq!(ToShim::decode(&again[..again.len() - 1]), Ok(message));
     }
+    if let Ok(message) = ToDriver::decode(line) {
+        let again = message.encode();
+        assert_eq!(ToDriver::decode(&again[..again.len() - 1]), Ok(message));
+    }
+    // What lies in files that others may have written to.
+    let _ = Governing::decode(line);
+    let _ = Enabled::decode(line);
 }

@@ -445,9 +445,9 @@ mod tests {
         facts
     }
 
-    #[test]
-    fn every_message_survives_the_wire() {
-        for message in [
+    /// One of each that a governor is told.
+    fn to_governor() -> Vec<ToGovernor> {
+        vec![
             ToGovernor::Link { version: 1, unit: UnitId(4), inputs: Bytes::gib(3) },
             ToGovernor::Started { pid: 7 },
             ToGovernor::Announced,
@@ -475,7 +475,12 @@ mod tests {
             ToGovernor::Pause { build: "1-2".to_owned(), paused: true },
             ToGovernor::Favour { build: "1-2".to_owned(), priority: Priority::High },
             ToGovernor::Drain,
-        ] {
+        ]
+    }
+
+    #[test]
+    fn every_message_survives_the_wire() {
+        for message in to_governor() {
             let line = message.encode();
             assert_eq!(ToGovernor::decode(&line[..line.len() - 1]), Ok(message));
         }
@@ -528,6 +533,28 @@ mod tests {
             let line = buffer.next_line().unwrap();
             prop_assert_eq!(ToGovernor::decode(&line), Ok(message));
             prop_assert_eq!(buffer.next_line(), None);
+        }
+
+        #[test]
+        fn what_is_nearly_a_message_is_refused_or_means_what_it_says(
+            which in any::<proptest::sample::Index>(),
+            changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>(), 0..3), 1..6),
+        ) {
+            let messages = to_governor();
+            let mut line = messages[which.index(messages.len())].encode();
+            line.pop();
+            for (at, byte, change) in changes {
+                let at = at.index(line.len() + 1);
+                match change {
+                    0 if at < line.len() => line[at] = byte,
+                    1 if at < line.len() => _ = line.remove(at),
+                    _ => line.insert(at, byte),
+                }
+            }
+            if let Ok(message) = ToGovernor::decode(&line) {
+                let again = message.encode();
+                prop_assert_eq!(ToGovernor::decode(&again[..again.len() - 1]), Ok(message));
+            }
         }
 
         #[test]

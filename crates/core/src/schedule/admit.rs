@@ -12,6 +12,10 @@ use crate::measure::{Bytes, Millis};
 /// looks would only follow its noise.
 const SUSPENDED_AT_LEAST: Millis = Millis(250);
 
+/// A unit stands still for what a person waits for, for so long in all: then it goes on like any other, so that a
+/// giant in the background is late by this at most.
+const YIELDS_AT_MOST: Millis = Millis(10_000);
+
 /// An anchor that uses no processor for this long while others are stopped may be waiting for one of
 /// them (a lock in the build directory, a pipe).
 const ANCHOR_STUCK: Millis = Millis(3000);
@@ -33,6 +37,40 @@ impl Schedule {
         let units = self.units.iter().map(|(_, unit)| unit);
         let units = units.filter(|unit| self.covers(scope, unit) && which(unit));
         Outlook::of(units, self.rest_in(scope), self.pace())
+    }
+
+    /// The machine's, if all that may stand still for what a person waits for did so from now on.
+    pub(super) fn outlook_if_others_yield(&self, now: Millis) -> Outlook {
+        let yields = |id: UnitId, unit: &Unit| {
+            unit.state == RunState::Running
+                && unit.inside.is_none()
+                && self.may_yield(id, unit, now)
+        };
+        let (yielding, others): (Vec<_>, Vec<_>) =
+            self.units.iter().partition(|(id, unit)| yields(*id, unit));
+        let others = others.into_iter().map(|(_, unit)| unit);
+        let mut outlook = Outlook::of(others, self.rest, self.pace());
+        yielding.iter().for_each(|(_, unit)| outlook.add(&unit.held()));
+        outlook
+    }
+
+    /// Nobody waits for it, it can be stopped, and it was not stopped for long.
+    fn may_yield(&self, id: UnitId, unit: &Unit, now: Millis) -> bool {
+        !self.builds.goes_first(unit.build)
+            && self.units.may_stand(id, unit)
+            && unit.stood_still(now) < YIELDS_AT_MOST
+    }
+
+    /// The anchor, too, stands still while something runs that a person waits for: for a while.
+    pub(super) fn gives_way(&self, id: UnitId, now: Millis) -> bool {
+        let awaited = |unit: &Unit| {
+            unit.state == RunState::Running
+                && unit.inside.is_none()
+                && !unit.role.hosts()
+                && self.builds.goes_first(unit.build)
+        };
+        self.units.get(id).is_some_and(|unit| self.may_yield(id, unit, now))
+            && self.units.iter().any(|(other, unit)| other != id && awaited(unit))
     }
 
     pub(super) fn covers(&self, scope: Scope, unit: &Unit) -> bool {

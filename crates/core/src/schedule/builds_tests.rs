@@ -319,3 +319,55 @@ fn two_builds_of_one_length_do_not_overtake_each_other_in_turns() {
     let of_first = order.iter().take_while(|id| (**id < 10) == first).count();
     assert_eq!(of_first, 7, "{order:?}");
 }
+
+/// A measurement of these units (number, MiB), each on a processor of its own since the start.
+fn sample(schedule: &mut Schedule, at: u64, units: &[(u32, u64)]) -> Vec<Effect> {
+    let measured = |(id, mib): &(u32, u64)| Measured {
+        unit: UnitId(*id),
+        memory: Bytes::mib(*mib),
+        link_memory: Bytes::ZERO,
+        cpu: Millis(at),
+        issued: 0,
+        unread: 0,
+    };
+    let units = units.iter().map(measured).collect();
+    let (rest, cpu) = (Bytes::mib(20), Millis(at * 2));
+    schedule.handle(Millis(at), Input::Sample { rest, builds: Vec::new(), cpu, units })
+}
+
+#[test]
+fn what_a_person_waits_for_starts_beside_a_giant_and_the_giant_stands_still_for_it() {
+    let stops =
+        |effects: &[Effect]| effects.iter().any(|it| matches!(it, Effect::Suspend(UnitId(1), _)));
+    let goes_on = |effects: &[Effect]| effects.contains(&Effect::Resume(UnitId(1)));
+    for lasts in [3000, 60_000] {
+        let mut schedule = schedule(&[background(), background(), awaited()]);
+        register(&mut schedule, 0, 1, unit(1, 1100, 30_000));
+        sample(&mut schedule, 500, &[(1, 700)]);
+        assert!(register(&mut schedule, 500, 2, unit(2, 20, lasts)).is_empty(), "nobody waits");
+        assert_eq!(register(&mut schedule, 500, 3, unit(3, 20, lasts)), [3]);
+        // The giant grows; what is awaited does, too, and goes on.
+        let mut effects = Vec::new();
+        let mut at = 600;
+        while !stops(&effects) {
+            effects = sample(&mut schedule, at, &[(1, 600 + at / 5), (3, 15)]);
+            assert!(!effects.contains(&Effect::Suspend(UnitId(3), Cause::Pressure)), "at {at}");
+            at += 100;
+        }
+        let stopped = at;
+        assert!((1500..2500).contains(&stopped), "stopped at {stopped}");
+        let end = loop {
+            if at >= stopped + lasts {
+                break schedule.handle(Millis(at), Input::Finished { unit: UnitId(3), ok: true });
+            }
+            let effects = sample(&mut schedule, at, &[(1, 940), (3, 15)]);
+            if goes_on(&effects) {
+                break effects;
+            }
+            at += 100;
+        };
+        assert!(goes_on(&end), "{end:?}");
+        let stood = at - stopped;
+        assert!(stood == lasts || lasts > 9900 && (9900..10_200).contains(&stood), "{stood}");
+    }
+}

@@ -253,7 +253,8 @@ pub struct Schedule {
     /// The Cargos that have failed and still have units here: they start nothing more.
     failed: BTreeSet<u32>,
     /// The unit told to be the anchor last. Invariant: the anchor is never suspended or killed while
-    /// another unit runs, so that the build always moves; see [`UnitTable::anchor`].
+    /// another unit runs, so that the build always moves; see [`UnitTable::anchor`]. But for what a person waits for
+    /// it stands still, for a while ([`Schedule::gives_way`]).
     anchor: Option<UnitId>,
     /// The anchor's processor time when it last advanced, and the moment of that.
     anchor_progress: (Millis, Millis),
@@ -485,7 +486,12 @@ impl Schedule {
             effects.extend(anchor.map(Effect::Anchor));
         }
         let Some(id) = anchor else { return };
-        // The anchor is never suspended while another runs: whoever becomes it goes on.
+        // The anchor is never suspended while another runs, but for a while where a person waits for that: whoever
+        // becomes it goes on.
+        if self.gives_way(id, now) {
+            self.anchor_progress.1 = now;
+            return;
+        }
         self.units.with(id, |unit| effects.extend(unit.resume(now, id)));
         let cpu = self.units.get(id).map(|unit| unit.cpu).unwrap_or_default();
         if cpu != self.anchor_progress.0 {

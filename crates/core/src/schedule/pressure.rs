@@ -97,7 +97,12 @@ impl Schedule {
             .map(|(id, _)| id)
             .collect();
         for id in young {
-            if self.outlook_in(bound.scope).highest() > bound.line {
+            let awaited = self.units.get(id).is_some_and(|it| self.builds.goes_first(it.build));
+            let outlook = match bound.scope {
+                Scope::Machine if awaited => self.outlook_if_others_yield(now),
+                scope => self.outlook_in(scope),
+            };
+            if outlook.highest() > bound.line {
                 self.units.with(id, |unit| effects.push(unit.suspend(now, id, Cause::NoRoom)));
             }
         }
@@ -126,10 +131,11 @@ impl Schedule {
         while self.used_in(bound.scope, SUSPEND_AHEAD) > limit {
             // The one whose end matters least: nobody waits for it, it has the shortest path to the end of
             // its build, it is the youngest.
+            let is_spared = |id| self.is_spared(bound.scope, id) && !self.gives_way(id, now);
             let victim = self
                 .units
                 .running()
-                .filter(|(id, unit)| !self.is_spared(bound.scope, *id) && unit.uses_processor())
+                .filter(|(id, unit)| !is_spared(*id) && unit.uses_processor())
                 .filter(|(id, unit)| {
                     self.covers(bound.scope, unit) && self.units.may_stand(*id, unit)
                 })

@@ -135,9 +135,17 @@ impl Machine {
     }
 
     fn tell(&mut self, input: Input) {
-        let effects = self.schedule.handle(Millis(self.now), input);
+        let now = Millis(self.now);
+        let gives_way = |id: &u32| self.schedule.gives_way(UnitId(*id), now);
+        let give_way: BTreeSet<u32> = self.units.keys().copied().filter(gives_way).collect();
+        let effects = self.schedule.handle(now, input);
         let anchor = self.anchor();
         for effect in effects {
+            if let Effect::Suspend(UnitId(id), _) = effect {
+                let others_run = self.units.keys().any(|other| *other != id && self.works(*other));
+                let moves = Some(id) != anchor || !others_run || give_way.contains(&id);
+                assert!(moves, "the anchor was suspended");
+            }
             self.carry_out(effect, anchor);
         }
         self.check_that_it_moves();
@@ -182,7 +190,6 @@ impl Machine {
                 }
             }
             Effect::Suspend(UnitId(id), _) => {
-                assert!(Some(id) != anchor || !others_run(self, id), "the anchor was suspended");
                 let unit = self.units.get_mut(&id).expect("known");
                 (unit.process, unit.still) = (Process::Stopped, true);
             }

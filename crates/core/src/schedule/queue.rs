@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::builds::Turn;
-use super::outlook::{Projection, Shadow};
+use super::outlook::{Outlook, Projection, Shadow};
 use super::room::{Ahead, Room, Scope};
 use super::tally::Tally;
 use super::unit::{LinkState, RunState, Unit};
@@ -52,6 +52,7 @@ impl Schedule {
         let mut closed: BTreeSet<BuildNo> = BTreeSet::new();
         let links_keep_up = self.links_keep_up();
         let mut tally = self.tally();
+        let mut if_others_yield: Option<Outlook> = None;
         for id in self.queue(now) {
             let Some(unit) = self.units.get(id) else { continue };
             let (build, alone, retryable) = (unit.build, unit.insists(now), unit.retryable);
@@ -65,10 +66,20 @@ impl Schedule {
                 continue;
             }
             let own = unit.project(self.pace());
+            if self.builds.goes_first(build) && if_others_yield.is_none() {
+                if_others_yield = Some(self.outlook_if_others_yield(now));
+            }
+            let fits = |ahead: &Ahead| {
+                let yielding = if_others_yield
+                    .as_ref()
+                    .filter(|_| ahead.scope == Scope::Machine && self.builds.goes_first(build));
+                ahead.outlook.fits(&own, ahead.usable)
+                    || yielding.is_some_and(|outlook| outlook.fits(&own, ahead.usable))
+            };
             let obstacle = room.bounds(build).find(|ahead| {
                 tally.has_started(ahead.scope, role)
                     && (alone && ahead.scope == Scope::Machine
-                        || !ahead.outlook.fits(&own, ahead.usable)
+                        || !fits(ahead)
                         || !self.lets_pass(&heads, ahead, &own, now))
             });
             let Some(obstacle) = obstacle else {
@@ -76,6 +87,7 @@ impl Schedule {
                     continue;
                 }
                 room.add(build, &own);
+                if_others_yield.iter_mut().for_each(|outlook| outlook.add(&own));
                 if role == Role::Test {
                     tally.add_test(build);
                 } else {

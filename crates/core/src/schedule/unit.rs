@@ -101,6 +101,8 @@ pub(super) struct Unit {
     pub(super) growth: f64,
     /// Bytes that it gained of late: the evidence for `growth`.
     pub(super) gained: f64,
+    /// For how long it was suspended, before the present time.
+    stood: Millis,
     /// It ran before anybody looked: what the first look sees was not gained since then.
     found: bool,
     /// What it held before it fell to nearly nothing at once, and when that was.
@@ -156,6 +158,7 @@ impl Unit {
             unseen: true,
             growth: 0.0,
             gained: 0.0,
+            stood: Millis::ZERO,
             found: new.running,
             fell: None,
             issued: 0,
@@ -210,10 +213,18 @@ impl Unit {
     pub(super) fn resume(&mut self, now: Millis, id: UnitId) -> Option<Effect> {
         (self.state == RunState::Suspended).then(|| {
             self.state = RunState::Running;
+            self.stood += now - self.since;
             self.since = now;
             self.unseen = true;
             Effect::Resume(id)
         })
+    }
+
+    /// For how long it was suspended in all.
+    pub(super) fn stood_still(&self, now: Millis) -> Millis {
+        let at_present =
+            if self.state == RunState::Suspended { now - self.since } else { Millis::ZERO };
+        self.stood + at_present
     }
 
     /// Killed by us: its shim waits again. What it held is given back when a measurement shows so.
