@@ -110,6 +110,7 @@ impl Place {
 
     fn listen(&self) -> io::Result<UnixListener> {
         let _ = fs::remove_file(self.socket());
+        self.sweep();
         let directory = rendezvous::open_directory(&Governing::directory(&self.home))?;
         // A path may be longer than a socket's address: this one never is. Nobody else can look into the
         // directory, so that the socket's own mode, set after it is there, is a second lock.
@@ -117,6 +118,19 @@ impl Place {
         let listener = UnixListener::bind(path)?;
         fs::set_permissions(self.socket(), fs::Permissions::from_mode(0o600))?;
         Ok(listener)
+    }
+
+    /// Governors that were killed have left their sockets: nobody listens there any more.
+    fn sweep(&self) {
+        let entries = fs::read_dir(Governing::directory(&self.home)).into_iter().flatten().flatten();
+        let sockets = entries.map(|entry| entry.path());
+        for socket in sockets.filter(|path| path.extension().is_some_and(|it| it == "sock")) {
+            let refused = rendezvous::connect_path(&socket)
+                .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+            if refused {
+                let _ = fs::remove_file(socket);
+            }
+        }
     }
 
     /// Says where it listens, in place of whoever did before.

@@ -157,6 +157,7 @@ fn six_builds_go_on_and_join_the_next_when_the_governor_is_killed() {
     let killed = scene.governor().expect("one governs");
     signal(killed, Signal::KILL);
     until("another one governs", || scene.governor().filter(|pid| *pid != killed));
+    assert!(!scene.at(format!("home/run/{killed}.sock")).exists(), "its socket is left");
     until("all six have joined it", || (builds(&scene).len() == 6).then_some(()));
     scene.write("go", "");
     for running in running {
