@@ -122,7 +122,8 @@ impl Place {
 
     /// Governors that were killed have left their sockets: nobody listens there any more.
     fn sweep(&self) {
-        let entries = fs::read_dir(Governing::directory(&self.home)).into_iter().flatten().flatten();
+        let entries =
+            fs::read_dir(Governing::directory(&self.home)).into_iter().flatten().flatten();
         let sockets = entries.map(|entry| entry.path());
         for socket in sockets.filter(|path| path.extension().is_some_and(|it| it == "sock")) {
             let refused = rendezvous::connect_path(&socket)
