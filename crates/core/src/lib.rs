@@ -17,5 +17,5 @@ pub mod schedule;
 pub mod settings;
 pub mod unit;
 
-pub use ids::{BuildId, BuildNo, UnitId};
+pub use ids::{BuildId, BuildNo, UnitId, WallNo};
 pub use measure::{Bytes, Millis};

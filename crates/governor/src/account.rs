@@ -10,12 +10,13 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use plimsoll_core::line::Line;
+use plimsoll_core::line::{Line, whole};
 use plimsoll_core::schedule::{Input, Priority, Terms};
 use plimsoll_core::settings::Memory;
 use plimsoll_core::{BuildNo, Millis, UnitId};
 use plimsoll_host::{
-    Ended, Exit, Jobserver, Origin, Owner, StoppedProcess, lock_waits, origin_of, runs_cargo,
+    CgroupDir, Ended, Exit, Jobserver, Origin, Owner, StoppedProcess, lock_waits, origin_of,
+    runs_cargo,
 };
 use plimsoll_proto::{Join, ToDriver};
 
@@ -58,6 +59,8 @@ pub(crate) struct Elsewhere {
     interrupted: Option<Millis>,
     /// Somebody waits for a lock of its.
     lifted: bool,
+    /// The cgroups that contain its root.
+    pub(crate) cgroups: Vec<CgroupDir>,
 }
 
 impl Elsewhere {
@@ -123,7 +126,7 @@ impl Governor {
             Memory::Auto => None,
             Memory::Size(bytes) => Some(bytes),
             Memory::Percent(share) => {
-                Some(self.limits.read().machine.total.scale(f64::from(share) / 100.0))
+                Some(whole(&self.limits.read()).scale(f64::from(share) / 100.0))
             }
         };
         let options = BuildOptions {
@@ -195,6 +198,7 @@ impl Governor {
         driver: Option<u64>,
     ) -> Option<BuildNo> {
         let exit = Exit::of(root);
+        let cgroups = CgroupDir::around(Path::new("/"), Some(root));
         let no = BuildNo(self.next_build);
         if self.draining || !self.tree.add_root(root, root_of(no)) {
             return None;
@@ -211,8 +215,10 @@ impl Governor {
                 leaving: None,
                 interrupted: None,
                 lifted: false,
+                cgroups,
             });
         }
+        self.follow_cgroups();
         Some(no)
     }
 
@@ -286,6 +292,7 @@ impl Governor {
             if let Some(ending) = self.has_ended(no, now) {
                 self.close(no, ending, observer);
                 self.tree.remove_root(root_of(no));
+                self.follow_cgroups();
             }
         }
     }

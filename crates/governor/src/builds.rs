@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use plimsoll_core::event::{Event, FORMAT, Header, Now, Record};
+use plimsoll_core::line::Own;
 use plimsoll_core::schedule::{Input, Terms};
 use plimsoll_core::settings::Memory;
 use plimsoll_core::{BuildId, BuildNo, Bytes, Millis, UnitId};
@@ -67,6 +68,10 @@ pub(crate) struct Build {
     /// Since when places have been missing on Cargo's pipe.
     pub(crate) missing_since: Option<Millis>,
     pub(crate) peak: Bytes,
+    /// What it holds, as last measured.
+    pub(crate) held: Own,
+    /// Its line, as last told.
+    pub(crate) line: Bytes,
     /// A retried unit's metadata differed from what dependents had read.
     pub(crate) differs: bool,
     /// Something is compiled, or was.
@@ -76,7 +81,7 @@ pub(crate) struct Build {
     /// It is not below this process.
     pub(crate) elsewhere: Option<Elsewhere>,
     /// The observer knows of it.
-    announced: bool,
+    pub(crate) announced: bool,
 }
 
 impl Build {
@@ -90,8 +95,8 @@ impl Governor {
     pub fn open(&mut self, options: BuildOptions, root: u32, unix_ms: u64) -> BuildNo {
         let no = BuildNo(self.next_build);
         self.next_build += 1;
-        let line =
-            options.terms.line.map_or(self.schedule.line(), |it| it.min(self.schedule.line()));
+        self.decide(Input::Open(no, options.terms));
+        let line = self.schedule.line_of(no);
         let header = Header {
             plimsoll_log: FORMAT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -121,6 +126,8 @@ impl Governor {
             owed: 0,
             missing_since: None,
             peak: Bytes::ZERO,
+            held: Own::default(),
+            line,
             differs: false,
             has_units: false,
             has_failed: false,
@@ -128,9 +135,7 @@ impl Governor {
             announced: false,
             options,
         };
-        let terms = build.options.terms;
         self.builds.insert(no, build);
-        self.decide(Input::Open(no, terms));
         no
     }
 

@@ -116,14 +116,9 @@ impl Governor {
     }
 
     fn refuse(&mut self, unit: UnitId, needs: Bytes) {
-        let Some((line, strict)) =
-            self.build_of(unit).map(|build| build.options.terms).map(|terms| {
-                let machine = self.schedule.line();
-                (terms.line.map_or(machine, |own| own.min(machine)), terms.strict)
-            })
-        else {
-            return;
-        };
+        let Some(build) = self.entries.get(&unit).map(|entry| entry.build) else { return };
+        let line = self.schedule.line_of(build);
+        let strict = self.builds.get(&build).is_some_and(|build| build.options.terms.strict);
         let title = self.entries.get(&unit).map(|entry| entry.facts.title()).unwrap_or_default();
         let text = if strict {
             format!(

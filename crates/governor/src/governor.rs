@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use plimsoll_core::event::{Event, Header, Now, Record};
-use plimsoll_core::line::Line;
+use plimsoll_core::line::{Line, Own};
 use plimsoll_core::schedule::{Input, Measured, Schedule};
 use plimsoll_core::settings::Memory;
 use plimsoll_core::{BuildId, BuildNo, Millis, UnitId};
 use plimsoll_history::History;
-use plimsoll_host::{Limits, ProcessTree};
+use plimsoll_host::{CgroupDir, Limits, ProcessTree};
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::account::connections_at_most;
@@ -22,6 +22,7 @@ use crate::connection::{Connection, Peer};
 use crate::error::GovernorError;
 use crate::graph::GraphReader;
 use crate::ledger::Entry;
+use crate::walls::Walls;
 
 /// What a governor is started with.
 #[derive(Debug)]
@@ -59,6 +60,8 @@ pub struct Governor {
     socket: String,
     /// `None` once governing has ended: who asks then is not governed.
     pub(crate) listener: Option<UnixListener>,
+    /// Nobody is let in before this moment.
+    deaf_until: Millis,
     /// Builds come from elsewhere; else there is one, which is below this process.
     pub(crate) of_account: bool,
     /// A newer governor has taken over.
@@ -76,6 +79,9 @@ pub struct Governor {
     pub(crate) tree: ProcessTree,
     pub(crate) limits: Limits,
     pub(crate) line: Line,
+    pub(crate) walls: Walls,
+    /// What all builds hold, as last measured.
+    pub(crate) held: Own,
     pub(crate) history: Option<History>,
     /// The last measurements, on their way to the schedule.
     pub(crate) measured: Vec<Measured>,
@@ -128,13 +134,15 @@ impl Governor {
     ) -> Result<Self, GovernorError> {
         let root = std::process::id();
         let tree = ProcessTree::new(root).map_err(GovernorError::Processes)?;
-        let limits = Limits::discover(Path::new("/")).map_err(GovernorError::Limits)?;
+        let cgroups = CgroupDir::around(Path::new("/"), None);
+        let limits = Limits::within(Path::new("/"), &cgroups).map_err(GovernorError::Limits)?;
         let mut line = Line::new(options.memory);
         let at_start = line.update(Millis::ZERO, &limits.read(), Default::default());
         Ok(Self {
             schedule: Schedule::new(options.cores, at_start),
             socket,
             listener: Some(listener),
+            deaf_until: Millis::ZERO,
             of_account,
             draining: false,
             looked: Millis::ZERO,
@@ -148,6 +156,8 @@ impl Governor {
             tree,
             limits,
             line,
+            walls: Walls::new(cgroups),
+            held: Own::default(),
             history: None,
             measured: Vec::new(),
             anchor: None,
@@ -211,7 +221,10 @@ impl Governor {
 
     fn wait(&self, extra: &[BorrowedFd<'_>], deadline: Millis) -> Result<Woken, GovernorError> {
         let now = self.now();
-        let until = deadline.min(self.next_measurement());
+        let mut until = deadline.min(self.next_measurement());
+        if now < self.deaf_until {
+            until = until.min(self.deaf_until);
+        }
         let span = Duration::from_millis((until - now).0);
         let timeout =
             Timespec { tv_sec: span.as_secs() as i64, tv_nsec: i64::from(span.subsec_nanos()) };
@@ -227,7 +240,8 @@ impl Governor {
         let graphs: Vec<(BuildNo, &GraphReader)> = self.builds.iter().filter_map(reads).collect();
         fds.extend(graphs.iter().map(|(_, graph)| PollFd::new(*graph, PollFlags::IN)));
         let graphs: Vec<BuildNo> = graphs.iter().map(|(no, _)| *no).collect();
-        fds.extend(self.listener.as_ref().map(|it| PollFd::new(it, PollFlags::IN)));
+        let listener = self.listener.as_ref().filter(|_| now >= self.deaf_until);
+        fds.extend(listener.map(|it| PollFd::new(it, PollFlags::IN)));
         match rustix::event::poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(GovernorError::Poll(error.into())),
@@ -249,7 +263,13 @@ impl Governor {
 
     /// Who connects has a word to say, and most have said it by now.
     pub(crate) fn accept(&mut self, observer: &mut dyn Observer) {
-        while let Some(Ok((stream, _))) = self.listener.as_ref().map(UnixListener::accept) {
+        while let Some(accepted) = self.listener.as_ref().map(UnixListener::accept) {
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                // Without a descriptor left, whoever waits is still there later.
+                Err(_) => return self.deaf_until = self.now() + DEAF,
+            };
             let full = self.connections.len() >= connections_at_most();
             let now = self.now();
             // Who finds no room goes on without us.
@@ -322,6 +342,9 @@ fn first_unit() -> u32 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     ((now.as_secs() as u32 & 0xf_ffff) << 10) | 1
 }
+
+/// Where nobody can be let in, for want of descriptors, that is tried again after so long.
+const DEAF: Millis = Millis(100);
 
 /// How many may wait to be let in.
 const BACKLOG: i32 = 4096;

@@ -19,6 +19,7 @@ mod messages;
 mod places;
 mod sampling;
 mod sizes;
+mod walls;
 
 pub use builds::{BuildOptions, Ending};
 pub use error::GovernorError;

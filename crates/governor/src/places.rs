@@ -60,6 +60,11 @@ impl Build {
         while self.owed > 0 && matches!(jobserver.take_back(), Ok(true)) {
             self.owed -= 1;
         }
+        // More than there are: a governor before this one had lent them, and was killed.
+        let surplus = jobserver.unread().saturating_sub(self.places + self.owed);
+        for _ in 0..surplus {
+            let _ = jobserver.take_back();
+        }
     }
 
     fn mint_lost_places(&mut self, now: Millis, started: u32, script_runs: bool) {

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use plimsoll_core::event::Event;
 use plimsoll_core::invocation::UnitKind;
-use plimsoll_core::line::{Own, capacity};
+use plimsoll_core::line::Own;
 use plimsoll_core::schedule::{Input, RunState};
 use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
 
-use plimsoll_host::{Ended, Exit, Tmpfs};
+use plimsoll_host::{Ended, Exit, Tmpfs, Usage};
 
 use crate::account::root_of;
 use crate::governor::Governor;
@@ -51,9 +51,11 @@ impl Governor {
             self.scan();
         }
         self.tree.sample(None, now);
-        let Memory { rest, builds, total } = self.measure_units();
+        let Memory { rest, builds } = self.measure_units();
         self.end_unwatched();
-        self.follow_line(now, total);
+        if now - self.line_read >= LINE_EVERY {
+            self.read_lines();
+        }
         self.audit_places();
         let due = now - self.sample_logged >= LOG_EVERY;
         // The input comes last: what it leads to sees the line and the places of this moment.
@@ -76,7 +78,7 @@ impl Governor {
 
     /// Measures every unit, and what belongs to none.
     fn measure_units(&mut self) -> Memory {
-        let mut units: BTreeMap<BuildNo, Bytes> = BTreeMap::new();
+        let mut units: BTreeMap<BuildNo, Own> = BTreeMap::new();
         self.measured.clear();
         let live: Vec<UnitId> = self.schedule.views().map(|view| view.id).collect();
         for id in live {
@@ -84,26 +86,38 @@ impl Governor {
             let memory = whole.memory + link.memory;
             if let Some(entry) = self.entries.get_mut(&id) {
                 let cpu = whole.cpu + link.cpu;
-                *units.entry(entry.build).or_default() += memory;
+                let of_build = units.entry(entry.build).or_default();
+                of_build.memory += memory;
+                of_build.swapped += whole.swapped + link.swapped;
                 self.measured.push(entry.measure(id, memory, link.memory, cpu));
             }
         }
         let mut total = self.tree.total().memory;
-        let all_units: Bytes = units.values().copied().sum();
+        let all_units: Bytes = units.values().map(|it| it.memory).sum();
+        let all = self.tree.total();
         let mut builds = Vec::with_capacity(self.builds.len());
         for (no, build) in &mut self.builds {
             let tmpfs = build.tmpfs.as_ref().map(Tmpfs::growth).unwrap_or_default();
-            let own = match build.elsewhere {
-                Some(_) => self.tree.usage(root_of(*no)).memory,
-                // The only build of its driver: what is below that belongs to it.
-                None => self.tree.total().memory - all_units,
-            };
             let of_units = units.get(no).copied().unwrap_or_default();
-            build.peak = build.peak.max(own + tmpfs + of_units);
-            builds.push((*no, own + tmpfs));
+            let own = match build.elsewhere {
+                Some(_) => self.tree.usage(root_of(*no)),
+                // The only build of its driver: what is below that belongs to it.
+                None => Usage {
+                    memory: all.memory - of_units.memory,
+                    swapped: all.swapped - of_units.swapped,
+                    ..all
+                },
+            };
+            build.held = Own {
+                memory: own.memory + tmpfs + of_units.memory,
+                swapped: own.swapped + of_units.swapped,
+            };
+            build.peak = build.peak.max(build.held.memory);
+            builds.push((*no, own.memory + tmpfs));
             total += tmpfs;
         }
-        Memory { rest: total - all_units, builds, total }
+        self.held = Own { memory: total, swapped: all.swapped };
+        Memory { rest: total - all_units, builds }
     }
 
     /// One unit's last look before it ends.
@@ -190,33 +204,20 @@ impl Governor {
         self.say(unit, Event::Notice { text });
     }
 
-    fn follow_line(&mut self, now: Millis, total: Bytes) {
-        if now - self.line_read < LINE_EVERY {
-            return;
-        }
-        self.line_read = now;
-        let own = Own { memory: total, swapped: self.tree.total().swapped };
-        let reading = self.limits.read();
-        let line = self.line.update(now, &reading, own);
-        let machine = capacity(&reading, own);
-        if line != self.schedule.line() {
-            self.lines_moved(line);
-        }
-        let thrashes = self.line.thrashes(now);
-        self.decide(Input::Line { line, machine, thrashes });
-    }
-
-    /// The machine's line moves those of the builds that it bounds.
-    fn lines_moved(&mut self, line: Bytes) {
-        let bounds: Vec<(BuildNo, Bytes)> = self
-            .builds
-            .iter()
-            .map(|(no, build)| (*no, build.options.terms.line.map_or(line, |own| own.min(line))))
-            .collect();
-        for (no, line) in bounds {
-            if line != self.schedule.line_of(no) {
-                self.say_in(no, Event::Line { line });
+    /// Tells each build whose line has moved.
+    pub(crate) fn tell_lines(&mut self) {
+        let mut moved = Vec::new();
+        for (no, build) in &mut self.builds {
+            let line = self.schedule.line_of(*no);
+            let before = std::mem::replace(&mut build.line, line);
+            if !build.announced {
+                build.header.line = line;
+            } else if before != line {
+                moved.push((*no, line));
             }
+        }
+        for (no, line) in moved {
+            self.say_in(no, Event::Line { line });
         }
     }
 
@@ -260,6 +261,4 @@ struct Memory {
     rest: Bytes,
     /// Each build's part of that.
     builds: Vec<(BuildNo, Bytes)>,
-    /// By everything below the line.
-    total: Bytes,
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use plimsoll_core::Bytes;
 use plimsoll_core::line::{Cgroup, Machine, Reading};
-use plimsoll_host::Limits;
+use plimsoll_host::{CgroupDir, Limits};
 use tempfile::TempDir;
 
 const MEMINFO: &str = "MemTotal:       8388608 kB\nMemFree:         100000 kB\nMemAvailable:   4194304 kB\n\
@@ -115,6 +115,33 @@ fn nested_v2_cgroups_count_what_cannot_be_dropped() {
     );
     assert_eq!(reading.stall.full_us, 12_345, "our own cgroup's pressure, not the machine's");
     assert_eq!(reading.stall.refaulted, Bytes(1000 * rustix::param::page_size() as u64));
+}
+
+#[test]
+fn anothers_cgroups_are_found_and_read_one_by_one() {
+    let tree = Tree::new("0::/outer/inner\n", UNIFIED);
+    tree.file("proc/77/cgroup", "0::/outer/walled/deep\n");
+    let usage = [("memory.stat", STAT_V2), ("memory.current", "629145600\n")];
+    for (dir, limit) in
+        [("outer/inner", "max\n"), ("outer", "max\n"), ("outer/walled/deep", "max\n")]
+    {
+        tree.files(&format!("sys/fs/cgroup/{dir}"), &usage);
+        tree.file(&format!("sys/fs/cgroup/{dir}/memory.max"), limit);
+    }
+    tree.files("sys/fs/cgroup/outer/walled", &usage);
+    tree.file("sys/fs/cgroup/outer/walled/memory.max", "1073741824\n");
+    let root = tree.0.path();
+    let (own, others) = (CgroupDir::around(root, None), CgroupDir::around(root, Some(77)));
+    let only: Vec<&CgroupDir> = others.iter().filter(|it| !own.contains(it)).collect();
+    assert_eq!((own.len(), others.len(), only.len()), (3, 4, 2));
+    let limits = |dir: &CgroupDir| {
+        let reading = Limits::within(root, std::slice::from_ref(dir)).unwrap().read();
+        reading.cgroups.iter().map(|it| it.limit).collect::<Vec<_>>()
+    };
+    assert_eq!(limits(only[0]), [], "the innermost has none");
+    assert_eq!(limits(only[1]), [Bytes::gib(1)]);
+    assert_eq!(Limits::discover(root).unwrap().read().cgroups, []);
+    assert_eq!(CgroupDir::around(root, Some(78)), [], "no such process");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use rustix::process::Signal;
 use crate::process::{Process, Sampler, is_stopped, process_exists, runs, signal, until};
 use crate::scene::Scene;
 use crate::terminal::Terminal;
+use crate::wall::Wall;
 
 const MIB: u64 = 1 << 20;
 
@@ -85,6 +86,49 @@ fn two_plain_cargos_share_the_line() {
     assert_eq!(fs::read_dir(scene.at("home/logs")).unwrap().count(), 2, "a log for each");
     fresh(&scene, "target", "a");
     fresh(&scene, "target2", "b");
+}
+
+/// The governor was started elsewhere, for somebody who is not behind the wall.
+#[test]
+fn a_wall_around_some_builds_holds_wherever_the_governor_was_started() {
+    let Some(wall) = Wall::new(750 * MIB) else { return };
+    let scene = enabled("6GiB");
+    scene.lib("outside", &[], "// fake: touch outside-is-up; until go\n");
+    for name in ["a", "b"] {
+        let text = format!(
+            "// fake: log run-{name}; touch {name}-is-up; until grow; alloc 400MiB in 1600ms\n"
+        );
+        scene.lib(name, &[], &text);
+    }
+    let outside = scene.start(&mut cargo(&scene, "build -p outside", "target"));
+    scene.wait_for("outside-is-up");
+    let governor = scene.governor().expect("one governs");
+    let inside = ["a", "b"].map(|name| {
+        let build = cargo(&scene, &format!("build -p {name}"), &format!("target-{name}"));
+        let running = scene.start(&mut scene.inside(wall.entrance(), &build));
+        scene.wait_for(&format!("{name}-is-up"));
+        running
+    });
+    scene.write("grow", "");
+    for running in inside {
+        let done = running.end();
+        assert_eq!(done.code(), 0, "{}", done.stderr);
+    }
+    assert_eq!(wall.kills(), 0, "the kernel has killed something");
+    assert_eq!(scene.governor(), Some(governor), "the same one");
+    scene.write("go", "");
+    assert_eq!(outside.end().code(), 0);
+    let logs = fs::read_dir(scene.at("home/logs")).unwrap().flatten();
+    let lines = logs.map(|log| {
+        let text = fs::read_to_string(log.path()).unwrap();
+        let header: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        header["line"].as_u64().unwrap()
+    });
+    let (walled, free): (Vec<u64>, Vec<u64>) = lines.partition(|line| *line < 750 * MIB);
+    assert_eq!((walled.len(), free.len()), (2, 1), "{walled:?} {free:?}");
+    for name in ["a", "b"] {
+        fresh(&scene, &format!("target-{name}"), name);
+    }
 }
 
 #[test]

@@ -11,8 +11,15 @@ fn failing() -> Scene {
     scene.lib("bad", &[], bad);
     // They come after another one, so that `bad` is the oldest.
     scene.lib("y", &[], "").lib("z", &["y"], "// fake: until bad-is-up\n");
-    scene.lib("late", &["z"], "// fake: log run-late\n");
+    scene.lib("late", &["z"], &long("// fake: log run-late\n"));
     scene
+}
+
+/// A source of which so much is expected that there is no room for it beside 200 MiB, however calm those are; and
+/// there is for one that is short.
+fn long(text: &str) -> String {
+    const LINE: &str = "// Nothing to see here, but for somebody who goes by the size of it.\n";
+    text.to_owned() + &LINE.repeat((500 << 10) / LINE.len())
 }
 
 fn tells_how_others_children_end() -> bool {
@@ -21,7 +28,7 @@ fn tells_how_others_children_end() -> bool {
     (numbers.next(), numbers.next()) >= (Some(6), Some(15))
 }
 
-const TIGHT: &str = "--memory 240MiB --jobs 4";
+const TIGHT: &str = "--memory 280MiB --jobs 4";
 
 #[test]
 fn what_waits_leaves_when_something_fails() {
@@ -68,7 +75,7 @@ fn what_waits_leaves_when_a_build_script_fails() {
     );
     let busy = "// fake: until script-is-up; alloc 200MiB in 1500ms; touch busy-is-up; until go\n";
     scene.lib("busy", &[], busy).lib("y", &[], "").lib("z", &["y"], "// fake: until busy-is-up\n");
-    scene.lib("late", &["z"], "// fake: log run-late\n");
+    scene.lib("late", &["z"], &long("// fake: log run-late\n"));
     let running = scene.start(&mut scene.fake(&format!("{TIGHT} build")));
     scene.wait_for("script-is-up");
     scene.wait_for("busy-is-up");

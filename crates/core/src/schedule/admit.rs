@@ -1,7 +1,6 @@
 //! Who may start: links first, then what was stopped, then the queue ([`super::queue`]).
 
 use super::outlook::{Outlook, Pace};
-use super::pressure::guard;
 use super::room::{Ahead, Room, Scope};
 use super::unit::{LinkState, RunState, Unit};
 use super::{Effect, Schedule};
@@ -74,39 +73,78 @@ impl Schedule {
     }
 
     pub(super) fn covers(&self, scope: Scope, unit: &Unit) -> bool {
+        self.bounds(scope, unit.build)
+    }
+
+    /// The line there bounds this build.
+    fn bounds(&self, scope: Scope, build: BuildNo) -> bool {
         match scope {
             Scope::Machine => true,
-            Scope::Build(no) => unit.build == no,
+            Scope::Wall(no) => self.walls.holds(no, build),
+            Scope::Build(no) => no == build,
         }
     }
 
     /// What belongs to no unit there.
     pub(super) fn rest_in(&self, scope: Scope) -> Bytes {
+        let of = |no| self.builds.get(no).map(|build| build.rest).unwrap_or_default();
         match scope {
             Scope::Machine => self.rest,
-            Scope::Build(no) => self.builds.get(no).map(|build| build.rest).unwrap_or_default(),
+            Scope::Wall(no) => self.walls.builds(no).map(of).sum(),
+            Scope::Build(no) => of(no),
         }
     }
 
-    /// The line there, where there is one.
-    pub(super) fn line_in(&self, scope: Scope) -> Option<Bytes> {
-        match scope {
-            Scope::Machine => Some(self.line),
+    /// The line there; the machine's, where there is none.
+    pub(super) fn line_in(&self, scope: Scope) -> Bytes {
+        let own = match scope {
+            Scope::Machine => None,
+            Scope::Wall(no) => self.walls.get(no).map(|wall| wall.line),
             Scope::Build(no) => self.builds.terms(no).line,
+        };
+        own.unwrap_or(self.line)
+    }
+
+    /// What those there could hold at the very most.
+    pub(super) fn capacity_in(&self, scope: Scope) -> Bytes {
+        match scope {
+            Scope::Wall(no) => {
+                self.walls.get(no).map_or(self.machine, |wall| wall.capacity.min(self.machine))
+            }
+            Scope::Machine | Scope::Build(_) => self.machine,
         }
     }
 
-    /// Everything that has a line: the machine, then the builds with lines of their own.
+    /// The one unit that the line there never suspends or kills.
+    pub(super) fn anchor_in(&self, scope: Scope) -> Option<UnitId> {
+        match scope {
+            Scope::Machine => self.anchor,
+            Scope::Wall(no) => self.walls.anchor(no),
+            Scope::Build(no) => self.builds.get(no).and_then(|build| build.anchor),
+        }
+    }
+
+    /// Everything that has a line: the machine, then the walls, then the builds with lines of their own.
     pub(super) fn scopes(&self) -> Vec<Scope> {
-        let builds = self.builds.numbers().into_iter().map(Scope::Build);
-        let own = builds.filter(|scope| self.line_in(*scope).is_some());
-        [Scope::Machine].into_iter().chain(own).collect()
+        let walls = self.walls.numbers().into_iter().map(Scope::Wall);
+        let builds = self.builds.numbers().into_iter();
+        let own = builds.filter(|no| self.builds.terms(*no).line.is_some()).map(Scope::Build);
+        [Scope::Machine].into_iter().chain(walls).chain(own).collect()
+    }
+
+    /// Those of them that bound this build.
+    pub(super) fn scopes_of(&self, build: BuildNo) -> impl Iterator<Item = Scope> {
+        self.scopes().into_iter().filter(move |scope| self.bounds(*scope, build))
     }
 
     fn room(&self) -> Room {
         let ahead = |scope| {
-            let line = self.line_in(scope).unwrap_or(self.line);
-            Ahead::new(scope, self.outlook_in(scope), line)
+            let builds = match scope {
+                Scope::Machine => None,
+                Scope::Wall(no) => Some(self.walls.builds(no).collect()),
+                Scope::Build(no) => Some([no].into()),
+            };
+            Ahead::new(scope, self.outlook_in(scope), self.line_in(scope), builds)
         };
         Room::new(self.scopes().into_iter().map(ahead).collect())
     }
@@ -115,16 +153,13 @@ impl Schedule {
         Pace::of(self.cores, self.units.running().count())
     }
 
-    /// The machine's line less what a measurement may be late by.
-    pub(super) fn usable(&self) -> Bytes {
-        self.line - guard(self.line)
-    }
-
     /// Gives what lies ahead with all that was admitted.
     pub(super) fn admit(&mut self, now: Millis, effects: &mut Vec<Effect>) -> Room {
         let mut room = self.room();
         self.admit_links(&mut room, effects);
         self.resume(now, &mut room, effects);
+        // What goes on may be one whose linker waits.
+        self.admit_links(&mut room, effects);
         self.admit_queue(now, &mut room, effects);
         room
     }
@@ -180,6 +215,9 @@ impl Schedule {
             .map(|(id, unit)| (unit.admitted, id))
             .collect();
         stopped.sort_unstable();
+        if stopped.is_empty() {
+            return;
+        }
         for (_, id) in stopped {
             let Some(unit) = self.units.get(id) else { continue };
             let (held, projected) = (unit.held(), unit.project(self.pace()));
@@ -187,13 +225,14 @@ impl Schedule {
             let build = unit.build;
             room.remove(build, &held);
             let nothing_runs = !self.something_goes_on(|_| true);
-            // What a build's own line has stopped it continues where nothing else of that build runs.
+            // What a wall's or a build's own line has stopped it continues where nothing else runs there.
             let fits = room.bounds(build).all(|ahead| {
                 ahead.outlook.fits(&projected, ahead.usable)
                     || ahead.scope != Scope::Machine
-                        && !self.something_goes_on(|unit| unit.build == build)
+                        && !self.something_goes_on(|unit| ahead.covers(unit.build))
             });
-            if nothing_runs || (rested && (stuck || (fits && self.has_place(&self.tally(), build))))
+            if nothing_runs
+                || (rested && (stuck || (fits && self.has_place(&self.tally(now), build))))
             {
                 self.take_place(self.active(), now);
                 room.add(build, &projected);

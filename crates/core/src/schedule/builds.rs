@@ -145,6 +145,8 @@ pub(super) struct Build {
     pub(super) short: bool,
     /// What its admissions were charged with so far.
     charged: u64,
+    /// The processor time that is expected of all its admissions.
+    given: Millis,
     /// The longest path to its end that a unit of it has had.
     path: Option<Millis>,
     /// Since when it has waited without anything that runs.
@@ -162,6 +164,7 @@ impl Build {
             anchor: None,
             short: false,
             charged: 0,
+            given: Millis::ZERO,
             path: None,
             waits_since: None,
         }
@@ -250,6 +253,17 @@ impl Builds {
         paths.iter().map(|(no, path)| (*no, self.turn(*no, now, least, *path))).collect()
     }
 
+    /// The build that does not wait for a processor which another build's unit has: the one whose turn it is, while
+    /// it is small. Its way to the end is then nearly as long as alone; where it had to wait for each processor anew,
+    /// and its Cargo to wait with it, it would be several times that.
+    pub(super) fn runs_ahead(&self, now: Millis, units: &UnitTable) -> Option<BuildNo> {
+        let may_run = |no: &BuildNo| !self.is_paused(*no);
+        let turns = self.turns(now, units).into_iter().filter(|(no, _)| may_run(no));
+        let (no, turn) = turns.min_by_key(|(_, turn)| *turn)?;
+        let is_small = self.get(no).is_some_and(|build| build.given < AHEAD);
+        (is_small && turn.path < Millis(u64::MAX)).then_some(no)
+    }
+
     fn turn(&self, no: BuildNo, now: Millis, least: u64, path: Option<Millis>) -> Turn {
         let build = self.get(no);
         let charged = build.map_or(0, |build| build.charged);
@@ -268,6 +282,7 @@ impl Builds {
     pub(super) fn charge(&mut self, no: BuildNo, work: Millis) {
         self.with(no, |build| {
             build.charged += work.0.max(1) * build.terms.priority.price();
+            build.given += work;
             build.waits_since = None;
         });
     }

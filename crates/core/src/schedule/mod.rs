@@ -31,12 +31,13 @@ mod room;
 mod tally;
 mod tokens;
 mod unit;
+mod walls;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::event::Cause;
 use crate::forecast::Forecast;
-use crate::ids::{BuildNo, UnitId};
+use crate::ids::{BuildNo, UnitId, WallNo};
 use crate::measure::{Bytes, Millis};
 
 use builds::Builds;
@@ -44,6 +45,8 @@ pub use builds::{BadPriority, Priority, Standing, Terms};
 use processors::Processors;
 pub use unit::{LinkState, RunState, UnitView};
 use unit::{Unit, UnitTable};
+pub use walls::Wall;
+use walls::Walls;
 
 /// What a unit brings when it registers.
 #[derive(Clone, Debug)]
@@ -178,6 +181,8 @@ pub enum Input {
         /// more units would make that worse.
         thrashes: bool,
     },
+    /// The walls that stand now around some of the builds.
+    Walls(BTreeMap<WallNo, Wall>),
     /// The longest path from this unit to the end of the build became known.
     Tail(UnitId, Millis),
     /// Nothing happened, but time passed.
@@ -245,6 +250,7 @@ pub struct Schedule {
     /// run only where the processors are seen to idle.
     cores: u32,
     builds: Builds,
+    walls: Walls,
     units: UnitTable,
     /// Memory below the line that belongs to no unit.
     rest: Bytes,
@@ -268,6 +274,7 @@ impl Schedule {
         Self {
             cores,
             builds: Builds::default(),
+            walls: Walls::default(),
             units: UnitTable::default(),
             rest: Bytes::ZERO,
             line,
@@ -292,8 +299,8 @@ impl Schedule {
             self.relieve(now, &mut effects);
         }
         let room = self.admit(now, &mut effects);
-        self.share_tokens(room.machine(), &mut effects);
-        self.share_places(room.machine(), &mut effects);
+        self.share_tokens(&room, &mut effects);
+        self.share_places(&room, &mut effects);
         self.builds.look(now, &self.units);
         effects
     }
@@ -318,10 +325,16 @@ impl Schedule {
         self.line
     }
 
-    /// The line that bounds one build now: its own, where that is lower than the machine's.
+    /// The walls as they were told last.
+    #[must_use]
+    pub fn walls(&self) -> &BTreeMap<WallNo, Wall> {
+        self.walls.all()
+    }
+
+    /// The line that bounds one build now: the lowest of the machine's, those of the walls around it, and its own.
     #[must_use]
     pub fn line_of(&self, build: BuildNo) -> Bytes {
-        self.builds.terms(build).line.map_or(self.line, |own| own.min(self.line))
+        self.scopes_of(build).map(|scope| self.line_in(scope)).min().unwrap_or(self.line)
     }
 
     /// Whether a unit of the build waits for memory now while a processor is free for it.
@@ -405,6 +418,7 @@ impl Schedule {
                 (self.line, self.machine) = (line, machine);
                 self.processors.thrashes(thrashes);
             }
+            Input::Walls(walls) => self.walls.set(walls),
             Input::Tail(id, tail) => self.units.with(id, |unit| unit.forecast.tail = Some(tail)),
             Input::Tick => {}
         }
@@ -477,6 +491,11 @@ impl Schedule {
             let own = |unit: &Unit| unit.build == no;
             let anchor = self.units.anchor(self.builds.get(no).and_then(|it| it.anchor), own);
             self.builds.with(no, |build| build.anchor = anchor);
+        }
+        for no in self.walls.numbers() {
+            let inside = |unit: &Unit| self.walls.holds(no, unit.build);
+            let anchor = self.units.anchor(self.walls.anchor(no), inside);
+            self.walls.set_anchor(no, anchor);
         }
         let may_run = |unit: &Unit| !self.builds.is_paused(unit.build);
         let anchor = self.units.anchor(self.anchor, may_run);

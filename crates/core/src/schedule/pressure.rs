@@ -37,11 +37,10 @@ pub(super) fn guard(line: Bytes) -> Bytes {
 }
 
 impl Schedule {
-    /// Keeps what is used under the lines: the machine's, and those of builds that have one.
+    /// Keeps what is used under the lines: the machine's, those of walls, and those of builds that have one.
     pub(super) fn relieve(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         for scope in self.scopes() {
-            let Some(line) = self.line_in(scope) else { continue };
-            let bound = Bound { scope, line };
+            let bound = Bound { scope, line: self.line_in(scope) };
             self.suspend_new_scripts(now, bound, effects);
             self.suspend_unkillable(now, bound, effects);
             self.suspend_growth(now, bound, effects);
@@ -58,6 +57,7 @@ impl Schedule {
     pub(super) fn used_by_all(&self, scope: Scope) -> Bytes {
         match scope {
             Scope::Machine => self.used(),
+            Scope::Wall(no) => self.walls.builds(no).map(|build| self.used_by(build)).sum(),
             Scope::Build(no) => self.used_by(no),
         }
     }
@@ -70,13 +70,9 @@ impl Schedule {
             .filter(move |unit| unit.state == RunState::Running && self.covers(scope, unit))
     }
 
-    /// What this line never suspends or kills: the anchor of all, and that of the build whose line it is.
+    /// What this line never suspends or kills: the anchor of all, and that of those whose line it is.
     fn is_spared(&self, scope: Scope, id: UnitId) -> bool {
-        let own = match scope {
-            Scope::Machine => None,
-            Scope::Build(no) => self.builds.get(no).and_then(|build| build.anchor),
-        };
-        Some(id) == self.anchor || Some(id) == own
+        Some(id) == self.anchor || Some(id) == self.anchor_in(scope)
     }
 
     /// Cargo starts build scripts without asking: one for which there is no room waits now, before it
@@ -205,11 +201,7 @@ impl Schedule {
     /// stopped where even the machine has no more.
     fn judge_the_lone(&mut self, now: Millis, bound: Bound, effects: &mut Vec<Effect>) {
         let Bound { scope, line } = bound;
-        let anchor = match scope {
-            Scope::Machine => self.anchor,
-            Scope::Build(no) => self.builds.get(no).and_then(|build| build.anchor),
-        };
-        let Some(id) = anchor else { return };
+        let Some(id) = self.anchor_in(scope) else { return };
         let beside = |unit: &Unit| {
             self.covers(scope, unit) && (unit.state != RunState::Waiting || unit.is_going())
         };
@@ -219,7 +211,7 @@ impl Schedule {
         if others || needs <= line || unit.inside.is_some() {
             return;
         }
-        let too_large = needs > self.machine;
+        let too_large = needs > self.capacity_in(scope);
         let strict = self.builds.terms(unit.build).strict;
         if (strict || too_large) && unit.retryable {
             let cause = Cause::TooLarge;

@@ -64,8 +64,9 @@ struct Machine {
     now: u64,
     line: Bytes,
     highest_beside: Bytes,
-    /// The builds with lines of their own, and the most that each held in several units.
-    own: BTreeMap<u32, (Bytes, Bytes)>,
+    /// Builds with a line of their own, alone or behind one wall; the line, and the most that they held in several
+    /// units.
+    own: Vec<(BTreeSet<u32>, Bytes, Bytes)>,
     failed: bool,
     keep_going: bool,
     admitted_after_failure: bool,
@@ -90,7 +91,7 @@ impl Machine {
             now: 0,
             line: Bytes::mib(line_mib),
             highest_beside: Bytes::ZERO,
-            own: BTreeMap::new(),
+            own: Vec::new(),
             failed: false,
             keep_going: config.keep_going,
             admitted_after_failure: false,
@@ -384,9 +385,9 @@ impl Machine {
             }
             let (truths, units) = (&self.truths, &self.units);
             let mut own = std::mem::take(&mut self.own);
-            for (build, (_, highest)) in &mut own {
+            for (builds, _, highest) in &mut own {
                 let of_it = units.iter().filter(|(id, unit)| {
-                    truths[**id as usize].build == *build && unit.process != Process::None
+                    builds.contains(&truths[**id as usize].build) && unit.process != Process::None
                 });
                 let held: Vec<Bytes> = of_it.map(|(id, _)| self.memory(*id)).collect();
                 if held.len() > 1 {
@@ -505,13 +506,15 @@ proptest! {
         Machine::new(truths, line, config).run();
     }
 
-    /// Builds that share the machine, some under lines of their own, some awaited by a person, some paused for a
-    /// while: the machine's line holds, each build's own line holds, and all of them end.
+    /// Builds that share the machine, some under lines of their own, some behind one wall, some awaited by a
+    /// person, some paused for a while: the machine's line holds, each build's own line holds, the wall's holds,
+    /// and all of them end.
     #[test]
     fn builds_share_the_line_and_each_keeps_its_own(
         mut truths in proptest::collection::vec(truth(false), 6..40),
         of in proptest::collection::vec(1u32..4, 40),
         lines in proptest::collection::vec(proptest::option::of(400u64..900), 3),
+        wall in proptest::option::of((420u64..900, proptest::collection::btree_set(1u32..4, 1..4))),
         awaited in proptest::collection::vec(any::<bool>(), 3),
         pause in proptest::option::of((1u32..4, 0u64..6000, 1u64..9000)),
         line in 520u64..1500,
@@ -525,14 +528,21 @@ proptest! {
         for (number, (line, interactive)) in lines.into_iter().zip(awaited).enumerate() {
             let (build, line) = (number as u32 + 1, line.map(Bytes::mib));
             let terms = Terms { jobs: 16, line, interactive, ..Terms::default() };
-            machine.own.extend(line.map(|line| (build, (line, Bytes::ZERO))));
+            machine.own.extend(line.map(|line| ([build].into(), line, Bytes::ZERO)));
             machine.tell(Input::Open(BuildNo(build), terms));
+        }
+        if let Some((line, builds)) = wall {
+            let line = Bytes::mib(line);
+            machine.own.push((builds.clone(), line, Bytes::ZERO));
+            let builds = builds.into_iter().map(BuildNo).collect();
+            let wall = Wall { line, capacity: Bytes::MAX, builds };
+            machine.tell(Input::Walls([(WallNo(1), wall)].into()));
         }
         machine.pause = pause;
         machine.run();
         prop_assert!(machine.highest_beside <= machine.line);
-        for (build, (line, highest)) in &machine.own {
-            prop_assert!(highest <= line, "build {build}: {highest} above {line}");
+        for (builds, line, highest) in &machine.own {
+            prop_assert!(highest <= line, "builds {builds:?}: {highest} above {line}");
         }
     }
 }

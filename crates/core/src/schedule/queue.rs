@@ -1,7 +1,7 @@
 //! The queue: whose turn it is first, then the longest path to the end of its build, with backfill that does
 //! not delay the head of the queue.
 //!
-//! A unit must fit under the machine's line and under its build's own. Each of these has a head of its own: the
+//! A unit must fit under the machine's line, under those of the walls around it, and under its build's own. Each of these has a head of its own: the
 //! first in the queue that does not fit there. Who comes after it must leave it its expected start.
 
 use std::cmp::Reverse;
@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::builds::Turn;
 use super::outlook::{Outlook, Projection, Shadow};
+use super::pressure::guard;
 use super::room::{Ahead, Room, Scope};
 use super::tally::Tally;
 use super::unit::{LinkState, RunState, Unit};
@@ -51,13 +52,13 @@ impl Schedule {
         let mut heads: Vec<Head> = Vec::new();
         let mut closed: BTreeSet<BuildNo> = BTreeSet::new();
         let links_keep_up = self.links_keep_up();
-        let mut tally = self.tally();
+        let mut tally = self.tally(now);
         let mut if_others_yield: Option<Outlook> = None;
         for id in self.queue(now) {
             let Some(unit) = self.units.get(id) else { continue };
             let (build, alone, retryable) = (unit.build, unit.insists(now), unit.retryable);
             let role = unit.role;
-            let needs_place = tally.has_started(Scope::Machine, role) && role != Role::Test;
+            let needs_place = tally.has_started_any(role) && role != Role::Test;
             if closed.contains(&build) || needs_place && !self.has_place(&tally, build) {
                 continue;
             }
@@ -77,7 +78,7 @@ impl Schedule {
                     || yielding.is_some_and(|outlook| outlook.fits(&own, ahead.usable))
             };
             let obstacle = room.bounds(build).find(|ahead| {
-                tally.has_started(ahead.scope, role)
+                self.has_started(&tally, ahead.scope, role)
                     && (alone && ahead.scope == Scope::Machine
                         || !fits(ahead)
                         || !self.lets_pass(&heads, ahead, &own, now))
@@ -96,7 +97,7 @@ impl Schedule {
                 }
                 heads.iter_mut().for_each(|head| head.overtook += 1);
                 // What stands between us and the compiler (doctests, a user's wrapper) would inherit the settings.
-                let lean = retryable && self.crosses_alone(&own);
+                let lean = retryable && self.crosses_alone(build, &own);
                 let work = self.units.get(id).map(|unit| unit.forecast.curve.cpu());
                 self.builds.charge(build, work.unwrap_or_default());
                 self.units.with(id, |unit| effects.push(unit.admit(now, id, lean)));
@@ -114,6 +115,7 @@ impl Schedule {
                 if alone || self.overtaken(id) {
                     match scope {
                         Scope::Machine => break,
+                        Scope::Wall(no) => closed.extend(self.walls.builds(no)),
                         Scope::Build(no) => _ = closed.insert(no),
                     }
                     continue;
@@ -171,10 +173,14 @@ impl Schedule {
         }
     }
 
-    /// With nothing beside it but what belongs to no unit, `own` is still expected to cross the line. What is
-    /// remembered may be of a lean run, which holds less.
-    fn crosses_alone(&self, own: &Projection) -> bool {
-        Bytes(own.peak() as u64).scale(1.0 + LEAN_SAVES) + self.rest > self.usable()
+    /// With nothing beside it but what belongs to no unit, `own` is still expected to cross a line that bounds it.
+    /// What is remembered may be of a lean run, which holds less.
+    fn crosses_alone(&self, build: BuildNo, own: &Projection) -> bool {
+        let needs = Bytes(own.peak() as u64).scale(1.0 + LEAN_SAVES);
+        self.scopes_of(build).any(|scope| {
+            let line = self.line_in(scope);
+            needs + self.rest_in(scope) > line - guard(line)
+        })
     }
 
     /// A compiler that waits for its linker frees its processor, but not its memory: another one like it
@@ -215,11 +221,9 @@ impl Schedule {
         };
         let above = |scope: &Scope| {
             let needs = unit.known_need() + self.rest_in(*scope);
-            !tally.has_started(*scope, unit.role)
-                && self.line_in(*scope).is_some_and(|line| needs > line)
+            !self.has_started(tally, *scope, unit.role) && needs > self.line_in(*scope)
         };
-        let scopes = [Scope::Machine, Scope::Build(build)];
-        let Some(scope) = scopes.into_iter().find(above) else { return false };
+        let Some(scope) = self.scopes_of(build).find(above) else { return false };
         let needs = unit.known_need() + self.rest_in(scope);
         effects.push(Effect::Refuse { unit: id, needs });
         self.fail(id);

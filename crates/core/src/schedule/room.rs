@@ -1,18 +1,26 @@
-//! What fits: under the machine's line, and under the own line of the build that asks.
+//! What fits: under the machine's line, under those of the walls around the build that asks, and under its own.
 //!
-//! Both are asked the same question, of an outlook each. A build without a line of its own is bounded by the
-//! machine's alone.
+//! All are asked the same question, of an outlook each. A build without a wall and without a line of its own is
+//! bounded by the machine's alone.
+
+use std::collections::BTreeSet;
 
 use super::outlook::{Outlook, Projection};
 use super::pressure::guard;
-use crate::ids::BuildNo;
+use crate::ids::{BuildNo, WallNo};
 use crate::measure::Bytes;
 
+/// Below this share of a line no token or place is withheld for memory's sake: there is room for every
+/// module that a compiler could have in flight.
+const ROOMY: f64 = 0.9;
+
 /// Whom a line bounds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Scope {
     /// All builds.
     Machine,
+    /// Those in a cgroup with a limit.
+    Wall(WallNo),
     /// One that has a line of its own.
     Build(BuildNo),
 }
@@ -22,41 +30,50 @@ pub(super) enum Scope {
 pub(super) struct Ahead {
     pub(super) scope: Scope,
     pub(super) outlook: Outlook,
+    line: Bytes,
     /// Its line, less what a measurement may be late by.
     pub(super) usable: Bytes,
+    /// Whom it bounds; all, where nobody is named.
+    builds: Option<BTreeSet<BuildNo>>,
 }
 
 impl Ahead {
-    pub(super) fn new(scope: Scope, outlook: Outlook, line: Bytes) -> Self {
-        Self { scope, outlook, usable: line - guard(line) }
+    pub(super) fn new(
+        scope: Scope,
+        outlook: Outlook,
+        line: Bytes,
+        builds: Option<BTreeSet<BuildNo>>,
+    ) -> Self {
+        Self { scope, outlook, line, usable: line - guard(line), builds }
     }
 
-    fn covers(&self, build: BuildNo) -> bool {
-        match self.scope {
-            Scope::Machine => true,
-            Scope::Build(no) => no == build,
-        }
+    pub(super) fn covers(&self, build: BuildNo) -> bool {
+        self.builds.as_ref().is_none_or(|builds| builds.contains(&build))
+    }
+
+    /// There is room for what more threads would hold.
+    fn is_roomy(&self) -> bool {
+        self.outlook.soon() <= self.line.scale(ROOMY)
+    }
+
+    /// What more threads may hold.
+    fn left(&self) -> Bytes {
+        if self.is_roomy() { self.line - self.outlook.highest() } else { Bytes::ZERO }
     }
 }
 
-/// The memory ahead, of the machine (first) and of each build with a line of its own.
+/// The memory ahead, of the machine, of each wall, and of each build with a line of its own.
 #[derive(Clone, Debug)]
 pub(super) struct Room {
     scopes: Vec<Ahead>,
 }
 
 impl Room {
-    /// The machine's comes first.
     pub(super) fn new(scopes: Vec<Ahead>) -> Self {
         Self { scopes }
     }
 
-    /// All memory ahead.
-    pub(super) fn machine(&self) -> &Outlook {
-        &self.scopes[0].outlook
-    }
-
-    /// Those that bound a unit of `build`: the machine, and the build where it has a line.
+    /// Those that bound a unit of `build`.
     pub(super) fn bounds(&self, build: BuildNo) -> impl Iterator<Item = &Ahead> {
         self.scopes.iter().filter(move |ahead| ahead.covers(build))
     }
@@ -71,6 +88,16 @@ impl Room {
         for ahead in self.scopes.iter_mut().filter(|ahead| ahead.covers(build)) {
             ahead.outlook.remove(unit);
         }
+    }
+
+    /// In each scope, what more threads may hold.
+    pub(super) fn left(&self) -> Vec<(&Ahead, Bytes)> {
+        self.scopes.iter().map(|ahead| (ahead, ahead.left())).collect()
+    }
+
+    /// There is room for what more threads of `build` would hold.
+    pub(super) fn is_roomy(&self, build: BuildNo) -> bool {
+        self.bounds(build).all(Ahead::is_roomy)
     }
 
     /// With a unit of `build` added, every line that bounds it holds at every future moment.

@@ -26,6 +26,8 @@ pub(super) struct Tally {
     /// Of builds that somebody waits for.
     awaited: usize,
     builds: BTreeMap<BuildNo, Count>,
+    /// The build that does not wait for the others' processors.
+    ahead: Option<BuildNo>,
 }
 
 impl Tally {
@@ -49,21 +51,23 @@ impl Tally {
         self.builds.entry(build).or_default().hosts += 1;
     }
 
-    /// Something in this scope was started that a unit of this role can wait for: the scope is not there for it
-    /// alone.
-    pub(super) fn has_started(&self, scope: Scope, role: Role) -> bool {
-        let count = match scope {
-            Scope::Machine => self.all,
-            Scope::Build(no) => self.builds.get(&no).copied().unwrap_or_default(),
-        };
-        count.started > 0 || role == Role::Test && count.hosts > 0
+    /// Something was started that a unit of this role can wait for.
+    pub(super) fn has_started_any(&self, role: Role) -> bool {
+        self.all.has_started(role)
+    }
+}
+
+impl Count {
+    fn has_started(self, role: Role) -> bool {
+        self.started > 0 || role == Role::Test && self.hosts > 0
     }
 }
 
 impl Schedule {
     /// How many units of whom there are now.
-    pub(super) fn tally(&self) -> Tally {
-        let mut tally = Tally::default();
+    pub(super) fn tally(&self, now: Millis) -> Tally {
+        let ahead = self.builds.runs_ahead(now, &self.units);
+        let mut tally = Tally { ahead, ..Tally::default() };
         for (_, unit) in self.units.iter().filter(|(_, unit)| unit.state != RunState::Waiting) {
             let active = usize::from(unit.uses_processor());
             // What stands still until a person continues it is nothing that others could wait for; nor is what
@@ -80,11 +84,29 @@ impl Schedule {
         tally
     }
 
+    /// Something in this scope was started that a unit of this role can wait for: the scope is not there for it
+    /// alone.
+    pub(super) fn has_started(&self, tally: &Tally, scope: Scope, role: Role) -> bool {
+        let of = |no: BuildNo| tally.builds.get(&no).is_some_and(|count| count.has_started(role));
+        match scope {
+            Scope::Machine => tally.has_started_any(role),
+            Scope::Wall(no) => self.walls.builds(no).any(of),
+            Scope::Build(no) => of(no),
+        }
+    }
+
     /// A processor is free for one more unit of the build. What nobody waits for leaves its processor to
-    /// what somebody waits for: the kernel shares it out between them until the former has ended.
+    /// what somebody waits for, and what comes later to the small build whose turn it is: the kernel shares it out
+    /// between them until the former has ended.
     pub(super) fn has_place(&self, tally: &Tally, build: BuildNo) -> bool {
         let own = tally.builds.get(&build).map_or(0, |count| count.active);
-        let active = if self.builds.goes_first(build) { tally.awaited } else { tally.all.active };
+        let active = if tally.ahead == Some(build) {
+            own
+        } else if self.builds.goes_first(build) {
+            tally.awaited
+        } else {
+            tally.all.active
+        };
         own < self.builds.terms(build).jobs as usize
             && active < self.processors.places(active, self.cores)
     }

@@ -5,16 +5,12 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::builds::Terms;
-use super::outlook::Outlook;
+use super::room::Room;
 use super::unit::{RunState, Unit};
 use super::{Effect, Role, Schedule};
 use crate::forecast::{MEMORY_PER_TOKEN, Source};
 use crate::ids::{BuildNo, UnitId};
 use crate::measure::Bytes;
-
-/// Below this share of the line no token is withheld for memory's sake: there is room for every
-/// module that a compiler could have in flight.
-const ROOMY: f64 = 0.9;
 
 /// What code generation holds on top of the front end, with one thread: 14 % (aws-sdk-ec2) to 25 %
 /// (cranelift-codegen).
@@ -32,7 +28,7 @@ impl Unit {
 impl Schedule {
     /// Gives the threads that no unit uses to those that would use them, the most critical first, and
     /// takes unread ones back from those that would not. Near the line nobody gets more.
-    pub(super) fn share_tokens(&mut self, outlook: &Outlook, effects: &mut Vec<Effect>) {
+    pub(super) fn share_tokens(&mut self, room: &Room, effects: &mut Vec<Effect>) {
         let mut takers: Vec<UnitId> = self
             .units
             .running()
@@ -46,8 +42,7 @@ impl Schedule {
             let active = self.active_where(|unit| unit.build == no).max(1) as u32;
             spare_of.insert(no, threads.saturating_sub(active));
         }
-        let mut room =
-            if self.is_roomy(outlook) { self.line - outlook.highest() } else { Bytes::ZERO };
+        let mut left = room.left();
         takers.sort_by_cached_key(|id| {
             let unit = self.units.get(*id);
             let background = !unit.is_some_and(|unit| self.builds.goes_first(unit.build));
@@ -57,7 +52,9 @@ impl Schedule {
             let Some(build) = self.units.get(id).map(|unit| unit.build) else { continue };
             let each = self.threads(&self.builds.terms(build)).saturating_sub(1);
             let own = spare_of.get(&build).copied().unwrap_or_default().min(spare);
-            let mut aim = 0;
+            let bounds = left.iter().filter(|(ahead, _)| ahead.covers(build));
+            let room = bounds.map(|(_, left)| *left).min().unwrap_or_default();
+            let (mut aim, mut taken) = (0, Bytes::ZERO);
             self.units.with(id, |unit| {
                 let in_use = unit.issued.saturating_sub(unit.unread);
                 // Some that nobody reads yet stand ready, so that code generation need not ask.
@@ -67,13 +64,16 @@ impl Schedule {
                 if aim > in_use && cost > room {
                     aim = in_use;
                 } else {
-                    room = room - cost;
+                    taken = cost;
                 }
                 if aim != unit.aimed || aim != unit.issued {
                     unit.aimed = aim;
                     effects.push(Effect::Tokens { unit: id, issue: aim });
                 }
             });
+            for (_, left) in left.iter_mut().filter(|(ahead, _)| ahead.covers(build)) {
+                *left = *left - taken;
+            }
             spare = spare.saturating_sub(aim);
             spare_of.insert(build, own.saturating_sub(aim));
         }
@@ -88,14 +88,14 @@ impl Schedule {
     /// one, so that Cargo shows what else is ready. But the compilers that a build script starts take from
     /// the same pipe, and nobody asks us before they run: while there is a script, what Cargo's units do
     /// not hold is as many places as there are processors free, and none near the line.
-    pub(super) fn share_places(&mut self, outlook: &Outlook, effects: &mut Vec<Effect>) {
+    pub(super) fn share_places(&mut self, room: &Room, effects: &mut Vec<Effect>) {
         for no in self.builds.numbers() {
             let terms = self.builds.terms(no);
             let present = self.builds.get(no).map_or(0, |build| build.places);
             if terms.places.is_none() {
                 continue;
             }
-            let places = self.places_of(no, &terms, present, outlook);
+            let places = self.places_of(no, &terms, present, room.is_roomy(no));
             if places != present {
                 self.builds.with(no, |build| build.places = places);
                 effects.push(Effect::Places(no, places));
@@ -103,7 +103,7 @@ impl Schedule {
         }
     }
 
-    fn places_of(&self, no: BuildNo, terms: &Terms, present: u32, outlook: &Outlook) -> u32 {
+    fn places_of(&self, no: BuildNo, terms: &Terms, present: u32, roomy: bool) -> u32 {
         let own = terms.jobs.saturating_sub(1);
         let units = || self.units.iter().map(|(_, unit)| unit).filter(|unit| unit.build == no);
         let count = |which: &dyn Fn(&Unit) -> bool| {
@@ -115,10 +115,7 @@ impl Schedule {
             present
         } else if count(&takes_places) > 0 {
             let started = count(&|_| true);
-            let free = match self.is_roomy(outlook) {
-                true => self.free_places(no, terms),
-                false => 0,
-            };
+            let free = if roomy { self.free_places(no, terms) } else { 0 };
             own.min(started - 1 + free)
         } else if units().any(|unit| self.failed.contains(&unit.cargo)) {
             own
@@ -134,10 +131,5 @@ impl Schedule {
         let own = self.active_where(|unit| unit.build == no) as u32;
         let free = self.processors.places(active, self.cores).saturating_sub(active) as u32;
         free.min(terms.jobs.saturating_sub(own))
-    }
-
-    /// There is room for what more threads would hold.
-    fn is_roomy(&self, outlook: &Outlook) -> bool {
-        outlook.soon() <= self.line.scale(ROOMY)
     }
 }

@@ -1,7 +1,7 @@
 //! Every limit above us, and how much time and how many pages are lost to them.
 //!
 //! Files are opened once; a reading is a dozen `pread`s. A cgroup that gets a limit later is seen, one
-//! that we are moved into later is not.
+//! that a process is moved into later is not.
 
 use std::path::{Path, PathBuf};
 
@@ -10,17 +10,43 @@ use plimsoll_core::line::{Machine, Reading, Stall};
 
 use super::cgroup::CgroupFiles;
 use super::kept::{KeptFile, field};
-use super::mounts;
+use super::mounts::{self, Version};
 use super::procfs::kilobytes;
 use crate::HostError;
 
-/// The machine and every cgroup above us, their files kept open.
+/// A cgroup in a hierarchy that may limit memory, as this process sees it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CgroupDir {
+    version: Version,
+    dir: PathBuf,
+}
+
+impl CgroupDir {
+    /// Those that contain the process `pid` (this one, where none is named), each hierarchy's from its own up, in the
+    /// file system below `root` (`/`, but for tests). What cannot be seen is not there.
+    #[must_use]
+    pub fn around(root: &Path, pid: Option<u32>) -> Vec<Self> {
+        let read = |name: &str| std::fs::read(root.join(name)).unwrap_or_default();
+        let below = |path: &Path| -> PathBuf { root.join(path.strip_prefix("/").unwrap_or(path)) };
+        let who = pid.map_or("self".to_owned(), |pid| pid.to_string());
+        let memberships = read(&format!("proc/{who}/cgroup"));
+        let exists = |path: &Path| below(path).is_dir();
+        let found = mounts::hierarchies(&memberships, &read("proc/self/mountinfo"), exists);
+        let of = |it: mounts::Hierarchy| {
+            let dir = move |path: PathBuf| Self { version: it.version, dir: below(&path) };
+            it.cgroups.into_iter().map(dir).collect::<Vec<_>>()
+        };
+        found.into_iter().flat_map(of).collect()
+    }
+}
+
+/// The machine and some cgroups, their files kept open.
 #[derive(Debug)]
 pub struct Limits {
     meminfo: KeptFile,
-    /// From our own cgroup up, in each hierarchy.
+    /// From the innermost up, in each hierarchy.
     cgroups: Vec<CgroupFiles>,
-    /// Our own cgroup's memory pressure, else the machine's.
+    /// The innermost cgroup's memory pressure, else the machine's.
     pressure: Option<KeptFile>,
     /// The machine's refaults, where no cgroup of ours counts them.
     vmstat: Option<KeptFile>,
@@ -35,31 +61,27 @@ pub fn oom_kills() -> u64 {
 }
 
 impl Limits {
-    /// Finds the limits in the file system below `root` (`/`, but for tests).
+    /// Finds the limits above this process, in the file system below `root` (`/`, but for tests).
     ///
     /// # Errors
     /// Where there is no `proc/meminfo`. Cgroups that cannot be seen are no error: they are not there.
     pub fn discover(root: &Path) -> Result<Self, HostError> {
+        Self::within(root, &CgroupDir::around(root, None))
+    }
+
+    /// The limits of the machine and of these cgroups.
+    ///
+    /// # Errors
+    /// Where there is no `proc/meminfo`.
+    pub fn within(root: &Path, cgroups: &[CgroupDir]) -> Result<Self, HostError> {
         let meminfo = root.join("proc/meminfo");
         let meminfo = KeptFile::open(&meminfo).ok_or_else(|| {
             HostError::new("open", meminfo, std::io::Error::from(std::io::ErrorKind::NotFound))
         })?;
-        let read = |name: &str| std::fs::read(root.join(name)).unwrap_or_default();
-        let below = |path: &Path| -> PathBuf { root.join(path.strip_prefix("/").unwrap_or(path)) };
-        let hierarchies =
-            mounts::hierarchies(&read("proc/self/cgroup"), &read("proc/self/mountinfo"), |path| {
-                below(path).is_dir()
-            });
-        let mut cgroups = Vec::new();
-        let mut pressure = None;
-        for hierarchy in &hierarchies {
-            let dirs = || hierarchy.cgroups.iter().map(|path| below(path));
-            cgroups.extend(dirs().filter_map(|dir| CgroupFiles::open(hierarchy.version, &dir)));
-            if hierarchy.version == mounts::Version::V2 {
-                pressure =
-                    dirs().next().and_then(|own| KeptFile::open(&own.join("memory.pressure")));
-            }
-        }
+        let innermost = cgroups.iter().find(|it| it.version == Version::V2);
+        let pressure = innermost.and_then(|it| KeptFile::open(&it.dir.join("memory.pressure")));
+        let files = cgroups.iter().filter_map(|it| CgroupFiles::open(it.version, &it.dir));
+        let cgroups: Vec<CgroupFiles> = files.collect();
         // Without CONFIG_PSI, or with psi=0, the files are missing or cannot be read.
         let says = |file: &KeptFile| stalled(file).is_some();
         let pressure = pressure

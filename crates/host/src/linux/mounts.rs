@@ -1,4 +1,4 @@
-//! Where the cgroups that contain us are in the file system: `/proc/self/cgroup` and
+//! Where the cgroups that contain a process are in the file system: its `/proc/<pid>/cgroup` and our
 //! `/proc/self/mountinfo` put together (cgroups(7), proc(5)).
 //!
 //! Both name paths in the hierarchy: the cgroup we are in, and the one that is mounted. In a container
@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Component, Path, PathBuf};
 
 /// The version of a cgroup hierarchy with the memory controller's files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Version {
     V1,
     V2,

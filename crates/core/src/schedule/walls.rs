@@ -1,0 +1,66 @@
+//! Walls: cgroups with a limit that some of the builds are in, and others are not. What all are in is part of the
+//! machine's line.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::ids::{BuildNo, UnitId, WallNo};
+use crate::measure::Bytes;
+
+/// A wall as it stands now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wall {
+    /// The line inside it.
+    pub line: Bytes,
+    /// What those inside could hold at the very most, swap included: see [`super::Input::Line`].
+    pub capacity: Bytes,
+    /// Those inside.
+    pub builds: BTreeSet<BuildNo>,
+}
+
+/// All of them.
+#[derive(Debug, Default)]
+pub(super) struct Walls {
+    walls: BTreeMap<WallNo, Wall>,
+    /// The one unit inside each that its line never suspends or kills; see [`super::UnitTable::anchor`].
+    anchors: BTreeMap<WallNo, UnitId>,
+}
+
+impl Walls {
+    /// These are all that there are.
+    pub(super) fn set(&mut self, walls: BTreeMap<WallNo, Wall>) {
+        self.walls = walls;
+        self.anchors.retain(|no, _| self.walls.contains_key(no));
+    }
+
+    pub(super) fn all(&self) -> &BTreeMap<WallNo, Wall> {
+        &self.walls
+    }
+
+    pub(super) fn get(&self, no: WallNo) -> Option<&Wall> {
+        self.walls.get(&no)
+    }
+
+    pub(super) fn numbers(&self) -> Vec<WallNo> {
+        self.walls.keys().copied().collect()
+    }
+
+    /// Those inside.
+    pub(super) fn builds(&self, no: WallNo) -> impl Iterator<Item = BuildNo> {
+        self.get(no).into_iter().flat_map(|wall| wall.builds.iter().copied())
+    }
+
+    pub(super) fn holds(&self, no: WallNo, build: BuildNo) -> bool {
+        self.get(no).is_some_and(|wall| wall.builds.contains(&build))
+    }
+
+    pub(super) fn anchor(&self, no: WallNo) -> Option<UnitId> {
+        self.anchors.get(&no).copied()
+    }
+
+    pub(super) fn set_anchor(&mut self, no: WallNo, anchor: Option<UnitId>) {
+        match anchor {
+            Some(unit) => _ = self.anchors.insert(no, unit),
+            None => _ = self.anchors.remove(&no),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Cgroups with limits, where builds come from several places. What contains all of them is part of the machine's
+//! line, wherever the governor itself was started; what contains some of them is a wall around those, with a line of
+//! its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use plimsoll_core::line::{Line, Machine, Own, capacity};
+use plimsoll_core::schedule::{Input, Wall};
+use plimsoll_core::settings::Memory;
+use plimsoll_core::{BuildNo, Bytes, Millis, WallNo};
+use plimsoll_host::{CgroupDir, Limits};
+
+use crate::governor::Governor;
+
+/// The cgroups around the builds.
+#[derive(Debug)]
+pub(crate) struct Walls {
+    /// Those that contain all builds.
+    common: Vec<CgroupDir>,
+    /// The others.
+    around: BTreeMap<WallNo, Around>,
+    next: u32,
+}
+
+#[derive(Debug)]
+struct Around {
+    dir: CgroupDir,
+    limits: Limits,
+    line: Line,
+    builds: BTreeSet<BuildNo>,
+}
+
+impl Walls {
+    /// Nobody is here yet but the governor itself, which these contain.
+    pub(crate) fn new(common: Vec<CgroupDir>) -> Self {
+        Self { common, around: BTreeMap::new(), next: 1 }
+    }
+
+    /// Files inside some wall do not fit beside the builds there.
+    pub(crate) fn thrash(&self, now: Millis) -> bool {
+        self.around.values().any(|it| it.line.thrashes(now))
+    }
+
+    /// How they stand now; `held` is what each build holds.
+    fn read(&mut self, now: Millis, held: impl Fn(BuildNo) -> Own) -> BTreeMap<WallNo, Wall> {
+        let mut walls = BTreeMap::new();
+        for (no, around) in &mut self.around {
+            let mut reading = around.limits.read();
+            if reading.cgroups.is_empty() {
+                continue;
+            }
+            // What the machine has is the machine's line to keep.
+            reading.machine =
+                Machine { total: Bytes::MAX, available: Bytes::MAX, ..reading.machine };
+            let mut own = Own::default();
+            for build in around.builds.iter().map(|build| held(*build)) {
+                own.memory += build.memory;
+                own.swapped += build.swapped;
+            }
+            let line = around.line.update(now, &reading, own);
+            let (capacity, builds) = (capacity(&reading, own), around.builds.clone());
+            walls.insert(*no, Wall { line, capacity, builds });
+        }
+        walls
+    }
+}
+
+impl Governor {
+    /// Builds came or went: says anew which cgroups contain all of them, and which only some.
+    pub(crate) fn follow_cgroups(&mut self) {
+        let chain = |(no, build): (&BuildNo, &crate::builds::Build)| {
+            Some((*no, build.elsewhere.as_ref()?.cgroups.clone()))
+        };
+        let chains: Vec<(BuildNo, Vec<CgroupDir>)> = self.builds.iter().filter_map(chain).collect();
+        let Some(((_, first), rest)) = chains.split_first() else { return };
+        let holds_all = |dir: &&CgroupDir| rest.iter().all(|(_, chain)| chain.contains(dir));
+        let common: Vec<CgroupDir> = first.iter().filter(holds_all).cloned().collect();
+        if common != self.walls.common
+            && let Ok(limits) = Limits::within(Path::new("/"), &common)
+        {
+            self.limits = limits;
+            self.line = Line::new(self.options.memory);
+            self.walls.common = common;
+        }
+        let mut around: BTreeMap<CgroupDir, BTreeSet<BuildNo>> = BTreeMap::new();
+        for (no, chain) in chains {
+            for dir in chain.into_iter().filter(|dir| !self.walls.common.contains(dir)) {
+                around.entry(dir).or_default().insert(no);
+            }
+        }
+        self.walls.around.retain(|_, wall| around.contains_key(&wall.dir));
+        for (dir, builds) in around {
+            if let Some(wall) = self.walls.around.values_mut().find(|it| it.dir == dir) {
+                wall.builds = builds;
+            } else if let Ok(limits) = Limits::within(Path::new("/"), std::slice::from_ref(&dir)) {
+                let line = Line::new(Memory::Auto);
+                let no = WallNo(self.walls.next);
+                self.walls.next += 1;
+                self.walls.around.insert(no, Around { dir, limits, line, builds });
+            }
+        }
+        self.read_lines();
+    }
+
+    /// Reads all lines, and tells of those that moved.
+    pub(crate) fn read_lines(&mut self) {
+        let now = self.now();
+        self.line_read = now;
+        let all = self.held;
+        let reading = self.limits.read();
+        let line = self.line.update(now, &reading, all);
+        let machine = capacity(&reading, all);
+        let held = |no| self.builds.get(&no).map(|build| build.held).unwrap_or_default();
+        let walls = self.walls.read(now, held);
+        let thrashes = self.line.thrashes(now) || self.walls.thrash(now);
+        if walls != *self.schedule.walls() {
+            self.decide(Input::Walls(walls));
+        }
+        self.decide(Input::Line { line, machine, thrashes });
+        self.tell_lines();
+    }
+}
