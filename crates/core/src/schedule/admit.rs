@@ -215,9 +215,6 @@ impl Schedule {
             .map(|(id, unit)| (unit.admitted, id))
             .collect();
         stopped.sort_unstable();
-        if stopped.is_empty() {
-            return;
-        }
         for (_, id) in stopped {
             let Some(unit) = self.units.get(id) else { continue };
             let (held, projected) = (unit.held(), unit.project(self.pace()));

@@ -8,6 +8,8 @@
 //! each admission being charged with the processor time that is expected of it (start-time fair queueing, Goyal, Vin
 //! and Cheng 1996). And a build in which nothing has run for a while goes before everybody, so that each moves.
 //!
+//! The small build whose turn it is does not wait for processors that the others have ([`Builds::runs_ahead`]).
+//!
 //! What it deliberately does not do: say what fits. That is the same for all, whoever asks.
 
 use std::collections::BTreeMap;
