@@ -35,6 +35,9 @@ const BUILDS: [(&str, &str, &[&str]); 6] = [
 /// How often the time of one after another may pass before what runs at once is stopped.
 const CRAWL: f64 = 3.0;
 
+/// What the others are compared with.
+const SERIAL: &str = "plain cargo `-j2`, one after another";
+
 /// Units at once of each plain Cargo.
 const JOBS: u32 = 2;
 
@@ -116,18 +119,26 @@ pub(crate) fn together(
         prepared.args = args.iter().map(Into::into).collect();
         members.push((*name, prepared));
     }
-    let serial = one_after_another(state, &members, interrupt)?;
-    println!("  one after another: {:.1} s", serial.wall.as_secs_f64());
     let account = Account::make(state, plimsoll)?;
-    let stop_after = serial.wall.mul_f64(CRAWL);
-    let mut rounds = Vec::new();
-    let in_turn =
-        (1..=plan.repeat.max(1)).flat_map(|no| plan.arms.iter().map(move |arm| (no, *arm)));
+    let mut rounds: Vec<Round> = Vec::new();
+    // The machine's speed changes within an hour: each round has its own measure.
+    let in_turn = (1..=plan.repeat.max(1)).flat_map(|no| {
+        std::iter::once((no, None)).chain(plan.arms.iter().map(move |arm| (no, Some(*arm))))
+    });
+    let mut stop_after = Duration::MAX;
     for (number, arm) in in_turn {
-        let builds = builds(arm, &members, state, &account)?;
-        let log = |name: &str| state.join("logs").join(format!("together-{arm:?}-{number}-{name}"));
-        let wall = Wall { bytes: plan.wall, swap: false };
-        let round = match at_once(arm, builds, wall, stop_after, &log, interrupt) {
+        let ran = match arm {
+            None => one_after_another(state, &members, interrupt),
+            Some(arm) => {
+                let builds = builds(arm, &members, state, &account)?;
+                let log = |name: &str| {
+                    state.join("logs").join(format!("together-{arm:?}-{number}-{name}"))
+                };
+                let wall = Wall { bytes: plan.wall, swap: false };
+                at_once(arm, builds, wall, stop_after, &log, interrupt)
+            }
+        };
+        let round = match ran {
             // What has ended is told; the rest is not there.
             Err(error) if !rounds.is_empty() => {
                 println!("  {error:#}");
@@ -144,13 +155,16 @@ pub(crate) fn together(
             BUILDS[0].0,
             round.builds[BUILDS[0].0].0.as_secs_f64(),
         );
+        if arm.is_none() {
+            stop_after = round.wall.mul_f64(CRAWL);
+        }
         rounds.push(round);
     }
     drop(account);
     for (_, workload) in &members {
         workload.clean()?;
     }
-    Ok(report(plan, &serial, &rounds))
+    Ok(report(plan, &rounds))
 }
 
 fn one_after_another(
@@ -182,8 +196,7 @@ fn one_after_another(
     scope.end_all();
     reap_orphans();
     ended?;
-    let arm = "plain cargo `-j2`, one after another";
-    Ok(Round { arm, wall, builds, peak: sampler.peak, totals })
+    Ok(Round { arm: SERIAL, wall, builds, peak: sampler.peak, totals })
 }
 
 /// The commands of an arm.
@@ -261,11 +274,14 @@ fn at_once(
     Ok(Round { arm: arm.name(), wall, builds, peak: sampler.peak, totals })
 }
 
-fn report(plan: &Plan, serial: &Round, rounds: &[Round]) -> Report {
-    let base = serial.wall.as_secs_f64();
+fn report(plan: &Plan, rounds: &[Round]) -> Report {
     let smallest = BUILDS[0].0;
-    let alone = serial.builds[smallest].0.as_secs_f64();
-    let row = |round: &Round| {
+    let row = |at: usize| {
+        let round = &rounds[at];
+        // The round's own.
+        let serial = rounds[..=at].iter().rfind(|it| it.arm == SERIAL).unwrap_or(round);
+        let base = serial.wall.as_secs_f64();
+        let alone = serial.builds[smallest].0.as_secs_f64();
         let took = round.builds[smallest].0.as_secs_f64();
         let share = |cpu: Duration, of: Duration| cpu.as_secs_f64() / of.as_secs_f64().max(0.001);
         let cpu = round.totals.cpu.zip(serial.totals.cpu);
@@ -284,7 +300,7 @@ fn report(plan: &Plan, serial: &Round, rounds: &[Round]) -> Report {
         )
     };
     let arms: Vec<String> = plan.arms.iter().map(|arm| format!("{arm:?}").to_lowercase()).collect();
-    let whole = plan.arms.len() * plan.repeat.max(1) as usize;
+    let whole = (plan.arms.len() + 1) * plan.repeat.max(1) as usize;
     let cut = if rounds.len() < whole { " (interrupted)" } else { "" };
     let command = format!(
         "together --wall {}MiB --arms {} --repeat {} --builds {}",
@@ -293,11 +309,11 @@ fn report(plan: &Plan, serial: &Round, rounds: &[Round]) -> Report {
         plan.repeat,
         plan.builds
     );
-    let names: Vec<&str> = serial.builds.keys().copied().collect();
-    let rows: String = std::iter::once(serial).chain(rounds).map(row).collect();
+    let names: Vec<&str> = rounds.iter().take(1).flat_map(|it| it.builds.keys().copied()).collect();
+    let rows: String = (0..rounds.len()).map(row).collect();
     let body = format!(
         "`plimsoll-bench {command}`{cut}\n\ncommit {} · {}\n\nBuilds: {}. The wall is around all of them; one after another they have \
-         none.\n\n| | all | of one after another | CPU of that | OOM kills | failed | `{smallest}` (of its time alone) | peak | PSI full |\n\
+         none. Each round is compared with the one after another before it.\n\n| | all | of one after another | CPU of that | OOM kills | failed | `{smallest}` (of its time alone) | peak | PSI full |\n\
          |---|---|---|---|---|---|---|---|---|\n{rows}",
         commit(),
         table::machine(),
@@ -328,7 +344,7 @@ fn report(plan: &Plan, serial: &Round, rounds: &[Round]) -> Report {
         body,
         json: json!({
             "command": command, "wall_bytes": plan.wall, "commit": commit(),
-            "serial": json(serial), "rounds": rounds.iter().map(json).collect::<Vec<_>>(),
+            "rounds": rounds.iter().map(json).collect::<Vec<_>>(),
         }),
         // A run without Plimsoll promises nothing.
         ok: rounds.iter().filter(ours).all(well),

@@ -74,8 +74,8 @@ pub(crate) struct Build {
     pub(crate) line: Bytes,
     /// A retried unit's metadata differed from what dependents had read.
     pub(crate) differs: bool,
-    /// Something is compiled, or was.
-    pub(crate) has_units: bool,
+    /// The Cargo that asked for its first unit, once there is one.
+    pub(crate) cargo: Option<u32>,
     /// A unit of it has failed.
     pub(crate) has_failed: bool,
     /// It is not below this process.
@@ -85,6 +85,16 @@ pub(crate) struct Build {
 }
 
 impl Build {
+    /// Asks Cargo for the unit graph, once there is something to compile; only once.
+    pub(crate) fn ask_graph(&mut self) {
+        let Some(cargo) = self.cargo.filter(|_| !self.asked_graph) else { return };
+        self.asked_graph = true;
+        let elsewhere = self.elsewhere.is_some();
+        let told = self.options.graph.take();
+        let command = told.or_else(|| GraphCommand::of_cargo(cargo).filter(|_| elsewhere));
+        self.graph = command.and_then(GraphReader::start);
+    }
+
     fn say(&mut self, now: Millis, event: Event) {
         self.records.push(Record { t: now - self.started, event });
     }
@@ -129,7 +139,7 @@ impl Governor {
             held: Own::default(),
             line,
             differs: false,
-            has_units: false,
+            cargo: None,
             has_failed: false,
             elsewhere: None,
             announced: false,
@@ -160,7 +170,7 @@ impl Governor {
     /// Something is compiled, or was.
     #[must_use]
     pub fn has_seen_units(&self, build: BuildNo) -> bool {
-        self.builds.get(&build).is_some_and(|build| build.has_units)
+        self.builds.get(&build).is_some_and(|build| build.cargo.is_some())
     }
 
     /// Cargo runs once more: what failed before is forgotten.
@@ -296,7 +306,7 @@ impl Governor {
         self.builds.iter().map(of).collect()
     }
 
-    /// The unit graph of a build is there: units that the history does not know are put in their order.
+    /// The unit graph of a build is there: its units are put in their order.
     pub(crate) fn read_graph(&mut self, no: BuildNo) {
         let Some(build) = self.builds.get_mut(&no) else { return };
         let Some(tails) = build.graph.as_mut().and_then(GraphReader::take) else { return };
@@ -310,5 +320,6 @@ impl Governor {
         for (unit, tail) in known {
             self.decide(Input::Tail(unit, tail));
         }
+        self.decide(Input::Replan(no));
     }
 }

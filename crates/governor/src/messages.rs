@@ -9,10 +9,10 @@ use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
 use plimsoll_host::{BuildScript, Exit, Role};
 use plimsoll_proto::{ToDriver, ToGovernor, VERSION};
 
+use crate::builds::Build;
 use crate::builds::Ending;
 use crate::connection::Peer;
 use crate::governor::{Governor, Observer};
-use crate::graph::{GraphCommand, GraphReader};
 use crate::ledger::{Entry, compiler, linker, unit_of};
 use crate::sizes;
 
@@ -312,18 +312,19 @@ impl Governor {
         let Place { build, inside, below, cargo, running } = place;
         let now = self.now();
         let (mut forecast, cold) = self.forecast(&facts);
+        let several = self.builds.len() > 1;
         if let Some(build) = self.builds.get_mut(&build) {
-            build.has_units = true;
-            if let Some(tails) = &build.tails {
-                forecast.tail = forecast.tail.or_else(|| tails.of(&facts));
+            build.cargo.get_or_insert(cargo);
+            // What is remembered may be of another build that has this unit, too, and another way to its end.
+            let told = build.tails.as_ref().and_then(|tails| tails.of(&facts));
+            forecast.tail = told.or(forecast.tail);
+            if forecast.tail.is_none() {
+                build.ask_graph();
             }
-            if forecast.tail.is_none() && build.graph.is_none() && !build.asked_graph {
-                build.asked_graph = true;
-                let told = build.options.graph.take();
-                let elsewhere = build.elsewhere.is_some();
-                let command = told.or_else(|| GraphCommand::of_cargo(cargo).filter(|_| elsewhere));
-                build.graph = command.and_then(GraphReader::start);
-            }
+        }
+        if several {
+            // Whose turn it is hangs on how long each is.
+            self.builds.values_mut().for_each(Build::ask_graph);
         }
         let mut entry = Entry::new(build, facts, inside, now);
         let registered = Event::Registered {

@@ -150,7 +150,7 @@ pub(super) struct Build {
     /// The processor time that is expected of all its admissions.
     given: Millis,
     /// The longest path to its end that a unit of it has had.
-    path: Option<Millis>,
+    pub(super) path: Option<Millis>,
     /// Since when it has waited without anything that runs.
     waits_since: Option<Millis>,
 }

@@ -329,6 +329,25 @@ fn the_shortest_build_goes_first_but_not_for_ever() {
 }
 
 #[test]
+fn a_way_that_turns_out_to_be_short_counts_as_that() {
+    let mut schedule = schedule(&[background(), background()]);
+    let path = |build, tail| {
+        let mut new = unit(build, 20, 5000);
+        new.forecast.tail = Some(Millis(tail));
+        new
+    };
+    for id in 1..=3 {
+        register(&mut schedule, 0, id, path(1, 30_000));
+    }
+    // What was remembered of it was of another build.
+    assert_eq!(register(&mut schedule, 0, 11, path(2, 100_000)), [] as [u32; 0]);
+    let known = schedule.handle(Millis(100), Input::Tail(UnitId(11), Millis(3000)));
+    assert_eq!(admitted(&known), [] as [u32; 0]);
+    let planned = schedule.handle(Millis(100), Input::Replan(BuildNo(2)));
+    assert_eq!(admitted(&planned), [11]);
+}
+
+#[test]
 fn two_builds_of_one_length_do_not_overtake_each_other_in_turns() {
     let mut schedule = schedule(&[background(), background()]);
     // Both come nearer to their ends with every unit; each has one more that waits than processors are free.

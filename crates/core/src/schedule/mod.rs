@@ -183,6 +183,9 @@ pub enum Input {
     },
     /// The walls that stand now around some of the builds.
     Walls(BTreeMap<WallNo, Wall>),
+    /// How this build's units hang together is known now, and [`Input::Tail`]s have said it: what its way to the end
+    /// was taken for before does not count.
+    Replan(BuildNo),
     /// The longest path from this unit to the end of the build became known.
     Tail(UnitId, Millis),
     /// Nothing happened, but time passed.
@@ -419,6 +422,7 @@ impl Schedule {
                 self.processors.thrashes(thrashes);
             }
             Input::Walls(walls) => self.walls.set(walls),
+            Input::Replan(no) => self.builds.with(no, |build| build.path = None),
             Input::Tail(id, tail) => self.units.with(id, |unit| unit.forecast.tail = Some(tail)),
             Input::Tick => {}
         }
