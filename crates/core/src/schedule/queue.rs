@@ -1,8 +1,9 @@
 //! The queue: whose turn it is first, then the longest path to the end of its build, with backfill that does
 //! not delay the head of the queue.
 //!
-//! A unit must fit under the machine's line, under those of the walls around it, and under its build's own. Each of these has a head of its own: the
-//! first in the queue that does not fit there. Who comes after it must leave it its expected start.
+//! A unit must fit under the machine's line, under those of the walls around it, and under its build's own. Each of
+//! these has a head of its own: the first in the queue that does not fit there. Who comes after it must leave it its
+//! expected start.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
