@@ -17,5 +17,9 @@ pub mod schedule;
 pub mod settings;
 pub mod unit;
 
+/// The process name (`comm`, proc(5): 15 bytes at most) of the account's governor's keeper, by which shims and other
+/// governors tell it from what belongs to a build: it hangs below whatever process started it.
+pub const KEEPER: &str = "plimsoll-keeper";
+
 pub use ids::{BuildId, BuildNo, UnitId, WallNo};
 pub use measure::{Bytes, Millis};

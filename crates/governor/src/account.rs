@@ -15,8 +15,7 @@ use plimsoll_core::schedule::{Input, Priority, Terms};
 use plimsoll_core::settings::Memory;
 use plimsoll_core::{BuildNo, Millis, UnitId};
 use plimsoll_host::{
-    CgroupDir, Ended, Exit, Jobserver, Origin, Owner, StoppedProcess, lock_waits, origin_of,
-    runs_cargo,
+    CgroupDir, Ended, Exit, Jobserver, Origin, Owner, Witness, lock_waits, origin_of, runs_cargo,
 };
 use plimsoll_proto::{Join, ToDriver};
 
@@ -424,10 +423,10 @@ impl Governor {
         }
     }
 
-    /// The processes that stand still because the schedule says so.
-    #[must_use]
-    pub fn stopped_processes(&self) -> Vec<StoppedProcess> {
-        self.tree.stopped_processes()
+    /// Has `witness` told of the processes that stand still because the schedule says so: of each before it is
+    /// stopped.
+    pub fn tell_of_stopped(&mut self, witness: Witness) {
+        self.tree.tell_of_stopped(witness);
     }
 
     /// Governing ends: everything that is stopped goes on.

@@ -20,8 +20,8 @@ pub use error::HostError;
 #[cfg(target_os = "linux")]
 pub use linux::{
     CgroupDir, Exit, Jobserver, Limits, LockWait, Origin, ProcessTree, StoppedProcess, Tmpfs,
-    TokenPipe, lock_waits, oom_kills, origin_of, process_group, raise_open_files, runs_cargo,
-    stand_apart,
+    TokenPipe, Witness, lock_waits, oom_kills, origin_of, process_group, raise_open_files,
+    runs_cargo, stand_apart,
 };
 pub use process::{BuildScript, Ended, Owner, Role, Tokens, Usage};
 pub use tools::{MakeflagsForm, ToolVersions};

@@ -7,10 +7,12 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::cell::RefCell;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -387,6 +389,32 @@ fn a_stopped_owner_stays_stopped_when_somebody_continues_it() {
         tree.scan();
         state(unit) == Some('T')
     });
+}
+
+/// So that whoever was told can let it go on, even if we are killed before the signal's next line.
+#[test]
+fn a_process_is_told_of_before_it_is_stopped_and_no_more_once_it_goes_on() {
+    let mut root = Root::start("sh -c 'sleep 1000 & echo unit $$; wait' & wait");
+    let unit = root.pid("unit");
+    let mut tree = root.tree();
+    tree.adopt(unit, UNIT, Role::Child);
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let teller = Rc::clone(&told);
+    tree.tell_of_stopped(Box::new(move |stopped| {
+        teller.borrow_mut().push((stopped.len(), state(unit)));
+    }));
+    tree.stop(UNIT);
+    until("it is stopped", || state(unit) == Some('T'));
+    tree.scan();
+    let (stopped, seen) = told.borrow()[0];
+    assert_ne!(seen, Some('T'));
+    assert_eq!(stopped, 2, "the shell and its child");
+    assert_eq!(told.borrow().len(), 1, "nothing new is not news");
+    tree.resume(UNIT);
+    assert_eq!(told.borrow().last().map(|(stopped, _)| *stopped), Some(0));
+    tree.stop(UNIT);
+    tree.kill(UNIT);
+    assert_eq!(told.borrow().last().map(|(stopped, _)| *stopped), Some(0));
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! The processes below this shim: killed to the last one, or continued when nobody else will.
 //!
 //! The shim is a *subreaper*: what a killed compiler leaves (its linker, the linker's `ld`) becomes the
-//! shim's own child instead of init's. So everything below us is the unit's, and nothing escapes.
+//! shim's own child instead of init's. So everything below us is the unit's, and nothing escapes; but for the
+//! account's governor and its keeper, if it was us who had to start them.
 
 use std::fs;
 
+use plimsoll_core::KEEPER;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 /// From here on orphans below us are our children. An old kernel without it leaves them to the driver.
@@ -69,7 +71,7 @@ fn below_us() -> Vec<Process> {
         .collect()
 }
 
-/// All processes, each with its parent.
+/// All processes that may be a unit's, each with its parent.
 fn parents() -> Vec<(i32, i32)> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries
@@ -81,9 +83,14 @@ fn parents() -> Vec<(i32, i32)> {
         .collect()
 }
 
-/// Field 4 of `/proc/PID/stat` (proc(5)); the name before it may hold anything, and ends at the last `)`.
+/// The parent of a process that may be a unit's, by fields 1, 2, 4 and 6 of `/proc/PID/stat` (proc(5)): a keeper, which
+/// leads its session, is none. The name may hold anything, and ends at the last `)`.
 fn parent_of(pid: i32) -> Option<i32> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
     let end = stat.iter().rposition(|b| *b == b')')?;
-    std::str::from_utf8(&stat[end + 1..]).ok()?.split_whitespace().nth(1)?.parse().ok()
+    let mut fields = std::str::from_utf8(&stat[end + 1..]).ok()?.split_whitespace();
+    let parent = fields.nth(1)?.parse().ok()?;
+    let session: i32 = fields.nth(1)?.parse().ok()?;
+    let is_keeper = session == pid && stat[..end].ends_with(format!(" ({KEEPER}").as_bytes());
+    (!is_keeper).then_some(parent)
 }

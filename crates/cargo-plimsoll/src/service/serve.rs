@@ -40,6 +40,8 @@ pub(super) fn run(home: &Path) -> io::Result<()> {
     };
     let mut governor = Governor::of_account(options, listener).map_err(io::Error::other)?;
     plimsoll_host::raise_open_files();
+    // Where the keeper is gone, the next turn says so and is the last.
+    governor.tell_of_stopped(Box::new(|stopped| drop(tell_keeper(stopped))));
     let before = rendezvous::governing(home);
     place.announce()?;
     if let Some(before) = before.and_then(|it| rendezvous::connect(home, &it).ok()) {
@@ -49,7 +51,6 @@ pub(super) fn run(home: &Path) -> io::Result<()> {
     let ended = Service {
         place,
         builds: Builds::default(),
-        stopped: Vec::new(),
         idle_since: Some(Millis::ZERO),
         read: Millis::ZERO,
         enabled: true,
@@ -81,6 +82,11 @@ fn drain(mut before: UnixStream) {
 fn say(line: &str) -> io::Result<()> {
     let mut out = io::stdout();
     writeln!(out, "{line}").and_then(|()| out.flush())
+}
+
+fn tell_keeper(stopped: &[StoppedProcess]) -> io::Result<()> {
+    let words: Vec<String> = stopped.iter().map(ToString::to_string).collect();
+    say(&format!("{STOPPED} {}", words.join(" ")))
 }
 
 /// Where this governor is found.
@@ -192,8 +198,6 @@ impl Observer for Builds {
 struct Service {
     place: Place,
     builds: Builds,
-    /// What the keeper was told last.
-    stopped: Vec<StoppedProcess>,
     /// Since when nobody is governed.
     idle_since: Option<Millis>,
     /// When the settings were read last.
@@ -207,13 +211,14 @@ impl Service {
         for signal in [SIGTERM, SIGINT, SIGHUP] {
             signal_hook::low_level::pipe::register(signal, told.try_clone()?)?;
         }
+        // The keeper reads it: it is ready when nobody does any more.
+        let keeper = io::stdout();
         loop {
             let now = governor.now();
             let deadline = now + SETTINGS_EVERY;
             let wake = governor
-                .turn(&[end.as_fd()], deadline, &mut self.builds)
+                .turn(&[end.as_fd(), keeper.as_fd()], deadline, &mut self.builds)
                 .map_err(io::Error::other)?;
-            self.tell_keeper(governor)?;
             let now = governor.now();
             if now - self.read >= SETTINGS_EVERY {
                 self.read = now;
@@ -229,16 +234,6 @@ impl Service {
                 return Ok(());
             }
         }
-    }
-
-    fn tell_keeper(&mut self, governor: &Governor) -> io::Result<()> {
-        let stopped = governor.stopped_processes();
-        if stopped != self.stopped {
-            let words: Vec<String> = stopped.iter().map(ToString::to_string).collect();
-            say(&format!("{STOPPED} {}", words.join(" ")))?;
-            self.stopped = stopped;
-        }
-        Ok(())
     }
 
     fn follow_settings(&mut self, governor: &mut Governor) {

@@ -176,6 +176,45 @@ fn what_is_stopped_goes_on_when_the_governor_is_killed_and_all_join_the_next() {
     fresh(&scene, "target2", "b");
 }
 
+/// It hangs below that shim, which kills everything else there before it starts its compiler anew.
+#[test]
+fn a_governor_outlives_the_unit_whose_shim_has_started_it() {
+    let scene = enabled("1GiB");
+    scene.lib("a", &[], "// fake: log run-a; until go\n");
+    let running = scene.start(&mut cargo(&scene, "build -p a", "target"));
+    scene.wait_for_lines("run-a", 1);
+    let killed = scene.governor().expect("one governs");
+    signal(killed, Signal::KILL);
+    let next = until("another one governs", || scene.governor().filter(|pid| *pid != killed));
+    until("the build has joined it", || (builds(&scene).len() == 1).then_some(()));
+    signal(scene.wait_for_lines("run-a", 1), Signal::KILL);
+    scene.wait_for_lines("run-a", 2);
+    scene.write("go", "");
+    let done = running.end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    assert_eq!(scene.governor(), Some(next), "it was killed with the unit");
+    assert!(process_exists(next));
+}
+
+#[test]
+fn a_governor_without_its_keeper_leaves_and_another_takes_over() {
+    let scene = enabled("400MiB");
+    one_is_stopped(&scene);
+    let first = scene.start(&mut cargo(&scene, "build -p a", "target"));
+    let second = scene.start(&mut cargo(&scene, "build -p b", "target2"));
+    let b = scene.wait_for_lines("run-b", 1);
+    until("b is stopped", || is_stopped(b).then_some(()));
+    let left = scene.governor().expect("one governs");
+    signal(Process::read(left).unwrap().parent, Signal::KILL);
+    until("another one governs", || scene.governor().filter(|pid| *pid != left));
+    until("the first is gone", || (!process_exists(left)).then_some(()));
+    scene.write("go", "");
+    for running in [first, second] {
+        let done = running.end();
+        assert_eq!(done.code(), 0, "{}", done.stderr);
+    }
+}
+
 #[test]
 fn six_builds_go_on_and_join_the_next_when_the_governor_is_killed() {
     let scene = enabled("400MiB");

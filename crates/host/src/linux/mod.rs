@@ -25,7 +25,7 @@ pub use limits::{CgroupDir, Limits, oom_kills};
 pub use locks::{LockWait, lock_waits};
 pub use origin::{Origin, origin_of, runs_cargo};
 pub use procfs::process_group;
-pub use signals::StoppedProcess;
+pub use signals::{StoppedProcess, Witness};
 pub use tmpfs::Tmpfs;
 pub use tokens::TokenPipe;
 pub use tree::ProcessTree;

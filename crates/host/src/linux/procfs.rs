@@ -11,7 +11,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use plimsoll_core::{Bytes, Millis};
+use plimsoll_core::{Bytes, KEEPER, Millis};
 use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
@@ -30,6 +30,8 @@ pub(super) struct Stat {
     pub group: u32,
     /// Its session's leader; 0 where that is outside our pid namespace, as in a container that was entered.
     pub session: u32,
+    /// It keeps an account's governor: it and what is below it belong to no build.
+    pub is_keeper: bool,
     /// It has not called exec since its fork: it still is, or looks like, its parent.
     pub forked_only: bool,
     /// User and system time, its own and that of the children that it has waited for.
@@ -205,7 +207,10 @@ pub(super) fn number(text: &[u8]) -> Option<u64> {
 
 fn parse_stat(text: &[u8]) -> Option<Stat> {
     // The name may contain spaces and parentheses; what follows the last one is regular.
-    let after = text.iter().rposition(|b| *b == b')')? + 2;
+    let end_of_name = text.iter().rposition(|b| *b == b')')?;
+    let space = text.iter().position(|b| *b == b' ')?;
+    let (pid, name) = (&text[..space], text.get(space + 2..end_of_name)?);
+    let after = end_of_name + 2;
     let mut fields = text.get(after..)?.split(|b| *b == b' ');
     let state = *fields.next()?.first()?;
     let ppid = number(fields.next()?)? as u32;
@@ -224,6 +229,7 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
         ppid,
         group,
         session,
+        is_keeper: name == KEEPER.as_bytes() && number(pid)? == u64::from(session),
         forked_only: flags & FORKED_WITHOUT_EXEC != 0,
         cpu: Ticks(cpu),
         start,
@@ -268,12 +274,20 @@ mod tests {
                 ppid: 42,
                 group: 76,
                 session: 77,
+                is_keeper: false,
                 forked_only: true,
                 cpu: Ticks(127),
                 start: 987_654
             })
         );
         assert_eq!(parse_stat(b"4711 (a"), None);
+        // What only has the name, in somebody's session, is no keeper.
+        let keeps = |text: &[u8]| parse_stat(text).map(|stat| stat.is_keeper);
+        let rest = b" 0 -1 4194368 1 2 3 4 100 20 3 4 20 0 1 0 987654 1 2 3\n";
+        let text = |start: &[u8]| [start, rest].concat();
+        assert_eq!(keeps(&text(b"76 (plimsoll-keeper) S 42 76 76")), Some(true));
+        assert_eq!(keeps(&text(b"77 (plimsoll-keeper) S 42 76 76")), Some(false));
+        assert_eq!(keeps(&text(b"76 (plimsoll-keepe) S 42 76 76")), Some(false));
     }
 
     #[test]

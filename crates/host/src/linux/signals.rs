@@ -37,6 +37,9 @@ pub struct StoppedProcess {
     start: u64,
 }
 
+/// Who is told of all processes that are kept stopped.
+pub type Witness = Box<dyn FnMut(&[StoppedProcess])>;
+
 impl StoppedProcess {
     /// Lets it go on, if it is still the same process.
     pub fn go_on(&self) {
@@ -70,15 +73,22 @@ impl FromStr for StoppedProcess {
 }
 
 impl ProcessTree {
-    /// The processes that are kept stopped.
-    #[must_use]
-    pub fn stopped_processes(&self) -> Vec<StoppedProcess> {
-        if self.stopped.is_empty() {
-            return Vec::new();
+    /// Has `witness` told of all processes that are kept stopped, each time that these are others: before a process
+    /// is stopped, so that whoever knows of them when this process is killed knows of every one, and after some
+    /// have gone on.
+    pub fn tell_of_stopped(&mut self, witness: Witness) {
+        self.witness = Some(witness);
+    }
+
+    fn tell(&mut self, stopped: &[Index]) {
+        let Some(witness) = &mut self.witness else { return };
+        let nodes = stopped.iter().filter_map(|index| self.table.get(*index));
+        let stopped: Vec<StoppedProcess> =
+            nodes.map(|node| StoppedProcess { pid: node.pid, start: node.start }).collect();
+        if stopped != self.told {
+            witness(&stopped);
+            self.told = stopped;
         }
-        let reached = self.reached_by(&self.stopped);
-        let nodes = reached.into_iter().filter_map(|index| self.table.get(index));
-        nodes.map(|node| StoppedProcess { pid: node.pid, start: node.start }).collect()
     }
 
     /// Stops the owner's children and everything below them, whoever owns that, and keeps stopped what
@@ -99,6 +109,7 @@ impl ProcessTree {
                 self.signal(index, Signal::CONT);
             }
         }
+        self.tell(&self.kept_stopped());
     }
 
     /// Kills the owner's children and everything below them, stopped or not. Its shims, which wait
@@ -115,13 +126,14 @@ impl ProcessTree {
             let left = self.reached_by(&[owner]);
             let left: Vec<Index> = left.into_iter().filter(|i| self.is_running(*i)).collect();
             if left.is_empty() {
-                return;
+                break;
             }
             for index in left {
                 self.signal(index, Signal::KILL);
             }
             thread::yield_now();
         }
+        self.tell(&self.kept_stopped());
     }
 
     /// Sets `oom_score_adj` (-1000 to 1000) of the owner's children and everything below them; what
@@ -187,9 +199,8 @@ impl ProcessTree {
     pub(super) fn hold_still(&mut self) {
         for _ in 0..PASSES {
             self.discover();
-            let stopped = std::mem::take(&mut self.stopped);
-            let reached = self.reached_by(&stopped);
-            self.stopped = stopped;
+            let reached = self.kept_stopped();
+            self.tell(&reached);
             if self.still(&reached) {
                 return;
             }
@@ -214,6 +225,13 @@ impl ProcessTree {
             }
         }
         still
+    }
+
+    fn kept_stopped(&self) -> Vec<Index> {
+        match self.stopped.as_slice() {
+            [] => Vec::new(),
+            stopped => self.reached_by(stopped),
+        }
     }
 
     fn reached_by(&self, owners: &[Owner]) -> Vec<Index> {

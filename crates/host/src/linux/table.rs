@@ -405,6 +405,7 @@ mod tests {
             ppid: 0,
             group: 0,
             session: 0,
+            is_keeper: false,
             forked_only: false,
             cpu: Ticks(ticks),
             start: 1,

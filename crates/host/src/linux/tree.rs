@@ -18,6 +18,7 @@ use super::environ::{self, Script};
 use super::exit::Exit;
 use super::memory::Sampled;
 use super::procfs::{Proc, Stat};
+use super::signals::{StoppedProcess, Witness};
 use super::table::{Index, Node, Table};
 use crate::HostError;
 use crate::process::{BuildScript, Owner, Role, Usage};
@@ -43,6 +44,9 @@ pub struct ProcessTree {
     pub(super) table: Table<Record>,
     /// Owners whose processes are kept stopped, also those that are found later.
     pub(super) stopped: Vec<Owner>,
+    /// Who is told of these processes, and what of them was told last.
+    pub(super) witness: Option<Witness>,
+    pub(super) told: Vec<StoppedProcess>,
     /// Pids that are not of the build, ascending.
     foreign: Vec<u32>,
     /// Scratch space for listings.
@@ -93,6 +97,8 @@ impl ProcessTree {
             proc,
             table,
             stopped: Vec::new(),
+            witness: None,
+            told: Vec::new(),
             foreign: Vec::new(),
             listing: Vec::new(),
             newest: (None, 0),
@@ -287,8 +293,9 @@ impl ProcessTree {
     /// Reads `stat` again; buries the process where it has ended.
     pub(super) fn refresh(&mut self, index: Index) -> Option<Stat> {
         let node = self.table.get(index).filter(|node| node.alive)?;
-        let stat = self.proc.stat(node.pid).filter(|stat| stat.start == node.start);
-        let Some(stat) = stat else {
+        let same = |stat: &Stat| stat.start == node.start && !stat.is_keeper;
+        let Some(stat) = self.proc.stat(node.pid).filter(same) else {
+            // It has ended, or has become what belongs to no build.
             self.bury(index);
             return None;
         };
@@ -335,7 +342,7 @@ impl ProcessTree {
             return Some(known).filter(|index| *index != Table::<Record>::ROOT);
         }
         let mut above = loop {
-            if stat.ppid == 0 || chain.len() > DEEPEST {
+            if stat.ppid == 0 || stat.is_keeper || chain.len() > DEEPEST {
                 return None;
             }
             let parent = stat.ppid;
@@ -398,10 +405,14 @@ impl ProcessTree {
             let open = unknown.len();
             let mut strangers = Vec::new();
             unknown.retain(|(pid, stat)| {
-                if let Some(parent) = self.table.find(stat.ppid) {
+                let parent = self.table.find(stat.ppid).filter(|_| !stat.is_keeper);
+                if let Some(parent) = parent {
                     self.table.insert(*pid, stat, parent);
                     false
-                } else if stat.ppid == 0 || foreign.binary_search(&stat.ppid).is_ok() {
+                } else if stat.ppid == 0
+                    || stat.is_keeper
+                    || foreign.binary_search(&stat.ppid).is_ok()
+                {
                     strangers.push(*pid);
                     false
                 } else {
