@@ -1,6 +1,6 @@
 //! The governor's side of the socket, played by the test itself: it says what it expects to hear next.
 
-use std::io::{IoSlice, Read as _};
+use std::io::{self, IoSlice, Read as _};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt as _;
@@ -59,8 +59,8 @@ impl Governor {
 
 fn wait_readable(fd: BorrowedFd<'_>) {
     let timeout = Timespec { tv_sec: PATIENCE.as_secs().cast_signed(), tv_nsec: 0 };
-    let ready =
-        rustix::event::poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::IN)], Some(&timeout));
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    let ready = rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, Some(&timeout)));
     assert_eq!(ready, Ok(1), "nobody came");
 }
 
@@ -80,7 +80,11 @@ impl Peer {
                 return message;
             }
             let mut bytes = [0; 4096];
-            let read = self.stream.read(&mut bytes).unwrap();
+            let read = match self.stream.read(&mut bytes) {
+                // A stop ends a read that has a timeout, without any handler (signal(7)).
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read.unwrap(),
+            };
             assert!(read > 0, "the shim has hung up");
             self.received.extend(&bytes[..read]).unwrap();
         }
