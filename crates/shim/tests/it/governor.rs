@@ -81,7 +81,7 @@ impl Peer {
             }
             let mut bytes = [0; 4096];
             let read = match self.stream.read(&mut bytes) {
-                // A stop ends a read that has a timeout, without any handler (signal(7)).
+                // A read with a timeout can end so without any handler (signal(7)).
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 read => read.unwrap(),
             };
