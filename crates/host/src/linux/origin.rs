@@ -149,7 +149,8 @@ mod tests {
         }
         let cargo = dir.path().join("cargo").display().to_string();
         fs::write(dir.path().join("outer"), format!("echo $$; '{cargo}' inner build; :")).unwrap();
-        fs::write(dir.path().join("inner"), "cat >/dev/null & echo $!; wait").unwrap();
+        fs::write(dir.path().join("inner"), "exec 3<&0; cat <&3 >/dev/null & echo $!; wait")
+            .unwrap();
         let mut child = Command::new(dir.path().join("cargo-watch"))
             .args(["-c", &format!("'{cargo}' outer check; :")])
             .current_dir(dir.path())

@@ -253,14 +253,15 @@ impl<R: Default> Table<R> {
         index
     }
 
-    /// Hangs what is a build of its own below `top` on the root.
+    /// Hangs what is a build of its own below `top` on the root, with the builds that are below that.
     fn part_from(&mut self, top: Index) {
-        let is_root = |at: &Index| {
-            *at != top && self.get(*at).is_some_and(|it| matches!(it.claim, Some((_, Role::Root))))
-        };
-        let within = |at: &Index| self.chain(*at).skip(1).any(|index| index == top);
-        let parts: Vec<Index> =
-            (0..self.end()).map(Index).filter(|at| is_root(at) && within(at)).collect();
+        let is_root =
+            |at: &Index| self.get(*at).is_some_and(|it| matches!(it.claim, Some((_, Role::Root))));
+        let next_above = |at: &Index| self.chain(*at).skip(1).find(|it| *it == top || is_root(it));
+        let parts: Vec<Index> = (0..self.end())
+            .map(Index)
+            .filter(|at| is_root(at) && next_above(at) == Some(top))
+            .collect();
         for index in parts {
             let parent = self.get(index).and_then(|node| node.parent);
             if let Some(parent) = parent.and_then(|parent| self.get_mut(parent)) {
@@ -553,6 +554,24 @@ mod tests {
         assert!(table.get(test).is_none() && table.is_top(inner));
         assert_eq!(owners(&table, &[inner, rustc]), [9, 9]);
         table.forget(inner);
+        assert_eq!(table.nodes.iter().flatten().count(), 1);
+    }
+
+    #[test]
+    fn builds_within_a_build_that_goes_stay_together() {
+        let mut table = table();
+        let outer = table.hang(200, &stat(0));
+        let inner = table.insert(201, &stat(0), outer);
+        let test = table.insert(202, &stat(0), inner);
+        let innermost = table.insert(203, &stat(0), test);
+        for (index, owner) in [(outer, 7), (inner, 8), (innermost, 9)] {
+            table.claim(index, Some((Owner(owner), Role::Root)));
+        }
+        table.bury(test);
+        table.forget(outer);
+        assert!(table.is_top(inner) && !table.is_top(innermost));
+        table.bury(innermost);
+        table.bury(inner);
         assert_eq!(table.nodes.iter().flatten().count(), 1);
     }
 
