@@ -7,10 +7,13 @@
 use std::cmp::{Ordering, Reverse};
 
 use plimsoll_core::forecast::Observation;
-use plimsoll_core::unit::UnitFacts;
+use plimsoll_core::unit::{UnitFacts, UnitKey};
+
+use crate::record::Made;
 
 /// The newest observation of a related unit, and how that unit was made.
 pub(crate) struct Elder {
+    pub(crate) key: UnitKey,
     pub(crate) version: String,
     pub(crate) features: String,
     pub(crate) debuginfo: u8,
@@ -20,6 +23,22 @@ pub(crate) struct Elder {
     /// Unix seconds.
     pub(crate) last_seen: i64,
     pub(crate) observation: Observation,
+}
+
+impl Elder {
+    pub(crate) fn new(made: &Made, observation: Observation, last_seen: i64) -> Self {
+        Self {
+            key: made.key.clone(),
+            version: made.version.clone(),
+            features: made.features.clone(),
+            debuginfo: made.debuginfo,
+            codegen_units: made.codegen_units,
+            lto: made.lto,
+            incremental: made.incremental,
+            last_seen,
+            observation,
+        }
+    }
 }
 
 /// Sorts the most alike first; of two equally alike the newer.
@@ -70,6 +89,7 @@ mod tests {
 
     fn elder(version: &str, features: &str, debuginfo: u8, last_seen: i64) -> Elder {
         Elder {
+            key: UnitKey(String::new()),
             version: version.to_owned(),
             features: features.to_owned(),
             debuginfo,

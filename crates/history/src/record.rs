@@ -30,19 +30,19 @@ pub(crate) enum Change {
 
 /// How a unit was made: what is kept of its facts.
 pub(crate) struct Made {
-    key: UnitKey,
-    family: String,
-    package: String,
-    version: String,
-    crate_name: String,
-    kind: &'static str,
-    is_check: bool,
-    opt_level: String,
-    debuginfo: u8,
-    codegen_units: u32,
-    lto: bool,
-    incremental: bool,
-    features: String,
+    pub(crate) key: UnitKey,
+    pub(crate) family: String,
+    pub(crate) package: String,
+    pub(crate) version: String,
+    pub(crate) crate_name: String,
+    pub(crate) kind: &'static str,
+    pub(crate) is_check: bool,
+    pub(crate) opt_level: String,
+    pub(crate) debuginfo: u8,
+    pub(crate) codegen_units: u32,
+    pub(crate) lto: bool,
+    pub(crate) incremental: bool,
+    pub(crate) features: String,
 }
 
 impl Made {

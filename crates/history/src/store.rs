@@ -1,7 +1,8 @@
 //! The history: what was remembered of a unit, and what is to be remembered.
 //!
 //! Reads go to the database at once; what is recorded waits in memory until [`History::flush`] writes it
-//! in one transaction, so a unit that ends costs the governor's loop nothing. Nothing here fails: what
+//! in one transaction, so a unit that ends costs the governor's loop nothing. What waits is seen by reads: the
+//! tests of one program, or the builds of five worktrees, learn from each other as they go. Nothing here fails: what
 //! cannot be read is unknown, what cannot be written is dropped, and a person is told once.
 
 use std::path::{Path, PathBuf};
@@ -80,10 +81,10 @@ impl History {
         (history, warning)
     }
 
-    /// What is known of a unit, or of related ones; `None` where nothing is. Changes that were not flushed
-    /// are not seen.
+    /// What is known of a unit, or of related ones; `None` where nothing is.
     pub fn forecast(&mut self, facts: &UnitFacts) -> Option<Remembered> {
-        self.ask(|db| remembered(db, facts)).flatten()
+        let waiting = Waiting::of(facts, &self.pending);
+        self.ask(|db| remembered(db, facts, waiting)).flatten()
     }
 
     /// Remembers a complete run. It replaces what killed runs had reached.
@@ -243,17 +244,70 @@ impl std::fmt::Debug for History {
     }
 }
 
-fn remembered(db: &Connection, facts: &UnitFacts) -> rusqlite::Result<Option<Remembered>> {
+/// What waits to be written, of one unit and of related ones.
+#[derive(Default)]
+struct Waiting {
+    /// Newest first.
+    exact: Vec<Observation>,
+    /// What a run had reached that was killed after those.
+    at_least: Bytes,
+    /// One of each.
+    elders: Vec<Elder>,
+}
+
+impl Waiting {
+    fn of(facts: &UnitFacts, pending: &[Change]) -> Self {
+        let (key, family) = (facts.key(), facts.family());
+        let now = integer(unix_now());
+        let mut waiting = Self::default();
+        for change in pending.iter().rev() {
+            match change {
+                Change::Seen(made, seen) if made.key == key => waiting.exact.push(seen.clone()),
+                Change::Seen(made, seen)
+                    if made.family == family.0
+                        && waiting.elders.iter().all(|elder| elder.key != made.key) =>
+                {
+                    waiting.elders.push(Elder::new(made, seen.clone(), now));
+                }
+                Change::AtLeast(made, bound) if waiting.exact.is_empty() && made.key == key => {
+                    waiting.at_least = waiting.at_least.max(*bound);
+                }
+                _ => {}
+            }
+        }
+        waiting
+    }
+}
+
+fn remembered(
+    db: &Connection,
+    facts: &UnitFacts,
+    waiting: Waiting,
+) -> rusqlite::Result<Option<Remembered>> {
+    let Waiting { exact, mut at_least, mut elders } = waiting;
     let unit = db
-        .prepare_cached("SELECT id, at_least FROM units WHERE key = ?1")?
-        .query_row([facts.key().0], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+        .prepare_cached("SELECT id, at_least, tail FROM units WHERE key = ?1")?
+        .query_row([facts.key().0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
-    let at_least = Bytes(natural(unit.map_or(0, |(_, at_least)| at_least)));
-    let observations = unit.map(|(id, _)| observations(db, id)).transpose()?.unwrap_or_default();
+    let mut observations = exact;
+    if let Some((id, bound, tail)) = unit {
+        if observations.is_empty() {
+            at_least = at_least.max(Bytes(natural(bound)));
+        }
+        let tail = Option::<i64>::map(tail, |tail| Millis(natural(tail)));
+        observations.iter_mut().for_each(|newer| newer.tail = newer.tail.or(tail));
+        observations.extend(self::observations(db, id)?);
+    }
+    observations.truncate(KEPT_OBSERVATIONS as usize);
     if !observations.is_empty() {
         return Ok(Some(Remembered { exact: true, observations, at_least }));
     }
-    let mut elders = elders(db, facts)?;
+    let newer = elders.len();
+    for elder in self::elders(db, facts)? {
+        if elders[..newer].iter().all(|it| it.key != elder.key) {
+            elders.push(elder);
+        }
+    }
     elder::most_alike_first(&mut elders, facts);
     let observations: Vec<Observation> = elders
         .into_iter()
@@ -277,7 +331,7 @@ fn observations(db: &Connection, id: i64) -> rusqlite::Result<Vec<Observation>> 
 fn elders(db: &Connection, facts: &UnitFacts) -> rusqlite::Result<Vec<Elder>> {
     let mut statement = db.prepare_cached(
         "SELECT curve, cpu, wall, link_peak, tokens, tail, version, features, debuginfo,
-             codegen_units, lto, incremental, last_seen
+             codegen_units, lto, incremental, last_seen, key
          FROM units JOIN observations ON observations.id =
              (SELECT max(id) FROM observations WHERE unit = units.id)
          WHERE family = ?1 ORDER BY last_seen DESC, units.id DESC LIMIT ?2",
@@ -291,6 +345,7 @@ fn elders(db: &Connection, facts: &UnitFacts) -> rusqlite::Result<Vec<Elder>> {
             lto: row.get(10)?,
             incremental: row.get(11)?,
             last_seen: row.get(12)?,
+            key: UnitKey(row.get(13)?),
             observation: observation(row)?,
         })
     })?;

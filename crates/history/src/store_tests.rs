@@ -69,6 +69,38 @@ fn a_unit_that_was_never_seen_has_its_elders() {
     assert_eq!(history.forecast(&optimised), None);
 }
 
+/// The tests of one program learn from each other, and so do two builds of the same crates.
+#[test]
+fn what_waits_to_be_written_is_known_already() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut history = open(dir.path());
+    let unit = facts("serde", "1.0.1");
+    let peaks = |known: &Remembered| -> Vec<Bytes> {
+        known.observations.iter().map(|it| it.curve.peak()).collect()
+    };
+    history.record(&facts("serde", "1.0.0"), &seen(100));
+    history.flush();
+    // Of a unit that was seen twice its newest run counts, written or not.
+    history.record(&facts("serde", "1.0.0"), &seen(200));
+    history.record(&facts("serde", "1.0.3"), &seen(1));
+    history.record(&facts("serde", "1.0.3"), &seen(300));
+    history.record(&facts("serde_json", "1.0.1"), &seen(999));
+    let known = history.forecast(&unit).unwrap();
+    assert_eq!((known.exact, peaks(&known)), (false, [200, 300].map(Bytes::mib).to_vec()));
+    history.record_lower_bound(&unit, Bytes::mib(150));
+    assert_eq!(history.forecast(&unit).unwrap().at_least, Bytes::mib(150));
+    history.record(&unit, &seen(160));
+    history.set_tails(&[(unit.key(), Millis(777))]);
+    history.flush();
+    history.record_lower_bound(&unit, Bytes::mib(170));
+    history.record(&unit, &seen(180));
+    let known = history.forecast(&unit).unwrap();
+    assert_eq!((known.exact, peaks(&known)), (true, [180, 160].map(Bytes::mib).to_vec()));
+    assert_eq!((known.at_least, known.observations[0].tail), (Bytes::ZERO, Some(Millis(777))));
+    history.record_lower_bound(&unit, Bytes::mib(190));
+    assert_eq!(history.forecast(&unit).unwrap().at_least, Bytes::mib(190));
+}
+
 #[test]
 fn a_killed_run_is_a_lower_bound_until_a_complete_one() {
     let dir = tempfile::tempdir().unwrap();
@@ -185,10 +217,14 @@ fn what_a_busy_database_refuses_is_written_later() {
         assert_eq!(history.flush(), None);
     }
     assert!(!history.patient);
-    assert_eq!(history.forecast(&unit), None);
+    let written = || -> u32 {
+        other.query_row("SELECT count(*) FROM observations", [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(written(), 0);
     other.execute_batch("ROLLBACK").unwrap();
     assert_eq!(history.flush(), None);
     assert!(history.patient);
+    assert_eq!(written(), 1);
     assert!(history.forecast(&unit).unwrap().exact);
 }
 

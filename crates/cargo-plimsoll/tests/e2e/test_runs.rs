@@ -47,26 +47,47 @@ fn a_test_run_is_a_unit_and_nothing_else_changes() {
     scene.assert_fresh(&mut scene.cargo("test --no-run --test it"));
 }
 
-#[test]
-fn as_many_tests_run_at_once_as_fit() {
-    // A runner that starts both at once, as nextest does.
-    let scene = testing(
-        "app",
-        "#[test] fn one() { let _held = hold(200); std::thread::sleep(std::time::Duration::from_millis(400)); }\n\
-         #[test] fn two() { let _held = hold(200); std::thread::sleep(std::time::Duration::from_millis(400)); }",
-    );
-    scene.script(
-        "bin/cargo-nextest",
+/// Three tests that hold as much, and what runs them as nextest does: each as a process of its own, by `script`,
+/// in which `run NAME` is one.
+fn by_nextest(script: &str) -> Scene {
+    let test = |name: &str| {
+        format!(
+            "#[test] fn {name}() {{ let _held = hold(200); \
+             std::thread::sleep(std::time::Duration::from_millis(400)); }}\n"
+        )
+    };
+    let scene = testing("app", &["one", "two", "three"].map(test).concat());
+    let script = format!(
         "shift; program=$(cargo test --no-run --test it --message-format=json 2>/dev/null | \
          sed -n 's/.*\"executable\":\"\\([^\"]*\\)\".*/\\1/p' | tail -1)\n\
          runner=$(env | sed -n 's/^CARGO_TARGET_.*_GNU_RUNNER=//p')\n\
-         for test in one two; do $runner \"$program\" --exact $test --nocapture & done; wait",
+         run() {{ $runner \"$program\" --exact $1 --nocapture; }}\n\
+         {script}"
     );
-    let run = |memory: &str| {
-        let mut command = scene.plimsoll(&format!("--memory {memory} nextest run"));
-        let path = format!("{}:{}", scene.at("bin").display(), std::env::var("PATH").unwrap());
-        scene.ok(command.env("PATH", path));
-    };
+    scene.script("bin/cargo-nextest", &script);
+    scene
+}
+
+fn nextest(scene: &Scene, memory: &str) {
+    let mut command = scene.plimsoll(&format!("--memory {memory} nextest run"));
+    let path = format!("{}:{}", scene.at("bin").display(), std::env::var("PATH").unwrap());
+    scene.ok(command.env("PATH", path));
+}
+
+#[test]
+fn what_one_test_needed_is_expected_of_the_others_of_its_program() {
+    let scene = by_nextest("run one; sleep 1; run two & run three & wait");
+    let sampler = Sampler::start(scene.dir());
+    nextest(&scene, "400MiB");
+    let peak = sampler.peak();
+    assert!(peak <= 400 * MIB, "the peak was {} MiB\n{}", peak / MIB, scene.log());
+    assert_eq!(scene.log().matches("\"source\":\"elder\"").count(), 2, "{}", scene.log());
+}
+
+#[test]
+fn as_many_tests_run_at_once_as_fit() {
+    let scene = by_nextest("run one & run two & wait");
+    let run = |memory: &str| nextest(&scene, memory);
     // Nothing is known of them yet; then that both do not fit.
     run("2GiB");
     let sampler = Sampler::start(scene.dir());
