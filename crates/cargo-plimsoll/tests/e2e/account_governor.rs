@@ -68,6 +68,7 @@ fn two_plain_cargos_share_the_line() {
     two_that_do_not_fit(&scene);
     let sampler = Sampler::start(scene.dir());
     let first = scene.start(&mut cargo(&scene, "build -p a", "target"));
+    scene.wait_for("a-is-up");
     let second = scene.start(&mut cargo(&scene, "build -p b", "target2"));
     scene.wait_for("b-is-up");
     let governor = scene.governor().expect("one governs");
@@ -152,6 +153,7 @@ fn what_is_stopped_goes_on_when_the_governor_is_killed_and_all_join_the_next() {
     let scene = enabled("400MiB");
     one_is_stopped(&scene);
     let first = scene.start(&mut cargo(&scene, "build -p a", "target"));
+    scene.wait_for("a-is-up");
     let second = scene.start(&mut cargo(&scene, "build -p b", "target2"));
     let b = scene.wait_for_lines("run-b", 1);
     until("b is stopped", || is_stopped(b).then_some(()));
@@ -201,6 +203,7 @@ fn a_governor_without_its_keeper_leaves_and_another_takes_over() {
     let scene = enabled("400MiB");
     one_is_stopped(&scene);
     let first = scene.start(&mut cargo(&scene, "build -p a", "target"));
+    scene.wait_for("a-is-up");
     let second = scene.start(&mut cargo(&scene, "build -p b", "target2"));
     let b = scene.wait_for_lines("run-b", 1);
     until("b is stopped", || is_stopped(b).then_some(()));
