@@ -255,7 +255,9 @@ Examples:
 fn after_help() -> String {
     let mut text = String::from(
         "Plimsoll's options may also stand among Cargo's arguments, before a `--`:\n  \
-         cargo plimsoll build --memory 4G --release -p cli\n\nEnvironment:\n",
+         cargo plimsoll build --memory 4G --release -p cli\n\n\
+         Where one of our commands has the name of one of Cargo's, `cargo` before it means Cargo's:\n  \
+         cargo plimsoll cargo bench\n\nEnvironment:\n",
     );
     for (name, meaning) in env::PUBLIC {
         let _ = writeln!(text, "  {name:<16} {meaning}");

@@ -154,6 +154,11 @@ impl Place {
         asked: Asked,
         shell: &mut Shell,
     ) -> Result<i32, Failure> {
+        // `cargo plimsoll cargo bench`: Cargo's command where one of ours has the same name.
+        let words = match words {
+            [cargo, rest @ ..] if cargo == "cargo" && !rest.is_empty() => rest,
+            words => words,
+        };
         let words: Vec<OsString> = toolchain.into_iter().chain(words.iter().cloned()).collect();
         // Cargo resolves aliases before it looks at `--config`.
         let aliases = CargoConfig::read(&self.environment, &self.cwd, &self.cwd, &[]).aliases;
