@@ -27,6 +27,7 @@ pub mod shell;
 mod shims;
 pub mod status;
 pub mod subcommand;
+mod toml_text;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
