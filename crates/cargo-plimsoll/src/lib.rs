@@ -17,6 +17,7 @@ pub mod commands;
 mod drive;
 pub mod env;
 pub mod exit;
+mod init;
 pub mod jobs;
 pub mod plain;
 #[cfg(target_os = "linux")]

@@ -48,7 +48,14 @@ impl Written {
 
 /// The key's value.
 pub(crate) fn get(text: &str, key: Key) -> Result<Option<Written>, BadText> {
-    let Some(found) = toml_text::get(text, key.path())? else { return Ok(None) };
+    let wanted = "a string";
+    let found = toml_text::get(text, key.path()).map_err(|error| match error {
+        BadText::Type { name, line, .. } if name == key.path().to_string() => {
+            BadText::Type { name, line, wanted }
+        }
+        error => error,
+    })?;
+    let Some(found) = found else { return Ok(None) };
     match found.value.as_str() {
         Some(value) => {
             Ok(Some(Written { value: value.to_owned(), literal: text[found.place].to_owned() }))
@@ -56,7 +63,7 @@ pub(crate) fn get(text: &str, key: Key) -> Result<Option<Written>, BadText> {
         None => Err(BadText::Type {
             name: key.path().to_string(),
             line: toml_text::line_of(text, found.key.start),
-            wanted: "a string",
+            wanted,
         }),
     }
 }
