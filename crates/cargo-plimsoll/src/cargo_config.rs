@@ -13,7 +13,12 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use crate::env::Environment;
+use crate::init::mark;
 use crate::jobs::Jobs;
+use crate::toml_text::Key;
+
+/// `build.jobs`, a ceiling of ours unless `init` has written it.
+pub(crate) const JOBS: Key<'_> = Key { table: &["build"], name: "jobs" };
 
 /// Where a value of Cargo's configuration was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -302,6 +307,15 @@ fn list_words(value: &toml::Value) -> Vec<String> {
     words.iter().filter_map(|word| Some(word.as_str()?.to_owned())).collect()
 }
 
+/// Every configuration file that holds in `found_from`, as it stands, highest first.
+pub(crate) fn files(found_from: &Path, cargo_home: Option<&Path>) -> Vec<(PathBuf, toml::Table)> {
+    let of_file = |layer: Layer| match layer.origin {
+        Origin::File(path) => Some((path, layer.table)),
+        _ => None,
+    };
+    file_layers(found_from, cargo_home).into_iter().filter_map(of_file).collect()
+}
+
 /// The configuration files from `found_from` upwards, then that of Cargo's home; highest first.
 fn file_layers(found_from: &Path, cargo_home: Option<&Path>) -> Vec<Layer> {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
@@ -334,9 +348,14 @@ fn push_file(file: &Path, origin: &Origin, seen: &mut BTreeSet<PathBuf>, layers:
     if !seen.insert(file.to_owned()) {
         return;
     }
-    let Some(table) = std::fs::read_to_string(file).ok().and_then(|text| text.parse().ok()) else {
-        return;
-    };
+    let Ok(text) = std::fs::read_to_string(file) else { return };
+    let Ok(mut table) = text.parse::<toml::Table>() else { return };
+    if mark::is_ours(&text, JOBS)
+        && let Some(build) = table.get_mut("build").and_then(toml::Value::as_table_mut)
+    {
+        // `init` has written it for plain Cargo. Edited, it is the user's word.
+        build.remove("jobs");
+    }
     push_text(table, file, origin, seen, layers);
 }
 

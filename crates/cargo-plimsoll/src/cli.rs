@@ -24,7 +24,7 @@ use crate::settings::Asked;
     bin_name = "cargo plimsoll",
     version,
     override_usage = "cargo plimsoll [OPTIONS] <CARGO SUBCOMMAND> [CARGO'S ARGUMENTS]\n       \
-                      cargo plimsoll [OPTIONS] <enable|disable|status|settings|top|report|history|help>",
+                      cargo plimsoll [OPTIONS] <init|enable|disable|status|settings|top|report|history|help>",
     disable_help_subcommand = true,
     arg_required_else_help = true,
     after_help = after_help()
@@ -97,6 +97,26 @@ pub struct CargoGlobals {
     unstable: Vec<OsString>,
 }
 
+/// What `init` is asked for.
+#[derive(Clone, Debug, Default, Args)]
+pub struct InitOptions {
+    /// Show the difference and change nothing; the exit status is 1 where there is one
+    #[arg(long)]
+    pub check: bool,
+    /// Take back what init wrote, and only that
+    #[arg(long, conflicts_with_all = ["lowmem", "profile"])]
+    pub undo: bool,
+    /// Also what changes the programs that are built, in the profiles dev and release themselves
+    #[arg(long)]
+    pub lowmem: bool,
+    /// The same in a profile of this name, for `cargo build --profile NAME`
+    #[arg(long, value_name = "NAME", conflicts_with = "lowmem", value_parser = profile_name)]
+    pub profile: Option<String>,
+    /// The profile that it inherits [default: release]
+    #[arg(long, value_name = "PROFILE", requires = "profile", value_parser = profile_name)]
+    pub inherits: Option<String>,
+}
+
 /// What to do: a command of ours, or any of Cargo's.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -113,6 +133,9 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Write settings into the workspace that make its builds smaller, also for plain `cargo`
+    #[command(after_help = INIT_HELP)]
+    Init(InitOptions),
     /// Run a command that is not Cargo inside the line: make, ninja, cmake --build …
     #[command(after_help = RUN_UNDER_HELP)]
     RunUnder {
@@ -170,6 +193,22 @@ impl AskedOptions {
     }
 }
 
+impl InitOptions {
+    /// What may change the programs that are built.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn lowmem(&self) -> crate::init::plan::Lowmem {
+        use crate::init::plan::Lowmem;
+        match &self.profile {
+            Some(name) => Lowmem::Profile {
+                name: name.clone(),
+                inherits: self.inherits.clone().unwrap_or_else(|| "release".to_owned()),
+            },
+            None if self.lowmem => Lowmem::InPlace,
+            None => Lowmem::Offered,
+        }
+    }
+}
+
 impl CargoGlobals {
     /// `-C`: where Cargo goes before anything else.
     #[must_use]
@@ -220,6 +259,28 @@ impl Cli {
         Self::command().render_long_help()
     }
 }
+
+/// What Cargo takes as a profile's name.
+fn profile_name(name: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+    if name.is_empty() || !name.chars().all(fits) {
+        return Err("a profile's name has letters, digits, `-` and `_` only".to_owned());
+    }
+    Ok(name.to_owned())
+}
+
+const INIT_HELP: &str = "\
+Every setting is listed, written or not, with the reason and, where recorded builds know it, the figure. Written \
+lines say in a comment what they do and cost; everything else in the files stays as it is.
+
+Examples:
+  cargo plimsoll init                    what changes nothing in the programs: jobs, linker, split debug info
+  cargo plimsoll init --lowmem           also thin LTO, more codegen units, less debug info …
+  cargo plimsoll init --profile small    the same as a profile of its own: cargo build --profile small
+  cargo plimsoll init --check            the difference, for a script: exit status 1 where there is one
+  cargo plimsoll init --undo             exactly that back, also after other edits
+
+Cargo's own command is `cargo init`.";
 
 const ENABLE_HELP: &str = "\
 Cargo's own configuration file in its home (~/.cargo/config.toml) names Plimsoll's programs from then on; \

@@ -86,6 +86,11 @@ fn run(shell: &mut Shell) -> Result<i32, Failure> {
                 shell,
             )?;
         }
+        Command::Init(options) => {
+            let settings = place.ours(&asked)?;
+            let Place { environment, cwd } = &place;
+            return commands::init::run(&options, &settings, environment, cwd, shell);
+        }
         Command::RunUnder { command } => {
             let settings = place.ours(&asked)?;
             shell.set_quiet(settings.quiet.value);

@@ -16,10 +16,10 @@ use anyhow::Context as _;
 const MOST_LINKS: usize = 40;
 
 /// What nobody but its owner may read.
-pub(super) const PRIVATE: u32 = 0o600;
+pub(crate) const PRIVATE: u32 = 0o600;
 
 /// The content; `None` where there is no such file.
-pub(super) fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+pub(crate) fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -28,14 +28,9 @@ pub(super) fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
 }
 
 /// Replaces the file's content, or makes the file with `mode` (less the umask).
-pub(super) fn replace(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
+pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
     let target = target(path).with_context(|| format!("cannot follow `{}`", path.display()))?;
-    let cannot = || {
-        format!(
-            "cannot write `{}`; nothing was changed there: make the file and its directory writable",
-            target.display()
-        )
-    };
+    let cannot = || cannot(&target);
     let old = writable(&target).with_context(cannot)?;
     let temporary = target.with_extension(format!("plimsoll-{}", std::process::id()));
     let written =
@@ -47,8 +42,14 @@ pub(super) fn replace(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()
     written.with_context(cannot)
 }
 
+/// Refuses a file that [`replace`] could not write.
+pub(crate) fn assert_writable(path: &Path) -> anyhow::Result<()> {
+    let target = target(path).with_context(|| format!("cannot follow `{}`", path.display()))?;
+    writable(&target).map(drop).with_context(|| cannot(&target))
+}
+
 /// Removes the file (the target of a link); one that is gone is no error.
-pub(super) fn remove(path: &Path) -> anyhow::Result<()> {
+pub(crate) fn remove(path: &Path) -> anyhow::Result<()> {
     let target = target(path).with_context(|| format!("cannot follow `{}`", path.display()))?;
     match fs::remove_file(&target) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -59,7 +60,7 @@ pub(super) fn remove(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Makes a directory for its owner only, and those above it.
-pub(super) fn make_private_directory(path: &Path) -> anyhow::Result<()> {
+pub(crate) fn make_private_directory(path: &Path) -> anyhow::Result<()> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -81,6 +82,13 @@ fn target(path: &Path) -> io::Result<PathBuf> {
         }
     }
     Err(io::Error::from(rustix::io::Errno::LOOP))
+}
+
+fn cannot(target: &Path) -> String {
+    format!(
+        "cannot write `{}`; nothing was changed there: make the file and its directory writable",
+        target.display()
+    )
 }
 
 /// The file's state where it may be written (root may write what is read-only, and is not to); `None` where

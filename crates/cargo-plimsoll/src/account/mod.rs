@@ -12,7 +12,7 @@
 //! What it deliberately does not do: start or stop the governor, or look at what other files and the
 //! environment say ([`crate::commands::status`] does).
 
-mod config_file;
+pub(crate) mod config_file;
 pub(crate) mod config_text;
 mod kept;
 

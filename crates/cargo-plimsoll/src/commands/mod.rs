@@ -1,8 +1,9 @@
-//! Plimsoll's own commands, one file each. Each answers on stdout; only `enable` and `disable` change anything.
+//! Plimsoll's own commands, one file each. Each answers on stdout; only `enable`, `disable` and `init` change anything.
 
 pub mod disable;
 pub mod enable;
 pub mod history;
+pub mod init;
 pub mod report;
 pub mod settings;
 pub mod status;

@@ -1,0 +1,172 @@
+//! `cargo plimsoll init`: what would make this workspace's builds smaller, written into its own files.
+
+use std::path::Path;
+
+use crate::cli::InitOptions;
+use crate::env::Environment;
+use crate::exit::Failure;
+use crate::settings::Settings;
+use crate::shell::Shell;
+
+/// Writes what is proposed, shows the difference, or takes it back. The exit status: 1 where `--check` finds a
+/// difference.
+///
+/// # Errors
+/// Where there is no workspace, or a file cannot be read, understood or written.
+#[cfg(target_os = "linux")]
+pub fn run(
+    options: &InitOptions,
+    settings: &Settings,
+    environment: &Environment,
+    cwd: &Path,
+    shell: &mut Shell,
+) -> Result<i32, Failure> {
+    use anyhow::Context as _;
+
+    use crate::exit::OUT;
+    use crate::init::{edit, plan, workspace::Workspace};
+
+    let find = || Workspace::find(environment, cwd, settings.processors.value);
+    let workspace = find()?;
+    if let Some(unread) = &workspace.unread {
+        shell.warn(format_args!(
+            "both `{}` and `{}` exist, and Cargo reads only the first; so does init",
+            workspace.config.path.display(),
+            unread.display()
+        ));
+    }
+    let mut findings = Vec::new();
+    let edits = if options.undo {
+        let (edits, edited) = edit::take_back(&workspace)?;
+        for (key, file) in edited {
+            shell.note(format_args!("`{key}` in `{}` was edited since, and stays", file.display()));
+        }
+        edits
+    } else {
+        let figures = figures(settings, &workspace, shell);
+        findings = plan::plan(&workspace, &options.lowmem(), &figures);
+        edit::propose(&workspace, &mut findings)?
+    };
+    if options.check {
+        for edit in &edits {
+            shell.answer(edit.diff(&workspace.root)).context(OUT)?;
+        }
+        return Ok(i32::from(!edits.is_empty()));
+    }
+    // Cargo has the last word on what was written.
+    edit::apply(&edits, || {
+        find().map(drop).context("Cargo refuses what was written; nothing was changed")
+    })?;
+    if !options.undo {
+        shell.answer(text(&workspace, &findings, options)).context(OUT)?;
+    }
+    for edit in &edits {
+        let name = edit.file.path.strip_prefix(&workspace.root).unwrap_or(&edit.file.path);
+        let done = match (options.undo, &edit.new) {
+            (true, None) => "removed",
+            (true, Some(_)) => "as it was before in",
+            (false, _) => "written into",
+        };
+        shell.answer(format_args!("{done} {}\n", name.display())).context(OUT)?;
+    }
+    if edits.is_empty() {
+        let nothing =
+            if options.undo { "there is nothing to take back\n" } else { "nothing to write\n" };
+        shell.answer(nothing).context(OUT)?;
+    } else if !options.undo {
+        shell.answer("`cargo plimsoll init --undo` takes it back\n").context(OUT)?;
+    }
+    Ok(0)
+}
+
+/// What recorded builds know of this workspace; nothing is no error.
+#[cfg(target_os = "linux")]
+fn figures(
+    settings: &Settings,
+    workspace: &crate::init::workspace::Workspace,
+    shell: &mut Shell,
+) -> crate::init::figures::Figures {
+    use crate::init::figures::Figures;
+
+    let Some(home) = settings.home.value.as_deref().filter(|home| home.is_dir()) else {
+        return Figures::default();
+    };
+    let (history, warning) = plimsoll_history::History::open(home);
+    if let Some(warning) = warning {
+        shell.warn(warning);
+    }
+    match history.list(None) {
+        Ok(rows) => Figures::new(rows, &workspace.packages),
+        Err(error) => {
+            shell.warn(format_args!("no figures of recorded builds: {error}"));
+            Figures::default()
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn text(
+    workspace: &crate::init::workspace::Workspace,
+    findings: &[crate::init::plan::Finding],
+    options: &InitOptions,
+) -> String {
+    use std::fmt::Write as _;
+
+    use crate::init::plan::{Group, Verdict, tier};
+
+    let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+    let mut text = format!(
+        "{}: {}, {}; this machine: {} ({}), {}\n",
+        workspace.root.display(),
+        count(workspace.members.len(), "package"),
+        count(workspace.programs, "program"),
+        workspace.memory,
+        tier(workspace.memory).1,
+        count(workspace.processors as usize, "processor"),
+    );
+    let asked = if options.lowmem || options.profile.is_some() {
+        "These change what is built; you asked for them:"
+    } else {
+        "These change what is built; --lowmem writes them into the profiles, --profile NAME into one of its own:"
+    };
+    for (group, title) in
+        [(Group::Preserving, "These change nothing in what is built:"), (Group::Changing, asked)]
+    {
+        let _ = writeln!(text, "\n{title}");
+        for finding in findings.iter().filter(|it| it.group == group) {
+            let setting = &finding.setting;
+            let _ = match &finding.verdict {
+                Verdict::Write(change) => {
+                    writeln!(text, "  written   {setting} = {}", change.literal)
+                }
+                Verdict::Offer(change) => {
+                    writeln!(text, "  on demand {setting} = {}", change.literal)
+                }
+                Verdict::Stands => writeln!(text, "  is so     {setting}"),
+                Verdict::Kept => writeln!(text, "  yours     {setting}"),
+                Verdict::No => writeln!(text, "  not       {setting}"),
+            };
+            let _ = writeln!(text, "            {}", finding.why);
+            if let Some(figure) = &finding.figure {
+                let _ = writeln!(text, "            ({figure})");
+            }
+        }
+    }
+    text.push('\n');
+    text
+}
+
+/// Elsewhere than on Linux there is nothing to measure and no line.
+///
+/// # Errors
+/// Always.
+#[cfg(not(target_os = "linux"))]
+pub fn run(
+    _: &InitOptions,
+    _: &Settings,
+    _: &Environment,
+    _: &Path,
+    _: &mut Shell,
+) -> Result<i32, Failure> {
+    Err(Failure::NeedsLinux("init"))
+}

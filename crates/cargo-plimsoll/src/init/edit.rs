@@ -1,0 +1,178 @@
+//! The two files of a workspace, with what is proposed written into them or taken out.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use similar::TextDiff;
+
+use super::mark;
+use super::plan::{Change, Finding, Verdict};
+use super::workspace::{TextFile, Workspace};
+use crate::account::config_file;
+use crate::toml_text::{BadText, Key};
+
+/// Who may read a file that is made, less the umask: as any editor makes it.
+const MODE: u32 = 0o644;
+
+/// A file that is to change.
+#[derive(Clone, Debug)]
+pub(crate) struct Edit {
+    /// The file as it is.
+    pub(crate) file: TextFile,
+    /// Its text then; nothing where it is to be removed.
+    pub(crate) new: Option<String>,
+}
+
+impl Edit {
+    /// The difference, as `diff -u` shows it, with paths from `root`.
+    pub(crate) fn diff(&self, root: &Path) -> String {
+        let name =
+            self.file.path.strip_prefix(root).unwrap_or(&self.file.path).display().to_string();
+        let side = |there: bool| if there { name.clone() } else { "/dev/null".to_owned() };
+        let (old, new) = (self.file.text(), self.new.as_deref().unwrap_or_default());
+        TextDiff::from_lines(old, new)
+            .unified_diff()
+            .header(&side(self.file.text.is_some()), &side(self.new.is_some()))
+            .to_string()
+    }
+
+    fn apply(&self) -> anyhow::Result<()> {
+        write(&self.file.path, self.new.as_deref())
+    }
+
+    fn revert(&self) -> anyhow::Result<()> {
+        write(&self.file.path, self.file.text.as_deref())
+    }
+}
+
+/// What the findings come to. One that cannot be written where it belongs is kept as it is, and says why.
+///
+/// # Errors
+/// Where a file is not TOML.
+pub(crate) fn propose(
+    workspace: &Workspace,
+    findings: &mut [Finding],
+) -> anyhow::Result<Vec<Edit>> {
+    let mut edits = Vec::new();
+    for (in_manifest, file) in [(false, &workspace.config), (true, &workspace.manifest)] {
+        let mut text = file.text.clone().unwrap_or_else(mark::made);
+        let mut changed = false;
+        for at in order(findings, in_manifest) {
+            let Verdict::Write(change) = &findings[at].verdict else { continue };
+            let table: Vec<&str> = change.table.iter().map(String::as_str).collect();
+            let key = Key { table: &table, name: change.name };
+            match mark::put(&text, key, &change.literal, &findings[at].why) {
+                Ok(new) => {
+                    text = new;
+                    changed = true;
+                }
+                Err(error @ BadText::Shape(_)) => {
+                    findings[at].why = format!("{error} in {}", file.path.display());
+                    findings[at].verdict = Verdict::Kept;
+                }
+                Err(error) => return Err(error).with_context(|| unread(&file.path)),
+            }
+        }
+        if changed {
+            edits.push(Edit { file: file.clone(), new: Some(text) });
+        }
+    }
+    Ok(edits)
+}
+
+/// What is to be written into one of the files: table by table, and in each from the last to the first, because a
+/// new line goes before those that are there.
+fn order(findings: &[Finding], in_manifest: bool) -> Vec<usize> {
+    let change = |at: usize| -> Option<&Change> {
+        match &findings[at].verdict {
+            Verdict::Write(change) if change.in_manifest == in_manifest => Some(change),
+            _ => None,
+        }
+    };
+    let mut order: Vec<usize> = (0..findings.len()).filter(|&at| change(at).is_some()).collect();
+    let first_of = |at: usize| {
+        let table = change(at).map(|it| &it.table);
+        order_of_table(&order, |other| change(other).map(|it| &it.table) == table)
+    };
+    let places: Vec<usize> = order.iter().map(|&at| first_of(at)).collect();
+    let mut keyed: Vec<(usize, usize)> = places.into_iter().zip(order.iter().copied()).collect();
+    keyed.sort_by_key(|&(first, at)| (first, std::cmp::Reverse(at)));
+    order = keyed.into_iter().map(|(_, at)| at).collect();
+    order
+}
+
+fn order_of_table(order: &[usize], is_same: impl Fn(usize) -> bool) -> usize {
+    order.iter().position(|&at| is_same(at)).unwrap_or(order.len())
+}
+
+/// What taking back comes to, and the keys that stay because they were edited, with their file.
+///
+/// # Errors
+/// Where a file is not TOML.
+pub(crate) fn take_back(
+    workspace: &Workspace,
+) -> anyhow::Result<(Vec<Edit>, Vec<(String, PathBuf)>)> {
+    let (mut edits, mut edited) = (Vec::new(), Vec::new());
+    let unread = workspace.unread.iter().map(|path| -> anyhow::Result<TextFile> {
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("cannot read `{}`", path.display()))?;
+        Ok(TextFile { path: path.clone(), text: Some(text) })
+    });
+    let files = [Ok(workspace.config.clone()), Ok(workspace.manifest.clone())];
+    for file in files.into_iter().chain(unread) {
+        let file = file?;
+        let Some(text) = &file.text else { continue };
+        let undone = mark::undo(text).with_context(|| self::unread(&file.path))?;
+        edited.extend(undone.edited.into_iter().map(|key| (key, file.path.clone())));
+        if undone.text.as_ref() != Some(text) {
+            edits.push(Edit { new: undone.text, file });
+        }
+    }
+    Ok((edits, edited))
+}
+
+/// Writes all files or none, and lets `check` look before it is done.
+///
+/// # Errors
+/// Where a file cannot be written, or `check` refuses: everything is then as it was.
+pub(crate) fn apply(
+    edits: &[Edit],
+    check: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    for edit in edits {
+        config_file::assert_writable(&edit.file.path)?;
+    }
+    let done = edits.iter().try_for_each(Edit::apply).and_then(|()| check());
+    if let Err(error) = done {
+        for edit in edits {
+            edit.revert().with_context(|| format!("{error:#}; and then"))?;
+        }
+        return Err(error);
+    }
+    Ok(())
+}
+
+fn write(path: &Path, text: Option<&str>) -> anyhow::Result<()> {
+    let directory = path.parent().unwrap_or(path);
+    match text {
+        Some(text) => {
+            fs::create_dir_all(directory)
+                .with_context(|| format!("cannot make the directory `{}`", directory.display()))?;
+            config_file::replace(path, text.as_bytes(), MODE)
+        }
+        None => {
+            config_file::remove(path)?;
+            match fs::remove_dir(directory) {
+                Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+                other => other.with_context(|| format!("cannot remove `{}`", directory.display())),
+            }
+        }
+    }
+}
+
+fn unread(path: &Path) -> String {
+    format!("cannot edit `{}`; nothing was changed", path.display())
+}

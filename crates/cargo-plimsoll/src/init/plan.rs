@@ -1,0 +1,501 @@
+//! Which settings are proposed for a workspace, which are not, and why. Reads nothing and writes nothing.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use plimsoll_core::Bytes;
+use toml::Value;
+
+use super::figures::Figures;
+use super::mark;
+use super::workspace::{TextFile, Workspace};
+use crate::cargo_config::JOBS;
+use crate::toml_text::Key;
+
+/// What may be written beside what keeps the outputs as they are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Lowmem {
+    /// Nothing.
+    #[default]
+    Offered,
+    /// Into the profiles `dev` and `release`: outputs stay where scripts expect them.
+    InPlace,
+    /// Into a profile of its own.
+    Profile {
+        /// Its name.
+        name: String,
+        /// The profile that it inherits.
+        inherits: String,
+    },
+}
+
+/// Whether programs come out the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// They do.
+    Preserving,
+    /// They may be larger, slower, or say less in a backtrace.
+    Changing,
+}
+
+/// One key to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// Into the manifest, else into Cargo's configuration.
+    pub(crate) in_manifest: bool,
+    /// The table's path.
+    pub(crate) table: Vec<String>,
+    /// The key.
+    pub(crate) name: &'static str,
+    /// The value as TOML.
+    pub(crate) literal: String,
+}
+
+/// What becomes of a setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is written.
+    Write(Change),
+    /// It would be written with `--lowmem` or `--profile`.
+    Offer(Change),
+    /// It is so already.
+    Stands,
+    /// The user's own value stays.
+    Kept,
+    /// It is not proposed.
+    No,
+}
+
+/// A setting of the guide's kind, and what becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Finding {
+    /// Whether programs come out the same.
+    pub(crate) group: Group,
+    /// The key with its table.
+    pub(crate) setting: String,
+    /// What becomes of it.
+    pub(crate) verdict: Verdict,
+    /// What it does and costs, or why nothing is done.
+    pub(crate) why: String,
+    /// What recorded builds know of it.
+    pub(crate) figure: Option<String>,
+}
+
+/// How many units at once plain Cargo is let run on a machine with that much memory: the guide's tiers. What the
+/// kernel keeps for itself is counted in: a machine of 8 GiB tells of 7.6.
+pub(crate) fn tier(memory: Bytes) -> (u32, &'static str) {
+    match memory.0.div_ceil(1 << 30) {
+        0..8 => (1, "below 8 GB"),
+        8..=16 => (2, "8 to 16 GB"),
+        _ => (4, "above 16 GB"),
+    }
+}
+
+/// All settings, in the order in which they are shown.
+pub(crate) fn plan(workspace: &Workspace, lowmem: &Lowmem, figures: &Figures) -> Vec<Finding> {
+    let mut planner = Planner { workspace, figures, lowmem, findings: Vec::new() };
+    planner.jobs();
+    planner.linker();
+    planner.incremental();
+    planner.split_debuginfo();
+    match lowmem {
+        Lowmem::Profile { name, inherits } => {
+            planner.inherit(name, inherits);
+            planner.changing(name);
+        }
+        _ => ["dev", "release"].into_iter().for_each(|profile| planner.changing(profile)),
+    }
+    planner.findings
+}
+
+struct Planner<'a> {
+    workspace: &'a Workspace,
+    figures: &'a Figures,
+    lowmem: &'a Lowmem,
+    findings: Vec<Finding>,
+}
+
+/// A value that holds, and the file that gives it.
+struct Current {
+    value: Value,
+    file: PathBuf,
+}
+
+impl fmt::Display for Current {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.value {
+            Value::String(text) => write!(f, "{text:?}")?,
+            Value::Integer(number) => write!(f, "{number}")?,
+            Value::Boolean(yes) => write!(f, "{yes}")?,
+            _ => f.write_str("what stands")?,
+        }
+        write!(f, " in {}", self.file.display())
+    }
+}
+
+impl Planner<'_> {
+    fn say(
+        &mut self,
+        group: Group,
+        setting: impl Into<String>,
+        verdict: Verdict,
+        why: &str,
+        figure: Option<String>,
+    ) {
+        let (setting, why) = (setting.into(), why.to_owned());
+        self.findings.push(Finding { group, setting, verdict, why, figure });
+    }
+
+    fn jobs(&mut self) {
+        let (tier, name) = tier(self.workspace.memory);
+        let jobs = tier.min(self.workspace.processors).max(1);
+        let given = self.current(&["build"], "jobs");
+        let (verdict, why) = if mark::is_ours(self.workspace.config.text(), JOBS) {
+            (
+                Verdict::Stands,
+                "init has written it; `cargo plimsoll` itself is not bound by it until you edit it"
+                    .to_owned(),
+            )
+        } else if let Some(given) = given {
+            (Verdict::Kept, format!("{given} is yours; it is a ceiling for `cargo plimsoll`, too"))
+        } else if self.workspace.is_account {
+            (
+                Verdict::No,
+                "the configuration beside this workspace is that of your whole account".to_owned(),
+            )
+        } else {
+            let table = vec!["build".to_owned()];
+            let change =
+                Change { in_manifest: false, table, name: "jobs", literal: jobs.to_string() };
+            (
+                Verdict::Write(change),
+                format!(
+                    "for plain cargo on a machine {name}; costs time there, nothing under `cargo plimsoll` (edited, it is a ceiling there)"
+                ),
+            )
+        };
+        self.say(Group::Preserving, "build.jobs", verdict, &why, self.figures.heaviest_unit());
+    }
+
+    fn linker(&mut self) {
+        let compiler = &self.workspace.compiler;
+        let target = ["target", compiler.host.as_str()];
+        let setting = format!("target.{}.rustflags", compiler.host);
+        let is_linux = compiler.host.contains("-linux-");
+        // https://blog.rust-lang.org/2025/09/01/rust-lld-on-1.90.0-stable/
+        let own = compiler.host == "x86_64-unknown-linux-gnu" && compiler.version >= (1, 90);
+        let flags = self.has_flags();
+        let linker = self.current(&target, "linker");
+        let figure = self.figures.heaviest_linker();
+        let (verdict, why) = if let Some(linker) = linker {
+            (Verdict::Kept, format!("{linker} is your linker"))
+        } else if flags.as_ref().is_some_and(|(ours, _)| *ours) {
+            (Verdict::Stands, "init has written it".to_owned())
+        } else if let Some((_, place)) = flags {
+            (
+                Verdict::Kept,
+                format!(
+                    "{place} gives the compiler flags of your own, and Cargo takes them from one place only: add `-Clink-arg=-fuse-ld=lld` there where GNU ld links"
+                ),
+            )
+        } else if own {
+            let (major, minor) = compiler.version;
+            (
+                Verdict::Stands,
+                format!(
+                    "rustc {major}.{minor} links with its own lld here, which needs less memory than GNU ld"
+                ),
+            )
+        } else if !is_linux {
+            (Verdict::No, "on this system the linker is the system's own".to_owned())
+        } else {
+            let (flag, why) = match self.workspace.lean_linker {
+                Some("mold") => (
+                    "-fuse-ld=mold",
+                    "links with mold in place of GNU ld: faster, less memory; costs one rebuild",
+                ),
+                Some(_) => (
+                    "-fuse-ld=lld",
+                    "links with lld in place of GNU ld: faster, less memory; costs one rebuild",
+                ),
+                None => (
+                    "-Wl,--no-keep-memory",
+                    "GNU ld forgets what it can read again: less memory; costs one rebuild and some time when linking (installing lld is better)",
+                ),
+            };
+            let change = Change {
+                in_manifest: false,
+                table: target.map(str::to_owned).to_vec(),
+                name: "rustflags",
+                literal: format!("[\"-Clink-arg={flag}\"]"),
+            };
+            (Verdict::Write(change), why.to_owned())
+        };
+        self.say(Group::Preserving, setting, verdict, &why, figure);
+    }
+
+    /// Whether flags for the compiler are set: by us, and where.
+    fn has_flags(&self) -> Option<(bool, String)> {
+        let workspace = self.workspace;
+        let host = workspace.compiler.host.as_str();
+        let ours = Key { table: &["target", host], name: "rustflags" };
+        if workspace.flags_by_variable {
+            return Some((false, "the environment".to_owned()));
+        }
+        if mark::is_ours(workspace.config.text(), ours) {
+            return Some((true, String::new()));
+        }
+        let has = |table: &toml::Table| {
+            let of = |value: &Value| value.get("rustflags").is_some();
+            let targets = table.get("target").and_then(Value::as_table);
+            table.get("build").is_some_and(of) || targets.is_some_and(|all| all.values().any(of))
+        };
+        let (path, _) = workspace.layers.iter().find(|(_, table)| has(table))?;
+        Some((false, path.display().to_string()))
+    }
+
+    fn incremental(&mut self) {
+        let off = Value::Boolean(false);
+        let here = self
+            .current(&["build"], "incremental")
+            .or_else(|| self.current(&["profile", "dev"], "incremental"));
+        let (verdict, why) = match here {
+            Some(given) if given.value == off => {
+                (Verdict::Kept, format!("you have switched it off in {}; every rebuild then compiles whole crates", given.file.display()))
+            }
+            _ => (Verdict::Stands, "Cargo's default: a rebuild compiles what changed; costs some memory in your own crates".to_owned()),
+        };
+        self.say(Group::Preserving, "profile.dev.incremental", verdict, &why, None);
+        let why = "in release it would give every crate 256 codegen units and larger, slower programs; the memory is the same";
+        self.say(Group::Changing, "profile.release.incremental", Verdict::No, why, None);
+    }
+
+    fn split_debuginfo(&mut self) {
+        let profiles = match self.lowmem {
+            Lowmem::Profile { name, .. } => vec!["dev", "release", name.as_str()],
+            _ => vec!["dev", "release"],
+        };
+        for profile in profiles {
+            let given = self.of_profile(profile, &[], "split-debuginfo");
+            let debug = self.has_debug(profile);
+            let (verdict, why) = if let Some(given) = given {
+                let verdict = if given.value.as_str() == Some("unpacked") {
+                    Verdict::Stands
+                } else {
+                    Verdict::Kept
+                };
+                (verdict, given.to_string())
+            } else if !debug {
+                (Verdict::No, "there is no debug info to split".to_owned())
+            } else if !self.workspace.compiler.host.contains("-linux-") {
+                (Verdict::No, "on this system the compiler's default is the smallest".to_owned())
+            } else {
+                let change = self.change(&["profile", profile], "split-debuginfo", "\"unpacked\"");
+                (Verdict::Write(change), "debug info stays in .dwo files beside the objects and out of the linker; costs: a program that is copied elsewhere leaves it behind".to_owned())
+            };
+            let figure = self.figures.heaviest_linker();
+            self.say(
+                Group::Preserving,
+                format!("profile.{profile}.split-debuginfo"),
+                verdict,
+                &why,
+                figure,
+            );
+        }
+    }
+
+    fn inherit(&mut self, name: &str, inherits: &str) {
+        let change = self.change(&["profile", name], "inherits", &format!("{inherits:?}"));
+        let verdict = if self.current(&["profile", name], "inherits").is_some() {
+            Verdict::Stands
+        } else {
+            Verdict::Write(change)
+        };
+        let why = format!(
+            "`cargo build --profile {name}` is {inherits} with less memory; costs: a directory of its own, target/{name}"
+        );
+        self.say(Group::Changing, format!("profile.{name}.inherits"), verdict, &why, None);
+    }
+
+    /// What changes outputs, in one profile.
+    fn changing(&mut self, profile: &str) {
+        let optimised = self.is_optimised(profile);
+        let debug = self.has_debug(profile);
+        let all = ["package", "*"];
+        let figure =
+            self.figures.compared(|word| word.starts_with("-g"), |word| word.starts_with("-g"));
+        let small =
+            |value: &Value| is_no_debug(value) || value.as_str() == Some("line-tables-only");
+        match self.of_profile(profile, &all, "debug") {
+            Some(given) if small(&given.value) => self.stands(profile, &all, "debug", &given),
+            None if !debug => self.no(profile, &all, "debug", "there is none: Cargo's default"),
+            _ => self.propose(profile, &all, "debug", "false", "no debug info of dependencies: smaller compilers, linkers and files; costs: backtraces through them have no lines", figure),
+        }
+        if debug {
+            self.no(profile, &[], "debug", "your own crates keep their debug info: most of the memory is in the dependencies'; set it to \"line-tables-only\" by hand for a smaller linker");
+        }
+
+        let figure = self.figures.compared(|word| word.starts_with("cgu="), |word| word == "cgu=1");
+        match self.of_profile(profile, &[], "codegen-units") {
+            Some(given) if given.value.as_integer().is_some_and(|n| n < 16) => {
+                self.propose(profile, &[], "codegen-units", "16", "crates are compiled in 16 parts, one after another where memory is short: up to 40 % less; costs some speed of the program", figure);
+            }
+            Some(given) => self.stands(profile, &[], "codegen-units", &given),
+            None => self.no(profile, &[], "codegen-units", "Cargo's default (16, or 256 without optimisation) is small enough: more parts bring nothing (1,336 MiB with 16, 1,340 with 256 for cranelift-codegen)"),
+        }
+
+        let figure = self.figures.heaviest_linker();
+        match self.of_profile(profile, &[], "lto") {
+            Some(given) if given.value == Value::Boolean(true) || given.value.as_str() == Some("fat") => {
+                self.propose(profile, &[], "lto", "\"thin\"", "thin LTO in place of fat: the last compiler no longer holds the whole program; costs some speed and size of the program", figure);
+            }
+            Some(given) => self.stands(profile, &[], "lto", &given),
+            None if optimised => self.no(profile, &[], "lto", "Cargo's default is no LTO across crates"),
+            None => self.no(profile, &[], "lto", "without optimisation no LTO runs: \"off\", which the guide sets for link errors, changes nothing"),
+        }
+
+        let checks = self
+            .of_profile(profile, &all, "overflow-checks")
+            .or_else(|| self.of_profile(profile, &[], "overflow-checks"));
+        match checks {
+            Some(given) if given.value == Value::Boolean(false) => self.stands(profile, &all, "overflow-checks", &given),
+            None if optimised => self.no(profile, &all, "overflow-checks", "Cargo's default in optimised profiles is without"),
+            _ => self.propose(profile, &all, "overflow-checks", "false", "dependencies without overflow checks, your own crates keep them: a little less code; costs: an overflow in a dependency goes unseen", None),
+        }
+
+        let level = self.of_profile(profile, &["build-override"], "opt-level");
+        let is_zero = |value: &Value| value.as_integer() == Some(0) || value.as_str() == Some("0");
+        match level {
+            Some(given) if !is_zero(&given.value) => {
+                self.propose(profile, &["build-override"], "opt-level", "0", "build scripts and proc macros are not optimised: less memory and time to build them; costs: a heavy one runs longer", None);
+            }
+            Some(given) => self.stands(profile, &["build-override"], "opt-level", &given),
+            None => {
+                self.no(profile, &["build-override"], "opt-level", "Cargo's default is 0 already")
+            }
+        }
+    }
+
+    fn propose(
+        &mut self,
+        profile: &str,
+        below: &[&str],
+        name: &'static str,
+        literal: &str,
+        why: &str,
+        figure: Option<String>,
+    ) {
+        let path = path(profile, below);
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        let config = |current: &Current| current.file != self.workspace.manifest.path;
+        if let Some(given) = self.current(&path, name).filter(config) {
+            let why = format!("{given}, which stands above Cargo.toml: change it there");
+            self.say(Group::Changing, key(profile, below, name), Verdict::Kept, &why, figure);
+            return;
+        }
+        let change = self.change(&path, name, literal);
+        let verdict = if *self.lowmem == Lowmem::Offered {
+            Verdict::Offer(change)
+        } else {
+            Verdict::Write(change)
+        };
+        self.say(Group::Changing, key(profile, below, name), verdict, why, figure);
+    }
+
+    fn stands(&mut self, profile: &str, below: &[&str], name: &str, given: &Current) {
+        let why = given.to_string();
+        self.say(Group::Changing, key(profile, below, name), Verdict::Stands, &why, None);
+    }
+
+    fn no(&mut self, profile: &str, below: &[&str], name: &str, why: &str) {
+        self.say(Group::Changing, key(profile, below, name), Verdict::No, why, None);
+    }
+
+    fn change(&self, table: &[&str], name: &'static str, literal: &str) -> Change {
+        let table = table.iter().map(|&part| part.to_owned()).collect();
+        Change { in_manifest: true, table, name, literal: literal.to_owned() }
+    }
+
+    fn is_optimised(&self, profile: &str) -> bool {
+        let zero = |value: &Value| value.as_integer() == Some(0) || value.as_str() == Some("0");
+        match self.of_profile(profile, &[], "opt-level") {
+            Some(given) => !zero(&given.value),
+            None => self.ancestors(profile).iter().any(|it| it == "release" || it == "bench"),
+        }
+    }
+
+    fn has_debug(&self, profile: &str) -> bool {
+        match self.of_profile(profile, &[], "debug") {
+            Some(given) => !is_no_debug(&given.value),
+            None => !self.ancestors(profile).iter().any(|it| it == "release" || it == "bench"),
+        }
+    }
+
+    /// A profile's own value, or that of the nearest profile which it inherits.
+    fn of_profile(&self, profile: &str, below: &[&str], name: &str) -> Option<Current> {
+        self.ancestors(profile).iter().find_map(|profile| {
+            let path = path(profile, below);
+            self.current(&path.iter().map(String::as_str).collect::<Vec<_>>(), name)
+        })
+    }
+
+    /// The profile and those that it inherits, from the nearest.
+    fn ancestors(&self, profile: &str) -> Vec<String> {
+        let mut all = vec![profile.to_owned()];
+        while let Some(last) = all.last() {
+            let asked = match self.lowmem {
+                Lowmem::Profile { name, inherits } if name == last => Some(inherits.clone()),
+                _ => None,
+            };
+            let given = self.current(&["profile", last.as_str()], "inherits");
+            let given = given.and_then(|it| Some(it.value.as_str()?.to_owned())).or(asked);
+            match given {
+                Some(next) if !all.contains(&next) => all.push(next),
+                _ => break,
+            }
+        }
+        all
+    }
+
+    /// A value by the highest file that gives it: Cargo's configuration stands above the manifest.
+    fn current(&self, path: &[&str], name: &str) -> Option<Current> {
+        let at = |table: &toml::Table| -> Option<Value> {
+            let mut value = table.get(*path.first()?)?;
+            for part in &path[1..] {
+                value = value.get(part)?;
+            }
+            value.get(name).cloned()
+        };
+        let by_config = self
+            .workspace
+            .layers
+            .iter()
+            .find_map(|(file, table)| Some(Current { value: at(table)?, file: file.clone() }));
+        by_config.or_else(|| {
+            let TextFile { path, .. } = &self.workspace.manifest;
+            let table = self.workspace.manifest.text().parse().ok()?;
+            Some(Current { value: at(&table)?, file: path.clone() })
+        })
+    }
+}
+
+fn path(profile: &str, below: &[&str]) -> Vec<String> {
+    ["profile", profile].iter().chain(below).map(|&part| part.to_owned()).collect()
+}
+
+fn key(profile: &str, below: &[&str], name: &str) -> String {
+    let path = path(profile, below);
+    Key { table: &path.iter().map(String::as_str).collect::<Vec<_>>(), name }.to_string()
+}
+
+fn is_no_debug(value: &Value) -> bool {
+    match value {
+        Value::Boolean(on) => !on,
+        Value::Integer(level) => *level == 0,
+        Value::String(level) => level == "none" || level == "0",
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,211 @@
+//! What `init` looks at: the workspace as Cargo sees it, its two files, the compiler and the machine.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::Context as _;
+use plimsoll_core::Bytes;
+use plimsoll_host::Limits;
+use serde::Deserialize;
+
+use crate::account::config_file;
+use crate::cargo_config::{self, CargoConfig};
+use crate::env::Environment;
+
+/// A text file and what is in it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TextFile {
+    /// Where it is, or would be.
+    pub(crate) path: PathBuf,
+    /// Its text; nothing where there is no such file.
+    pub(crate) text: Option<String>,
+}
+
+impl TextFile {
+    fn read(path: PathBuf) -> anyhow::Result<Self> {
+        let text = config_file::read(&path)?.map(String::from_utf8).transpose();
+        let text = text.with_context(|| format!("`{}` is not UTF-8", path.display()))?;
+        Ok(Self { path, text })
+    }
+
+    /// The text, empty where there is none.
+    pub(crate) fn text(&self) -> &str {
+        self.text.as_deref().unwrap_or_default()
+    }
+}
+
+/// The compiler that the workspace uses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Compiler {
+    /// The target that it builds for by itself.
+    pub(crate) host: String,
+    /// Major and minor version.
+    pub(crate) version: (u32, u32),
+}
+
+/// Everything that the proposals depend on.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Workspace {
+    /// The directory of the manifest that has the profiles.
+    pub(crate) root: PathBuf,
+    /// The names of its packages.
+    pub(crate) members: Vec<String>,
+    /// How many programs its packages make, without tests and examples.
+    pub(crate) programs: usize,
+    /// The names of all packages in its lock file.
+    pub(crate) packages: Vec<String>,
+    /// The manifest.
+    pub(crate) manifest: TextFile,
+    /// Cargo's configuration beside it.
+    pub(crate) config: TextFile,
+    /// A configuration file that Cargo does not read, because [`Self::config`] is there.
+    pub(crate) unread: Option<PathBuf>,
+    /// Whether [`Self::config`] is that of the whole account.
+    pub(crate) is_account: bool,
+    /// Every configuration file that holds here, the highest first, with those that they include.
+    pub(crate) layers: Vec<(PathBuf, toml::Table)>,
+    /// `RUSTFLAGS` or one of its relatives is set.
+    pub(crate) flags_by_variable: bool,
+    /// The compiler.
+    pub(crate) compiler: Compiler,
+    /// A linker that needs less memory than GNU's and is installed, by its name for `-fuse-ld`.
+    pub(crate) lean_linker: Option<&'static str>,
+    /// The machine's memory, or what its containers leave of it.
+    pub(crate) memory: Bytes,
+    /// The processors.
+    pub(crate) processors: u32,
+}
+
+/// The part of `cargo metadata` that is of use.
+#[derive(Deserialize)]
+struct Metadata {
+    workspace_root: PathBuf,
+    packages: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    targets: Vec<Target>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    kind: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct Lock {
+    #[serde(default)]
+    package: Vec<Locked>,
+}
+
+#[derive(Deserialize)]
+struct Locked {
+    name: String,
+}
+
+impl Workspace {
+    /// Finds the workspace around `cwd`, with Cargo's own eyes.
+    ///
+    /// # Errors
+    /// Where Cargo finds none or cannot read it (its words are in the error), or a file cannot be read.
+    pub(crate) fn find(
+        environment: &Environment,
+        cwd: &Path,
+        processors: u32,
+    ) -> anyhow::Result<Self> {
+        let cargo = environment.get("CARGO").unwrap_or("cargo".as_ref());
+        let mut metadata = Command::new(cargo);
+        metadata.args(["metadata", "--format-version", "1", "--no-deps", "--offline"]);
+        let metadata =
+            answer(metadata.current_dir(cwd)).context("Cargo finds no workspace here")?;
+        let metadata: Metadata =
+            serde_json::from_slice(&metadata).context("cannot read what `cargo metadata` says")?;
+        let root = metadata.workspace_root;
+        let cargo_home = environment.cargo_home(cwd);
+        let directory = root.join(".cargo");
+        let [older, newer] = ["config", "config.toml"].map(|name| directory.join(name));
+        let config = if older.exists() { &older } else { &newer };
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let is_account = cargo_home.as_deref().is_some_and(|home| real(home) == real(&directory));
+        let config_here = CargoConfig::read(environment, &root, &root, &[]);
+        let rustc = config_here.rustc.map_or_else(|| PathBuf::from("rustc"), |given| given.value);
+        let says = answer(Command::new(rustc).arg("-vV").current_dir(&root));
+        let says = says.context("the compiler does not tell its version")?;
+        let lock = std::fs::read_to_string(root.join("Cargo.lock")).unwrap_or_default();
+        let lock: Lock = toml::from_str(&lock).unwrap_or_default();
+        let is_program = |target: &&Target| target.kind.iter().any(|kind| kind == "bin");
+        let variables = ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS"];
+        Ok(Self {
+            programs: metadata
+                .packages
+                .iter()
+                .flat_map(|it| &it.targets)
+                .filter(is_program)
+                .count(),
+            members: metadata.packages.into_iter().map(|it| it.name).collect(),
+            packages: lock.package.into_iter().map(|it| it.name).collect(),
+            manifest: TextFile::read(root.join("Cargo.toml"))?,
+            config: TextFile::read(config.clone())?,
+            unread: (older.exists() && newer.exists()).then_some(newer),
+            is_account,
+            layers: cargo_config::files(&root, cargo_home.as_deref()),
+            flags_by_variable: variables.iter().any(|name| environment.get(name).is_some()),
+            compiler: compiler(&String::from_utf8_lossy(&says)),
+            lean_linker: lean_linker(environment),
+            memory: memory()?,
+            processors,
+            root,
+        })
+    }
+}
+
+/// What a command prints.
+fn answer(command: &mut Command) -> anyhow::Result<Vec<u8>> {
+    let program = command.get_program().display().to_string();
+    let done = command.stdin(Stdio::null()).output();
+    let done = done.with_context(|| format!("cannot start `{program}`"))?;
+    if done.status.success() {
+        return Ok(done.stdout);
+    }
+    anyhow::bail!("{}", String::from_utf8_lossy(&done.stderr).trim_end())
+}
+
+/// What `rustc -vV` says.
+fn compiler(says: &str) -> Compiler {
+    let field = |name: &str| says.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let mut numbers =
+        field("release:").unwrap_or_default().split('.').map(|n| n.parse().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    let version = (next(), next());
+    Compiler { host: field("host:").unwrap_or_default().to_owned(), version }
+}
+
+fn lean_linker(environment: &Environment) -> Option<&'static str> {
+    let path = environment.get("PATH").unwrap_or_default();
+    let is_there =
+        |program: &str| std::env::split_paths(path).any(|dir| dir.join(program).is_file());
+    [("lld", "ld.lld"), ("mold", "ld.mold")]
+        .into_iter()
+        .find_map(|(name, program)| is_there(program).then_some(name))
+}
+
+/// The machine's memory, or the smallest limit around us.
+fn memory() -> anyhow::Result<Bytes> {
+    let reading = Limits::discover(Path::new("/"))?.read();
+    let limits = reading.cgroups.iter().map(|it| it.limit);
+    Ok(limits.chain([reading.machine.total]).min().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_compilers_answer_is_read() {
+        let says = "rustc 1.95.0-nightly (x 2026-01-01)\nhost: x86_64-unknown-linux-gnu\nrelease: 1.95.0-nightly\n";
+        let expected = Compiler { host: "x86_64-unknown-linux-gnu".to_owned(), version: (1, 95) };
+        assert_eq!(compiler(says), expected);
+    }
+}
