@@ -37,11 +37,11 @@ pub fn run(
     }
     let mut findings = Vec::new();
     let edits = if options.undo {
-        let (edits, edited) = edit::take_back(&workspace)?;
-        for (key, file) in edited {
+        let taken = edit::take_back(&workspace)?;
+        for (key, file) in taken.edited {
             shell.note(format_args!("`{key}` in `{}` was edited since, and stays", file.display()));
         }
-        edits
+        taken.edits
     } else {
         let figures = figures(settings, &workspace, shell);
         findings = plan::plan(&workspace, &options.lowmem(), &figures);

@@ -107,14 +107,21 @@ fn order_of_table(order: &[usize], is_same: impl Fn(usize) -> bool) -> usize {
     order.iter().position(|&at| is_same(at)).unwrap_or(order.len())
 }
 
-/// What taking back comes to, and the keys that stay because they were edited, with their file.
+/// What taking back comes to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TakenBack {
+    /// The files.
+    pub(crate) edits: Vec<Edit>,
+    /// The keys that stay because they were edited, with their file.
+    pub(crate) edited: Vec<(String, PathBuf)>,
+}
+
+/// Finds what `init` wrote.
 ///
 /// # Errors
 /// Where a file is not TOML.
-pub(crate) fn take_back(
-    workspace: &Workspace,
-) -> anyhow::Result<(Vec<Edit>, Vec<(String, PathBuf)>)> {
-    let (mut edits, mut edited) = (Vec::new(), Vec::new());
+pub(crate) fn take_back(workspace: &Workspace) -> anyhow::Result<TakenBack> {
+    let mut taken = TakenBack::default();
     let unread = workspace.unread.iter().map(|path| -> anyhow::Result<TextFile> {
         let text = fs::read_to_string(path)
             .with_context(|| format!("cannot read `{}`", path.display()))?;
@@ -125,12 +132,12 @@ pub(crate) fn take_back(
         let file = file?;
         let Some(text) = &file.text else { continue };
         let undone = mark::undo(text).with_context(|| self::unread(&file.path))?;
-        edited.extend(undone.edited.into_iter().map(|key| (key, file.path.clone())));
+        taken.edited.extend(undone.edited.into_iter().map(|key| (key, file.path.clone())));
         if undone.text.as_ref() != Some(text) {
-            edits.push(Edit { new: undone.text, file });
+            taken.edits.push(Edit { new: undone.text, file });
         }
     }
-    Ok((edits, edited))
+    Ok(taken)
 }
 
 /// Writes all files or none, and lets `check` look before it is done.

@@ -22,6 +22,7 @@ mod deaths;
 mod disks;
 mod environment;
 mod failures;
+mod init;
 mod line;
 mod nested;
 mod retries;
