@@ -12,6 +12,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use plimsoll_core::schedule::Priority;
 use plimsoll_core::settings::Memory;
 
+use crate::bench::arm::Arm;
 use crate::env;
 use crate::exit;
 use crate::jobs::Jobs;
@@ -24,7 +25,7 @@ use crate::settings::Asked;
     bin_name = "cargo plimsoll",
     version,
     override_usage = "cargo plimsoll [OPTIONS] <CARGO SUBCOMMAND> [CARGO'S ARGUMENTS]\n       \
-                      cargo plimsoll [OPTIONS] <init|enable|disable|status|settings|top|report|history|help>",
+                      cargo plimsoll [OPTIONS] <init|bench|enable|disable|status|settings|top|report|history|help>",
     disable_help_subcommand = true,
     arg_required_else_help = true,
     after_help = after_help()
@@ -97,6 +98,51 @@ pub struct CargoGlobals {
     unstable: Vec<OsString>,
 }
 
+/// What `bench` is asked for.
+#[derive(Clone, Debug, Args)]
+pub struct BenchOptions {
+    /// The arms: plain, serial, recipe, plimsoll, again, lowmem [default: all but again]
+    #[arg(long, value_name = "ARM,…", value_delimiter = ',')]
+    arms: Vec<Arm>,
+    /// How often, in turns
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..100))]
+    pub rounds: u32,
+    /// Also the time of a build after one source file was touched: of a package that no other one needs
+    #[arg(long)]
+    pub rebuild: bool,
+    /// The source file that is touched
+    #[arg(long, value_name = "FILE", requires = "rebuild")]
+    pub touch: Option<PathBuf>,
+    /// Write the figures as JSON (- for stdout)
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write the table as Markdown (- for stdout)
+    #[arg(long, value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
+    /// Keep the target directories
+    #[arg(long)]
+    pub keep: bool,
+    /// Arguments of `cargo build`
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "CARGO BUILD ARGUMENTS"
+    )]
+    pub args: Vec<OsString>,
+}
+
+impl BenchOptions {
+    /// The arms in the order in which they run, each once.
+    #[must_use]
+    pub fn arms(&self) -> Vec<Arm> {
+        let is_asked = |arm: &Arm| match self.arms.as_slice() {
+            [] => *arm != Arm::Again,
+            asked => asked.contains(arm),
+        };
+        Arm::ALL.into_iter().filter(is_asked).collect()
+    }
+}
+
 /// What `init` is asked for.
 #[derive(Clone, Debug, Default, Args)]
 pub struct InitOptions {
@@ -120,6 +166,9 @@ pub struct InitOptions {
 /// What to do: a command of ours, or any of Cargo's.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Build this workspace under plain Cargo, the usual remedies and Plimsoll, and compare peak and time
+    #[command(after_help = BENCH_HELP)]
+    Bench(BenchOptions),
     /// Put plain `cargo`, and every tool that runs it, inside one line for the whole account
     #[command(after_help = ENABLE_HELP)]
     Enable,
@@ -268,6 +317,23 @@ fn profile_name(name: &str) -> Result<String, String> {
     }
     Ok(name.to_owned())
 }
+
+const BENCH_HELP: &str = "\
+Every arm builds clean in a target directory of its own below the workspace's, which is removed afterwards. The peak is \
+the highest memory of all processes of the build together, sampled 20 times a second in the same way for each arm. \
+Plimsoll's arms get the recipe's peak as their line, unless --memory names one, and begin without history. Compiler \
+caches are bypassed.
+
+Examples:
+  cargo plimsoll bench                               the dev profile, all arms
+  cargo plimsoll bench --release -p cli              arguments of cargo build
+  cargo plimsoll bench --arms plain,plimsoll --memory 2G --rebuild
+  cargo plimsoll bench --rounds 3 --json bench.json --markdown bench.md --release
+
+JSON: `runs`, each with arm, round, line_bytes, peak_bytes, wall_ms, rebuild_ms, exit, out_of_memory, and peak and \
+time as shares of plain Cargo's in the same round (peak_vs_plain, wall_vs_plain).
+
+Cargo's own benchmarks run inside the line with `cargo plimsoll cargo bench`.";
 
 const INIT_HELP: &str = "\
 Every setting is listed, written or not, with the reason and, where recorded builds know it, the figure. Written \

@@ -9,7 +9,10 @@ use crate::settings::BadSettings;
 pub const MEANINGS: &[(&str, &str)] = &[
     ("Cargo's", "of a Cargo command: whatever Cargo returns, 128 + n where signal n ended it"),
     ("0", "of our own commands: done"),
-    ("1", "of our own commands: there is nothing to show"),
+    (
+        "1",
+        "of our own commands: nothing to show; of init --check: a difference; of bench: a build failed",
+    ),
     ("2", "the arguments or the environment cannot be understood; nothing was started"),
     (
         "101",
@@ -57,6 +60,9 @@ pub enum Failure {
     /// Nothing is remembered.
     #[error("nothing is remembered{}; it is after a first build", of(.0))]
     NoHistory(Option<String>),
+    /// What is to be compared cannot be.
+    #[error("{0}")]
+    BadBench(String),
     /// The platform lacks what the command needs.
     #[error("`cargo plimsoll {0}` needs Linux")]
     NeedsLinux(&'static str),
@@ -76,7 +82,7 @@ impl Failure {
         match self {
             // 0 for help and the version, 2 for an error.
             Self::CommandLine(error) => error.exit_code(),
-            Self::Arguments(_) | Self::Settings(_) => 2,
+            Self::Arguments(_) | Self::Settings(_) | Self::BadBench(_) => 2,
             Self::NothingRuns
             | Self::NoHome
             | Self::NoCargoHome

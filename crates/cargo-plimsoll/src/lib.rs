@@ -9,6 +9,7 @@
 
 #[cfg(target_os = "linux")]
 mod account;
+pub mod bench;
 pub mod cargo_args;
 pub mod cargo_config;
 pub mod cli;
@@ -85,6 +86,12 @@ fn run(shell: &mut Shell) -> Result<i32, Failure> {
                 &place.cwd,
                 shell,
             )?;
+        }
+        Command::Bench(options) => {
+            let settings = place.ours(&asked)?;
+            shell.set_quiet(settings.quiet.value);
+            let Place { environment, cwd } = &place;
+            return commands::bench::run(&options, &settings, environment, cwd, shell);
         }
         Command::Init(options) => {
             let settings = place.ours(&asked)?;

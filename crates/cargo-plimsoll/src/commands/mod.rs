@@ -1,5 +1,6 @@
 //! Plimsoll's own commands, one file each. Each answers on stdout; only `enable`, `disable` and `init` change anything.
 
+pub mod bench;
 pub mod disable;
 pub mod enable;
 pub mod history;
@@ -7,5 +8,5 @@ pub mod init;
 pub mod report;
 pub mod settings;
 pub mod status;
-mod table;
+pub(crate) mod table;
 pub mod top;

@@ -11,7 +11,7 @@ mod joined;
 mod launch;
 mod line;
 mod scratch;
-mod signals;
+pub(crate) mod signals;
 mod task;
 mod watch;
 

@@ -11,7 +11,7 @@ use signal_hook::low_level::siginfo::Cause;
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Signal {
+pub(crate) enum Signal {
     /// The build is to end.
     End {
         /// The signal's number.
@@ -28,12 +28,12 @@ pub(super) enum Signal {
 }
 
 /// The signals that were caught.
-pub(super) struct Signals {
+pub(crate) struct Signals {
     delivery: SignalDelivery<UnixStream, WithOrigin>,
 }
 
 impl Signals {
-    pub(super) fn catch() -> io::Result<Self> {
+    pub(crate) fn catch() -> io::Result<Self> {
         let (read, write) = UnixStream::pair()?;
         let signals = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT, SIGWINCH];
         let delivery = SignalDelivery::with_pipe(read, write, WithOrigin::default(), signals)?;
@@ -41,7 +41,7 @@ impl Signals {
     }
 
     /// What has come since the last call.
-    pub(super) fn pending(&mut self) -> Vec<Signal> {
+    pub(crate) fn pending(&mut self) -> Vec<Signal> {
         let meant = |origin: signal_hook::low_level::siginfo::Origin| match origin.signal {
             SIGTSTP => Signal::Stop,
             SIGCONT => Signal::Continued,
@@ -66,7 +66,7 @@ impl AsFd for Signals {
 /// Whether our process group has a parent outside that is in our session: a shell with job control. Without
 /// one (`ssh host command`, a container's first process) the group is *orphaned*, and the kernel ignores Ctrl-Z
 /// (setpgid(2), POSIX "orphaned process group").
-pub(super) fn have_job_control() -> bool {
+pub(crate) fn have_job_control() -> bool {
     let Some(own) = Kin::of("self") else { return true };
     let mut above = own.parent;
     // A group that was made outside our pid namespace has the number 0, and says nothing.
@@ -98,6 +98,6 @@ impl Kin {
 }
 
 /// Stops this process as Ctrl-Z would have, had it not been caught; returns when it is continued.
-pub(super) fn stop_self() {
+pub(crate) fn stop_self() {
     let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
 }

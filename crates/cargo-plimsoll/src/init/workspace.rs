@@ -52,6 +52,8 @@ pub(crate) struct Workspace {
     pub(crate) members: Vec<String>,
     /// How many programs its packages make, without tests and examples.
     pub(crate) programs: usize,
+    /// The first source file of a package that no other one of the workspace needs, one with a program before others.
+    pub(crate) leaf: Option<PathBuf>,
     /// The names of all packages in its lock file.
     pub(crate) packages: Vec<String>,
     /// The manifest.
@@ -87,11 +89,31 @@ struct Metadata {
 struct Package {
     name: String,
     targets: Vec<Target>,
+    dependencies: Vec<Dependency>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    name: String,
+    path: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
 struct Target {
     kind: Vec<String>,
+    src_path: PathBuf,
+}
+
+impl Target {
+    fn is_program(&self) -> bool {
+        self.kind.iter().any(|kind| kind == "bin")
+    }
+
+    /// Whether a plain build makes it.
+    fn is_built(&self) -> bool {
+        self.is_program()
+            || self.kind.iter().any(|kind| kind.ends_with("lib") || kind == "proc-macro")
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -135,15 +157,10 @@ impl Workspace {
         let says = says.context("the compiler does not tell its version")?;
         let lock = std::fs::read_to_string(root.join("Cargo.lock")).unwrap_or_default();
         let lock: Lock = toml::from_str(&lock).unwrap_or_default();
-        let is_program = |target: &&Target| target.kind.iter().any(|kind| kind == "bin");
         let variables = ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS"];
         Ok(Self {
-            programs: metadata
-                .packages
-                .iter()
-                .flat_map(|it| &it.targets)
-                .filter(is_program)
-                .count(),
+            programs: targets(&metadata.packages).filter(|it| it.is_program()).count(),
+            leaf: leaf(&metadata.packages),
             members: metadata.packages.into_iter().map(|it| it.name).collect(),
             packages: lock.package.into_iter().map(|it| it.name).collect(),
             manifest: TextFile::read(root.join("Cargo.toml"))?,
@@ -161,8 +178,22 @@ impl Workspace {
     }
 }
 
+fn targets(packages: &[Package]) -> impl Iterator<Item = &Target> {
+    packages.iter().flat_map(|package| &package.targets)
+}
+
+fn leaf(packages: &[Package]) -> Option<PathBuf> {
+    let needs = |package: &Package, name: &str| {
+        package.dependencies.iter().any(|it| it.path.is_some() && it.name == name)
+    };
+    let is_leaf = |package: &&Package| !packages.iter().any(|other| needs(other, &package.name));
+    let leaves: Vec<&Package> = packages.iter().filter(is_leaf).collect();
+    let built = || leaves.iter().flat_map(|it| &it.targets).filter(|target| target.is_built());
+    built().find(|it| it.is_program()).or_else(|| built().next()).map(|it| it.src_path.clone())
+}
+
 /// What a command prints.
-fn answer(command: &mut Command) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn answer(command: &mut Command) -> anyhow::Result<Vec<u8>> {
     let program = command.get_program().display().to_string();
     let done = command.stdin(Stdio::null()).output();
     let done = done.with_context(|| format!("cannot start `{program}`"))?;

@@ -1,0 +1,99 @@
+//! The settings with which each arm builds.
+
+use plimsoll_core::Bytes;
+
+use super::arm::{Arm, What};
+use crate::init::figures::Figures;
+use crate::init::plan::{self, Lowmem, Verdict};
+use crate::init::workspace::Workspace;
+use crate::toml_text::Key;
+
+/// What an arm adds to `cargo build` and its arguments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// Further arguments of Cargo's.
+    pub(crate) args: Vec<String>,
+    /// Variables.
+    pub(crate) variables: Vec<(String, String)>,
+    /// The line, where Plimsoll runs it.
+    pub(crate) memory: Option<Bytes>,
+}
+
+/// What this arm adds.
+pub(crate) fn settings(
+    arm: Arm,
+    what: &What,
+    workspace: &Workspace,
+    line: Option<Bytes>,
+) -> Settings {
+    let memory = line.filter(|_| arm.is_ours());
+    match arm {
+        Arm::Plain | Arm::Plimsoll | Arm::Again => Settings { memory, ..Settings::default() },
+        Arm::Serial => Settings { args: vec!["-j1".to_owned()], ..Settings::default() },
+        Arm::Recipe => Settings {
+            args: vec!["-j1".to_owned()],
+            variables: recipe(&what.profile),
+            memory: None,
+        },
+        Arm::Lowmem => {
+            Settings { args: lowmem(workspace, &what.profile), variables: Vec::new(), memory }
+        }
+    }
+}
+
+/// The recipe as variables of Cargo's: one job is not in it. No LTO without optimisation, where the guide has it so.
+pub(crate) fn recipe(profile: &str) -> Vec<(String, String)> {
+    let name = profile.to_uppercase().replace('-', "_");
+    let lto = if profile == "dev" { "off" } else { "thin" };
+    [
+        ("DEBUG", "0"),
+        ("CODEGEN_UNITS", "256"),
+        ("LTO", lto),
+        ("INCREMENTAL", "true"),
+        ("OVERFLOW_CHECKS", "false"),
+    ]
+    .map(|(key, value)| (format!("CARGO_PROFILE_{name}_{key}"), value.to_owned()))
+    .to_vec()
+}
+
+/// What `init --lowmem` would write into this profile, as `--config` arguments.
+fn lowmem(workspace: &Workspace, profile: &str) -> Vec<String> {
+    let lowmem = match profile {
+        "dev" | "release" => Lowmem::InPlace,
+        other => Lowmem::Profile { name: other.to_owned(), inherits: "release".to_owned() },
+    };
+    let ours = |table: &[String]| table.get(1).is_some_and(|name| name == profile);
+    let findings = plan::plan(workspace, &lowmem, &Figures::default());
+    let changes = findings.iter().filter_map(|finding| match &finding.verdict {
+        Verdict::Write(change) if ours(&change.table) && change.name != "inherits" => Some(change),
+        _ => None,
+    });
+    let config = |change: &plan::Change| {
+        let table: Vec<&str> = change.table.iter().map(String::as_str).collect();
+        format!("{}={}", Key { table: &table, name: change.name }, change.literal)
+    };
+    changes.map(config).flat_map(|value| ["--config".to_owned(), value]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_arms_have_a_line_and_lowmem_has_inits_settings() {
+        let manifest = "[profile.release]\nlto = true\n";
+        let mut workspace = Workspace::default();
+        workspace.manifest.text = Some(manifest.to_owned());
+        let what = What::read(&["--release".into()]).unwrap();
+        let of = |arm| settings(arm, &what, &workspace, Some(Bytes::gib(1)));
+        for arm in Arm::ALL {
+            assert_eq!(of(arm).memory.is_some(), arm.is_ours(), "{arm}");
+        }
+        assert_eq!(of(Arm::Lowmem).args, ["--config", "profile.release.lto=\"thin\""]);
+        assert!(
+            of(Arm::Recipe)
+                .variables
+                .contains(&("CARGO_PROFILE_RELEASE_LTO".to_owned(), "thin".to_owned()))
+        );
+    }
+}
