@@ -16,6 +16,7 @@ mod wall;
 
 mod account;
 mod account_governor;
+mod bench;
 mod clocks;
 mod commands;
 mod deaths;
