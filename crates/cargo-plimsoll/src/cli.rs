@@ -4,11 +4,13 @@
 //! arguments say in [`crate::cargo_args`]. The parser stops at the first word that is not an option of
 //! ours (or one of Cargo's global options), so Cargo's arguments reach Cargo as they were written.
 
+mod help;
+
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use plimsoll_core::schedule::Priority;
 use plimsoll_core::settings::Memory;
 
@@ -17,6 +19,9 @@ use crate::env;
 use crate::exit;
 use crate::jobs::Jobs;
 use crate::settings::Asked;
+use help::{
+    BENCH_HELP, DISABLE_HELP, ENABLE_HELP, ENV_HELP, INIT_HELP, RUN_UNDER_HELP, STATUS_HELP,
+};
 
 /// Run any Cargo command inside a memory budget.
 #[derive(Debug, Parser)]
@@ -150,8 +155,11 @@ pub struct InitOptions {
     #[arg(long)]
     pub check: bool,
     /// Take back what init wrote, and only that
-    #[arg(long, conflicts_with_all = ["lowmem", "profile"])]
+    #[arg(long, conflicts_with_all = ["lowmem", "profile", "scripts"])]
     pub undo: bool,
+    /// Write build-low-memory.sh, build-incremental.sh, build-env.sh and build-cf-worker.sh instead
+    #[arg(long, conflicts_with_all = ["lowmem", "profile"])]
+    pub scripts: bool,
     /// Also what changes the programs that are built, in the profiles dev and release themselves
     #[arg(long)]
     pub lowmem: bool,
@@ -161,6 +169,15 @@ pub struct InitOptions {
     /// The profile that it inherits [default: release]
     #[arg(long, value_name = "PROFILE", requires = "profile", value_parser = profile_name)]
     pub inherits: Option<String>,
+}
+
+/// The language of a shell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Language {
+    /// POSIX: bash, zsh, dash.
+    Bash,
+    /// fish.
+    Fish,
 }
 
 /// What to do: a command of ours, or any of Cargo's.
@@ -181,6 +198,13 @@ pub enum Command {
         /// As one line of JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Print what puts plain `cargo` in this shell inside the line
+    #[command(after_help = ENV_HELP)]
+    Env {
+        /// The shell's language: bash is also zsh's and dash's
+        #[arg(long, value_enum, default_value_t = Language::Bash)]
+        shell: Language,
     },
     /// Write settings into the workspace that make its builds smaller, also for plain `cargo`
     #[command(after_help = INIT_HELP)]
@@ -317,67 +341,6 @@ fn profile_name(name: &str) -> Result<String, String> {
     }
     Ok(name.to_owned())
 }
-
-const BENCH_HELP: &str = "\
-Every arm builds clean in a target directory of its own below the workspace's, which is removed afterwards. The peak is \
-the highest memory of all processes of the build together, sampled 20 times a second in the same way for each arm. \
-Plimsoll's arms get the recipe's peak as their line, unless --memory names one, and begin without history. Compiler \
-caches are bypassed.
-
-Examples:
-  cargo plimsoll bench                               the dev profile, all arms
-  cargo plimsoll bench --release -p cli              arguments of cargo build
-  cargo plimsoll bench --arms plain,plimsoll --memory 2G --rebuild
-  cargo plimsoll bench --rounds 3 --json bench.json --markdown bench.md --release
-
-JSON: `runs`, each with arm, round, line_bytes, peak_bytes, wall_ms, rebuild_ms, exit, out_of_memory, and peak and \
-time as shares of plain Cargo's in the same round (peak_vs_plain, wall_vs_plain).
-
-Cargo's own benchmarks run inside the line with `cargo plimsoll cargo bench`.";
-
-const INIT_HELP: &str = "\
-Every setting is listed, written or not, with the reason and, where recorded builds know it, the figure. Written \
-lines say in a comment what they do and cost; everything else in the files stays as it is.
-
-Examples:
-  cargo plimsoll init                    what changes nothing in the programs: jobs, linker, split debug info
-  cargo plimsoll init --lowmem           also thin LTO, more codegen units, less debug info …
-  cargo plimsoll init --profile small    the same as a profile of its own: cargo build --profile small
-  cargo plimsoll init --check            the difference, for a script: exit status 1 where there is one
-  cargo plimsoll init --undo             exactly that back, also after other edits
-
-Cargo's own command is `cargo init`.";
-
-const ENABLE_HELP: &str = "\
-Cargo's own configuration file in its home (~/.cargo/config.toml) names Plimsoll's programs from then on; \
-everything else in it stays. A compiler wrapper that stands there already (sccache) is chained. Without \
---memory the line is auto, or what was named before.
-
-Examples:
-  cargo plimsoll enable                  everything on this account inside what the machine leaves
-  cargo plimsoll enable --memory 6G      inside 6 GiB; run it again to name another line";
-
-const DISABLE_HELP: &str = "\
-The configuration file comes back byte for byte; where it was edited since, only Plimsoll's entries are taken \
-out. Builds that run go on.
-
-Example:
-  cargo plimsoll disable";
-
-const RUN_UNDER_HELP: &str = "\
-Examples:
-  cargo plimsoll run-under -- make -j8
-  cargo plimsoll --memory 2GiB run-under -- cmake --build build
-
-The command and all that it starts are held together inside the line: it is stopped while there is no room for it,
-and continued when there is. make and ninja get a jobserver, so that a -j of theirs is a ceiling. The compilers of a
-Cargo that it runs are units of their own, as under `cargo plimsoll build`.";
-const STATUS_HELP: &str = "\
-The exit status is 0 whatever the answer is; a script reads `enabled` and `effective` of --json.
-
-Examples:
-  cargo plimsoll status                  in a workspace: does anything there go past the line?
-  cargo plimsoll status --json";
 
 fn after_help() -> String {
     let mut text = String::from(

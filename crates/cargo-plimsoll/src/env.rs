@@ -21,6 +21,8 @@ pub const STRICT: &str = "PLIMSOLL_STRICT";
 pub const PRIORITY: &str = plimsoll_shim::env::PRIORITY;
 /// Whether a test that was killed for want of memory runs once more, as by `--retry-tests`.
 pub const RETRY_TESTS: &str = plimsoll_shim::env::RETRY_TESTS;
+/// Whether plain `cargo` is inside the line though the account is not, as `cargo plimsoll env` has it.
+pub const ENABLED: &str = plimsoll_shim::env::ENABLED;
 /// Whether Plimsoll says nothing but errors, as by `--quiet`.
 pub const QUIET: &str = "PLIMSOLL_QUIET";
 /// Where history and event logs are kept.
@@ -35,6 +37,7 @@ pub const PUBLIC: &[(&str, &str)] = &[
     (PRIORITY, "low, normal or high: as --priority, for plain cargo, too, after `enable`"),
     (RETRY_TESTS, "1 is --retry-tests"),
     (QUIET, "1 is --quiet"),
+    (ENABLED, "1 is `enable` for those who inherit it, as `cargo plimsoll env` sets it"),
     (HOME, "where history and event logs are kept [default: ~/.local/state/plimsoll]"),
 ];
 
@@ -53,8 +56,8 @@ impl Environment {
 
     /// The value of a variable, empty or not.
     #[must_use]
-    pub fn raw(&self, name: &str) -> Option<&OsStr> {
-        self.variables.get(OsStr::new(name)).map(OsString::as_os_str)
+    pub fn raw(&self, name: impl AsRef<OsStr>) -> Option<&OsStr> {
+        self.variables.get(name.as_ref()).map(OsString::as_os_str)
     }
 
     /// The value of a variable; an empty one counts as unset.

@@ -13,7 +13,10 @@ pub const MEANINGS: &[(&str, &str)] = &[
         "1",
         "of our own commands: nothing to show; of init --check: a difference; of bench: a build failed",
     ),
-    ("2", "the arguments or the environment cannot be understood; nothing was started"),
+    (
+        "2",
+        "the arguments, the environment or a plimsoll.toml cannot be understood; nothing was started",
+    ),
     (
         "101",
         "Plimsoll itself failed, for example because Cargo could not be started or a file not be written",

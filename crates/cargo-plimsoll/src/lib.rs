@@ -21,6 +21,7 @@ pub mod exit;
 mod init;
 pub mod jobs;
 pub mod plain;
+pub mod plimsoll_toml;
 #[cfg(target_os = "linux")]
 mod service;
 pub mod settings;
@@ -43,7 +44,8 @@ use crate::cli::{Cli, Command};
 use crate::commands::top::Form;
 use crate::env::Environment;
 use crate::exit::Failure;
-use crate::settings::{Asked, BadSettings, Settings};
+use crate::plimsoll_toml::Files;
+use crate::settings::{Asked, BadSettings, Settings, Sources};
 use crate::shell::Shell;
 
 /// The whole program.
@@ -69,19 +71,19 @@ fn run(shell: &mut Shell) -> Result<i32, Failure> {
         Command::Enable => {
             commands::enable::run(
                 &asked,
-                &place.ours(&asked)?,
+                &place.account(&asked)?,
                 &place.environment,
                 &place.cwd,
                 shell,
             )?;
         }
         Command::Disable => {
-            commands::disable::run(&place.ours(&asked)?, &place.environment, &place.cwd, shell)?;
+            commands::disable::run(&place.unsaid(&asked)?, &place.environment, &place.cwd, shell)?;
         }
         Command::Status { json } => {
             commands::status::run(
                 json,
-                &place.ours(&asked)?,
+                &place.account(&asked)?,
                 &place.environment,
                 &place.cwd,
                 shell,
@@ -93,6 +95,13 @@ fn run(shell: &mut Shell) -> Result<i32, Failure> {
             let Place { environment, cwd } = &place;
             return commands::bench::run(&options, &settings, environment, cwd, shell);
         }
+        #[cfg(target_os = "linux")]
+        Command::Env { shell: language } => {
+            let settings = place.ours(&asked)?;
+            commands::env::run(language, &asked, &settings, &place.environment, shell)?;
+        }
+        #[cfg(not(target_os = "linux"))]
+        Command::Env { .. } => return Err(Failure::NeedsLinux("env")),
         Command::Init(options) => {
             let settings = place.ours(&asked)?;
             let Place { environment, cwd } = &place;
@@ -105,7 +114,7 @@ fn run(shell: &mut Shell) -> Result<i32, Failure> {
         }
         Command::Settings => {
             let settings = place.ours(&asked)?;
-            let line = commands::settings::line_now(settings.memory.value);
+            let line = commands::settings::line_now(settings.memory.value, settings.reserve.value);
             commands::settings::run(&settings, line, shell)?;
         }
         Command::Top { once, json } => {
@@ -114,14 +123,14 @@ fn run(shell: &mut Shell) -> Result<i32, Failure> {
                 (false, true) => Form::Once,
                 (false, false) => Form::Live,
             };
-            let home = place.ours(&asked)?.home.value;
+            let home = place.account(&asked)?.home.value;
             commands::top::run(form, home.as_deref(), &place.environment, shell)?;
         }
         Command::Report { id, .. } => {
-            commands::report::run(&place.ours(&asked)?, id.as_deref(), shell)?;
+            commands::report::run(&place.account(&asked)?, id.as_deref(), shell)?;
         }
         Command::History { name } => {
-            commands::history::run(&place.ours(&asked)?, name.as_deref(), shell)?;
+            commands::history::run(&place.account(&asked)?, name.as_deref(), shell)?;
         }
         Command::Help { command: None } => shell.answer(Cli::help().ansi()).context(exit::OUT)?,
         Command::Help { command: Some(name) } => {
@@ -151,12 +160,37 @@ impl Place {
     /// The settings of a command of ours.
     fn ours(&self, asked: &Asked) -> Result<Settings, BadSettings> {
         let config = CargoConfig::read(&self.environment, &self.cwd, &self.cwd, &[]);
-        self.settings(asked, config)
+        let files = Files::find(&self.cwd, &self.environment)?;
+        self.settings(asked, &files, config)
     }
 
-    fn settings(&self, asked: &Asked, config: CargoConfig) -> Result<Settings, BadSettings> {
+    /// The settings of a command that must work whatever stands in a file.
+    fn unsaid(&self, asked: &Asked) -> Result<Settings, BadSettings> {
+        let config = CargoConfig::read(&self.environment, &self.cwd, &self.cwd, &[]);
+        self.settings(asked, &Files::default(), config)
+    }
+
+    /// The settings of a command that has to do with the whole account: no repository has a say in it.
+    fn account(&self, asked: &Asked) -> Result<Settings, BadSettings> {
+        let config = CargoConfig::read(&self.environment, &self.cwd, &self.cwd, &[]);
+        let user = plimsoll_toml::user(&self.environment)?;
+        self.settings(asked, &Files { user, ..Files::default() }, config)
+    }
+
+    fn settings(
+        &self,
+        asked: &Asked,
+        files: &Files,
+        config: CargoConfig,
+    ) -> Result<Settings, BadSettings> {
         let processors = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
-        Settings::resolve(asked, &self.environment, config, &self.cwd, processors)
+        let sources = Sources {
+            environment: &self.environment,
+            files,
+            processors,
+            whole: commands::settings::whole_memory,
+        };
+        Settings::resolve(asked, &sources, config, &self.cwd)
     }
 
     /// Runs Cargo.
@@ -181,7 +215,10 @@ impl Place {
             Asked { cargo_jobs: call.jobs, quiet: asked.quiet || call.quiet, ..asked.and(own)? };
         let found_from = call.config_root(&self.cwd, &self.environment);
         let config = CargoConfig::read(&self.environment, &self.cwd, &found_from, &call.config);
-        let settings = self.settings(&asked, config)?;
+        let manifest = call.manifest_path.as_ref().map(|path| self.cwd.join(path));
+        let files = Files::find(manifest.as_ref().unwrap_or(&self.cwd), &self.environment)
+            .map_err(BadSettings::from)?;
+        let settings = self.settings(&asked, &files, config)?;
         shell.set_quiet(settings.quiet.value);
         Ok(govern(&call, &settings, &self.environment, shell)?)
     }

@@ -1,13 +1,18 @@
-//! What the user asked for, resolved: option, then environment, then default, each with where it came
-//! from.
+//! What the user asked for, resolved: option, then environment, then the repository's `plimsoll.toml`, then the
+//! user's own, then default, each with where it came from.
 //!
-//! Pure: the environment, Cargo's configuration and the number of processors are arguments. No file is
+//! The repository's file is bounded by the user's: it cannot raise the line or the jobs above, or lower the
+//! reserve below, what stands there.
+//!
+//! Pure: the environment, the files, Cargo's configuration and the machine are arguments. No file is
 //! made here; Plimsoll's home is only named, because a build that compiles nothing must not need it.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use plimsoll_core::Bytes;
 use plimsoll_core::schedule::{BadPriority, Priority};
 use plimsoll_core::settings::{BadMemory, Memory};
 use plimsoll_proto::StateHome;
@@ -16,6 +21,7 @@ use crate::cargo_args::OwnOptions;
 use crate::cargo_config::{self, CargoConfig};
 use crate::env::{self, Environment};
 use crate::jobs::{BadJobs, Jobs};
+use crate::plimsoll_toml::{self, BadFile, CrateNote, Files};
 
 /// Where a setting came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +32,8 @@ pub enum Origin {
     Option(&'static str),
     /// This environment variable.
     Variable(&'static str),
+    /// A line of a `plimsoll.toml`.
+    File(plimsoll_toml::Place),
     /// Cargo's configuration, which bounds it.
     Cargo(cargo_config::Origin),
 }
@@ -36,6 +44,7 @@ impl fmt::Display for Origin {
             Self::Default => f.write_str("default"),
             Self::Option(name) => f.write_str(name),
             Self::Variable(name) => f.write_str(name),
+            Self::File(place) => place.fmt(f),
             Self::Cargo(cargo_config::Origin::CommandLine) => f.write_str("build.jobs by --config"),
             Self::Cargo(cargo_config::Origin::Variable(name)) => f.write_str(name),
             Self::Cargo(cargo_config::Origin::File(path)) => {
@@ -60,6 +69,25 @@ impl<T> Sourced<T> {
     }
 }
 
+impl<T> From<plimsoll_toml::Given<T>> for Sourced<T> {
+    fn from(given: plimsoll_toml::Given<T>) -> Self {
+        Self::new(given.value, Origin::File(given.place))
+    }
+}
+
+/// Where settings are looked for, beside the command line.
+#[derive(Clone, Copy, Debug)]
+pub struct Sources<'a> {
+    /// The environment.
+    pub environment: &'a Environment,
+    /// Both `plimsoll.toml`.
+    pub files: &'a Files,
+    /// Processors that this process may use.
+    pub processors: u32,
+    /// The memory of the tightest cgroup or the machine; asked only where a size meets a share.
+    pub whole: fn() -> Option<Bytes>,
+}
+
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -67,6 +95,12 @@ pub struct Settings {
     pub memory: Sourced<Memory>,
     /// Units at once, at least one.
     pub jobs: Sourced<u32>,
+    /// What of the machine's memory is kept free for everything else; `auto` is what Plimsoll keeps by itself.
+    pub reserve: Sourced<Memory>,
+    /// A unit that must run alone may be asked to need less.
+    pub diet: Sourced<bool>,
+    /// What is known of single packages, by name.
+    pub crates: BTreeMap<String, CrateNote>,
     /// Processors to plan for: what is beyond them runs only where they idle.
     pub processors: Sourced<u32>,
     /// A unit that is above the line by itself is refused.
@@ -123,8 +157,11 @@ impl Asked {
 }
 
 /// A setting that cannot be used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum BadSettings {
+    /// A `plimsoll.toml` says something that means nothing.
+    #[error(transparent)]
+    File(#[from] BadFile),
     /// The line is named before and after the subcommand.
     #[error("`--memory` is {before} before the subcommand and {after} after it; give it once")]
     MemoryTwice {
@@ -172,22 +209,25 @@ pub enum BadSettings {
 }
 
 impl Settings {
-    /// Resolves the settings for a machine with `processors`, as seen from `cwd`.
+    /// Resolves the settings, as seen from `cwd`.
     ///
     /// # Errors
     /// Where an environment variable cannot be read or two options contradict each other.
     pub fn resolve(
         asked: &Asked,
-        environment: &Environment,
+        sources: &Sources<'_>,
         cargo: CargoConfig,
         cwd: &Path,
-        processors: u32,
     ) -> Result<Self, BadSettings> {
-        let processors = number(environment, env::PROCESSORS, processors)?
-            .unwrap_or(Sourced::new(processors, Origin::Default));
+        let environment = sources.environment;
+        let processors = number(environment, env::PROCESSORS, sources.processors)?
+            .unwrap_or(Sourced::new(sources.processors, Origin::Default));
         Ok(Self {
-            memory: memory(asked, environment)?,
-            jobs: jobs(asked, environment, &cargo, processors.value)?,
+            memory: memory(asked, sources)?,
+            jobs: jobs(asked, sources, &cargo, processors.value)?,
+            reserve: reserve(sources),
+            diet: diet(sources.files),
+            crates: sources.files.crates(),
             processors,
             strict: switch(asked.strict, "--strict", env::STRICT, environment)?,
             priority: priority(asked, environment)?,
@@ -199,17 +239,66 @@ impl Settings {
     }
 }
 
-fn memory(asked: &Asked, environment: &Environment) -> Result<Sourced<Memory>, BadSettings> {
+fn memory(asked: &Asked, sources: &Sources<'_>) -> Result<Sourced<Memory>, BadSettings> {
     if let Some(memory) = asked.memory {
         return Ok(Sourced::new(memory, Origin::Option("--memory")));
     }
-    match environment.get(env::MEMORY) {
-        Some(value) => value
+    if let Some(value) = sources.environment.get(env::MEMORY) {
+        return value
             .to_string_lossy()
             .parse()
             .map(|memory| Sourced::new(memory, Origin::Variable(env::MEMORY)))
-            .map_err(|source| BadSettings::Memory { source }),
-        None => Ok(Sourced::new(Memory::default(), Origin::Default)),
+            .map_err(|source| BadSettings::Memory { source });
+    }
+    let Files { repo, user } = sources.files;
+    let (repo, user) = (repo.memory.as_ref(), user.memory.as_ref());
+    let stays_below = |repo: Memory, user: Memory| match (repo, user) {
+        (_, Memory::Auto) => true,
+        (Memory::Auto, _) => false,
+        (repo, user) => at_most(repo, user, sources.whole),
+    };
+    Ok(chosen(repo, user, stays_below).unwrap_or(Sourced::new(Memory::Auto, Origin::Default)))
+}
+
+fn reserve(sources: &Sources<'_>) -> Sourced<Memory> {
+    let Files { repo, user } = sources.files;
+    let leaves_as_much = |repo: Memory, user: Memory| match (repo, user) {
+        (_, Memory::Auto) => true,
+        (Memory::Auto, _) => false,
+        (repo, user) => at_most(user, repo, sources.whole),
+    };
+    chosen(repo.reserve.as_ref(), user.reserve.as_ref(), leaves_as_much)
+        .unwrap_or(Sourced::new(Memory::Auto, Origin::Default))
+}
+
+fn diet(files: &Files) -> Sourced<bool> {
+    let given = files.repo.diet.as_ref().or(files.user.diet.as_ref());
+    given.cloned().map_or(Sourced::new(true, Origin::Default), Sourced::from)
+}
+
+/// The repository's value where it is within the user's, else the user's.
+fn chosen<T: Copy>(
+    repo: Option<&plimsoll_toml::Given<T>>,
+    user: Option<&plimsoll_toml::Given<T>>,
+    within: impl Fn(T, T) -> bool,
+) -> Option<Sourced<T>> {
+    let given = match (repo, user) {
+        (Some(repo), Some(user)) if !within(repo.value, user.value) => user,
+        (repo, user) => repo.or(user)?,
+    };
+    Some(Sourced::from(given.clone()))
+}
+
+/// Whether `one` comes to no more than `other`; it does not, where that cannot be told.
+fn at_most(one: Memory, other: Memory, whole: fn() -> Option<Bytes>) -> bool {
+    let bytes = |memory: Memory| match memory {
+        Memory::Auto => None,
+        Memory::Size(size) => Some(size),
+        Memory::Percent(share) => Some(whole()?.scale(f64::from(share) / 100.0)),
+    };
+    match (one, other) {
+        (Memory::Percent(one), Memory::Percent(other)) => one <= other,
+        (one, other) => bytes(one).zip(bytes(other)).is_some_and(|(one, other)| one <= other),
     }
 }
 
@@ -230,7 +319,7 @@ fn priority(asked: &Asked, environment: &Environment) -> Result<Sourced<Priority
 /// What is asked for on the command line holds; `build.jobs` bounds everything else.
 fn jobs(
     asked: &Asked,
-    environment: &Environment,
+    sources: &Sources<'_>,
     cargo: &CargoConfig,
     processors: u32,
 ) -> Result<Sourced<u32>, BadSettings> {
@@ -244,7 +333,14 @@ fn jobs(
     if let Some(jobs) = ours.or(cargos) {
         return Ok(Sourced::new(jobs, Origin::Option("--jobs")));
     }
-    let wanted = number(environment, env::JOBS, processors)?
+    let Files { repo, user } = sources.files;
+    let in_files = || {
+        let fewer = |repo: Jobs, user: Jobs| repo.resolve(processors) <= user.resolve(processors);
+        let Sourced { value, origin } = chosen(repo.jobs.as_ref(), user.jobs.as_ref(), fewer)?;
+        Some(Sourced::new(value.resolve(processors), origin))
+    };
+    let wanted = number(sources.environment, env::JOBS, processors)?
+        .or_else(in_files)
         .unwrap_or(Sourced::new(processors, Origin::Default));
     Ok(match &cargo.jobs {
         Some(ceiling) if ceiling.value.resolve(processors) < wanted.value => {
@@ -299,110 +395,4 @@ fn home(environment: &Environment, cwd: &Path) -> Sourced<Option<PathBuf>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use plimsoll_core::Bytes;
-
-    use super::*;
-
-    fn resolve(
-        asked: Asked,
-        variables: &[(&str, &str)],
-        build_jobs: Option<&str>,
-    ) -> Result<Settings, BadSettings> {
-        let environment = Environment::from_iter(variables.iter().copied());
-        let jobs = build_jobs.map(|text| cargo_config::Given {
-            value: text.parse().unwrap(),
-            origin: cargo_config::Origin::Variable("CARGO_BUILD_JOBS"),
-        });
-        let cargo = CargoConfig { jobs, ..CargoConfig::default() };
-        Settings::resolve(&asked, &environment, cargo, Path::new("/w"), 8)
-    }
-
-    #[test]
-    fn an_option_goes_before_the_environment_and_that_before_the_default() {
-        let nothing = resolve(Asked::default(), &[("HOME", "/h")], None).unwrap();
-        assert_eq!(nothing.memory, Sourced::new(Memory::Auto, Origin::Default));
-        assert_eq!(nothing.jobs, Sourced::new(8, Origin::Default));
-        assert_eq!(nothing.processors, Sourced::new(8, Origin::Default));
-        assert_eq!(nothing.strict, Sourced::new(false, Origin::Default));
-        let home = PathBuf::from("/h/.local/state/plimsoll");
-        assert_eq!(nothing.home, Sourced::new(Some(home), Origin::Default));
-
-        let variables = [
-            (env::MEMORY, "2G"),
-            (env::JOBS, "3"),
-            (env::STRICT, "yes"),
-            (env::QUIET, "off"),
-            (env::HOME, "kept"),
-        ];
-        let set = resolve(Asked::default(), &variables, None).unwrap();
-        let two = Memory::Size(Bytes::gib(2));
-        assert_eq!(set.memory, Sourced::new(two, Origin::Variable(env::MEMORY)));
-        assert_eq!(set.jobs, Sourced::new(3, Origin::Variable(env::JOBS)));
-        assert_eq!(set.strict, Sourced::new(true, Origin::Variable(env::STRICT)));
-        assert_eq!(set.quiet, Sourced::new(false, Origin::Variable(env::QUIET)));
-        assert_eq!(set.home.value, Some(PathBuf::from("/w/kept")));
-
-        let asked = Asked {
-            memory: Some(Memory::Percent(50)),
-            jobs: Some(Jobs::Default),
-            quiet: true,
-            ..Asked::default()
-        };
-        let asked = resolve(asked, &variables, Some("2")).unwrap();
-        assert_eq!(asked.memory, Sourced::new(Memory::Percent(50), Origin::Option("--memory")));
-        assert_eq!(asked.jobs, Sourced::new(8, Origin::Option("--jobs")));
-        assert_eq!(asked.quiet, Sourced::new(true, Origin::Option("--quiet")));
-    }
-
-    #[test]
-    fn build_jobs_bounds_what_was_not_asked_for_on_the_command_line() {
-        let jobs = |variables: &[(&str, &str)], ceiling| {
-            resolve(Asked::default(), variables, Some(ceiling)).unwrap().jobs.value
-        };
-        assert_eq!(jobs(&[], "3"), 3);
-        assert_eq!(jobs(&[], "16"), 8);
-        assert_eq!(jobs(&[], "-6"), 2);
-        assert_eq!(jobs(&[(env::JOBS, "6")], "3"), 3);
-        assert_eq!(jobs(&[(env::JOBS, "2")], "3"), 2);
-        assert_eq!(jobs(&[(env::PROCESSORS, "4")], "16"), 4);
-    }
-
-    #[test]
-    fn contradictions_and_unreadable_variables_are_refused() {
-        let four = "4".parse().ok();
-        let asked = Asked { jobs: four, cargo_jobs: "2".parse().ok(), ..Asked::default() };
-        assert_eq!(resolve(asked, &[], None), Err(BadSettings::JobsTwice { before: 4, after: 2 }));
-        let asked = Asked { jobs: four, cargo_jobs: "-4".parse().ok(), ..Asked::default() };
-        assert_eq!(resolve(asked, &[], None).unwrap().jobs.value, 4);
-
-        let asked = Asked { memory: Some(Memory::Auto), ..Asked::default() };
-        let own =
-            OwnOptions { memory: Some(Memory::Percent(5)), strict: true, ..OwnOptions::default() };
-        assert!(matches!(asked.and(own), Err(BadSettings::MemoryTwice { .. })));
-
-        for (name, value) in [
-            (env::MEMORY, "lots"),
-            (env::JOBS, "0"),
-            (env::PROCESSORS, "many"),
-            (env::STRICT, "maybe"),
-        ] {
-            let error = resolve(Asked::default(), &[(name, value)], None).unwrap_err();
-            let text = error.to_string();
-            assert!(text.contains(name) && text.contains(value), "{text}");
-            assert!(resolve(Asked::default(), &[(name, "")], None).is_ok(), "{name} unset");
-        }
-    }
-
-    #[test]
-    fn state_goes_where_the_xdg_specification_says() {
-        let home = |variables: &[(&str, &str)]| {
-            resolve(Asked::default(), variables, None).unwrap().home.value
-        };
-        let both = [("HOME", "/h"), ("XDG_STATE_HOME", "/s")];
-        assert_eq!(home(&both), Some(PathBuf::from("/s/plimsoll")));
-        let relative = [("HOME", "/h"), ("XDG_STATE_HOME", "s")];
-        assert_eq!(home(&relative), Some(PathBuf::from("/h/.local/state/plimsoll")));
-        assert_eq!(home(&[]), None);
-    }
-}
+mod tests;

@@ -133,6 +133,8 @@ pub struct Reserve {
     calm_since: Millis,
     /// The end of the last window that was lost to stalls.
     thrashed: Option<Millis>,
+    /// What is to be kept free of the machine at least; [`Memory::Auto`] asks for nothing.
+    asked: Memory,
 }
 
 impl Reserve {
@@ -142,10 +144,15 @@ impl Reserve {
         self.under(limit, limit.scale(0.125), LARGEST_WALL_RESERVE)
     }
 
-    /// The reserve of a machine with so much memory; never more than half of it.
+    /// The reserve of a machine with so much memory: what was asked for, at least; else never more than half of it.
     #[must_use]
     pub fn of_machine(&self, total: Bytes) -> Bytes {
-        self.under(total, total.scale(1.0 / 16.0), LARGEST_MACHINE_RESERVE)
+        let asked = match self.asked {
+            Memory::Auto => Bytes::ZERO,
+            Memory::Size(size) => size,
+            Memory::Percent(share) => total.scale(f64::from(share) / 100.0),
+        };
+        self.under(total, total.scale(1.0 / 16.0), LARGEST_MACHINE_RESERVE).max(asked)
     }
 
     fn under(&self, limit: Bytes, share: Bytes, most: Bytes) -> Bytes {
@@ -237,6 +244,14 @@ impl Line {
     #[must_use]
     pub fn new(memory: Memory) -> Self {
         Self { memory, reserve: Reserve::default(), recent: VecDeque::new(), current: None }
+    }
+
+    /// Keeps at least so much of the machine's memory free for everything else, as the kernel counts what is
+    /// available.
+    #[must_use]
+    pub fn keeping(mut self, reserve: Memory) -> Self {
+        self.reserve.asked = reserve;
+        self
     }
 
     /// Whether memory was short for file-backed pages a short while ago: processors that idle then wait for
@@ -384,6 +399,20 @@ mod tests {
         );
         let tight = machine(Bytes::gib(8), Bytes::gib(1));
         assert_eq!(line.update(Millis(250), &tight, Own::default()), Bytes::mib(512));
+    }
+
+    #[test]
+    fn what_is_to_be_kept_free_of_the_machine_is_not_the_builds() {
+        let reading = machine(Bytes::gib(8), Bytes::gib(6));
+        let line = |memory, reserve: &str| {
+            let mut line = Line::new(memory).keeping(reserve.parse().unwrap());
+            line.update(Millis(0), &reading, Own::default())
+        };
+        assert_eq!(line(Memory::Auto, "2G"), Bytes::gib(4));
+        assert_eq!(line(Memory::Auto, "25%"), Bytes::gib(4));
+        assert_eq!(line(Memory::Auto, "64M"), Bytes::mib(6 * 1024 - 512), "less than by itself");
+        assert_eq!(line(Memory::Auto, "100%"), SMALLEST_LINE);
+        assert_eq!(line(Memory::Size(Bytes::gib(5)), "2G"), Bytes::gib(4));
     }
 
     #[test]

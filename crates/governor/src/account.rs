@@ -6,11 +6,11 @@
 //!
 //! What it deliberately does not do: start or end a Cargo, or listen (the host does both).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use plimsoll_core::line::{Line, whole};
+use plimsoll_core::line::whole;
 use plimsoll_core::schedule::{Input, Priority, Terms};
 use plimsoll_core::settings::Memory;
 use plimsoll_core::{BuildNo, Millis, UnitId};
@@ -108,6 +108,7 @@ impl Governor {
         let options = BuildOptions {
             terms: Terms { interactive: origin.interactive, ..Terms::default() },
             memory: Memory::Auto,
+            notes: BTreeMap::new(),
             command: origin.command,
             json_messages: origin.json_messages,
             graph: None,
@@ -137,8 +138,10 @@ impl Governor {
                 places: jobserver.as_ref().map(|_| join.places),
                 priority: join.priority,
                 interactive: join.interactive,
+                diet: join.diet,
             },
             memory: join.memory,
+            notes: join.notes,
             command: join.command,
             json_messages: join.json_messages,
             graph: None,
@@ -415,11 +418,11 @@ impl Governor {
         self.builds.is_empty() && self.connections.is_empty()
     }
 
-    /// The line is named anew.
-    pub fn name_line(&mut self, memory: Memory) {
-        if memory != self.options.memory {
-            self.options.memory = memory;
-            self.line = Line::new(memory);
+    /// The line is named anew, and what is kept free beside it.
+    pub fn name_line(&mut self, memory: Memory, reserve: Memory) {
+        if (memory, reserve) != (self.options.memory, self.options.reserve) {
+            (self.options.memory, self.options.reserve) = (memory, reserve);
+            self.line = self.options.line();
         }
     }
 

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use plimsoll_core::event::{Event, FORMAT, Header, Now, Record};
+use plimsoll_core::invocation::UnitKind;
 use plimsoll_core::line::Own;
 use plimsoll_core::schedule::{Input, Terms};
 use plimsoll_core::settings::Memory;
+use plimsoll_core::unit::UnitFacts;
 use plimsoll_core::{BuildId, BuildNo, Bytes, Millis, UnitId};
 use plimsoll_history::EventLog;
 use plimsoll_host::{Jobserver, Tmpfs};
@@ -25,6 +27,8 @@ pub struct BuildOptions {
     pub terms: Terms,
     /// How its line is named.
     pub memory: Memory,
+    /// What a package's largest unit needs, by its user's word: it counts where nothing is remembered.
+    pub notes: BTreeMap<String, Bytes>,
     /// Cargo's subcommand, for the log.
     pub command: String,
     /// Somebody else's program reads what compilers say: a unit that leaves gives it nothing to read.
@@ -85,6 +89,15 @@ pub(crate) struct Build {
 }
 
 impl Build {
+    /// What the unit needs by its user's word. A package's build script is not what such a word is about.
+    pub(crate) fn noted(&self, facts: &UnitFacts) -> Option<Bytes> {
+        let is_meant = matches!(
+            facts.kind,
+            UnitKind::Lib | UnitKind::ProcMacro | UnitKind::Bin | UnitKind::Test | UnitKind::Doc
+        );
+        self.options.notes.get(&facts.package).copied().filter(|_| is_meant)
+    }
+
     /// Asks Cargo for the unit graph, once there is something to compile; only once.
     pub(crate) fn ask_graph(&mut self) {
         let Some(cargo) = self.cargo.filter(|_| !self.asked_graph) else { return };

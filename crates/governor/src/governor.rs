@@ -31,8 +31,17 @@ pub struct Options {
     pub cores: u32,
     /// How the line is named.
     pub memory: Memory,
+    /// What of the machine's memory is kept free for everything else.
+    pub reserve: Memory,
     /// Where history and logs live.
     pub home: PathBuf,
+}
+
+impl Options {
+    /// The line, before anything was read.
+    pub(crate) fn line(&self) -> Line {
+        Line::new(self.memory).keeping(self.reserve)
+    }
 }
 
 /// Who hears what happens, in order, and answers questions about it.
@@ -136,7 +145,7 @@ impl Governor {
         let tree = ProcessTree::new(root).map_err(GovernorError::Processes)?;
         let cgroups = CgroupDir::around(Path::new("/"), None);
         let limits = Limits::within(Path::new("/"), &cgroups).map_err(GovernorError::Limits)?;
-        let mut line = Line::new(options.memory);
+        let mut line = options.line();
         let at_start = line.update(Millis::ZERO, &limits.read(), Default::default());
         Ok(Self {
             schedule: Schedule::new(options.cores, at_start),

@@ -311,7 +311,7 @@ impl Governor {
     fn enter(&mut self, unit: UnitId, facts: UnitFacts, place: Place) {
         let Place { build, inside, below, cargo, running } = place;
         let now = self.now();
-        let (mut forecast, cold) = self.forecast(&facts);
+        let (mut forecast, cold) = self.forecast(&facts, build);
         let several = self.builds.len() > 1;
         if let Some(build) = self.builds.get_mut(&build) {
             build.cargo.get_or_insert(cargo);
@@ -361,7 +361,7 @@ impl Governor {
         ));
     }
 
-    fn forecast(&mut self, facts: &UnitFacts) -> (Forecast, Option<ColdFacts>) {
+    fn forecast(&mut self, facts: &UnitFacts, build: BuildNo) -> (Forecast, Option<ColdFacts>) {
         let remembered = self.history().forecast(facts);
         if let Some(known) = &remembered
             && let Some(forecast) = Forecast::recorded(&known.observations, known.exact)
@@ -376,6 +376,8 @@ impl Governor {
             debuginfo: facts.debuginfo > 0,
         };
         let bound = remembered.map(|known| known.at_least).unwrap_or_default();
+        let noted = self.builds.get(&build).and_then(|build| build.noted(facts));
+        let bound = bound.max(noted.unwrap_or_default());
         (Forecast::cold(facts, &sizes).at_least(bound), Some(cold))
     }
 

@@ -80,7 +80,7 @@ impl Governor {
             && let Ok(limits) = Limits::within(Path::new("/"), &common)
         {
             self.limits = limits;
-            self.line = Line::new(self.options.memory);
+            self.line = self.options.line();
             self.walls.common = common;
         }
         let mut around: BTreeMap<CgroupDir, BTreeSet<BuildNo>> = BTreeMap::new();

@@ -30,7 +30,7 @@ pub use codec::{DecodeError, LineBuffer, MAX_LINE};
 pub use enabled::Enabled;
 pub use governing::Governing;
 pub use home::{HOME_VARIABLE, StateHome};
-pub use message::{Join, ToDriver, ToGovernor, ToShim};
+pub use message::{Join, ToDriver, ToGovernor, ToShim, exact};
 
 /// The protocol's version, in every hello.
 pub const VERSION: u32 = 2;

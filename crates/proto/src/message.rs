@@ -1,5 +1,6 @@
 //! The messages themselves.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -123,6 +124,10 @@ pub struct Join {
     pub priority: Priority,
     /// The target directory; empty where it is not known.
     pub target_dir: PathBuf,
+    /// A unit that would run alone is asked to need less.
+    pub diet: bool,
+    /// What single packages need, by the user's word.
+    pub notes: BTreeMap<String, Bytes>,
 }
 
 /// What the governor says to a driver that has joined it. Header and records are JSON, as in an event log.
@@ -337,6 +342,24 @@ fn encode_join(join: &Join) -> LineWriter {
         .number("interactive", join.interactive)
         .text("priority", join.priority.as_str())
         .bytes("target", path_bytes(&join.target_dir))
+        .number("no_diet", !join.diet)
+        .text("notes", &encode_notes(&join.notes))
+}
+
+/// Package names have neither spaces nor `=`.
+fn encode_notes(notes: &BTreeMap<String, Bytes>) -> String {
+    let words: Vec<String> =
+        notes.iter().map(|(name, memory)| format!("{name}={}", memory.0)).collect();
+    words.join(" ")
+}
+
+/// What cannot be read counts for nothing: a note is a help, no promise.
+fn decode_notes(text: &str) -> BTreeMap<String, Bytes> {
+    let word = |word: &str| {
+        let (name, memory) = word.split_once('=')?;
+        Some((name.to_owned(), Bytes(memory.parse().ok()?)))
+    };
+    text.split(' ').filter_map(word).collect()
 }
 
 fn decode_join(fields: &Fields<'_>) -> Result<Join, DecodeError> {
@@ -352,11 +375,14 @@ fn decode_join(fields: &Fields<'_>) -> Result<Join, DecodeError> {
         interactive: fields.flag("interactive"),
         priority: parsed(fields, "priority")?,
         target_dir: path_from(fields.bytes("target")?),
+        diet: !fields.flag("no_diet"),
+        notes: fields.text("notes").map(|notes| decode_notes(&notes)).unwrap_or_default(),
     })
 }
 
 /// A line as it is named, to the byte: what is shown to people is rounded.
-pub(crate) fn exact(memory: Memory) -> String {
+#[must_use]
+pub fn exact(memory: Memory) -> String {
     match memory {
         Memory::Size(bytes) => bytes.0.to_string(),
         other => other.to_string(),
@@ -468,6 +494,11 @@ mod tests {
                 interactive: false,
                 priority: Priority::Low,
                 target_dir: PathBuf::from("/t/\u{e4} b"),
+                diet: false,
+                notes: BTreeMap::from([
+                    ("a-b".to_owned(), Bytes::mib(9)),
+                    ("c".to_owned(), Bytes::gib(1)),
+                ]),
             })),
             ToGovernor::Interrupt,
             ToGovernor::Continued,

@@ -30,23 +30,26 @@ fn behind(variable: &str, recorded: impl Fn(Enabled) -> Option<PathBuf>) -> Opti
     let program = if told.iter().any(Option::is_some) {
         std::env::var_os(variable)
     } else {
-        enabled().and_then(|(_, enabled)| recorded(enabled)).map(PathBuf::into_os_string)
+        state_home().and_then(|home| recorded(enabled(&home)?)).map(PathBuf::into_os_string)
     };
     program.filter(|program| !program.is_empty() && !is_shim(program))
 }
 
-/// Plimsoll's home, where it is enabled for this account.
+/// Plimsoll's home, where it is enabled for this account or this shell.
 pub(crate) fn home() -> Option<PathBuf> {
-    enabled().map(|(home, _)| home)
+    let in_shell = || std::env::var_os(env::ENABLED).is_some_and(|value| value == "1");
+    state_home().filter(|home| enabled(home).is_some() || in_shell())
 }
 
-/// Plimsoll's home, and what `cargo plimsoll enable` wrote there. A relative home is not looked for: Cargo starts us
-/// in directories of its own choosing.
-fn enabled() -> Option<(PathBuf, Enabled)> {
+/// A relative home is not looked for: Cargo starts us in directories of its own choosing.
+fn state_home() -> Option<PathBuf> {
     let home = StateHome::find(|name| std::env::var_os(name))?.path;
-    let file = home.is_absolute().then(|| Enabled::file(&home))?;
-    let enabled = Enabled::decode(&fs::read(file).ok()?).ok()?;
-    Some((home, enabled))
+    home.is_absolute().then_some(home)
+}
+
+/// What `cargo plimsoll enable` wrote.
+fn enabled(home: &Path) -> Option<Enabled> {
+    Enabled::decode(&fs::read(Enabled::file(home)).ok()?).ok()
 }
 
 /// By name, or by being the file that runs now.

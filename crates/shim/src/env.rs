@@ -25,3 +25,6 @@ pub const LINKER: &str = "PLIMSOLL_LINKER";
 pub const PRIORITY: &str = "PLIMSOLL_PRIORITY";
 /// `1`: a test that was killed for want of memory runs once more. Which people set, too.
 pub const RETRY_TESTS: &str = "PLIMSOLL_RETRY_TESTS";
+/// `1`: plain `cargo` is inside the line as if Plimsoll were enabled (`cargo plimsoll env`). What is chained is then said
+/// by the variables above.
+pub const ENABLED: &str = "PLIMSOLL_ENABLED";

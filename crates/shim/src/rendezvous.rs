@@ -17,6 +17,8 @@ use std::process::{Command, Stdio};
 
 use plimsoll_proto::{Governing, HOME_VARIABLE, VERSION};
 
+use crate::env;
+
 /// The governor's program, beside the shims.
 pub const PROGRAM: &str = "cargo-plimsoll";
 
@@ -24,8 +26,18 @@ pub const PROGRAM: &str = "cargo-plimsoll";
 pub const ARGUMENT: &str = "__governor";
 
 /// What of its starter's environment a governor needs; everything else (a build's secrets) stays out of it.
-const KEPT: [&str; 7] =
-    [HOME_VARIABLE, "XDG_STATE_HOME", "HOME", "PATH", "TMPDIR", "LANG", "PLIMSOLL_PROCESSORS"];
+const KEPT: [&str; 10] = [
+    HOME_VARIABLE,
+    "XDG_STATE_HOME",
+    "XDG_CONFIG_HOME",
+    "HOME",
+    "PATH",
+    "TMPDIR",
+    "LANG",
+    "PLIMSOLL_PROCESSORS",
+    "PLIMSOLL_MEMORY",
+    env::ENABLED,
+];
 
 /// The governor that this account's compilers turn to, as far as it has said so.
 #[must_use]

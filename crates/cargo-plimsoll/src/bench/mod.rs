@@ -5,7 +5,7 @@
 //! JSON.
 
 #[cfg(target_os = "linux")]
-mod added;
+pub(crate) mod added;
 pub mod arm;
 #[cfg(target_os = "linux")]
 mod measure;

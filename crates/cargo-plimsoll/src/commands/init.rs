@@ -24,7 +24,7 @@ pub fn run(
     use anyhow::Context as _;
 
     use crate::exit::OUT;
-    use crate::init::{edit, plan, workspace::Workspace};
+    use crate::init::{edit, plan, scripts, workspace::Workspace};
 
     let find = || Workspace::find(environment, cwd, settings.processors.value);
     let workspace = find()?;
@@ -37,11 +37,15 @@ pub fn run(
     }
     let mut findings = Vec::new();
     let edits = if options.undo {
-        let taken = edit::take_back(&workspace)?;
+        let mut taken = edit::take_back(&workspace)?;
+        scripts::take_back(&workspace.root, &mut taken)?;
         for (key, file) in taken.edited {
-            shell.note(format_args!("`{key}` in `{}` was edited since, and stays", file.display()));
+            let key = key.map(|key| format!("`{key}` in ")).unwrap_or_default();
+            shell.note(format_args!("{key}`{}` was edited since, and stays", file.display()));
         }
         taken.edits
+    } else if options.scripts {
+        scripts::propose(&workspace.root)?
     } else {
         let figures = figures(settings, &workspace, shell);
         findings = plan::plan(&workspace, &options.lowmem(), &figures);
@@ -57,7 +61,9 @@ pub fn run(
     edit::apply(&edits, || {
         find().map(drop).context("Cargo refuses what was written; nothing was changed")
     })?;
-    if !options.undo {
+    if options.scripts {
+        scripts::make_executable(&edits)?;
+    } else if !options.undo {
         shell.answer(text(&workspace, &findings, options)).context(OUT)?;
     }
     for edit in &edits {
@@ -65,6 +71,7 @@ pub fn run(
         let done = match (options.undo, &edit.new) {
             (true, None) => "removed",
             (true, Some(_)) => "as it was before in",
+            (false, _) if options.scripts => "written",
             (false, _) => "written into",
         };
         shell.answer(format_args!("{done} {}\n", name.display())).context(OUT)?;

@@ -3,6 +3,8 @@
 pub mod bench;
 pub mod disable;
 pub mod enable;
+#[cfg(target_os = "linux")]
+pub mod env;
 pub mod history;
 pub mod init;
 pub mod report;

@@ -9,22 +9,38 @@ use crate::exit::{Failure, OUT};
 use crate::settings::{Origin, Settings};
 use crate::shell::Shell;
 
-/// What the line that `memory` names comes to now, with nothing built: what the machine and every
+/// What the line comes to now, with nothing built: what the machine and every
 /// cgroup above us leave. Nothing where that cannot be told.
 #[cfg(target_os = "linux")]
 #[must_use]
-pub fn line_now(memory: Memory) -> Option<Bytes> {
+pub fn line_now(memory: Memory, reserve: Memory) -> Option<Bytes> {
     use plimsoll_core::Millis;
     use plimsoll_core::line::{Line, Own};
 
     let limits = plimsoll_host::Limits::discover(std::path::Path::new("/")).ok()?;
-    Some(Line::new(memory).update(Millis::ZERO, &limits.read(), Own::default()))
+    let mut line = Line::new(memory).keeping(reserve);
+    Some(line.update(Millis::ZERO, &limits.read(), Own::default()))
 }
 
-/// What the line that `memory` names comes to now: elsewhere than on Linux nothing is governed.
+/// What the line comes to now: elsewhere than on Linux nothing is governed.
 #[cfg(not(target_os = "linux"))]
 #[must_use]
-pub fn line_now(_: Memory) -> Option<Bytes> {
+pub fn line_now(_: Memory, _: Memory) -> Option<Bytes> {
+    None
+}
+
+/// The memory of the tightest cgroup above us, or of the machine: what a share is a share of.
+#[cfg(target_os = "linux")]
+#[must_use]
+pub fn whole_memory() -> Option<Bytes> {
+    let limits = plimsoll_host::Limits::discover(std::path::Path::new("/")).ok()?;
+    Some(plimsoll_core::line::whole(&limits.read()))
+}
+
+/// Elsewhere than on Linux nothing is governed.
+#[cfg(not(target_os = "linux"))]
+#[must_use]
+pub fn whole_memory() -> Option<Bytes> {
     None
 }
 
@@ -49,9 +65,11 @@ fn text(settings: &Settings, line: Option<Bytes>) -> String {
     };
     let row =
         |name: &str, value: String, origin: &Origin| [name.to_owned(), value, origin.to_string()];
-    let rows = [
+    let mut rows = vec![
         row("memory", memory, &settings.memory.origin),
         row("jobs", settings.jobs.value.to_string(), &settings.jobs.origin),
+        row("reserve", settings.reserve.value.to_string(), &settings.reserve.origin),
+        row("diet", yes_or_no(settings.diet.value), &settings.diet.origin),
         row("processors", settings.processors.value.to_string(), &settings.processors.origin),
         row("priority", settings.priority.value.as_str().to_owned(), &settings.priority.origin),
         row("strict", yes_or_no(settings.strict.value), &settings.strict.origin),
@@ -59,6 +77,11 @@ fn text(settings: &Settings, line: Option<Bytes>) -> String {
         row("quiet", yes_or_no(settings.quiet.value), &settings.quiet.origin),
         row("home", home, &settings.home.origin),
     ];
+    rows.extend(settings.crates.iter().map(|(name, known)| {
+        let memory = known.memory.map(|memory| memory.to_string());
+        let said: Vec<String> = memory.into_iter().chain(known.note.clone()).collect();
+        row(&format!("crates.{name}"), said.join(", "), &Origin::File(known.place.clone()))
+    }));
     let columns = [("setting", Align::Left), ("value", Align::Left), ("from", Align::Left)];
     table::render(columns, &rows)
 }
@@ -70,7 +93,8 @@ mod tests {
     use super::*;
     use crate::cargo_config::CargoConfig;
     use crate::env::Environment;
-    use crate::settings::Asked;
+    use crate::plimsoll_toml::{self, Files};
+    use crate::settings::{Asked, Sources};
 
     #[test]
     fn every_setting_says_where_it_came_from() {
@@ -78,17 +102,25 @@ mod tests {
             Environment::from_iter([("PLIMSOLL_STRICT", "1"), ("PLIMSOLL_HOME", "/p")]);
         let asked = Asked { jobs: "3".parse().ok(), ..Asked::default() };
         let config = CargoConfig::default();
-        let settings = Settings::resolve(&asked, &environment, config, Path::new("/w"), 8).unwrap();
+        let says = "[crates.big]\nmemory = '900M'\nnote = 'generated'\n";
+        let repo = plimsoll_toml::parse(Path::new("ws/plimsoll.toml"), says).unwrap();
+        let files = Files { repo, ..Files::default() };
+        let sources =
+            Sources { environment: &environment, files: &files, processors: 8, whole: || None };
+        let settings = Settings::resolve(&asked, &sources, config, Path::new("/w")).unwrap();
         let expected = "\
 setting     value              from
 memory      auto (now 10 GiB)  default
 jobs        3                  --jobs
+reserve     auto               default
+diet        yes                default
 processors  8                  default
 priority    normal             default
 strict      yes                PLIMSOLL_STRICT
 retry-tests no                 default
 quiet       no                 default
 home        /p                 PLIMSOLL_HOME
+crates.big  900 MiB, generated ws/plimsoll.toml:1
 ";
         let shown = text(&settings, Some(Bytes::gib(10))).replace("10.00 GiB", "10 GiB");
         assert_eq!(shown.lines().count(), expected.lines().count());

@@ -60,7 +60,8 @@ mod linux {
     use crate::commands::top::account_builds;
     use crate::env::Environment;
     use crate::exit::Failure;
-    use crate::settings::Settings;
+    use crate::plimsoll_toml;
+    use crate::settings::{BadSettings, Settings};
     use crate::shims::Shims;
 
     /// The form of the JSON; the number changes where a reader would misunderstand it.
@@ -80,6 +81,8 @@ mod linux {
     /// All that is said.
     pub(super) struct Status {
         enabled: Option<Enabled>,
+        /// The account's line, and what is kept free beside it.
+        line: (Memory, Memory),
         since_unix_ms: Option<u64>,
         obstacles: Vec<Obstacle>,
         governor: Value,
@@ -100,6 +103,9 @@ mod linux {
                 obstacles: obstacles(&settings.cargo, enabled.as_ref(), &Shims::named()?),
                 since_unix_ms: since.and_then(|since| u64::try_from(since.as_millis()).ok()),
                 governor: governor(home),
+                line: plimsoll_toml::user(environment)
+                    .map_err(BadSettings::from)?
+                    .of_account(enabled.as_ref().map(|enabled| enabled.memory).unwrap_or_default()),
                 enabled,
             })
         }
@@ -122,7 +128,7 @@ mod linux {
                 "enabled": enabled.is_some(),
                 "effective": self.effective(),
                 "since_unix_ms": self.since_unix_ms,
-                "memory": enabled.map(|enabled| enabled.memory.to_string()),
+                "memory": enabled.map(|_| self.line.0.to_string()),
                 "config": text(enabled.map(|enabled| &enabled.config)),
                 "wrapper": text(enabled.and_then(|enabled| enabled.wrapper.as_ref())),
                 "rustdoc": text(enabled.and_then(|enabled| enabled.rustdoc.as_ref())),
@@ -143,10 +149,10 @@ mod linux {
                     let since = self.since_unix_ms.map(plimsoll_view::utc);
                     let since = since.map(|since| format!(", since {since}")).unwrap_or_default();
                     rows.push(("enabled", format!("yes{since}")));
-                    let now =
-                        line_now(enabled.memory).filter(|now| enabled.memory != Memory::Size(*now));
+                    let (line, reserve) = self.line;
+                    let now = line_now(line, reserve).filter(|now| line != Memory::Size(*now));
                     let now = now.map(|now| format!(" (now {now})")).unwrap_or_default();
-                    rows.push(("line", format!("{}{now}", enabled.memory)));
+                    rows.push(("line", format!("{line}{now}")));
                     rows.push(("config", enabled.config.display().to_string()));
                     for (tool, program) in
                         [("rustc", &enabled.wrapper), ("rustdoc", &enabled.rustdoc)]

@@ -4,7 +4,7 @@
 //! so the configuration's own variable is used, unless the user has set the former. Then the fingerprints
 //! are told of the user's value.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -82,14 +82,7 @@ pub(super) fn govern(
             None => command.env_remove(name),
         };
     }
-    let former = Former::find(environment, settings.home.value.as_deref());
-    let mut wrap = |tool: Tool, config: &Option<Given<PathBuf>>, former: Option<PathBuf>| {
-        let behind = behind(&tool, environment, config.as_ref())
-            .and_then(|given| if shims.include(&given) { former } else { Some(given) });
-        wrap(command, environment, tool, shims, config.as_ref(), behind)
-    };
-    let chained = wrap(Tool::RUSTC, &settings.cargo.rustc_wrapper, former.wrapper);
-    wrap(Tool::RUSTDOC, &settings.cargo.rustdoc, former.rustdoc);
+    let chained = wrap_tools(command, settings, environment, shims);
     if let Task::Cargo(call) = task {
         govern_tests(command, call, settings, &shims.test);
     }
@@ -98,6 +91,37 @@ pub(super) fn govern(
         // switch between `cargo build` and `cargo plimsoll build` ask again. The shim answers instead.
         command.env("CARGO_CACHE_RUSTC_INFO", "0");
     }
+}
+
+/// Puts the shims before rustc and rustdoc; true where something stands behind rustc's.
+fn wrap_tools(
+    command: &mut Command,
+    settings: &Settings,
+    environment: &Environment,
+    shims: &Shims,
+) -> bool {
+    let former = Former::find(environment, settings.home.value.as_deref());
+    let mut wrap = |tool: Tool, config: &Option<Given<PathBuf>>, former: Option<PathBuf>| {
+        let behind = behind(&tool, environment, config.as_ref())
+            .and_then(|given| if shims.include(&given) { former } else { Some(given) });
+        wrap(command, environment, tool, shims, config.as_ref(), behind)
+    };
+    let chained = wrap(Tool::RUSTC, &settings.cargo.rustc_wrapper, former.wrapper);
+    wrap(Tool::RUSTDOC, &settings.cargo.rustdoc, former.rustdoc);
+    chained
+}
+
+/// The variables that put the shims before the compilers of a plain Cargo, and what is chained behind them: each
+/// with its value, or to be unset.
+pub(crate) fn shim_variables(
+    settings: &Settings,
+    environment: &Environment,
+    shims: &Shims,
+) -> Vec<(OsString, Option<OsString>)> {
+    let mut command = Command::new("cargo");
+    wrap_tools(&mut command, settings, environment, shims);
+    let owned = |text: &OsStr| text.to_owned();
+    command.get_envs().map(|(name, value)| (owned(name), value.map(owned))).collect()
 }
 
 /// Puts a shim before each test, as Cargo's runner for our own target; not where the user has any runner, and not
@@ -163,7 +187,8 @@ impl Tool {
     };
 }
 
-/// What a shim stands before that Cargo is configured with already: below another driver what that says, else
+/// What a shim stands before that Cargo is configured with already: below another driver, and in a shell that is
+/// inside the line, what that says, else
 /// what `cargo plimsoll enable` found.
 #[derive(Default)]
 struct Former {
@@ -173,7 +198,8 @@ struct Former {
 
 impl Former {
     fn find(environment: &Environment, home: Option<&Path>) -> Self {
-        if environment.raw(private::SOCKET).is_some() {
+        let in_shell = || environment.get(private::ENABLED).is_some();
+        if environment.raw(private::SOCKET).is_some() || in_shell() {
             let told = |name| environment.get(name).map(PathBuf::from);
             return Self { wrapper: told(private::WRAPPER), rustdoc: told(private::RUSTDOC) };
         }

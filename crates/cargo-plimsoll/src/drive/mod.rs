@@ -15,6 +15,7 @@ pub(crate) mod signals;
 mod task;
 mod watch;
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -23,22 +24,24 @@ use std::process::{Child, Command};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
-use plimsoll_core::Millis;
 use plimsoll_core::event::Header;
 use plimsoll_core::schedule::Terms;
+use plimsoll_core::{Bytes, Millis};
 use plimsoll_governor::{BuildOptions, Ending, Governor, Options};
 use plimsoll_host::Jobserver;
 use plimsoll_proto::{Enabled, Join, VERSION};
 
 use crate::cargo_args::CargoCall;
-use crate::env::Environment;
+use crate::env::{ENABLED, Environment};
 use crate::plain;
+use crate::plimsoll_toml::CrateNote;
 use crate::settings::Settings;
 use crate::shell::Shell;
 use crate::shims::Shims;
 use crate::subcommand::Kind;
 use guard::Guard;
 use joined::Joined;
+pub(crate) use launch::shim_variables;
 use line::Line;
 use scratch::Scratch;
 use signals::{Signal, Signals};
@@ -133,7 +136,7 @@ impl<'a> Build<'a> {
         rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))
             .context("cannot adopt the build's processes")?;
         let signals = Signals::catch().context("cannot catch signals")?;
-        let line = match join(task, settings, jobserver) {
+        let line = match join(task, settings, environment, jobserver) {
             Ok(joined) => Line::Joined(Box::new(joined)),
             Err(jobserver) => host(task, settings, environment, &scratch, jobserver, unix_ms)?,
         };
@@ -286,8 +289,15 @@ impl<'a> Build<'a> {
 }
 
 /// Joins the account's line, where there is one. Gives the pipe back where not.
-fn join(task: Task<'_>, settings: &Settings, jobserver: Jobserver) -> Result<Joined, Jobserver> {
-    let home = settings.home.value.as_deref().filter(|home| Enabled::file(home).is_file());
+fn join(
+    task: Task<'_>,
+    settings: &Settings,
+    environment: &Environment,
+    jobserver: Jobserver,
+) -> Result<Joined, Jobserver> {
+    let in_shell = environment.get(ENABLED).is_some();
+    let home = settings.home.value.as_deref();
+    let home = home.filter(|home| in_shell || Enabled::file(home).is_file());
     let Some(home) = home else { return Err(jobserver) };
     let join = Join {
         version: VERSION,
@@ -304,8 +314,16 @@ fn join(task: Task<'_>, settings: &Settings, jobserver: Jobserver) -> Result<Joi
             .target_dir(settings)
             .and_then(|dir| dir.canonicalize().ok())
             .unwrap_or_default(),
+        diet: settings.diet.value,
+        notes: notes(settings),
     };
     Joined::open(home, join, jobserver)
+}
+
+/// What single packages need, by the word of a `plimsoll.toml`.
+fn notes(settings: &Settings) -> BTreeMap<String, Bytes> {
+    let noted = |(name, known): (&String, &CrateNote)| Some((name.clone(), known.memory?));
+    settings.crates.iter().filter_map(noted).collect()
 }
 
 /// A line of this build's own.
@@ -320,6 +338,7 @@ fn host(
     let options = Options {
         cores: settings.processors.value,
         memory: settings.memory.value,
+        reserve: settings.reserve.value,
         home: settings.home.value.clone().unwrap_or_else(|| scratch.state()),
     };
     let build = BuildOptions {
@@ -328,9 +347,11 @@ fn host(
             strict: settings.strict.value,
             keep_going: task.keep_going(),
             places: Some(task.places(settings)),
+            diet: settings.diet.value,
             ..Terms::default()
         },
         memory: settings.memory.value,
+        notes: notes(settings),
         command: task.name(),
         json_messages: task.json_messages(),
         graph: task.graph(environment),

@@ -112,8 +112,8 @@ fn order_of_table(order: &[usize], is_same: impl Fn(usize) -> bool) -> usize {
 pub(crate) struct TakenBack {
     /// The files.
     pub(crate) edits: Vec<Edit>,
-    /// The keys that stay because they were edited, with their file.
-    pub(crate) edited: Vec<(String, PathBuf)>,
+    /// The keys that stay because they were edited, with their file; without a key, a whole file.
+    pub(crate) edited: Vec<(Option<String>, PathBuf)>,
 }
 
 /// Finds what `init` wrote.
@@ -132,7 +132,7 @@ pub(crate) fn take_back(workspace: &Workspace) -> anyhow::Result<TakenBack> {
         let file = file?;
         let Some(text) = &file.text else { continue };
         let undone = mark::undo(text).with_context(|| self::unread(&file.path))?;
-        taken.edited.extend(undone.edited.into_iter().map(|key| (key, file.path.clone())));
+        taken.edited.extend(undone.edited.into_iter().map(|key| (Some(key), file.path.clone())));
         if undone.text.as_ref() != Some(text) {
             taken.edits.push(Edit { new: undone.text, file });
         }

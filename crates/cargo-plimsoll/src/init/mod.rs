@@ -12,4 +12,6 @@ pub(crate) mod mark;
 #[cfg(target_os = "linux")]
 pub(crate) mod plan;
 #[cfg(target_os = "linux")]
+pub(crate) mod scripts;
+#[cfg(target_os = "linux")]
 pub(crate) mod workspace;

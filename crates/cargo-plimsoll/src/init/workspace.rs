@@ -22,7 +22,11 @@ pub(crate) struct TextFile {
 }
 
 impl TextFile {
-    fn read(path: PathBuf) -> anyhow::Result<Self> {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Where it is there and cannot be read, or is not UTF-8.
+    pub(crate) fn read(path: PathBuf) -> anyhow::Result<Self> {
         let text = config_file::read(&path)?.map(String::from_utf8).transpose();
         let text = text.with_context(|| format!("`{}` is not UTF-8", path.display()))?;
         Ok(Self { path, text })

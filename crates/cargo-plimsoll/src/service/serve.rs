@@ -23,6 +23,8 @@ use plimsoll_view::{BuildState, top_json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::{READY, STOPPED, lock};
+use crate::env::{ENABLED, Environment, MEMORY};
+use crate::plimsoll_toml;
 
 /// Nobody was governed for so long: the next build's start costs a few milliseconds more.
 const IDLE: Millis = Millis(10_000);
@@ -33,11 +35,8 @@ const SETTINGS_EVERY: Millis = Millis(2000);
 pub(super) fn run(home: &Path) -> io::Result<()> {
     let place = Place::take(home)?;
     let listener = place.listen()?;
-    let options = Options {
-        cores: processors(),
-        memory: memory(home).unwrap_or_default(),
-        home: home.to_owned(),
-    };
+    let (memory, reserve) = line(home).unwrap_or_default();
+    let options = Options { cores: processors(), memory, reserve, home: home.to_owned() };
     let mut governor = Governor::of_account(options, listener).map_err(io::Error::other)?;
     plimsoll_host::raise_open_files();
     // Where the keeper is gone, the next turn says so and is the last.
@@ -67,9 +66,20 @@ fn processors() -> u32 {
     told.filter(|told| *told > 0).unwrap_or_else(found)
 }
 
-/// What `cargo plimsoll enable` said of the line; `None` where it is not enabled (any more).
-fn memory(home: &Path) -> Option<Memory> {
-    Enabled::decode(&fs::read(Enabled::file(home)).ok()?).ok().map(|enabled| enabled.memory)
+/// What `cargo plimsoll enable`, else the shell that started us, else the user's own file says of the line, and of
+/// what is kept free beside it; `None` where it is enabled neither for the account nor for that shell (any more). A
+/// file that cannot be used says nothing here: every command says so.
+fn line(home: &Path) -> Option<(Memory, Memory)> {
+    let environment = Environment::of_process();
+    let enabled = fs::read(Enabled::file(home)).ok().and_then(|it| Enabled::decode(&it).ok());
+    let in_shell = || {
+        environment.get(ENABLED).map(|_| {
+            let named = environment.get(MEMORY).and_then(|memory| memory.to_str()?.parse().ok());
+            named.unwrap_or_default()
+        })
+    };
+    let named = enabled.map(|enabled| enabled.memory).or_else(in_shell)?;
+    Some(plimsoll_toml::user(&environment).unwrap_or_default().of_account(named))
 }
 
 /// Tells the one before that another has taken over.
@@ -237,8 +247,8 @@ impl Service {
     }
 
     fn follow_settings(&mut self, governor: &mut Governor) {
-        match memory(&self.place.home) {
-            Some(memory) => governor.name_line(memory),
+        match line(&self.place.home) {
+            Some((memory, reserve)) => governor.name_line(memory, reserve),
             None => self.enabled = false,
         }
     }

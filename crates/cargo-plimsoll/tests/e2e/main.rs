@@ -12,6 +12,8 @@
 mod fake_rustc;
 mod process;
 mod scene;
+mod settings_files;
+mod shells;
 mod wall;
 
 mod account;

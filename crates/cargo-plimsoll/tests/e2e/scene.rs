@@ -131,6 +131,7 @@ impl Scene {
             .env(MARK, self.dir())
             .env("TMPDIR", self.at("tmp"))
             .env("PLIMSOLL_HOME", self.at("home"))
+            .env("XDG_CONFIG_HOME", self.at("config"))
             .env("CARGO_TARGET_DIR", self.at("target"))
             .env("CARGO_NET_OFFLINE", "true")
             .env("CARGO_PROFILE_DEV_DEBUG", "0")
@@ -285,6 +286,11 @@ impl Scene {
             logs.into_iter().flatten().flatten().map(|e| e.path()).collect();
         logs.sort();
         logs.last().and_then(|log| fs::read_to_string(log).ok()).unwrap_or_default()
+    }
+
+    /// The logs of all builds.
+    pub(crate) fn logs(&self) -> Vec<String> {
+        below(&self.at("home/logs")).iter().map(|log| fs::read_to_string(log).unwrap()).collect()
     }
 
     /// How often an event is in the last build's log.

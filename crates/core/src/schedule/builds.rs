@@ -102,6 +102,8 @@ pub struct Terms {
     pub priority: Priority,
     /// A person waits for it.
     pub interactive: bool,
+    /// A unit that would run alone is asked to need less.
+    pub diet: bool,
 }
 
 impl Default for Terms {
@@ -114,6 +116,7 @@ impl Default for Terms {
             places: None,
             priority: Priority::Normal,
             interactive: false,
+            diet: true,
         }
     }
 }

@@ -98,7 +98,8 @@ impl Schedule {
                 }
                 heads.iter_mut().for_each(|head| head.overtook += 1);
                 // What stands between us and the compiler (doctests, a user's wrapper) would inherit the settings.
-                let lean = retryable && self.crosses_alone(build, &own);
+                let lean =
+                    retryable && self.builds.terms(build).diet && self.crosses_alone(build, &own);
                 let work = self.units.get(id).map(|unit| unit.forecast.curve.cpu());
                 self.builds.charge(build, work.unwrap_or_default());
                 self.units.with(id, |unit| effects.push(unit.admit(now, id, lean)));

@@ -66,6 +66,21 @@ fn what_is_expected_to_cross_the_line_alone_gives_back_early_what_is_free() {
 }
 
 #[test]
+fn a_build_without_diet_asks_nobody_to_need_less() {
+    for diet in [true, false] {
+        let mut schedule = schedule(1000);
+        let mut new = unit(980, 20_000, Source::History);
+        (new.retryable, new.build) = (true, BuildNo(2));
+        let terms = Terms { diet, ..Terms::default() };
+        assert!(schedule.handle(Millis(0), Input::Open(BuildNo(2), terms)).is_empty());
+        let effects = schedule.handle(Millis(0), Input::Register(UnitId(1), new));
+        assert_eq!(admitted(&effects), [1]);
+        let lean = |it: &Effect| matches!(it, Effect::Admit { lean: true, .. });
+        assert_eq!(effects.iter().any(lean), diet);
+    }
+}
+
+#[test]
 fn the_longest_path_goes_first() {
     let mut schedule = schedule(1000);
     let hold = unit(900, 5000, Source::History);

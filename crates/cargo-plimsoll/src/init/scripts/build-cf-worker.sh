@@ -1,0 +1,39 @@
+#!/bin/sh
+# Builds the Cloudflare Worker in the directory with its wrangler file:
+# ./build-cf-worker.sh [--dev] [other arguments of worker-build]
+@mark@
+MEMORY_LIMIT="auto" # 2G, 4G, 50% …; auto: what the machine leaves
+WORKER=""           # the Worker's directory, from here; empty: the only one that has a wrangler file
+
+set -eu
+cd "$(dirname "$0")"
+if [ -z "$WORKER" ]; then
+    WORKER=$(find . -maxdepth 4 \( -name target -o -name node_modules -o -name '.?*' \) -prune -o \
+        \( -name wrangler.toml -o -name wrangler.json -o -name wrangler.jsonc \) -print |
+        sed 's,/[^/]*$,,' | sort -u)
+    case $WORKER in
+    '')
+        echo "$0: no wrangler.toml here or below; write the Worker's directory after WORKER= in this file" >&2
+        exit 2
+        ;;
+    *'
+'*)
+        echo "$0: several Workers; write the directory of one after WORKER= in this file:" >&2
+        echo "$WORKER" >&2
+        exit 2
+        ;;
+    esac
+fi
+cd "$WORKER"
+if ! command -v worker-build >/dev/null 2>&1; then
+    echo "$0: worker-build is not installed: cargo install worker-build" >&2
+    exit 2
+fi
+if [ $# -eq 0 ]; then
+    set -- --release
+fi
+if cargo plimsoll --version >/dev/null 2>&1; then
+    exec cargo plimsoll --memory "$MEMORY_LIMIT" run-under -- worker-build "$@"
+fi
+@fallback@
+exec worker-build "$@"

@@ -1,0 +1,12 @@
+#!/bin/sh
+# Builds inside a memory budget: ./build-low-memory.sh [--release] [-p PACKAGE] [other arguments of cargo build]
+@mark@
+MEMORY_LIMIT="auto" # 2G, 4G, 50% …; auto: what the machine leaves
+
+set -eu
+cd "$(dirname "$0")"
+if cargo plimsoll --version >/dev/null 2>&1; then
+    exec cargo plimsoll --memory "$MEMORY_LIMIT" build "$@"
+fi
+@fallback@
+exec cargo build "$@"
