@@ -51,6 +51,10 @@ pub struct CargoCall {
     pub target_dir: Option<PathBuf>,
     /// `--path` of `cargo install`.
     pub install_path: Option<PathBuf>,
+    /// Our `--staged`.
+    pub staged: bool,
+    /// Our `--list`, beside `--staged`.
+    pub lists_stages: bool,
 }
 
 /// Plimsoll's own options that stood among Cargo's arguments.
@@ -120,6 +124,8 @@ impl CargoCall {
             config: Vec::new(),
             target_dir: None,
             install_path: None,
+            staged: false,
+            lists_stages: false,
         };
         let mut own = OwnOptions::default();
         for item in cut(&globals, false) {
@@ -132,6 +138,7 @@ impl CargoCall {
         let takes_jobs = subcommand.takes_jobs
             && items.iter().filter(|item| item.is_jobs()).count() == 1
             && items.iter().any(|item| item.jobs().is_some());
+        let is_staged = subcommand.lets_ours_in && items.iter().any(|item| item.name == "--staged");
         let mut kept_of_alias = 0;
         for item in &items {
             if takes_jobs && let Some(jobs) = item.jobs() {
@@ -144,6 +151,10 @@ impl CargoCall {
                 own.strict = true;
             } else if subcommand.lets_ours_in && item.name == "--retry-tests" && !item.has_value() {
                 own.retry_tests = true;
+            } else if is_staged && item.name == "--staged" && !item.has_value() {
+                call.staged = true;
+            } else if is_staged && item.name == "--list" && !item.has_value() {
+                call.lists_stages = true;
             } else {
                 call.note(item);
                 if item.end <= from_alias {

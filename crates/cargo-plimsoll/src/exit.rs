@@ -63,6 +63,11 @@ pub enum Failure {
     /// Nothing is remembered.
     #[error("nothing is remembered{}; it is after a first build", of(.0))]
     NoHistory(Option<String>),
+    /// Cargo tells no stages of this subcommand.
+    #[error(
+        "`--staged` is for build, check, test, bench, doc, run and rustc; `cargo {0}` does not tell its units"
+    )]
+    NotStaged(String),
     /// What is to be compared cannot be.
     #[error("{0}")]
     BadBench(String),
@@ -85,7 +90,7 @@ impl Failure {
         match self {
             // 0 for help and the version, 2 for an error.
             Self::CommandLine(error) => error.exit_code(),
-            Self::Arguments(_) | Self::Settings(_) | Self::BadBench(_) => 2,
+            Self::Arguments(_) | Self::Settings(_) | Self::BadBench(_) | Self::NotStaged(_) => 2,
             Self::NothingRuns
             | Self::NoHome
             | Self::NoCargoHome

@@ -220,6 +220,12 @@ impl Place {
             .map_err(BadSettings::from)?;
         let settings = self.settings(&asked, &files, config)?;
         shell.set_quiet(settings.quiet.value);
+        #[cfg(target_os = "linux")]
+        if call.lists_stages {
+            return drive::stages::list(&call, &self.environment, shell);
+        } else if call.staged {
+            drive::stages::question(&call, &self.environment)?;
+        }
         Ok(govern(&call, &settings, &self.environment, shell)?)
     }
 }

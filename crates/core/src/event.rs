@@ -247,6 +247,19 @@ pub enum Event {
         /// The text, one sentence or two.
         text: String,
     },
+    /// A stage of a staged build is over.
+    StageEnded {
+        /// Its number, from 1.
+        stage: u32,
+        /// How many there are.
+        of: u32,
+        /// Its folders, or packages.
+        name: String,
+        /// The most that the build held in it.
+        peak: Bytes,
+        /// Wall time.
+        wall: Millis,
+    },
     /// The build ended. The last event of a complete log.
     Done {
         /// The exit code (128 + n for a signal).

@@ -139,6 +139,7 @@ impl Governor {
                 priority: join.priority,
                 interactive: join.interactive,
                 diet: join.diet,
+                staged: join.staged,
             },
             memory: join.memory,
             notes: join.notes,

@@ -17,7 +17,7 @@ use plimsoll_proto::ToDriver;
 use crate::account::Elsewhere;
 use crate::connection::Peer;
 use crate::governor::{Governor, Observer};
-use crate::graph::{GraphCommand, GraphReader, Tails};
+use crate::graph::{Graph, GraphCommand, GraphReader};
 use crate::ledger;
 
 /// A build, as its driver describes it.
@@ -50,6 +50,16 @@ pub struct Ending {
     pub complete: bool,
 }
 
+/// A stage on its way.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct StageRun {
+    /// Zero before the first.
+    number: u32,
+    since: Millis,
+    /// The most that the build held since then.
+    pub(crate) peak: Bytes,
+}
+
 /// A build on its way.
 pub(crate) struct Build {
     pub(crate) options: BuildOptions,
@@ -62,8 +72,10 @@ pub(crate) struct Build {
     pub(crate) graph: Option<GraphReader>,
     /// Cargo was asked for it.
     pub(crate) asked_graph: bool,
-    /// The bottom levels that the graph gave, once it is known.
-    pub(crate) tails: Option<Tails>,
+    /// The graph, once it is known.
+    pub(crate) known: Option<Graph>,
+    /// The stage that it is in, where it is staged.
+    pub(crate) stage: StageRun,
     pub(crate) tmpfs: Option<Tmpfs>,
     /// Places on Cargo's pipe, free and taken.
     pub(crate) places: u32,
@@ -145,7 +157,8 @@ impl Governor {
             records: Vec::new(),
             graph: None,
             asked_graph: false,
-            tails: None,
+            known: None,
+            stage: StageRun::default(),
             owed: 0,
             missing_since: None,
             peak: Bytes::ZERO,
@@ -284,6 +297,7 @@ impl Governor {
         }
         let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
         let cpu = Millis::seconds(cpu.tv_sec as u64) + Millis(cpu.tv_nsec as u64 / 1_000_000);
+        self.end_stages(no);
         let Some(build) = self.builds.get(&no) else { return };
         let (wall, peak) = (self.now() - build.started, build.peak);
         self.say_in(no, Event::Done { exit: ending.exit, wall, peak, governor_cpu: cpu });
@@ -322,17 +336,78 @@ impl Governor {
     /// The unit graph of a build is there: its units are put in their order.
     pub(crate) fn read_graph(&mut self, no: BuildNo) {
         let Some(build) = self.builds.get_mut(&no) else { return };
-        let Some(tails) = build.graph.as_mut().and_then(GraphReader::take) else { return };
-        let live: Vec<UnitId> =
-            self.schedule.views().filter(|view| view.build == no).map(|view| view.id).collect();
-        let known: Vec<(UnitId, Millis)> = live
-            .into_iter()
-            .filter_map(|unit| Some((unit, tails.of(&self.entries.get(&unit)?.facts)?)))
-            .collect();
-        build.tails = Some(tails);
-        for (unit, tail) in known {
-            self.decide(Input::Tail(unit, tail));
+        let Some(reader) = build.graph.as_mut() else { return };
+        let Some(graph) = reader.take() else {
+            self.leave_stages(no);
+            return;
+        };
+        let graph = build.known.insert(graph).clone();
+        for unit in self.live(no) {
+            let Some(entry) = self.entries.get(&unit) else { continue };
+            let (tail, stage) = (graph.tail(&entry.facts), graph.stages.of(&entry.facts));
+            if let Some(tail) = tail {
+                self.decide(Input::Tail(unit, tail));
+            }
+            self.decide(Input::Stage(unit, stage));
         }
         self.decide(Input::Replan(no));
+    }
+
+    /// The stages of a build cannot be told: it goes on without them.
+    pub(crate) fn leave_stages(&mut self, no: BuildNo) {
+        let Some(build) = self.builds.get_mut(&no) else { return };
+        if !std::mem::take(&mut build.options.terms.staged) {
+            return;
+        }
+        let terms = build.options.terms;
+        self.notice(no, "not staged: Cargo does not tell how this build's units hang together");
+        self.decide(Input::Open(no, terms));
+    }
+
+    /// Notes which stage each staged build is in.
+    pub(crate) fn follow_stages(&mut self) {
+        let staged = self.builds.iter().filter(|(_, build)| build.options.terms.staged);
+        let reached: Vec<(BuildNo, u32)> =
+            staged.map(|(no, _)| (*no, self.schedule.stage_of(*no))).collect();
+        for (no, stage) in reached {
+            self.enter_stage(no, stage);
+        }
+    }
+
+    fn enter_stage(&mut self, no: BuildNo, number: u32) {
+        let now = self.now();
+        let Some(build) = self.builds.get_mut(&no).filter(|it| it.stage.number != number) else {
+            return;
+        };
+        let next = StageRun { number, since: now, peak: build.held.memory };
+        let ended = std::mem::replace(&mut build.stage, next);
+        let all = build.known.as_ref().map(|graph| graph.stages.list()).unwrap_or_default();
+        if let Some(stage) = (ended.number as usize).checked_sub(1).and_then(|at| all.get(at)) {
+            let event = Event::StageEnded {
+                stage: ended.number,
+                of: u32::try_from(all.len()).unwrap_or(u32::MAX),
+                name: stage.name.clone(),
+                peak: ended.peak,
+                wall: now - ended.since,
+            };
+            build.say(now, event);
+        }
+    }
+
+    /// The last stage is over. Says so where stages were of no use.
+    fn end_stages(&mut self, no: BuildNo) {
+        self.follow_stages();
+        let Some(build) = self.builds.get(&no).filter(|build| build.options.terms.staged) else {
+            return;
+        };
+        let (fits, line) = (build.peak <= build.line, build.line);
+        let began = build.stage.number > 0;
+        self.enter_stage(no, 0);
+        if began && fits {
+            let text = format!(
+                "stages brought nothing here: the line of {line} holds without --staged, and more can run at once"
+            );
+            self.notice(no, text);
+        }
     }
 }

@@ -215,6 +215,7 @@ impl Governor {
             self.read_graph(build);
         }
         self.measure_if_due();
+        self.follow_stages();
         self.look_around(observer);
         self.tell(observer);
         Ok(wake)

@@ -21,6 +21,7 @@ use plimsoll_core::unit::UnitFacts;
 use serde_json::Value;
 
 use crate::sizes;
+use crate::stages::{self, Stages};
 
 /// How to ask Cargo for its unit graph.
 #[derive(Debug)]
@@ -43,6 +44,15 @@ impl GraphCommand {
     #[must_use]
     pub fn can_tell(subcommand: &OsStr) -> bool {
         subcommand.to_str().is_some_and(|name| CAN_TELL.contains(&name))
+    }
+
+    /// Asks and waits for the answer: the stages in which this would be built. Cargo does what it would do before it
+    /// builds (it writes a lock file, and downloads), and says what is wrong; `None` where it has no answer.
+    #[must_use]
+    pub fn stages(self) -> Option<Stages> {
+        let GraphCommand(mut command) = self;
+        command.stderr(Stdio::inherit());
+        Some(GraphReader::run(command)?.take()?.stages)
     }
 
     /// Asks as the running Cargo `pid` was asked: its program, arguments, directory and environment. `None` where
@@ -76,14 +86,29 @@ impl GraphCommand {
 /// The version of Cargo's unit graph that is understood here.
 const GRAPH_VERSION: u64 = 1;
 
-/// The bottom levels that a graph gave, by package, version, crate and kind.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Tails(HashMap<(String, String, String, UnitKind), Millis>);
+/// What a unit is known by in a graph: package, version, crate and kind.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct UnitName(String, String, String, UnitKind);
 
-impl Tails {
-    pub(crate) fn of(&self, facts: &UnitFacts) -> Option<Millis> {
+impl UnitName {
+    pub(crate) fn of(facts: &UnitFacts) -> Self {
         let (package, version) = (facts.package.clone(), facts.version.clone());
-        self.0.get(&(package, version, facts.crate_name.clone(), facts.kind)).copied()
+        Self(package, version, facts.crate_name.clone(), facts.kind)
+    }
+}
+
+/// What a graph says.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Graph {
+    /// The longest path from each unit to the end.
+    tails: HashMap<UnitName, Millis>,
+    /// The parts of the workspace in their order.
+    pub(crate) stages: Stages,
+}
+
+impl Graph {
+    pub(crate) fn tail(&self, facts: &UnitFacts) -> Option<Millis> {
+        self.tails.get(&UnitName::of(facts)).copied()
     }
 }
 
@@ -91,17 +116,23 @@ impl Tails {
 /// directories are looked at, which the loop must not wait for.
 pub(crate) struct GraphReader {
     child: Child,
-    reader: Option<JoinHandle<Option<Tails>>>,
+    reader: Option<JoinHandle<Option<Graph>>>,
     /// Hangs up when the thread is done.
     done: OwnedFd,
 }
 
 impl GraphReader {
+    /// Asks on the side: nothing is written, downloaded or said.
     pub(crate) fn start(command: GraphCommand) -> Option<Self> {
-        let (done, working) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).ok()?;
         let GraphCommand(mut command) = command;
+        command.arg("--frozen").stderr(Stdio::null());
+        Self::run(command)
+    }
+
+    fn run(mut command: Command) -> Option<Self> {
+        let (done, working) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).ok()?;
         let mut child = command
-            .args(["--unit-graph", "-Zunstable-options", "--frozen"])
+            .args(["--unit-graph", "-Zunstable-options"])
             // The option is unstable, and without the second variable its probes would be cached in
             // target/.rustc_info.json as if the compiler were a nightly one.
             .env("RUSTC_BOOTSTRAP", "1")
@@ -109,7 +140,6 @@ impl GraphReader {
             .env_remove("CARGO_MAKEFLAGS")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
             .spawn()
             .ok()?;
         let output = child.stdout.take()?;
@@ -124,10 +154,10 @@ impl GraphReader {
     }
 
     /// What the graph said, once; after its descriptor has hung up.
-    pub(crate) fn take(&mut self) -> Option<Tails> {
-        let tails = self.reader.take()?.join().ok().flatten();
+    pub(crate) fn take(&mut self) -> Option<Graph> {
+        let graph = self.reader.take()?.join().ok().flatten();
         let _ = self.child.wait();
-        tails
+        graph
     }
 
     /// The answer is still awaited.
@@ -152,20 +182,23 @@ impl Drop for GraphReader {
     }
 }
 
-fn read(mut output: ChildStdout) -> Option<Tails> {
+fn read(mut output: ChildStdout) -> Option<Graph> {
     let mut text = Vec::new();
     output.read_to_end(&mut text).ok()?;
     weigh(&serde_json::from_slice(&text).ok()?)
 }
 
 /// One unit of Cargo's graph, as far as it matters here.
-struct Node {
-    facts: UnitFacts,
-    cpu: Millis,
-    needs: Vec<usize>,
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) facts: UnitFacts,
+    pub(crate) cpu: Millis,
+    pub(crate) needs: Vec<usize>,
+    /// Its package's directory, where that is not from elsewhere.
+    pub(crate) directory: Option<PathBuf>,
 }
 
-fn weigh(graph: &Value) -> Option<Tails> {
+fn weigh(graph: &Value) -> Option<Graph> {
     if graph["version"].as_u64() != Some(GRAPH_VERSION) {
         return None;
     }
@@ -178,16 +211,13 @@ fn weigh(graph: &Value) -> Option<Tails> {
         }
     }
     let mut known = vec![None; nodes.len()];
-    let mut tails = Tails::default();
+    let mut tails: HashMap<UnitName, Millis> = HashMap::new();
     for at in 0..nodes.len() {
         let tail = longest(at, &nodes, &after, &mut known);
-        let facts = &nodes[at].facts;
-        let key =
-            (facts.package.clone(), facts.version.clone(), facts.crate_name.clone(), facts.kind);
-        let kept = tails.0.entry(key).or_default();
+        let kept = tails.entry(UnitName::of(&nodes[at].facts)).or_default();
         *kept = (*kept).max(tail);
     }
-    Some(tails)
+    Some(Graph { tails, stages: Stages::find(&nodes) })
 }
 
 /// The longest chain from `at` to the end, depth first with what is known already; a graph of Cargo's has
@@ -210,7 +240,8 @@ fn longest(
 
 fn node(unit: &Value) -> Option<Node> {
     let target = &unit["target"];
-    let (package, version) = package(unit["pkg_id"].as_str()?)?;
+    let id = unit["pkg_id"].as_str()?;
+    let (package, version) = package(id)?;
     let mode = unit["mode"].as_str()?;
     let kinds: Vec<&str> = target["kind"].as_array()?.iter().filter_map(Value::as_str).collect();
     let kind = match mode {
@@ -237,6 +268,7 @@ fn node(unit: &Value) -> Option<Node> {
     Some(Node {
         cpu: Forecast::cold(&facts, &sizes).curve.cpu(),
         needs: needs.iter().filter_map(|d| d["index"].as_u64()).map(|at| at as usize).collect(),
+        directory: stages::directory(id),
         facts,
     })
 }
@@ -275,13 +307,16 @@ mod tests {
             unit("registry+https://index#mid@2.0.0", "lib", "build", &[2]),
             unit("registry+https://index#base@1.0.0", "lib", "build", &[]),
         ]});
-        let tails = weigh(&graph).unwrap().0;
+        let weighed = weigh(&graph).unwrap();
+        let names: Vec<&str> = weighed.stages.list().iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names, ["app"]);
+        let tails = weighed.tails;
         let of = |name: &str| tails.iter().find(|(key, _)| key.0 == name).map(|(_, tail)| *tail);
         assert!(of("base") > of("mid") && of("mid") > of("app"));
         let checked = json!({"version": 1, "units": [
             unit("registry+https://index#base@1.0.0", "lib", "check", &[]),
         ]});
-        let alone = weigh(&checked).unwrap().0.into_values().next();
+        let alone = weigh(&checked).unwrap().tails.into_values().next();
         assert!(alone < of("base"), "what is only checked takes less");
         assert!(weigh(&json!({"version": 2, "units": []})).is_none());
     }

@@ -19,9 +19,11 @@ mod messages;
 mod places;
 mod sampling;
 mod sizes;
+mod stages;
 mod walls;
 
 pub use builds::{BuildOptions, Ending};
 pub use error::GovernorError;
 pub use governor::{Governor, Observer, Options, Wake};
 pub use graph::GraphCommand;
+pub use stages::{Stage, Stages};

@@ -316,9 +316,9 @@ impl Governor {
         if let Some(build) = self.builds.get_mut(&build) {
             build.cargo.get_or_insert(cargo);
             // What is remembered may be of another build that has this unit, too, and another way to its end.
-            let told = build.tails.as_ref().and_then(|tails| tails.of(&facts));
+            let told = build.known.as_ref().and_then(|graph| graph.tail(&facts));
             forecast.tail = told.or(forecast.tail);
-            if forecast.tail.is_none() {
+            if forecast.tail.is_none() || build.options.terms.staged {
                 build.ask_graph();
             }
         }
@@ -359,6 +359,21 @@ impl Governor {
                 cargo,
             }),
         ));
+        self.place_in_stage(unit, build);
+    }
+
+    /// Says which stage a unit belongs to, where its build has any.
+    fn place_in_stage(&mut self, unit: UnitId, no: BuildNo) {
+        let Some(build) = self.builds.get(&no).filter(|build| build.options.terms.staged) else {
+            return;
+        };
+        let facts = self.entries.get(&unit).map(|entry| &entry.facts);
+        if let Some((graph, facts)) = build.known.as_ref().zip(facts) {
+            let stage = graph.stages.of(facts);
+            self.decide(Input::Stage(unit, stage));
+        } else if build.graph.is_none() {
+            self.leave_stages(no);
+        }
     }
 
     fn forecast(&mut self, facts: &UnitFacts, build: BuildNo) -> (Forecast, Option<ColdFacts>) {

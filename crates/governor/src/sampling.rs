@@ -113,6 +113,7 @@ impl Governor {
                 swapped: own.swapped + of_units.swapped,
             };
             build.peak = build.peak.max(build.held.memory);
+            build.stage.peak = build.stage.peak.max(build.held.memory);
             builds.push((*no, own.memory + tmpfs));
             total += tmpfs;
         }

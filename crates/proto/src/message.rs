@@ -126,6 +126,8 @@ pub struct Join {
     pub target_dir: PathBuf,
     /// A unit that would run alone is asked to need less.
     pub diet: bool,
+    /// Its units are admitted stage by stage.
+    pub staged: bool,
     /// What single packages need, by the user's word.
     pub notes: BTreeMap<String, Bytes>,
 }
@@ -343,6 +345,7 @@ fn encode_join(join: &Join) -> LineWriter {
         .text("priority", join.priority.as_str())
         .bytes("target", path_bytes(&join.target_dir))
         .number("no_diet", !join.diet)
+        .number("staged", join.staged)
         .text("notes", &encode_notes(&join.notes))
 }
 
@@ -376,6 +379,7 @@ fn decode_join(fields: &Fields<'_>) -> Result<Join, DecodeError> {
         priority: parsed(fields, "priority")?,
         target_dir: path_from(fields.bytes("target")?),
         diet: !fields.flag("no_diet"),
+        staged: fields.flag("staged"),
         notes: fields.text("notes").map(|notes| decode_notes(&notes)).unwrap_or_default(),
     })
 }
@@ -495,6 +499,7 @@ mod tests {
                 priority: Priority::Low,
                 target_dir: PathBuf::from("/t/\u{e4} b"),
                 diet: false,
+                staged: true,
                 notes: BTreeMap::from([
                     ("a-b".to_owned(), Bytes::mib(9)),
                     ("c".to_owned(), Bytes::gib(1)),

@@ -119,6 +119,21 @@ pub struct Counts {
     pub ended: usize,
 }
 
+/// A stage of a staged build, as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StageEnded {
+    /// Its number, from 1.
+    pub number: u32,
+    /// How many there are.
+    pub of: u32,
+    /// Its folders, or packages.
+    pub name: String,
+    /// The most that the build held in it.
+    pub peak: Bytes,
+    /// Wall time.
+    pub wall: Millis,
+}
+
 /// How the build ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Done {
@@ -145,6 +160,7 @@ pub struct BuildState {
     line_at_peak: Bytes,
     decisions: Vec<Decision>,
     notices: Vec<String>,
+    stages: Vec<StageEnded>,
     lost_cpu: Millis,
     links_waited: Millis,
     waits: Waits,
@@ -180,6 +196,7 @@ impl BuildState {
             line_at_peak: header.line,
             decisions: Vec::new(),
             notices: Vec::new(),
+            stages: Vec::new(),
             lost_cpu: Millis::ZERO,
             links_waited: Millis::ZERO,
             waits: Waits::default(),
@@ -306,6 +323,11 @@ impl BuildState {
                 self.notices.push(one_line(text));
                 self.decide(record, None);
             }
+            Event::StageEnded { stage, of, name, peak, wall } => {
+                let (number, of, name) = (*stage, *of, one_line(name));
+                self.stages.push(StageEnded { number, of, name, peak: *peak, wall: *wall });
+                self.decide(record, None);
+            }
             Event::Done { exit, wall, peak, governor_cpu } => {
                 self.peak = self.peak.max(*peak);
                 self.done = Some(Done { exit: *exit, wall: *wall, governor_cpu: *governor_cpu });
@@ -417,6 +439,12 @@ impl BuildState {
         let Waits { time, admitted, used, .. } = self.waits;
         let span = time.0 as f64;
         (time > Millis::ZERO).then_some((time, admitted / span, used / span))
+    }
+
+    /// The stages that are over, in the order in which they ended.
+    #[must_use]
+    pub fn stages(&self) -> &[StageEnded] {
+        &self.stages
     }
 
     /// The heaviest units first; those that hardly needed any memory are left out.

@@ -1,20 +1,20 @@
-//! What is said at the end of a build: six lines at most, the calm ones first.
+//! What is said at the end of a build: six lines at most, the calm ones first; and one for each stage.
 
 use plimsoll_core::Bytes;
 use plimsoll_core::event::Header;
 
-use crate::state::{BuildState, Status, Unit};
+use crate::state::{BuildState, StageEnded, Status, Unit};
 use crate::wording::{at_least, count, names, percent, short};
 
 /// Names shown in one line of the summary; the report has them all.
 const NAMES: usize = 3;
 
-/// The summary of a build that ended, at most six lines, each ending in a line break; empty where
+/// The summary of a build that ended, at most six lines and one for each stage, each ending in a line break; empty where
 /// nothing was compiled and nothing must be said.
 #[must_use]
 pub fn summary(state: &BuildState, header: &Header) -> String {
     let ran = state.units().filter(|unit| unit.attempts > 0 && unit.inside.is_none()).count();
-    let mut lines = Vec::new();
+    let mut lines: Vec<String> = stages(state).collect();
     lines.extend(held_back(state));
     lines.extend(heaviest(state));
     lines.extend(giants(state));
@@ -38,6 +38,14 @@ pub fn summary(state: &BuildState, header: &Header) -> String {
         text.push('\n');
     }
     text
+}
+
+/// The stages of a staged build, one in a line.
+fn stages(state: &BuildState) -> impl Iterator<Item = String> {
+    state.stages().iter().map(|stage| {
+        let StageEnded { number, of, name, peak, wall } = stage;
+        format!("stage {number} of {of}: {name}: peak {peak}, {wall}")
+    })
 }
 
 /// What was suspended and what was run again, why, and what that cost.

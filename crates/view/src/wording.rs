@@ -106,6 +106,9 @@ pub(crate) fn decision(event: &Event, title: &str) -> Option<String> {
         Event::Left { .. } => format!("{title} left without having run: the build had failed"),
         Event::Finished { ok: false, .. } => format!("{title} failed"),
         Event::Line { line } => format!("the line is {line} from now on"),
+        Event::StageEnded { stage, of, name, peak, wall } => {
+            format!("stage {stage} of {of} ended ({name}): peak {peak}, {wall}")
+        }
         Event::Notice { text } => text.clone(),
         _ => return None,
     })

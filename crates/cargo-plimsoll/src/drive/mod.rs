@@ -12,6 +12,7 @@ mod launch;
 mod line;
 mod scratch;
 pub(crate) mod signals;
+pub(crate) mod stages;
 mod task;
 mod watch;
 
@@ -315,6 +316,7 @@ fn join(
             .and_then(|dir| dir.canonicalize().ok())
             .unwrap_or_default(),
         diet: settings.diet.value,
+        staged: task.is_staged(),
         notes: notes(settings),
     };
     Joined::open(home, join, jobserver)
@@ -348,6 +350,7 @@ fn host(
             keep_going: task.keep_going(),
             places: Some(task.places(settings)),
             diet: settings.diet.value,
+            staged: task.is_staged(),
             ..Terms::default()
         },
         memory: settings.memory.value,

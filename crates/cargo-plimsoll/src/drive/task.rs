@@ -118,6 +118,11 @@ impl Task<'_> {
         }
     }
 
+    /// One part of the workspace after the other.
+    pub(super) fn is_staged(&self) -> bool {
+        matches!(self, Self::Cargo(call) if call.staged)
+    }
+
     pub(super) fn keep_going(&self) -> bool {
         matches!(self, Self::Cargo(call) if call.keep_going)
     }

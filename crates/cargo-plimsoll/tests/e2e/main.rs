@@ -30,6 +30,7 @@ mod line;
 mod nested;
 mod retries;
 mod same;
+mod staged;
 mod strangers;
 mod terminal;
 mod test_runs;

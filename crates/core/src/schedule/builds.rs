@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use super::stages;
 use super::unit::{RunState, UnitTable};
 use crate::ids::{BuildNo, UnitId};
 use crate::measure::{Bytes, Millis};
@@ -104,6 +105,8 @@ pub struct Terms {
     pub interactive: bool,
     /// A unit that would run alone is asked to need less.
     pub diet: bool,
+    /// Its units are admitted stage by stage: each waits until its stage is known ([`super::Input::Stage`]).
+    pub staged: bool,
 }
 
 impl Default for Terms {
@@ -117,6 +120,7 @@ impl Default for Terms {
             priority: Priority::Normal,
             interactive: false,
             diet: true,
+            staged: false,
         }
     }
 }
@@ -154,6 +158,8 @@ pub(super) struct Build {
     given: Millis,
     /// The longest path to its end that a unit of it has had.
     pub(super) path: Option<Millis>,
+    /// Where it stands, if it is staged.
+    pub(super) stage: stages::Standing,
     /// Since when it has waited without anything that runs.
     waits_since: Option<Millis>,
 }
@@ -171,6 +177,7 @@ impl Build {
             charged: 0,
             given: Millis::ZERO,
             path: None,
+            stage: stages::Standing::default(),
             waits_since: None,
         }
     }

@@ -28,6 +28,7 @@ mod pressure;
 mod processors;
 mod queue;
 mod room;
+mod stages;
 mod tally;
 mod tokens;
 mod unit;
@@ -188,6 +189,8 @@ pub enum Input {
     Replan(BuildNo),
     /// The longest path from this unit to the end of the build became known.
     Tail(UnitId, Millis),
+    /// The stage of a staged build that this unit belongs to became known.
+    Stage(UnitId, u32),
     /// Nothing happened, but time passed.
     Tick,
 }
@@ -424,6 +427,7 @@ impl Schedule {
             Input::Walls(walls) => self.walls.set(walls),
             Input::Replan(no) => self.builds.with(no, |build| build.path = None),
             Input::Tail(id, tail) => self.units.with(id, |unit| unit.forecast.tail = Some(tail)),
+            Input::Stage(id, stage) => self.units.with(id, |unit| unit.stage = Some(stage)),
             Input::Tick => {}
         }
     }

@@ -55,7 +55,11 @@ impl Schedule {
         let links_keep_up = self.links_keep_up();
         let mut tally = self.tally(now);
         let mut if_others_yield: Option<Outlook> = None;
+        self.advance_stages(now);
         for id in self.queue(now) {
+            if self.awaits_stage(id) {
+                continue;
+            }
             let Some(unit) = self.units.get(id) else { continue };
             let (build, alone, retryable) = (unit.build, unit.insists(now), unit.retryable);
             let role = unit.role;

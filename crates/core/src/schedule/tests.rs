@@ -81,6 +81,37 @@ fn a_build_without_diet_asks_nobody_to_need_less() {
 }
 
 #[test]
+fn a_later_stage_waits_for_what_is_there_of_an_earlier_one() {
+    let mut schedule = schedule(1000);
+    let terms = Terms { staged: true, ..Terms::default() };
+    assert!(schedule.handle(Millis(0), Input::Open(BuildNo(2), terms)).is_empty());
+    let mut at = |now: u64, input: Input| admitted(&schedule.handle(Millis(now), input));
+    let none: [u32; 0] = [];
+    for id in [1, 2, 3] {
+        let mut new = unit(50, 1000, Source::History);
+        new.build = BuildNo(2);
+        assert_eq!(at(0, Input::Register(UnitId(id), new)), none, "its stage is not known");
+    }
+    let stage = |id, stage| Input::Stage(UnitId(id), stage);
+    assert_eq!(at(0, stage(1, 2)), none);
+    assert_eq!(at(10, stage(2, 1)), none);
+    assert_eq!(at(10, stage(3, 0)), [3], "what belongs to no stage waits for none");
+    assert_eq!(at(300, Input::Tick), none, "something is there before the first stage");
+    assert_eq!(at(400, Input::Finished { unit: UnitId(3), ok: true }), none);
+    assert_eq!(at(640, Input::Tick), none);
+    assert_eq!(at(650, Input::Tick), [2]);
+    assert_eq!(at(700, Input::Finished { unit: UnitId(2), ok: true }), none);
+    // A dependent of it comes a moment later: the stage is not over.
+    let mut new = unit(50, 1000, Source::History);
+    new.build = BuildNo(2);
+    assert_eq!(at(720, Input::Register(UnitId(4), new)), none);
+    assert_eq!(at(720, stage(4, 1)), [4]);
+    assert_eq!(at(2000, Input::Finished { unit: UnitId(4), ok: true }), none);
+    assert_eq!(at(2250, Input::Tick), [1]);
+    assert_eq!(schedule.stage_of(BuildNo(2)), 2);
+}
+
+#[test]
 fn the_longest_path_goes_first() {
     let mut schedule = schedule(1000);
     let hold = unit(900, 5000, Source::History);

@@ -82,6 +82,8 @@ pub(super) struct Unit {
     pub(super) preferably: bool,
     /// The Cargo that asks.
     pub(super) cargo: u32,
+    /// The stage of a staged build that it belongs to, once that is known.
+    pub(super) stage: Option<u32>,
     pub(super) lone_said: bool,
     pub(super) announced: bool,
     pub(super) overtaken: u32,
@@ -145,6 +147,7 @@ impl Unit {
             alone: false,
             preferably: false,
             cargo: new.cargo,
+            stage: None,
             lone_said: false,
             announced: false,
             overtaken: 0,

@@ -1,0 +1,295 @@
+//! The stages of a build: parts of the workspace in an order in which each needs only those before it.
+//!
+//! Packages that lie in one folder belong together, as far as dependencies allow: folders of which each needs the
+//! other are one stage. A package from elsewhere belongs to the first stage that needs it. What a stage is to the
+//! schedule is said there; here is only who belongs to which.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Component, Path, PathBuf};
+
+use plimsoll_core::unit::UnitFacts;
+
+use crate::graph::{Node, UnitName};
+
+/// One stage.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stage {
+    /// Its folders, from what all packages have in common; a package's name where that is no folder.
+    pub name: String,
+    /// The names of its packages.
+    pub packages: Vec<String>,
+    /// How many units it has, with those from elsewhere that nobody needed before.
+    pub units: usize,
+}
+
+/// All of them, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Stages {
+    stages: Vec<Stage>,
+    /// From 1.
+    of: HashMap<UnitName, u32>,
+}
+
+impl Stages {
+    /// In the order in which they are built.
+    #[must_use]
+    pub fn list(&self) -> &[Stage] {
+        &self.stages
+    }
+
+    /// The number of a unit's stage, from 1; zero, which is before all, where the graph does not have it.
+    pub(crate) fn of(&self, facts: &UnitFacts) -> u32 {
+        self.of.get(&UnitName::of(facts)).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn find(nodes: &[Node]) -> Self {
+        let members: BTreeMap<&Path, &str> = nodes
+            .iter()
+            .filter_map(|node| Some((node.directory.as_deref()?, node.facts.package.as_str())))
+            .collect();
+        let folders = folders(&members.keys().copied().collect::<Vec<_>>());
+        let mut parts = in_order(&folders, nodes);
+        if parts.len() < 2 {
+            // Folders say nothing here.
+            let each = members.keys().map(|dir| (*dir, vec![last_name(dir, &members)])).collect();
+            parts = in_order(&each, nodes);
+        }
+        let mut stages = Self::default();
+        let mut stage_of = vec![0u32; nodes.len()];
+        for part in parts {
+            let number = u32::try_from(stages.stages.len() + 1).unwrap_or(u32::MAX);
+            let own = |at: &usize| {
+                nodes[*at].directory.as_deref().is_some_and(|dir| part.members.contains(dir))
+            };
+            let mut pending: Vec<usize> = (0..nodes.len()).filter(own).collect();
+            let mut units = 0;
+            while let Some(at) = pending.pop() {
+                if stage_of[at] == 0 {
+                    stage_of[at] = number;
+                    units += 1;
+                    pending.extend(&nodes[at].needs);
+                }
+            }
+            let mut packages: Vec<String> =
+                part.members.iter().map(|dir| members[dir].to_owned()).collect();
+            packages.sort_unstable();
+            let name = match part.names.iter().map(String::as_str).collect::<Vec<_>>() {
+                names if names == [""] => packages.join(", "),
+                names => names.join(" + "),
+            };
+            stages.stages.push(Stage { name, packages, units });
+        }
+        for (node, stage) in nodes.iter().zip(stage_of) {
+            let seen = stages.of.entry(UnitName::of(&node.facts)).or_insert(stage);
+            *seen = (*seen).min(stage);
+        }
+        stages
+    }
+}
+
+/// Folders that go together.
+struct Part<'a> {
+    names: BTreeSet<String>,
+    members: BTreeSet<&'a Path>,
+}
+
+/// The folder of each package, as words from what all have in common. A folder that holds more than half of all
+/// packages says nothing of them: its own folders are taken then.
+fn folders<'a>(members: &[&'a Path]) -> BTreeMap<&'a Path, Vec<String>> {
+    let words = |path: &Path| -> Vec<String> {
+        let names = path.components().filter(|it| !matches!(it, Component::RootDir));
+        names.map(|it| it.as_os_str().to_string_lossy().into_owned()).collect()
+    };
+    let all: Vec<Vec<String>> = members.iter().map(|path| words(path)).collect();
+    let shortest = all.iter().map(Vec::len).min().unwrap_or_default();
+    let common =
+        (0..shortest).take_while(|&at| all.iter().all(|words| words[at] == all[0][at])).count();
+    let mut taken = vec![1; all.len()];
+    let folder = |at: usize, taken: &[usize]| -> Vec<String> {
+        all[at][common..].iter().take(taken[at]).cloned().collect()
+    };
+    loop {
+        let mut held: BTreeMap<Vec<String>, Vec<usize>> = BTreeMap::new();
+        for at in 0..all.len() {
+            held.entry(folder(at, &taken)).or_default().push(at);
+        }
+        let too_large = |(name, those): &(&Vec<String>, &Vec<usize>)| {
+            let splits = those.iter().any(|&at| all[at].len() - common > name.len());
+            those.len() > 1 && those.len() * 2 > all.len() && splits && !name.is_empty()
+        };
+        let Some((_, those)) = held.iter().find(too_large) else { break };
+        those.iter().for_each(|&at| taken[at] += 1);
+    }
+    (0..all.len()).map(|at| (members[at], folder(at, &taken))).collect()
+}
+
+/// The folders as parts of which each needs only those before it; of several that could come next, the first by name.
+fn in_order<'a>(folders: &BTreeMap<&'a Path, Vec<String>>, nodes: &[Node]) -> Vec<Part<'a>> {
+    let names: Vec<&Vec<String>> = folders.values().collect::<BTreeSet<_>>().into_iter().collect();
+    let number = |directory: &Path| {
+        let name = folders.get(directory)?;
+        names.binary_search(&name).ok()
+    };
+    let mut needs: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); names.len()];
+    for node in nodes {
+        let Some(at) = node.directory.as_deref().and_then(number) else { continue };
+        let needed = node.needs.iter().filter_map(|need| nodes.get(*need)?.directory.as_deref());
+        needs[at].extend(needed.filter_map(number));
+    }
+    let reach: Vec<BTreeSet<usize>> = (0..names.len()).map(|at| reachable(at, &needs)).collect();
+    let mut parts: Vec<Part<'a>> = Vec::new();
+    let mut placed: BTreeSet<usize> = BTreeSet::new();
+    while placed.len() < names.len() {
+        let circle = |at: usize| -> BTreeSet<usize> {
+            let back = reach[at].iter().copied().filter(|other| reach[*other].contains(&at));
+            back.chain([at]).collect()
+        };
+        let is_next = |at: &usize| {
+            let own = circle(*at);
+            !placed.contains(at)
+                && reach[*at].iter().all(|need| placed.contains(need) || own.contains(need))
+        };
+        // There is always one: what is left has no circles but the parts themselves.
+        let Some(next) = (0..names.len()).find(is_next) else { break };
+        let own = circle(next);
+        let is_own = |name: &Vec<String>| own.iter().any(|at| names[*at] == name);
+        parts.push(Part {
+            names: own.iter().map(|at| names[*at].join("/")).collect(),
+            members: folders.iter().filter(|(_, name)| is_own(name)).map(|(dir, _)| *dir).collect(),
+        });
+        placed.extend(own);
+    }
+    parts
+}
+
+fn reachable(from: usize, needs: &[BTreeSet<usize>]) -> BTreeSet<usize> {
+    let mut seen = BTreeSet::new();
+    let mut pending: Vec<usize> = needs[from].iter().copied().collect();
+    while let Some(at) = pending.pop() {
+        if seen.insert(at) {
+            pending.extend(&needs[at]);
+        }
+    }
+    seen
+}
+
+/// A package's name, with its directory's where another one has the same.
+fn last_name(directory: &Path, members: &BTreeMap<&Path, &str>) -> String {
+    let name = members[directory];
+    match members.values().filter(|other| **other == name).count() {
+        1 => name.to_owned(),
+        _ => format!("{name} ({})", directory.display()),
+    }
+}
+
+/// The directory of a package that lies on this machine: of `path+file:///w/a%20b#0.1.0`.
+pub(crate) fn directory(id: &str) -> Option<PathBuf> {
+    let (place, _) = id.rsplit_once('#')?;
+    let path = place.strip_prefix("path+file://")?.split('?').next()?;
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [first, after @ ..] = rest {
+        let code = (*first == b'%').then(|| after.get(..2)).flatten();
+        let code =
+            code.and_then(|code| u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok());
+        bytes.push(code.unwrap_or(*first));
+        rest = if code.is_some() { &after[2..] } else { after };
+    }
+    use std::os::unix::ffi::OsStringExt as _;
+    Some(PathBuf::from(std::ffi::OsString::from_vec(bytes)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A package's unit; one without a directory is from elsewhere.
+    fn node(directory: &str, needs: &[usize]) -> Node {
+        let name = directory.rsplit('/').next().unwrap();
+        let facts = UnitFacts::build_script_run(name.to_owned(), "1.0.0".to_owned());
+        let directory = directory.starts_with('/').then(|| PathBuf::from(directory));
+        Node { facts, cpu: Default::default(), needs: needs.to_vec(), directory }
+    }
+
+    fn names(nodes: &[Node]) -> Vec<String> {
+        Stages::find(nodes).stages.into_iter().map(|stage| stage.name).collect()
+    }
+
+    #[test]
+    fn folders_are_stages_in_the_order_of_their_needs_and_bring_what_is_new() {
+        let nodes = [
+            node("/w/cli", &[1, 5]),
+            node("/w/crates/sql/model", &[2, 4]),
+            node("/w/crates/sql/base", &[3, 6]),
+            node("/w/crates/core", &[4]),
+            node("serde", &[]),
+            node("clap", &[4]),
+            node("postgres", &[]),
+            node("/w/crates/http", &[3]),
+        ];
+        let stages = Stages::find(&nodes);
+        let shown: Vec<(&str, usize)> =
+            stages.list().iter().map(|stage| (stage.name.as_str(), stage.units)).collect();
+        assert_eq!(shown, [("crates/core", 2), ("crates/http", 1), ("crates/sql", 3), ("cli", 2)]);
+        let of = |at: usize| stages.of(&nodes[at].facts);
+        assert_eq!([of(4), of(6), of(5), of(0)], [1, 3, 4, 4]);
+        assert_eq!(stages.list()[2].packages, ["base", "model"]);
+    }
+
+    #[test]
+    fn folders_that_need_each_other_are_one_and_one_package_is_one_stage() {
+        let circle =
+            [node("/w/a/x", &[1]), node("/w/b/y", &[2]), node("/w/a/z", &[]), node("/w/c", &[0])];
+        assert_eq!(names(&circle), ["a + b", "c"]);
+        let all_in_circles =
+            [node("/w/a/x", &[1]), node("/w/b/y", &[2]), node("/w/a/z", &[3]), node("/w/b/w", &[])];
+        let packages = names(&all_in_circles);
+        assert_eq!(packages, ["w", "z", "y", "x"], "packages where folders say nothing");
+        assert_eq!(names(&[node("/w", &[1]), node("serde", &[])]), ["w"]);
+        let root = [node("/w", &[1]), node("/w/sub", &[])];
+        assert_eq!(names(&root), ["sub", "w"]);
+        assert!(names(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_directory_is_read_from_a_package_id() {
+        let read = |id: &str| directory(id).map(|path| path.display().to_string());
+        assert_eq!(read("path+file:///w/in%C3%ADcio%20a#b@0.1.0").unwrap(), "/w/início a");
+        assert_eq!(read("path+file:///w/100%#0.1.0").unwrap(), "/w/100%");
+        assert_eq!(read("registry+https://index#serde@1.0.0"), None);
+    }
+
+    proptest! {
+        /// Each unit's stage is no earlier than any that it needs.
+        #[test]
+        fn nothing_comes_before_what_it_needs(
+            places in proptest::collection::vec((0usize..4, 0usize..4, any::<bool>()), 1..24),
+            edges in proptest::collection::vec((0usize..24, 0usize..24), 0..60),
+        ) {
+            let count = places.len();
+            let nodes: Vec<Node> = places.iter().enumerate().map(|(at, (a, b, ours))| {
+                let needs: Vec<usize> = edges
+                    .iter()
+                    // What is from elsewhere needs only what is, too.
+                    .filter(|(from, to)| *from == at && *to > at && *to < count)
+                    .filter(|(_, to)| *ours || !places[*to].2)
+                    .map(|(_, to)| *to)
+                    .collect();
+                let name = if *ours { format!("/w/{a}/{b}/p{at}") } else { format!("e{at}") };
+                node(&name, &needs)
+            }).collect();
+            let stages = Stages::find(&nodes);
+            for node in &nodes {
+                let own = stages.of(&node.facts);
+                prop_assert!(own as usize <= stages.list().len());
+                for need in &node.needs {
+                    prop_assert!(own == 0 || (1..=own).contains(&stages.of(&nodes[*need].facts)));
+                }
+            }
+            let units: usize = stages.list().iter().map(|stage| stage.units).sum();
+            prop_assert_eq!(units, nodes.iter().filter(|it| stages.of(&it.facts) > 0).count());
+        }
+    }
+}
