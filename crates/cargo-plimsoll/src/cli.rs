@@ -20,7 +20,8 @@ use crate::exit;
 use crate::jobs::Jobs;
 use crate::settings::Asked;
 use help::{
-    BENCH_HELP, DISABLE_HELP, ENABLE_HELP, ENV_HELP, INIT_HELP, RUN_UNDER_HELP, STATUS_HELP,
+    BENCH_HELP, CLEAN_HELP, DISABLE_HELP, ENABLE_HELP, ENV_HELP, INIT_HELP, RUN_UNDER_HELP,
+    STATUS_HELP,
 };
 
 /// Run any Cargo command inside a memory budget.
@@ -148,6 +149,20 @@ impl BenchOptions {
     }
 }
 
+/// What `clean` is asked for.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct CleanOptions {
+    /// Remove without asking
+    #[arg(long)]
+    pub yes: bool,
+    /// Only show
+    #[arg(long, conflicts_with = "yes")]
+    pub dry_run: bool,
+    /// Keep what was built in the last N days
+    #[arg(long, value_name = "N")]
+    pub keep_days: Option<u32>,
+}
+
 /// What `init` is asked for.
 #[derive(Clone, Debug, Default, Args)]
 pub struct InitOptions {
@@ -186,6 +201,9 @@ pub enum Command {
     /// Build this workspace under plain Cargo, the usual remedies and Plimsoll, and compare peak and time
     #[command(after_help = BENCH_HELP)]
     Bench(BenchOptions),
+    /// Remove from the target directory what no build can use again: other compilers', old versions'
+    #[command(after_help = CLEAN_HELP)]
+    Clean(CleanOptions),
     /// Put plain `cargo`, and every tool that runs it, inside one line for the whole account
     #[command(after_help = ENABLE_HELP)]
     Enable,

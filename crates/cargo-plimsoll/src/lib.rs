@@ -12,6 +12,8 @@ mod account;
 pub mod bench;
 pub mod cargo_args;
 pub mod cargo_config;
+#[cfg(target_os = "linux")]
+mod clean;
 pub mod cli;
 pub mod commands;
 #[cfg(target_os = "linux")]
@@ -77,6 +79,14 @@ fn run(shell: &mut Shell) -> Result<i32, Failure> {
                 shell,
             )?;
         }
+        #[cfg(target_os = "linux")]
+        Command::Clean(options) => {
+            let settings = place.unsaid(&asked)?;
+            shell.set_quiet(settings.quiet.value);
+            return commands::clean::run(&options, &place.environment, &place.cwd, shell);
+        }
+        #[cfg(not(target_os = "linux"))]
+        Command::Clean(_) => return Err(Failure::NeedsLinux("clean")),
         Command::Disable => {
             commands::disable::run(&place.unsaid(&asked)?, &place.environment, &place.cwd, shell)?;
         }

@@ -74,3 +74,16 @@ The exit status is 0 whatever the answer is; a script reads `enabled` and `effec
 Examples:
   cargo plimsoll status                  in a workspace: does anything there go past the line?
   cargo plimsoll status --json";
+
+pub(super) const CLEAN_HELP: &str = "\
+Nothing that the next build would take for fresh is removed, whatever its profile, features and command: what cannot be \
+told stays. It waits for builds that run in the same target directory, as Cargo does. Where other workspaces build \
+there, too, nothing is told.
+
+Examples:
+  cargo plimsoll clean --dry-run           what is stale, how old and how large
+  cargo plimsoll clean                     the same, then removed when you say so
+  cargo plimsoll clean --yes --keep-days 7 for a script; nothing of the last week
+
+The exit status is 1 where something is stale, --yes was not said and nobody can be asked. Cargo's own command, which \
+removes everything, is `cargo clean`, or `cargo plimsoll cargo clean`.";

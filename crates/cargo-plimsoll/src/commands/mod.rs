@@ -1,6 +1,8 @@
-//! Plimsoll's own commands, one file each. Each answers on stdout; only `enable`, `disable` and `init` change anything.
+//! Plimsoll's own commands, one file each. Each answers on stdout; only `enable`, `disable`, `init` and `clean` change anything.
 
 pub mod bench;
+#[cfg(target_os = "linux")]
+pub mod clean;
 pub mod disable;
 pub mod enable;
 #[cfg(target_os = "linux")]

@@ -19,6 +19,7 @@ mod wall;
 mod account;
 mod account_governor;
 mod bench;
+mod clean;
 mod clocks;
 mod commands;
 mod deaths;

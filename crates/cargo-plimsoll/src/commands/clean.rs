@@ -1,0 +1,167 @@
+//! `cargo plimsoll clean`: what of the target directory is of no use any more, and removing it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::path::Path;
+use std::time::SystemTime;
+
+use anyhow::Context as _;
+use plimsoll_core::Bytes;
+
+use super::table::{self, Align};
+use crate::clean::files::{self, Found};
+use crate::clean::place::{self, Place};
+use crate::clean::stale::{self, Now, Why};
+use crate::clean::units::{self, Unit};
+use crate::cli::CleanOptions;
+use crate::env::Environment;
+use crate::exit::{Failure, OUT};
+use crate::shell::Shell;
+
+/// What of one profile goes, for one reason.
+struct Row {
+    what: &'static str,
+    profile: String,
+    found: Vec<Found>,
+}
+
+/// Shows what is of no use, and removes it when that is confirmed. The exit status: 1 where there is something and
+/// nobody could be asked.
+///
+/// # Errors
+/// Where there is no workspace, or something cannot be removed.
+pub fn run(
+    options: &CleanOptions,
+    environment: &Environment,
+    cwd: &Path,
+    shell: &mut Shell,
+) -> Result<i32, Failure> {
+    let place = Place::find(environment, cwd)?;
+    // Until the end: what was found must be what is removed.
+    let mut locks = Vec::new();
+    let mut rows = Vec::new();
+    let mut shared = false;
+    for profile in place.profiles() {
+        if !options.dry_run {
+            locks.push(place::lock(&profile, shell)?);
+        }
+        let units = units::read(&profile);
+        if place.may_be_shared() && stale::others_build_here(&units, &place.locked) {
+            shared = true;
+            continue;
+        }
+        rows.extend(of_profile(&place, &profile, &units, options));
+    }
+    if shared {
+        shell.note(format_args!(
+            "other workspaces build in `{}`, too: what they use cannot be told, and stays",
+            place.target.display()
+        ));
+    }
+    if place.rustc.is_none() {
+        shell.note("the compiler cannot be told: what other ones have built stays");
+    }
+    let total: Bytes = rows.iter().flat_map(|row| &row.found).map(|found| found.size).sum();
+    if rows.is_empty() {
+        let nothing = format!("nothing in {} is stale\n", place.target.display());
+        shell.answer(nothing).context(OUT)?;
+        return Ok(0);
+    }
+    shell.answer(text(&place, &rows, total)).context(OUT)?;
+    if options.dry_run {
+        return Ok(0);
+    }
+    if !options.yes {
+        if !std::io::stdin().is_terminal() {
+            shell.note("nothing was removed: --yes removes it, and nobody can be asked here");
+            return Ok(1);
+        }
+        shell.answer("remove it? [y/N] ").context(OUT)?;
+        std::io::stdout().flush().context(OUT)?;
+        let mut said = String::new();
+        std::io::stdin().lock().read_line(&mut said).context("cannot read the answer")?;
+        if !matches!(said.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+            shell.answer("nothing was removed\n").context(OUT)?;
+            return Ok(0);
+        }
+    }
+    rows.iter().flat_map(|row| &row.found).try_for_each(files::remove)?;
+    shell.answer(format_args!("removed {total}\n")).context(OUT)?;
+    Ok(0)
+}
+
+fn of_profile(place: &Place, profile: &Path, units: &[Unit], options: &CleanOptions) -> Vec<Row> {
+    let kept_since = options.keep_days.and_then(Now::keep_days);
+    let now =
+        Now { root: &place.root, locked: Some(&place.locked), rustc: place.rustc, kept_since };
+    let stale = stale::find(units, &now);
+    let of_live = |at: &usize| !stale.contains_key(at);
+    let live: Vec<&Unit> = (0..units.len()).filter(of_live).map(|at| &units[at]).collect();
+    let in_use: BTreeSet<&str> = live.iter().map(|unit| unit.hash.as_str()).collect();
+    let mut why: BTreeMap<&str, Why> = BTreeMap::new();
+    for (at, reason) in &stale {
+        let hash = units[*at].hash.as_str();
+        if !in_use.contains(hash) {
+            why.entry(hash).or_insert(*reason);
+        }
+    }
+    let name = profile.strip_prefix(&place.target).unwrap_or(profile).display().to_string();
+    let mut rows: BTreeMap<Why, Row> = BTreeMap::new();
+    for (hash, found) in files::of_units(profile, &why.keys().copied().collect()) {
+        let reason = why[hash.as_str()];
+        let row = || Row { what: said(reason), profile: name.clone(), found: Vec::new() };
+        rows.entry(reason).or_insert_with(row).found.extend(found);
+    }
+    let mut rows: Vec<Row> = rows.into_values().collect();
+    let sessions = files::spare_sessions(profile, &live, kept_since);
+    if !sessions.is_empty() {
+        rows.push(Row { what: "incremental sessions of no unit", profile: name, found: sessions });
+    }
+    rows
+}
+
+fn said(why: Why) -> &'static str {
+    match why {
+        Why::Toolchain => "built by another compiler",
+        Why::Gone => "of versions and packages that are gone",
+        Why::Outdated => "built from those",
+        Why::Unneeded => "needed by those alone",
+    }
+}
+
+fn text(place: &Place, rows: &[Row], total: Bytes) -> String {
+    let cells: Vec<[String; 5]> = rows
+        .iter()
+        .map(|row| {
+            let size: Bytes = row.found.iter().map(|found| found.size).sum();
+            let files: usize = row.found.iter().map(|found| found.files).sum();
+            let newest = row.found.iter().filter_map(|found| found.newest).max();
+            [
+                row.what.to_owned(),
+                row.profile.clone(),
+                size.to_string(),
+                files.to_string(),
+                newest.map(age).unwrap_or_default(),
+            ]
+        })
+        .collect();
+    let columns = [
+        ("stale", Align::Left),
+        ("profile", Align::Left),
+        ("size", Align::Right),
+        ("files", Align::Right),
+        ("newest", Align::Left),
+    ];
+    format!("{}\n{}{total} in all\n", place.target.display(), table::render(columns, &cells))
+}
+
+/// In whole days, as `--keep-days` counts.
+fn age(moment: SystemTime) -> String {
+    const DAY: u64 = 24 * 3600;
+    let seconds = SystemTime::now().duration_since(moment).unwrap_or_default().as_secs();
+    match seconds / DAY {
+        0 => "today".to_owned(),
+        1 => "1 day ago".to_owned(),
+        days => format!("{days} days ago"),
+    }
+}
