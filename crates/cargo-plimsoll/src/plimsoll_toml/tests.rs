@@ -101,3 +101,11 @@ fn the_files_are_found_where_cargo_and_the_xdg_specification_look() {
     environment.push(("XDG_CONFIG_HOME", root.path().join("xdg").display().to_string()));
     assert_eq!(gib(&files(&environment).user), Some(Memory::Size(Bytes::gib(3))));
 }
+
+#[test]
+fn the_readmes_example_means_something() {
+    let readme = include_str!("../../../../README.md");
+    let example = readme.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let says = parse(Path::new("README.md"), example).unwrap();
+    assert!(says.memory.is_some() && says.reserve.is_some() && !says.crates.is_empty());
+}

@@ -26,6 +26,7 @@ mod deaths;
 mod disks;
 mod environment;
 mod failures;
+mod guides;
 mod init;
 mod line;
 mod nested;
