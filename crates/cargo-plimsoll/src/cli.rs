@@ -364,6 +364,9 @@ fn after_help() -> String {
     let mut text = String::from(
         "Plimsoll's options may also stand among Cargo's arguments, before a `--`:\n  \
          cargo plimsoll build --memory 4G --release -p cli\n\n\
+         A build goes one part of the workspace after the other with --staged; --staged --list shows them:\n  \
+         cargo plimsoll build --staged\n\n\
+         plimsoll.toml (at the workspace's root, and in ~/.config/plimsoll): memory, jobs, reserve, diet, [crates.NAME]\n\n\
          Where one of our commands has the name of one of Cargo's, `cargo` before it means Cargo's:\n  \
          cargo plimsoll cargo bench\n\nEnvironment:\n",
     );

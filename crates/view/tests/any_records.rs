@@ -104,6 +104,9 @@ fn event() -> impl Strategy<Value = Event> {
         }),
         bytes().prop_map(|line| Event::Line { line }),
         "\\PC{0,20}|a\nb\n\nc".prop_map(|text| Event::Notice { text }),
+        ("\\PC{0,20}|a\nb", any::<u32>(), bytes(), millis()).prop_map(
+            |(name, stage, peak, wall)| Event::StageEnded { stage, of: stage, name, peak, wall }
+        ),
         (any::<i32>(), millis(), bytes()).prop_map(|(exit, wall, peak)| Event::Done {
             exit,
             wall,
@@ -151,7 +154,7 @@ proptest! {
             prop_assert!(state.used() <= state.peak());
         }
         let text = summary(&state, &header);
-        prop_assert!(text.lines().count() <= 6, "{}", text);
+        prop_assert!(text.lines().count() <= 6 + state.stages().len(), "{}", text);
         prop_assert!(text.chars().all(|c| c == '\n' || !c.is_control()));
         let status = status_line(&state, columns);
         prop_assert!(status.width() <= columns, "{:?} in {}", status, columns);

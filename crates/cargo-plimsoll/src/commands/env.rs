@@ -4,6 +4,7 @@
 //! shims, as after `enable`.
 
 use std::ffi::{OsStr, OsString};
+use std::io::IsTerminal as _;
 use std::os::unix::ffi::OsStrExt as _;
 
 use anyhow::Context as _;
@@ -54,6 +55,13 @@ pub fn run(
     // What is so already is not said again.
     let variables: Vec<Variable> = variables.filter(|it| it.then != it.now).collect();
     let text = language.text(&variables, was_in).context("a path is not UTF-8")?;
+    if std::io::stdout().is_terminal() {
+        let how = match language {
+            Language::Bash => "source <(cargo plimsoll env)",
+            Language::Fish => "cargo plimsoll env --shell fish | source",
+        };
+        shell.note(format_args!("this is for a shell to read: {how}"));
+    }
     Ok(shell.answer(text).context(OUT)?)
 }
 

@@ -20,9 +20,11 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
 
 /// What a row of the table of figures has in numbers.
 fn figures(text: &str) -> Vec<Vec<String>> {
-    let table = text.split("<!-- figures -->").nth(1).unwrap().split("<!-- end -->").next().unwrap();
+    let table =
+        text.split("<!-- figures -->").nth(1).unwrap().split("<!-- end -->").next().unwrap();
     let is_number = |cell: &&str| cell.parse::<f64>().is_ok();
-    let row = |line: &str| line.split('|').map(str::trim).filter(is_number).map(str::to_owned).collect();
+    let row =
+        |line: &str| line.split('|').map(str::trim).filter(is_number).map(str::to_owned).collect();
     table.lines().map(row).collect()
 }
 
@@ -49,7 +51,10 @@ fn scene() -> Scene {
     let scene = Scene::new();
     scene.lib("core-of-it", &[], "");
     scene.bin("cli", &["core-of-it"], "fn main() {}");
-    scene.write("ws/Cargo.toml", "[workspace]\nmembers = [\"cli\", \"core-of-it\"]\nresolver = \"3\"\n");
+    scene.write(
+        "ws/Cargo.toml",
+        "[workspace]\nmembers = [\"cli\", \"core-of-it\"]\nresolver = \"3\"\n",
+    );
     scene.write("ws/cli/wrangler.toml", "name = \"cli\"\n");
     scene.write("bin/worker-build", "#!/bin/sh\nexec cargo build \"$@\"\n");
     fs::set_permissions(scene.at("bin/worker-build"), fs::Permissions::from_mode(0o755)).unwrap();

@@ -435,6 +435,7 @@ impl Schedule {
     fn register(&mut self, now: Millis, id: UnitId, new: NewUnit, effects: &mut Vec<Effect>) {
         let inside = new.inside.filter(|outer| self.units.get(*outer).is_some());
         self.builds.wakes(new.build, &self.units);
+        self.builds.with(new.build, |build| build.stage.stir());
         let mut unit = Unit::new(now, new);
         unit.inside = inside;
         // A nested unit draws on its ancestor's reservation and never queues behind it.

@@ -57,10 +57,10 @@ impl Schedule {
         let mut if_others_yield: Option<Outlook> = None;
         self.advance_stages(now);
         for id in self.queue(now) {
-            if self.awaits_stage(id) {
+            let Some(unit) = self.units.get(id) else { continue };
+            if self.awaits_stage(unit) {
                 continue;
             }
-            let Some(unit) = self.units.get(id) else { continue };
             let (build, alone, retryable) = (unit.build, unit.insists(now), unit.retryable);
             let role = unit.role;
             let needs_place = tally.has_started_any(role) && role != Role::Test;

@@ -1,17 +1,19 @@
 //! Stages: a build that is admitted one part of its workspace after the other.
 //!
 //! A unit of a later stage waits as long as the build has one of an earlier stage; in all else it is like any other.
-//! What Cargo will still ask for is not known here, so a stage is taken for over when nothing of it has been there
-//! for [`SETTLED`]: a unit's end brings its dependents within a few milliseconds. Nothing waits for ever: the lowest
-//! stage that is there always comes.
+//! What Cargo will still ask for is not known here, so a stage is taken for over when nothing of it has been there,
+//! and nothing new has come, for [`SETTLED`]: a unit's end brings its dependents within a few milliseconds. Nothing
+//! waits for ever: the lowest stage that is there always comes. What waits for its stage takes no place from what
+//! does not (`tokens.rs`), so that Cargo shows all that is ready.
 
 use std::collections::BTreeMap;
 
 use super::Schedule;
-use crate::ids::{BuildNo, UnitId};
+use super::unit::{RunState, Unit};
+use crate::ids::BuildNo;
 use crate::measure::Millis;
 
-/// Nothing of a stage was there for so long: it is over. Because Cargo asks for what a unit was the last obstacle to
+/// Nothing of a stage was there, and nothing came, for so long: it is over. Because Cargo asks for what a unit was the last obstacle to
 /// within some 10 ms of its end, on a busy machine within 100.
 pub(super) const SETTLED: Millis = Millis(250);
 
@@ -22,6 +24,13 @@ pub(super) struct Standing {
     pub(super) stage: u32,
     /// Since when there is only work of later stages.
     settling: Option<Millis>,
+}
+
+impl Standing {
+    /// A unit came: others may follow it.
+    pub(super) fn stir(&mut self) {
+        self.settling = None;
+    }
 }
 
 impl Schedule {
@@ -56,11 +65,10 @@ impl Schedule {
     }
 
     /// Whether the unit waits because its stage has not come, or is not known yet.
-    pub(super) fn awaits_stage(&self, id: UnitId) -> bool {
-        let Some(unit) = self.units.get(id) else { return false };
+    pub(super) fn awaits_stage(&self, unit: &Unit) -> bool {
         let Some(build) = self.builds.get(unit.build).filter(|build| build.terms.staged) else {
             return false;
         };
-        unit.stage.is_none_or(|stage| stage > build.stage.stage)
+        unit.state == RunState::Waiting && unit.stage.is_none_or(|stage| stage > build.stage.stage)
     }
 }

@@ -99,13 +99,18 @@ fn a_later_stage_waits_for_what_is_there_of_an_earlier_one() {
     assert_eq!(at(300, Input::Tick), none, "something is there before the first stage");
     assert_eq!(at(400, Input::Finished { unit: UnitId(3), ok: true }), none);
     assert_eq!(at(640, Input::Tick), none);
-    assert_eq!(at(650, Input::Tick), [2]);
-    assert_eq!(at(700, Input::Finished { unit: UnitId(2), ok: true }), none);
+    let mut new = unit(50, 1000, Source::History);
+    new.build = BuildNo(2);
+    assert_eq!(at(645, Input::Register(UnitId(5), new)), none, "others may follow it");
+    assert_eq!(at(645, stage(5, 9)), none);
+    assert_eq!(at(890, Input::Tick), none);
+    assert_eq!(at(895, Input::Tick), [2]);
+    assert_eq!(at(900, Input::Finished { unit: UnitId(2), ok: true }), none);
     // A dependent of it comes a moment later: the stage is not over.
     let mut new = unit(50, 1000, Source::History);
     new.build = BuildNo(2);
-    assert_eq!(at(720, Input::Register(UnitId(4), new)), none);
-    assert_eq!(at(720, stage(4, 1)), [4]);
+    assert_eq!(at(920, Input::Register(UnitId(4), new)), none);
+    assert_eq!(at(920, stage(4, 1)), [4]);
     assert_eq!(at(2000, Input::Finished { unit: UnitId(4), ok: true }), none);
     assert_eq!(at(2250, Input::Tick), [1]);
     assert_eq!(schedule.stage_of(BuildNo(2)), 2);

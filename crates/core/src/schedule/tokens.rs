@@ -104,11 +104,13 @@ impl Schedule {
     }
 
     fn places_of(&self, no: BuildNo, terms: &Terms, present: u32, roomy: bool) -> u32 {
-        let own = terms.jobs.saturating_sub(1);
         let units = || self.units.iter().map(|(_, unit)| unit).filter(|unit| unit.build == no);
         let count = |which: &dyn Fn(&Unit) -> bool| {
             units().filter(|unit| unit.inside.is_none() && which(unit)).count() as u32
         };
+        // What waits for its stage is lent one as long as it does.
+        let of_later_stages = count(&|unit| self.awaits_stage(unit));
+        let own = terms.jobs.saturating_sub(1).saturating_add(of_later_stages);
         let takes_places = |unit: &Unit| matches!(unit.role, Role::Script | Role::Command);
         if units().next().is_none() {
             // Nobody is there to take one.
@@ -120,7 +122,7 @@ impl Schedule {
         } else if units().any(|unit| self.failed.contains(&unit.cargo)) {
             own
         } else {
-            let waiting = count(&|unit| unit.state == RunState::Waiting);
+            let waiting = count(&|unit| unit.state == RunState::Waiting) - of_later_stages;
             (own + waiting.min(terms.jobs)).min(present.max(own) + 1)
         }
     }
