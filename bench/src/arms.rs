@@ -150,6 +150,7 @@ impl Plimsoll {
                 .collect(),
             dir: workload.dir.clone(),
             one_token: false,
+            small_pages: false,
         }
     }
 }
@@ -178,6 +179,7 @@ pub(crate) fn plain(workload: &Workload, jobs: u32) -> Build {
         env: environment(workload).collect(),
         dir: workload.dir.clone(),
         one_token: false,
+        small_pages: false,
     }
 }
 
@@ -226,7 +228,14 @@ pub(crate) fn mbx(
     if let Some(line) = line {
         set("MBX_SCHEDULER_MEMORY", size(line));
     }
-    Ok(Build { program: program.into(), args, env, dir: workload.dir.clone(), one_token: false })
+    Ok(Build {
+        program: program.into(),
+        args,
+        env,
+        dir: workload.dir.clone(),
+        one_token: false,
+        small_pages: false,
+    })
 }
 
 fn empty_mbx_cache(cache: &Path, warm: bool) -> Result<()> {

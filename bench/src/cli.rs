@@ -17,7 +17,9 @@ use crate::read_ahead::ReadAhead;
 use crate::run::{Plan, Report};
 use crate::store::Store;
 use crate::workload::{self, Workload};
-use crate::{artifacts, chaos, cost, editor, overhead, run, smoke, switch, table, together};
+use crate::{
+    artifacts, chaos, cost, editor, giants, overhead, run, smoke, switch, table, together,
+};
 
 /// Measures Plimsoll on real workspaces beside plain Cargo and its peers.
 #[derive(Parser, Debug)]
@@ -45,6 +47,8 @@ enum Command {
     Together(TogetherArgs),
     /// rust-analyzer on a workload beside a build, in one wall: how soon does the check of a saved file begin?
     Editor(EditorArgs),
+    /// The heaviest unit of a workload by itself, with each step of the diet, and inside walls below its need.
+    Giants(GiantsArgs),
     /// The whole way through on a tiny workload, in about a minute.
     Smoke(SmokeArgs),
     /// Enters cgroups and becomes the command (used by the benchmark itself).
@@ -54,6 +58,8 @@ enum Command {
         procs: Vec<PathBuf>,
         #[arg(long)]
         one_token: bool,
+        #[arg(long)]
+        small_pages: bool,
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
@@ -243,6 +249,18 @@ struct EditorArgs {
 }
 
 #[derive(Args, Debug)]
+struct GiantsArgs {
+    /// The unit, by its crate's name: aws_sdk_ec2, cranelift_codegen, …
+    #[arg(long, value_name = "CRATE")]
+    unit: String,
+    /// How often each step without a wall.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: u32,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Args, Debug)]
 struct SmokeArgs {
     /// Only the arms of plain cargo: where Plimsoll is not built yet.
     #[arg(long)]
@@ -254,8 +272,8 @@ struct SmokeArgs {
 /// Parses, measures, prints, publishes.
 pub(crate) fn main() -> Result<ExitCode> {
     match Cli::parse().command {
-        Command::Enter { procs, one_token, command } => {
-            launch::enter(&procs, one_token, &command)?;
+        Command::Enter { procs, one_token, small_pages, command } => {
+            launch::enter(&procs, one_token, small_pages, &command)?;
             Ok(ExitCode::FAILURE)
         }
         Command::Run(args) => {
@@ -326,6 +344,10 @@ pub(crate) fn main() -> Result<ExitCode> {
             };
             let report = editor::editor(&state, &sources, &plimsoll, &interrupt, &plan)?;
             publish(&args.places, &[report])
+        }
+        Command::Giants(args) => {
+            let bench = bench(&args.common, false)?;
+            publish(&args.common.places, &[giants::giants(&bench, &args.unit, args.repeat)?])
         }
         Command::Smoke(mut args) => {
             "tiny".clone_into(&mut args.common.workload);

@@ -114,6 +114,7 @@ impl<'a> Scene<'a> {
             env,
             dir: self.workspace(),
             one_token: false,
+            small_pages: false,
         }
     }
 

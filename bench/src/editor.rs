@@ -196,6 +196,7 @@ impl Scene<'_> {
             env,
             dir: self.opened.dir.clone(),
             one_token: false,
+            small_pages: false,
         }
     }
 

@@ -60,6 +60,8 @@ pub(crate) struct Build {
     pub(crate) dir: PathBuf,
     /// Hands it a jobserver without any token: one unit at once, and one LLVM thread in it.
     pub(crate) one_token: bool,
+    /// The kernel gives it no huge pages.
+    pub(crate) small_pages: bool,
 }
 
 impl Build {
@@ -85,6 +87,9 @@ impl Build {
         }
         if self.one_token {
             command.arg("--one-token");
+        }
+        if self.small_pages {
+            command.arg("--small-pages");
         }
         command
             .arg("--")
@@ -256,10 +261,19 @@ pub(crate) fn create(path: &Path) -> Result<File> {
 }
 
 /// `plimsoll-bench enter`: goes into groups, then becomes the build. Returns only if that failed.
-pub(crate) fn enter(procs: &[PathBuf], one_token: bool, command: &[OsString]) -> Result<()> {
+pub(crate) fn enter(
+    procs: &[PathBuf],
+    one_token: bool,
+    small_pages: bool,
+    command: &[OsString],
+) -> Result<()> {
     for file in procs {
         std::fs::write(file, "0")
             .with_context(|| format!("entering a cgroup by {}", file.display()))?;
+    }
+    if small_pages {
+        rustix::thread::disable_transparent_huge_pages(true)
+            .context("switching huge pages off for a build")?;
     }
     let (program, args) = command.split_first().context("no command was given after `--`")?;
     let mut command = Command::new(program);
@@ -313,6 +327,7 @@ mod tests {
             env: Vec::new(),
             dir: PathBuf::new(),
             one_token: false,
+            small_pages: false,
         };
         assert_eq!(build.display(), "cargo-plimsoll plimsoll --memory 1GiB");
     }

@@ -17,6 +17,7 @@ mod cost_flight;
 mod cost_rustc;
 mod cost_shim;
 mod editor;
+mod giants;
 mod launch;
 mod line;
 mod log;

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use plimsoll_core::diet::{BadDiet, Diet};
 use plimsoll_core::settings::{BadMemory, Memory};
 
 use crate::env::Environment;
@@ -62,6 +63,8 @@ pub struct CargoCall {
 pub struct OwnOptions {
     /// `--memory`.
     pub memory: Option<Memory>,
+    /// `--diet`.
+    pub diet: Option<Diet>,
     /// `--strict`.
     pub strict: bool,
     /// `--retry-tests`.
@@ -83,6 +86,9 @@ pub enum BadArguments {
     /// The line is named twice.
     #[error("`--memory` is given twice; give it once")]
     MemoryTwice,
+    /// The diet cannot be read.
+    #[error("invalid value for `--diet`: {0}")]
+    Diet(BadDiet),
 }
 
 impl CargoCall {
@@ -147,6 +153,9 @@ impl CargoCall {
                 call.args.extend(item.before_jobs.clone());
             } else if subcommand.lets_ours_in && item.name == "--memory" {
                 own.take_memory(item)?;
+            } else if subcommand.lets_ours_in && item.name == "--diet" {
+                let value = item.value.clone().unwrap_or_default();
+                own.diet = Some(value.to_string_lossy().parse().map_err(BadArguments::Diet)?);
             } else if subcommand.lets_ours_in && item.name == "--strict" && !item.has_value() {
                 own.strict = true;
             } else if subcommand.lets_ours_in && item.name == "--retry-tests" && !item.has_value() {
@@ -295,6 +304,7 @@ const WITH_VALUE: &[&str] = &[
     "--jobs",
     "--lockfile-path",
     "--manifest-path",
+    "--diet",
     "--memory",
     "--message-format",
     "--out-dir",

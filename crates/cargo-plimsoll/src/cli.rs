@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use plimsoll_core::diet::Diet;
 use plimsoll_core::schedule::Priority;
 use plimsoll_core::settings::Memory;
 
@@ -61,6 +62,11 @@ pub struct AskedOptions {
     /// Refuse a unit that is above the line by itself, instead of running it alone
     #[arg(long, global = true)]
     pub strict: bool,
+    /// How far a unit that would cross the line alone may go to need less: none, preserving (its output stays the
+    /// same) or output (also more codegen units, no debug info, thin LTO for fat, for that unit alone) [default:
+    /// preserving]
+    #[arg(long, value_name = "DIET", global = true)]
+    pub diet: Option<Diet>,
     /// This build's share beside others of the account (after `enable`): low, normal or high, each four times
     /// the one before [default: normal]
     #[arg(long, value_name = "PRIORITY", global = true)]
@@ -277,6 +283,7 @@ impl AskedOptions {
             jobs: self.jobs,
             cargo_jobs: None,
             strict: self.strict,
+            diet: self.diet,
             priority: self.priority,
             retry_tests: self.retry_tests,
             quiet: self.quiet,

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use plimsoll_core::Bytes;
+use plimsoll_core::diet::Diet;
 use plimsoll_core::settings::{BadMemory, Memory};
 use toml_edit::{Document, Item, TableLike, Value};
 
@@ -54,8 +55,8 @@ pub struct PlimsollToml {
     pub jobs: Option<Given<Jobs>>,
     /// `reserve`: what of the machine's memory is kept free for everything else.
     pub reserve: Option<Given<Memory>>,
-    /// `diet`: whether a unit that must run alone may be asked to need less.
-    pub diet: Option<Given<bool>>,
+    /// `diet`: how far a unit that would cross the line alone may go to need less.
+    pub diet: Option<Given<Diet>>,
     /// `[crates.NAME]`: what is known of single packages.
     pub crates: BTreeMap<String, CrateNote>,
 }
@@ -225,7 +226,7 @@ pub fn parse(path: &Path, text: &str) -> Result<PlimsollToml, BadFile> {
             "memory" => says.memory = Some(entry.parsed()?),
             "jobs" => says.jobs = Some(entry.jobs()?),
             "reserve" => says.reserve = Some(entry.reserve()?),
-            "diet" => says.diet = Some(entry.switch()?),
+            "diet" => says.diet = Some(entry.diet()?),
             "crates" => says.crates = crates(&entry, &at)?,
             _ => return Err(entry.unknown(&["memory", "jobs", "reserve", "diet", "crates"])),
         }
@@ -318,9 +319,15 @@ impl<'a> Entry<'a> {
         jobs.map(|jobs| self.given(jobs)).ok_or_else(|| self.wrong(wanted))
     }
 
-    fn switch(&self) -> Result<Given<bool>, BadFile> {
-        let value = self.item.as_bool().ok_or_else(|| self.wrong("write `true` or `false`"))?;
-        Ok(self.given(value))
+    /// Yes, no, or how far.
+    fn diet(&self) -> Result<Given<Diet>, BadFile> {
+        let diet = match (self.item.as_bool(), self.item.as_str()) {
+            (Some(true), _) => Some(Diet::Preserving),
+            (Some(false), _) => Some(Diet::None),
+            (None, text) => text.and_then(|text| text.parse().ok()),
+        };
+        let diet = diet.ok_or_else(|| self.wrong("write `true`, `false` or `\"output\"`"))?;
+        Ok(self.given(diet))
     }
 
     fn table(&self, example: &str) -> Result<&'a dyn TableLike, BadFile> {

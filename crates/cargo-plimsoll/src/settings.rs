@@ -13,6 +13,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use plimsoll_core::Bytes;
+use plimsoll_core::diet::{BadDiet, Diet};
 use plimsoll_core::schedule::{BadPriority, Priority};
 use plimsoll_core::settings::{BadMemory, Memory};
 use plimsoll_proto::StateHome;
@@ -97,8 +98,8 @@ pub struct Settings {
     pub jobs: Sourced<u32>,
     /// What of the machine's memory is kept free for everything else; `auto` is what Plimsoll keeps by itself.
     pub reserve: Sourced<Memory>,
-    /// A unit that must run alone may be asked to need less.
-    pub diet: Sourced<bool>,
+    /// How far a unit that would cross the line alone may go to need less.
+    pub diet: Sourced<Diet>,
     /// What is known of single packages, by name.
     pub crates: BTreeMap<String, CrateNote>,
     /// Processors to plan for: what is beyond them runs only where they idle.
@@ -128,6 +129,8 @@ pub struct Asked {
     pub cargo_jobs: Option<Jobs>,
     /// `--strict`.
     pub strict: bool,
+    /// `--diet`.
+    pub diet: Option<Diet>,
     /// `--priority`.
     pub priority: Option<Priority>,
     /// `--retry-tests`.
@@ -148,6 +151,7 @@ impl Asked {
             }
             _ => Ok(Self {
                 memory: self.memory.or(own.memory),
+                diet: own.diet.or(self.diet),
                 strict: self.strict || own.strict,
                 retry_tests: self.retry_tests || own.retry_tests,
                 ..self
@@ -198,6 +202,12 @@ pub enum BadSettings {
         /// Why.
         source: BadPriority,
     },
+    /// `PLIMSOLL_DIET` cannot be read.
+    #[error("the environment variable {name}: {source}", name = env::DIET)]
+    Diet {
+        /// Why.
+        source: BadDiet,
+    },
     /// A yes-or-no variable says neither.
     #[error("the environment variable {name}: `{value}` is neither yes nor no; write `1` or `0`")]
     Switch {
@@ -226,7 +236,7 @@ impl Settings {
             memory: memory(asked, sources)?,
             jobs: jobs(asked, sources, &cargo, processors.value)?,
             reserve: reserve(sources),
-            diet: diet(sources.files),
+            diet: diet(asked, sources)?,
             crates: sources.files.crates(),
             processors,
             strict: switch(asked.strict, "--strict", env::STRICT, environment)?,
@@ -271,9 +281,19 @@ fn reserve(sources: &Sources<'_>) -> Sourced<Memory> {
         .unwrap_or(Sourced::new(Memory::Auto, Origin::Default))
 }
 
-fn diet(files: &Files) -> Sourced<bool> {
-    let given = files.repo.diet.as_ref().or(files.user.diet.as_ref());
-    given.cloned().map_or(Sourced::new(true, Origin::Default), Sourced::from)
+fn diet(asked: &Asked, sources: &Sources<'_>) -> Result<Sourced<Diet>, BadSettings> {
+    if let Some(diet) = asked.diet {
+        return Ok(Sourced::new(diet, Origin::Option("--diet")));
+    }
+    if let Some(value) = sources.environment.get(env::DIET) {
+        return value
+            .to_string_lossy()
+            .parse()
+            .map(|diet| Sourced::new(diet, Origin::Variable(env::DIET)))
+            .map_err(|source| BadSettings::Diet { source });
+    }
+    let given = sources.files.repo.diet.as_ref().or(sources.files.user.diet.as_ref());
+    Ok(given.cloned().map_or(Sourced::new(Diet::Preserving, Origin::Default), Sourced::from))
 }
 
 /// The repository's value where it is within the user's, else the user's.

@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::diet::Diet;
 use crate::forecast::{Sizes, Source};
 use crate::ids::{BuildId, UnitId};
 use crate::invocation::UnitKind;
@@ -122,9 +123,16 @@ pub enum Event {
         unit: UnitId,
         /// 1 for the first run, 2 for the first retry.
         attempt: u32,
-        /// Its allocator gives back early what is free: the unit is expected to cross the line alone.
+        /// How far it goes to need less: it is expected to cross the line alone.
         #[serde(default)]
-        lean: bool,
+        diet: Diet,
+    },
+    /// It is compiled by other settings than Cargo's, because a person has agreed to that.
+    Slimmed {
+        /// The unit.
+        unit: UnitId,
+        /// What is different, in words.
+        changes: String,
     },
     /// Its metadata is written: dependents may start.
     Announced {
@@ -151,6 +159,13 @@ pub enum Event {
         unit: UnitId,
         /// Why.
         cause: Cause,
+        /// Its tree memory then.
+        holds: Bytes,
+    },
+    /// What it holds is written to the swap while it is stopped.
+    PagedOut {
+        /// The unit.
+        unit: UnitId,
         /// Its tree memory then.
         holds: Bytes,
     },
@@ -282,10 +297,10 @@ mod tests {
     fn a_record_is_one_flat_object() {
         let record = Record {
             t: Millis(12),
-            event: Event::Admitted { unit: UnitId(3), attempt: 1, lean: true },
+            event: Event::Admitted { unit: UnitId(3), attempt: 1, diet: Diet::Preserving },
         };
         let text = serde_json::to_string(&record).unwrap();
-        assert_eq!(text, r#"{"t":12,"event":"admitted","unit":3,"attempt":1,"lean":true}"#);
+        assert_eq!(text, r#"{"t":12,"event":"admitted","unit":3,"attempt":1,"diet":"preserving"}"#);
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
     }
 }

@@ -120,6 +120,8 @@ pub struct Invocation {
     pub codegen_units: Option<u32>,
     /// `-C lto` is on (thin or fat).
     pub lto: bool,
+    /// It is fat: the whole program is optimised at once.
+    pub fat_lto: bool,
     /// The incremental directory, where one is used.
     pub incremental: Option<PathBuf>,
     /// Names of the enabled features, sorted.
@@ -180,6 +182,7 @@ struct Found {
     debuginfo: u8,
     codegen_units: Option<u32>,
     lto: bool,
+    fat_lto: bool,
     incremental: Option<PathBuf>,
     features: Vec<String>,
     externs: Vec<PathBuf>,
@@ -328,7 +331,10 @@ impl Found {
                 };
             }
             "codegen-units" => self.codegen_units = text.parse().ok(),
-            "lto" => self.lto = !matches!(text.as_ref(), "off" | "no" | "n" | "false"),
+            "lto" => {
+                self.lto = !matches!(text.as_ref(), "off" | "no" | "n" | "false");
+                self.fat_lto = self.lto && text != "thin";
+            }
             "incremental" => self.incremental = Some(PathBuf::from(&rest)),
             "linker" => self.linker = Some(rest.clone()),
             _ => {}
@@ -365,6 +371,7 @@ impl Found {
             debuginfo: self.debuginfo,
             codegen_units: self.codegen_units,
             lto: self.lto,
+            fat_lto: self.fat_lto,
             incremental: self.incremental,
             features: self.features,
             externs: self.externs,

@@ -7,6 +7,7 @@
 //!
 //! Architecture invariant: nothing here depends on another crate of the workspace.
 
+pub mod diet;
 pub mod event;
 pub mod forecast;
 pub mod ids;

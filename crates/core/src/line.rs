@@ -91,6 +91,8 @@ pub const LARGEST_WALL_RESERVE: Bytes = Bytes::mib(320);
 /// At most this for the machine. Because there a larger reserve costs little and also serves the
 /// person's other programs.
 pub const LARGEST_MACHINE_RESERVE: Bytes = Bytes::gib(1);
+/// The share of the reserve that even a unit which is too large for everything else must leave to files.
+pub const FILES_AT_LEAST: f64 = 0.25;
 /// What the reserve may learn on top. Because file-backed pages that a build needs at one time are
 /// bounded: the compiler's 340 MiB and the inputs of the links in flight.
 pub const LARGEST_LEARNED: Bytes = Bytes::mib(512);
@@ -212,11 +214,15 @@ pub fn whole(reading: &Reading) -> Bytes {
     reading.cgroups.iter().map(|cgroup| cgroup.limit).fold(reading.machine.total, Bytes::min)
 }
 
-/// What the build could hold at the very most before something is killed: what [`auto`] gives
-/// without its reserve, and swap. A unit that alone needs more than this cannot run here.
+/// What the build could hold at the very most before it thrashes: what [`auto`] gives with a quarter of its reserve,
+/// and swap. A unit that alone needs more than this cannot run here: with less left for files the machine reads the
+/// compiler's own code from disk again and again (measured with 22 MiB left: PSI `full` at 89 %), and then the
+/// kernel kills.
 #[must_use]
-pub fn capacity(reading: &Reading, own: Own) -> Bytes {
+pub fn capacity(reading: &Reading, own: Own, reserve: &Reserve) -> Bytes {
+    let files = |reserve: Bytes| reserve.scale(FILES_AT_LEAST);
     let machine = (reading.machine.available + own.resident()).min(reading.machine.total)
+        - files(reserve.of_machine(reading.machine.total))
         + reading.machine.swap_free
         + own.swapped;
     reading
@@ -224,9 +230,18 @@ pub fn capacity(reading: &Reading, own: Own) -> Bytes {
         .iter()
         .map(|cgroup| {
             let swap = cgroup.swap_free.min(reading.machine.swap_free) + own.swapped;
-            cgroup.limit - (cgroup.held - own.resident()) + swap
+            let files = files(reserve.under_wall(cgroup.limit));
+            cgroup.limit - (cgroup.held - own.resident()) - files + swap
         })
         .fold(machine, Bytes::min)
+}
+
+/// Into how much swap what is stopped may be paged out: not all that is free, because others need some, too, and a
+/// full one stops everything.
+#[must_use]
+pub fn swap_to_fill(reading: &Reading) -> Bytes {
+    let free = reading.cgroups.iter().map(|cgroup| cgroup.swap_free);
+    free.fold(reading.machine.swap_free, Bytes::min).scale(0.75)
 }
 
 /// The line of one build, followed over time.
@@ -237,13 +252,21 @@ pub struct Line {
     /// What the last readings allowed, oldest first, none older than [`RISE_WINDOW`] but one.
     recent: VecDeque<(Millis, Bytes)>,
     current: Option<Bytes>,
+    /// The last reading allowed more than what was named.
+    by_name: bool,
 }
 
 impl Line {
     /// The line that `memory` names.
     #[must_use]
     pub fn new(memory: Memory) -> Self {
-        Self { memory, reserve: Reserve::default(), recent: VecDeque::new(), current: None }
+        Self {
+            memory,
+            reserve: Reserve::default(),
+            recent: VecDeque::new(),
+            current: None,
+            by_name: false,
+        }
     }
 
     /// Keeps at least so much of the machine's memory free for everything else, as the kernel counts what is
@@ -274,6 +297,7 @@ impl Line {
                 whole(reading).scale(f64::from(share) / 100.0).max(SMALLEST_LINE).min(allowed)
             }
         };
+        self.by_name = wanted < allowed;
         self.recent.push_back((now, wanted));
         while self.recent.len() > 1 && now - self.recent[0].0 > RISE_WINDOW {
             self.recent.pop_front();
@@ -290,6 +314,13 @@ impl Line {
             self.current = Some(lowest);
         }
         self.current.unwrap_or(lowest)
+    }
+
+    /// Whether the line stands where a person has put it: then what is swapped out counts, because the promise is
+    /// about all that the build holds. Where the machine or a container bounds it, it is about memory.
+    #[must_use]
+    pub fn is_where_named(&self) -> bool {
+        self.by_name
     }
 
     /// The reserve as learned so far.
@@ -383,11 +414,13 @@ mod tests {
     }
 
     #[test]
-    fn capacity_counts_swap_and_no_reserve() {
+    fn capacity_counts_swap_and_leaves_a_quarter_of_the_reserve_to_files() {
         let mut reading = wall(Bytes::gib(2), Bytes::mib(48));
         reading.machine.swap_free = Bytes::gib(1);
         reading.cgroups[0].swap_free = Bytes::MAX;
-        assert_eq!(capacity(&reading, Own::default()), Bytes::mib(3 * 1024 - 48));
+        // Of the reserve of 256 MiB a quarter is left to files.
+        let all = Bytes::mib(3 * 1024 - 48 - 64);
+        assert_eq!(capacity(&reading, Own::default(), &Reserve::default()), all);
     }
 
     #[test]
@@ -534,7 +567,8 @@ mod tests {
             }
             let reserve = Reserve::default();
             prop_assert!(auto(&fuller, own, &reserve) <= auto(&reading, own, &reserve));
-            prop_assert!(capacity(&fuller, own) <= capacity(&reading, own));
+            let reserve = Reserve::default();
+            prop_assert!(capacity(&fuller, own, &reserve) <= capacity(&reading, own, &reserve));
         }
 
         #[test]

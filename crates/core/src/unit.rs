@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::diet::Slimmer;
 use crate::invocation::{Emit, Invocation, UnitKind};
 
 /// A unit as it registers: what was read from its command line and Cargo's environment.
@@ -48,13 +49,18 @@ pub struct UnitFacts {
     /// Plimsoll may kill the compiler and start it again: it is rustc itself, with no wrapper that
     /// works elsewhere (sccache's server) and no effect beside its output files (`cargo fix`, doctests).
     pub retryable: bool,
+    /// The settings with which this compiler would need less and write something else, in words; empty where there
+    /// are none ([`crate::diet::Slimmer`]).
+    pub slimmer: String,
 }
 
 impl UnitFacts {
     /// The facts of `invocation`, for the package that Cargo names in the environment.
     #[must_use]
     pub fn new(invocation: Invocation, package: String, version: String) -> Self {
+        let slimmer = Slimmer::of(&invocation).words;
         Self {
+            slimmer,
             package: if package.is_empty() { invocation.crate_name.clone() } else { package },
             version,
             kind: invocation.kind,
@@ -123,6 +129,7 @@ impl UnitFacts {
             out_dir: PathBuf::new(),
             externs: Vec::new(),
             retryable: false,
+            slimmer: String::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use plimsoll_core::diet::Diet;
 use plimsoll_core::event::Event;
 use plimsoll_core::invocation::UnitKind;
 use plimsoll_core::schedule::Effect;
@@ -20,19 +21,24 @@ const RATHER_THIS: i32 = 500;
 impl Governor {
     pub(crate) fn carry_out(&mut self, now: Millis, effect: Effect) {
         match effect {
-            Effect::Admit { unit, attempt, lean } => self.admit(now, unit, attempt, lean),
+            Effect::Admit { unit, attempt, diet } => self.admit(now, unit, attempt, diet),
             Effect::Tokens { unit, issue } => self.issue(unit, issue),
             Effect::AdmitLink(unit) => {
                 let waited =
                     self.entries.get(&unit).map_or(Millis::ZERO, |entry| now - entry.link_since);
                 self.say(unit, Event::LinkAdmitted { unit, waited });
                 let again = self.comes_back(unit);
-                self.send(Peer::Linker(unit), &ToShim::Admit { unit, again, lean: false });
+                self.send(Peer::Linker(unit), &ToShim::Admit { unit, again, diet: Diet::None });
             }
             Effect::Suspend(unit, cause) => {
                 self.tree.stop(compiler(unit));
                 let holds = self.memory_of(unit);
                 self.say(unit, Event::Suspended { unit, cause, holds });
+            }
+            Effect::PageOut(unit) => {
+                self.tree.page_out(compiler(unit));
+                let holds = self.memory_of(unit);
+                self.say(unit, Event::PagedOut { unit, holds });
             }
             Effect::Resume(unit) => {
                 self.tree.resume(compiler(unit));
@@ -57,7 +63,7 @@ impl Governor {
                 let lost_cpu = self.tree.usage(linker(unit)).cpu;
                 self.say(unit, Event::Killed { unit, cause, freed, lost_cpu, link_only: true });
             }
-            Effect::Refuse { unit, needs } => self.refuse(unit, needs),
+            Effect::Refuse { unit, needs, expected } => self.refuse(unit, needs, expected),
             Effect::Lone { unit, needs } => self.say(unit, Event::Lone { unit, needs }),
             Effect::Leave(unit) => self.leave(unit),
             Effect::Anchor(unit) => {
@@ -70,10 +76,10 @@ impl Governor {
         }
     }
 
-    fn admit(&mut self, now: Millis, unit: UnitId, attempt: u32, lean: bool) {
+    fn admit(&mut self, now: Millis, unit: UnitId, attempt: u32, diet: Diet) {
         let tokens = TokenPipe::new().ok();
         let cpu = self.tree.usage(compiler(unit)).cpu + self.tree.usage(linker(unit)).cpu;
-        let message = ToShim::Admit { unit, again: self.comes_back(unit), lean };
+        let message = ToShim::Admit { unit, again: self.comes_back(unit), diet };
         if let Some(connection) = self.connection_of(Peer::Shim(unit)) {
             match &tokens {
                 Some(pipe) => {
@@ -85,8 +91,13 @@ impl Governor {
         }
         if let Some(entry) = self.entries.get_mut(&unit) {
             entry.start(now, cpu, tokens);
+            entry.slimmed = diet == Diet::Output && !entry.facts.slimmer.is_empty();
         }
-        self.say(unit, Event::Admitted { unit, attempt, lean });
+        self.say(unit, Event::Admitted { unit, attempt, diet });
+        let slimmed = self.entries.get(&unit).filter(|entry| entry.slimmed);
+        if let Some(changes) = slimmed.map(|entry| entry.facts.slimmer.clone()) {
+            self.say(unit, Event::Slimmed { unit, changes });
+        }
     }
 
     /// Issues tokens, or takes unread ones back: those that were read come back when the compiler is
@@ -115,7 +126,7 @@ impl Governor {
         self.send(Peer::Shim(unit), &message);
     }
 
-    fn refuse(&mut self, unit: UnitId, needs: Bytes) {
+    fn refuse(&mut self, unit: UnitId, needs: Bytes, expected: Bytes) {
         let Some(build) = self.entries.get(&unit).map(|entry| entry.build) else { return };
         let line = self.schedule.line_of(build);
         let strict = self.builds.get(&build).is_some_and(|build| build.options.terms.strict);
@@ -126,13 +137,41 @@ impl Governor {
                  `--strict`. Name a line of at least {needs}, or drop `--strict` to run it alone"
             )
         } else {
-            format!(
-                "{title} needs more than {needs} by itself, and that is all that this machine (or the \
-                 container around this build) has. Give it more memory or swap"
-            )
+            self.too_large(unit, &title, needs, expected)
         };
         self.say(unit, Event::Refused { unit, needs, line });
         self.send(Peer::Shim(unit), &ToShim::Refuse { text });
+    }
+
+    /// What a person should know of a unit for which the whole machine is too small: what it needs, what was tried,
+    /// and what would help here.
+    fn too_large(&self, unit: UnitId, title: &str, needs: Bytes, expected: Bytes) -> String {
+        let Some(entry) = self.entries.get(&unit) else { return String::new() };
+        let allowed = self.builds.get(&entry.build).map(|build| build.options.terms.diet);
+        let allowed = allowed.unwrap_or_default();
+        let mut tried = "alone".to_owned();
+        if allowed >= Diet::Preserving {
+            tried.push_str(", with one thread, its allocator giving back early");
+        }
+        let slimmer = entry.facts.slimmer.as_str();
+        if entry.slimmed {
+            tried.push_str(&format!(", {slimmer}"));
+        }
+        // It was stopped on its way up: how far that leads is known only where an earlier run has shown it.
+        let swap = (expected - needs + expected.scale(0.25)).max(Bytes::gib(1));
+        let swap = Bytes::gib(swap.0.div_ceil(1 << 30));
+        let smaller = match slimmer {
+            "" => String::new(),
+            _ if entry.slimmed => String::new(),
+            changes => format!(", or `--diet output`, which compiles it with {changes}"),
+        };
+        format!(
+            "{title} needs more than {needs} by itself, and that is all that this machine (or the container around \
+             this build) has, swap counted. Tried: {tried}. It was stopped before the machine thrashes; what is built \
+             stays. What helps: {swap} of swap more (`fallocate -l {gib}G /swapfile && chmod 600 /swapfile && mkswap \
+             /swapfile && swapon /swapfile`, as root), closing what else holds memory{smaller}",
+            gib = swap.0 >> 30
+        )
     }
 
     fn send(&mut self, peer: Peer, message: &ToShim) {

@@ -37,6 +37,8 @@ pub(crate) struct Entry {
     pub(crate) exit: Option<Exit>,
     /// How often somebody else has killed it.
     pub(crate) losses: u32,
+    /// It is compiled by settings that let it need less: no example of what it needs by its own.
+    pub(crate) slimmed: bool,
     /// Once more would be of no use.
     pub(crate) last_chance: bool,
 }
@@ -69,6 +71,7 @@ impl Entry {
             finished: false,
             exit: None,
             losses: 0,
+            slimmed: false,
             last_chance: false,
         }
     }
@@ -90,6 +93,7 @@ impl Entry {
         id: UnitId,
         whole: Bytes,
         link: Bytes,
+        swapped: Bytes,
         cpu: Millis,
     ) -> Measured {
         self.cpu = cpu - self.cpu_before;
@@ -105,6 +109,7 @@ impl Entry {
             unit: id,
             memory: whole,
             link_memory: link,
+            swapped,
             cpu: self.cpu,
             issued: self.issued,
             unread,

@@ -1,5 +1,6 @@
 //! What clients say, turned into inputs of the schedule.
 
+use plimsoll_core::diet::Diet;
 use plimsoll_core::event::{ColdFacts, Event};
 use plimsoll_core::forecast::{Forecast, cold_link};
 use plimsoll_core::invocation::{Emit, UnitKind};
@@ -340,9 +341,10 @@ impl Governor {
         self.say_in(build, registered);
         if running {
             entry.start(now, Millis::ZERO, None);
-            self.say_in(build, Event::Admitted { unit, attempt: 1, lean: false });
+            self.say_in(build, Event::Admitted { unit, attempt: 1, diet: Diet::None });
         }
         let (retryable, links) = (entry.facts.retryable, entry.facts.links);
+        let slims = !entry.facts.slimmer.is_empty();
         let role = role_of(entry.facts.kind);
         self.entries.insert(unit, entry);
         self.decide(Input::Register(
@@ -352,6 +354,7 @@ impl Governor {
                 forecast,
                 retryable,
                 links,
+                slims,
                 inside,
                 below,
                 running,
@@ -400,7 +403,11 @@ impl Governor {
         let Some(facts) = self.entries.get(&unit).map(|entry| entry.facts.clone()) else {
             // The unit is not ours (a governor before us): nothing stands in the linker's way.
             if let Some(connection) = self.connection_of(Peer::Linker(unit)) {
-                connection.send(&plimsoll_proto::ToShim::Admit { unit, again: false, lean: false });
+                connection.send(&plimsoll_proto::ToShim::Admit {
+                    unit,
+                    again: false,
+                    diet: Diet::None,
+                });
             }
             return;
         };
@@ -444,12 +451,16 @@ impl Governor {
             wall: now - admitted,
             waited: admitted - entry.registered,
         };
-        // A failed compile ends early, and a nested one is part of its ancestor: neither is an example.
+        // A failed compile ends early, and a nested one is part of its ancestor: neither is an example. By its own
+        // settings what was slimmed needs more.
+        let (peak, slimmed) = (entry.peak, entry.slimmed);
         let example =
             (ok && entry.inside.is_none()).then(|| (entry.facts.clone(), entry.observation(now)));
         self.say(unit, event);
-        if let Some((facts, observation)) = example {
-            self.history().record(&facts, &observation);
+        match example {
+            Some((facts, _)) if slimmed => self.history().record_lower_bound(&facts, peak),
+            Some((facts, observation)) => self.history().record(&facts, &observation),
+            None => {}
         }
     }
 }

@@ -89,7 +89,8 @@ impl Governor {
                 let of_build = units.entry(entry.build).or_default();
                 of_build.memory += memory;
                 of_build.swapped += whole.swapped + link.swapped;
-                self.measured.push(entry.measure(id, memory, link.memory, cpu));
+                let swapped = whole.swapped + link.swapped;
+                self.measured.push(entry.measure(id, memory, link.memory, swapped, cpu));
             }
         }
         let mut total = self.tree.total().memory;
@@ -128,8 +129,8 @@ impl Governor {
         self.tree.sample(Some(&owners), now);
         let (whole, link) = (self.tree.usage(owners[0]), self.tree.usage(owners[1]));
         if let Some(entry) = self.entries.get_mut(&unit) {
-            let _ =
-                entry.measure(unit, whole.memory + link.memory, link.memory, whole.cpu + link.cpu);
+            let (memory, swapped) = (whole.memory + link.memory, whole.swapped + link.swapped);
+            let _ = entry.measure(unit, memory, link.memory, swapped, whole.cpu + link.cpu);
         }
     }
 

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use plimsoll_core::line::{Line, Machine, Own, capacity};
+use plimsoll_core::line::{Line, Machine, Own, capacity, swap_to_fill};
 use plimsoll_core::schedule::{Input, Wall};
 use plimsoll_core::settings::Memory;
 use plimsoll_core::{BuildNo, Bytes, Millis, WallNo};
@@ -59,8 +59,10 @@ impl Walls {
                 own.swapped += build.swapped;
             }
             let line = around.line.update(now, &reading, own);
-            let (capacity, builds) = (capacity(&reading, own), around.builds.clone());
-            walls.insert(*no, Wall { line, capacity, builds });
+            let capacity = capacity(&reading, own, around.line.reserve());
+            let builds = around.builds.clone();
+            let swap = swap_to_fill(&reading);
+            walls.insert(*no, Wall { line, capacity, swap, builds });
         }
         walls
     }
@@ -110,14 +112,21 @@ impl Governor {
         let all = self.held;
         let reading = self.limits.read();
         let line = self.line.update(now, &reading, all);
-        let machine = capacity(&reading, all);
+        let machine = capacity(&reading, all, self.line.reserve());
         let held = |no| self.builds.get(&no).map(|build| build.held).unwrap_or_default();
-        let walls = self.walls.read(now, held);
+        let mut walls = self.walls.read(now, held);
+        let mut swap = swap_to_fill(&reading);
+        if !self.tree.can_page_out() {
+            swap = Bytes::ZERO;
+            walls.values_mut().for_each(|wall| wall.swap = Bytes::ZERO);
+        } else if self.line.is_where_named() {
+            swap = Bytes::ZERO;
+        }
         let thrashes = self.line.thrashes(now) || self.walls.thrash(now);
         if walls != *self.schedule.walls() {
             self.decide(Input::Walls(walls));
         }
-        self.decide(Input::Line { line, machine, thrashes });
+        self.decide(Input::Line { line, machine, swap, thrashes });
         self.tell_lines();
     }
 }

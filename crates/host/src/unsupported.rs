@@ -109,6 +109,15 @@ impl ProcessTree {
         match self.0 {}
     }
 
+    #[must_use]
+    pub fn can_page_out(&self) -> bool {
+        match self.0 {}
+    }
+
+    pub fn page_out(&mut self, _owner: Owner) {
+        match self.0 {}
+    }
+
     pub fn stop(&mut self, _owner: Owner) {
         match self.0 {}
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use plimsoll_core::diet::Diet;
 use plimsoll_core::invocation::{Emit, UnitKind};
 use plimsoll_core::schedule::Priority;
 use plimsoll_core::settings::Memory;
@@ -124,8 +125,8 @@ pub struct Join {
     pub priority: Priority,
     /// The target directory; empty where it is not known.
     pub target_dir: PathBuf,
-    /// A unit that would run alone is asked to need less.
-    pub diet: bool,
+    /// How far a unit that would cross the line alone may go to need less.
+    pub diet: Diet,
     /// Its units are admitted stage by stage.
     pub staged: bool,
     /// What single packages need, by the user's word.
@@ -154,8 +155,8 @@ pub enum ToShim {
         /// Should somebody else kill the child, the client is to say so ([`ToGovernor::Lost`]) and wait
         /// again; else it passes the child's end on.
         again: bool,
-        /// The child's allocator is to give back early what is free.
-        lean: bool,
+        /// How far the child is to go to need less.
+        diet: Diet,
     },
     /// The governor kills the child now; clean up and wait to be admitted again.
     Retry,
@@ -266,10 +267,10 @@ impl ToShim {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Admit { unit, again, lean } => LineWriter::new("admit")
+            Self::Admit { unit, again, diet } => LineWriter::new("admit")
                 .number("unit", unit.0)
                 .number("again", *again)
-                .number("lean", *lean),
+                .text("diet", diet.as_str()),
             Self::Retry => LineWriter::new("retry"),
             Self::Leave => LineWriter::new("leave"),
             Self::Refuse { text } => LineWriter::new("refuse").text("text", text),
@@ -288,7 +289,7 @@ impl ToShim {
             b"admit" => Self::Admit {
                 unit: UnitId(fields.number("unit")?),
                 again: fields.flag("again"),
-                lean: fields.flag("lean"),
+                diet: parsed(&fields, "diet").unwrap_or_default(),
             },
             b"retry" => Self::Retry,
             b"leave" => Self::Leave,
@@ -344,7 +345,7 @@ fn encode_join(join: &Join) -> LineWriter {
         .number("interactive", join.interactive)
         .text("priority", join.priority.as_str())
         .bytes("target", path_bytes(&join.target_dir))
-        .number("no_diet", !join.diet)
+        .text("diet", join.diet.as_str())
         .number("staged", join.staged)
         .text("notes", &encode_notes(&join.notes))
 }
@@ -378,7 +379,7 @@ fn decode_join(fields: &Fields<'_>) -> Result<Join, DecodeError> {
         interactive: fields.flag("interactive"),
         priority: parsed(fields, "priority")?,
         target_dir: path_from(fields.bytes("target")?),
-        diet: !fields.flag("no_diet"),
+        diet: parsed(fields, "diet").unwrap_or(Diet::Preserving),
         staged: fields.flag("staged"),
         notes: fields.text("notes").map(|notes| decode_notes(&notes)).unwrap_or_default(),
     })
@@ -417,7 +418,8 @@ fn encode_facts(line: LineWriter, facts: &UnitFacts) -> LineWriter {
         .text("features", &facts.features)
         .bytes("source", path_bytes(&facts.source))
         .bytes("out_dir", path_bytes(&facts.out_dir))
-        .number("retryable", facts.retryable);
+        .number("retryable", facts.retryable)
+        .text("slimmer", &facts.slimmer);
     facts.externs.iter().fold(line, |line, path| line.bytes("extern", path_bytes(path)))
 }
 
@@ -442,6 +444,7 @@ fn decode_facts(fields: &Fields<'_>) -> Result<UnitFacts, DecodeError> {
         out_dir: path_from(fields.bytes("out_dir")?),
         externs: fields.all("extern").map(path_from).collect(),
         retryable: fields.flag("retryable"),
+        slimmer: fields.text("slimmer").unwrap_or_default(),
     })
 }
 
@@ -498,7 +501,7 @@ mod tests {
                 interactive: false,
                 priority: Priority::Low,
                 target_dir: PathBuf::from("/t/\u{e4} b"),
-                diet: false,
+                diet: Diet::Output,
                 staged: true,
                 notes: BTreeMap::from([
                     ("a-b".to_owned(), Bytes::mib(9)),
@@ -529,7 +532,7 @@ mod tests {
             assert_eq!(ToDriver::decode(&line[..line.len() - 1]), Ok(message));
         }
         for message in [
-            ToShim::Admit { unit: UnitId(4), again: true, lean: true },
+            ToShim::Admit { unit: UnitId(4), again: true, diet: Diet::Output },
             ToShim::Retry,
             ToShim::Leave,
             ToShim::Refuse { text: "needs 3 GiB,\nhas 2".to_owned() },
@@ -544,7 +547,7 @@ mod tests {
     fn fields_of_a_newer_peer_are_skipped_and_its_verbs_refused() {
         assert_eq!(
             ToShim::decode(b"admit\tunit=4\tnice=5"),
-            Ok(ToShim::Admit { unit: UnitId(4), again: false, lean: false })
+            Ok(ToShim::Admit { unit: UnitId(4), again: false, diet: Diet::None })
         );
         assert!(matches!(ToShim::decode(b"dance"), Err(DecodeError::UnknownVerb(_))));
         assert_eq!(ToShim::decode(b"admit\tunit=x"), Err(DecodeError::BadField("unit")));

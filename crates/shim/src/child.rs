@@ -29,9 +29,10 @@ impl Child {
         command: &mut Command,
         tokens: Option<Arc<TokenPipe>>,
         raise: Raise,
+        pages: Pages,
     ) -> io::Result<Self> {
         let parent = rustix::process::getpid();
-        let prepare = move || prepare(parent, raise, tokens.as_deref());
+        let prepare = move || prepare(parent, raise, pages, tokens.as_deref());
         // SAFETY: `prepare` makes system calls only: it allocates nothing and takes no lock, as is asked of
         // code between fork and exec. (And this process has one thread.)
         unsafe { command.pre_exec(prepare) };
@@ -76,8 +77,17 @@ impl Child {
     }
 }
 
+/// In which sizes the kernel gives a child and all that it starts its memory (`PR_SET_THP_DISABLE`, `prctl(2)`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pages {
+    /// As the machine has it set: by default in pages of 2 MiB where a program asks for that, on some machines always.
+    Usual,
+    /// Never in huge ones, of which a half-used one is held as a whole.
+    Small,
+}
+
 /// In the child, before it becomes the compiler.
-fn prepare(parent: Pid, raise: Raise, tokens: Option<&TokenPipe>) -> io::Result<()> {
+fn prepare(parent: Pid, raise: Raise, pages: Pages, tokens: Option<&TokenPipe>) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     if rustix::process::getppid() != Some(parent) {
         // The shim died before the line above: nobody waits for us.
@@ -85,6 +95,10 @@ fn prepare(parent: Pid, raise: Raise, tokens: Option<&TokenPipe>) -> io::Result<
     }
     if raise.0 {
         raise_oom_score();
+    }
+    if pages == Pages::Small {
+        // Where it is refused, the child needs a little more.
+        let _ = rustix::thread::disable_transparent_huge_pages(true);
     }
     if let Some(tokens) = tokens {
         rustix::io::fcntl_setfd(&tokens.read, FdFlags::empty())?;

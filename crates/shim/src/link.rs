@@ -13,7 +13,7 @@ use plimsoll_core::{Bytes, UnitId};
 use plimsoll_proto::{ToGovernor, ToShim, VERSION};
 use rustix::event::{PollFd, PollFlags};
 
-use crate::child::{Child, Raise};
+use crate::child::{Child, Pages, Raise};
 use crate::connection::{Connection, Heard};
 use crate::ending::{self, Ending};
 use crate::{diagnostic, env, leftovers, linker, tree};
@@ -96,7 +96,7 @@ enum Attempt {
 fn attempt(args: &[OsString], governor: &mut Connection) -> Attempt {
     let mut command = command(args);
     command.stderr(Stdio::piped());
-    let mut child = match Child::start(&mut command, None, Raise::needed()) {
+    let mut child = match Child::start(&mut command, None, Raise::needed(), Pages::Usual) {
         Ok(child) => child,
         // rustc gets the very error that it would have got.
         Err(_) => {

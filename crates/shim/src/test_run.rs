@@ -17,7 +17,7 @@ use std::process::Command;
 use plimsoll_core::unit::UnitFacts;
 use plimsoll_proto::{ToGovernor, ToShim, VERSION};
 
-use crate::child::{Child, Raise};
+use crate::child::{Child, Pages, Raise};
 use crate::connection::{Connection, Heard};
 use crate::ending::{self, Ending};
 use crate::way::Way;
@@ -77,7 +77,8 @@ fn wait(governor: &mut Connection) -> Answer {
 fn run_below(args: &[OsString], governor: &mut Connection) -> Ending {
     const KILLED: i32 = 9;
     loop {
-        let Ok(mut child) = Child::start(&mut command(args), None, Raise::needed()) else {
+        let Ok(mut child) = Child::start(&mut command(args), None, Raise::needed(), Pages::Usual)
+        else {
             return ending::become_command(command(args));
         };
         governor.say(&ToGovernor::Started { pid: child.id() });

@@ -22,6 +22,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use plimsoll_core::UnitId;
+use plimsoll_core::diet::{Diet, Slimmer};
 use plimsoll_core::invocation::{Emit, Invocation};
 use plimsoll_core::unit::UnitFacts;
 use plimsoll_proto::{ToGovernor, ToShim, VERSION};
@@ -29,7 +30,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{MemfdFlags, OFlags, memfd_create};
 
 use crate::allocator::GiveBack;
-use crate::child::{self, Child, Raise};
+use crate::child::{self, Child, Pages, Raise};
 use crate::command_line::CommandLine;
 use crate::connection::{Connection, Heard, TokenPipe};
 use crate::ending::{self, Ending};
@@ -73,7 +74,7 @@ pub(crate) fn run(line: &CommandLine, invocation: Invocation) -> Ending {
         kept: None,
         runs: 0,
         again: false,
-        lean: false,
+        diet: Diet::None,
         rejoined: 0,
         raise: Raise::needed(),
     }
@@ -105,8 +106,8 @@ struct Unit<'a> {
     runs: u32,
     /// Should the compiler die of a SIGKILL that nobody explains, it is to be run again.
     again: bool,
-    /// It is expected to cross the line alone.
-    lean: bool,
+    /// How far it is to go to need less.
+    diet: Diet,
     /// How often it has turned to another governor.
     rejoined: u32,
     raise: Raise,
@@ -224,8 +225,8 @@ impl Unit<'_> {
         let Some(governor) = &mut self.governor else { return Answer::Alone };
         loop {
             match governor.wait() {
-                Heard::Message(ToShim::Admit { unit, again, lean }, tokens) => {
-                    (self.again, self.lean) = (again, lean);
+                Heard::Message(ToShim::Admit { unit, again, diet }, tokens) => {
+                    (self.again, self.diet) = (again, diet);
                     return Answer::Admitted(unit, tokens);
                 }
                 // The governor has killed what we took for lost: its word comes late.
@@ -290,7 +291,10 @@ impl Unit<'_> {
         if let Some(unit) = unit {
             self.send_linker_through_us(unit, &mut command);
         }
-        if self.lean {
+        if self.diet == Diet::Output {
+            command.args(Slimmer::of(&self.invocation).arguments);
+        }
+        if self.diet >= Diet::Preserving {
             GiveBack::Sooner.tell(&mut command);
         } else if self.invocation.links {
             GiveBack::Soon.tell(&mut command);
@@ -305,7 +309,8 @@ impl Unit<'_> {
         if let Some(file) = printed.as_ref().and_then(|file| file.try_clone().ok()) {
             command.stdout(file);
         }
-        let mut child = match Child::start(&mut command, tokens.clone(), self.raise) {
+        let pages = if self.diet == Diet::None { Pages::Usual } else { Pages::Small };
+        let mut child = match Child::start(&mut command, tokens.clone(), self.raise, pages) {
             Ok(child) => child,
             Err(error) => return Outcome::NotStarted(error),
         };

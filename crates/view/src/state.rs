@@ -83,12 +83,16 @@ pub struct Unit {
     pub waited: Millis,
     /// How often it was suspended.
     pub suspensions: u32,
+    /// How often it was paged out while it was stopped.
+    pub paged_out: u32,
     /// How often Plimsoll killed it to run it again.
     pub kills: u32,
     /// The signal of somebody else that killed it last.
     pub lost: Option<i32>,
     /// What it needs, where that is above the line.
     pub needs: Option<Bytes>,
+    /// By which other settings than Cargo's it was compiled.
+    pub slimmed: Option<String>,
     /// Why it was suspended or killed, while it has not gone on.
     pub held_by: Option<Cause>,
     /// The status that a suspension interrupted.
@@ -228,9 +232,11 @@ impl BuildState {
                         wall: Millis::ZERO,
                         waited: Millis::ZERO,
                         suspensions: 0,
+                        paged_out: 0,
                         kills: 0,
                         lost: None,
                         needs: None,
+                        slimmed: None,
                         held_by: None,
                         before: Status::Running,
                     }
@@ -241,6 +247,12 @@ impl BuildState {
                 unit.admitted.get_or_insert(record.t);
                 unit.held_by = None;
             }),
+            Event::Slimmed { unit, changes } => {
+                if let Some(unit) = self.units.get_mut(unit) {
+                    unit.slimmed = Some(one_line(changes));
+                }
+                self.decide(record, Some(*unit));
+            }
             Event::LinkAsked { unit, .. } => self.with(*unit, Status::LinkHeld, |_| {}),
             Event::LinkAdmitted { unit, waited } => {
                 self.links_waited += *waited;
@@ -255,6 +267,12 @@ impl BuildState {
                     }
                     unit.suspensions += 1;
                 });
+                self.decide(record, Some(*unit));
+            }
+            Event::PagedOut { unit, .. } => {
+                if let Some(unit) = self.units.get_mut(unit) {
+                    unit.paged_out += 1;
+                }
                 self.decide(record, Some(*unit));
             }
             Event::Resumed { unit } => {

@@ -18,6 +18,7 @@ pub fn summary(state: &BuildState, header: &Header) -> String {
     lines.extend(held_back(state));
     lines.extend(heaviest(state));
     lines.extend(giants(state));
+    lines.extend(slimmed(state));
     lines.extend(not_started(state));
     lines.extend(notices(state.notices()));
     if ran == 0 && lines.is_empty() {
@@ -55,6 +56,11 @@ fn held_back(state: &BuildState) -> Option<String> {
     if !suspended.is_empty() {
         let units = count(suspended.len(), "unit");
         parts.push(format!("suspended {units} near the line ({})", names(&suspended, NAMES)));
+    }
+    let paged_out = heaviest_names(state, |unit| unit.paged_out > 0);
+    if !paged_out.is_empty() {
+        let units = count(paged_out.len(), "unit");
+        parts.push(format!("paged out {units} meanwhile ({})", names(&paged_out, NAMES)));
     }
     let killed = heaviest_names(state, |unit| unit.kills > 0);
     if !killed.is_empty() {
@@ -100,6 +106,21 @@ fn giants(state: &BuildState) -> Option<String> {
         .collect();
     (!told.is_empty()).then(|| {
         format!("more than the line of {} by itself: {}", state.line(), names(&told, NAMES))
+    })
+}
+
+/// What was compiled by other settings than Cargo's: its output is another.
+fn slimmed(state: &BuildState) -> Option<String> {
+    let changed = |unit: &Unit| {
+        let changes = unit.slimmed.as_ref()?;
+        Some(format!("{} ({changes})", short(&unit.title)))
+    };
+    let told: Vec<String> = state.units().filter_map(changed).collect();
+    (!told.is_empty()).then(|| {
+        format!(
+            "other output than plain Cargo's, by --diet output: {}; `cargo clean -p` and a build without it undo that",
+            names(&told, NAMES)
+        )
     })
 }
 

@@ -84,6 +84,7 @@ pub(crate) fn decision(event: &Event, title: &str) -> Option<String> {
         Event::Suspended { cause, holds, .. } => {
             format!("suspended {title} at {holds}: {}", why(*cause))
         }
+        Event::PagedOut { holds, .. } => format!("paged out {title} at {holds}"),
         Event::Resumed { .. } => format!("resumed {title}"),
         Event::LinkAdmitted { waited, .. } if *waited >= HELD => {
             format!("let {title} link after {waited}")
@@ -102,6 +103,9 @@ pub(crate) fn decision(event: &Event, title: &str) -> Option<String> {
         }
         Event::Refused { needs, line, .. } => {
             format!("refused {title}: it needs {}, the line is {line}", at_least(*needs))
+        }
+        Event::Slimmed { changes, .. } => {
+            format!("{title} is compiled by other settings, to need less: {changes}")
         }
         Event::Left { .. } => format!("{title} left without having run: the build had failed"),
         Event::Finished { ok: false, .. } => format!("{title} failed"),

@@ -1,5 +1,6 @@
 //! Whatever is in a log, in whatever order: no text panics, counts add up, limits hold.
 
+use plimsoll_core::diet::Diet;
 use plimsoll_core::event::{Cause, Event, FORMAT, Header, Now, Record};
 use plimsoll_core::forecast::Source;
 use plimsoll_core::invocation::UnitKind;
@@ -21,6 +22,10 @@ fn bytes() -> impl Strategy<Value = Bytes> + Clone {
 
 fn millis() -> impl Strategy<Value = Millis> + Clone {
     prop_oneof![9 => (0u64..300_000).prop_map(Millis), 1 => Just(Millis(u64::MAX))]
+}
+
+fn diet() -> impl Strategy<Value = Diet> {
+    proptest::sample::select(vec![Diet::None, Diet::Preserving, Diet::Output])
 }
 
 fn cause() -> impl Strategy<Value = Cause> {
@@ -52,11 +57,13 @@ fn event() -> impl Strategy<Value = Event> {
                 inside,
                 cold: None,
             }),
-        (unit(), any::<u32>(), any::<bool>()).prop_map(|(unit, attempt, lean)| Event::Admitted {
+        (unit(), any::<u32>(), diet()).prop_map(|(unit, attempt, diet)| Event::Admitted {
             unit,
             attempt,
-            lean
+            diet
         }),
+        (unit(), "\\PC{0,30}").prop_map(|(unit, changes)| Event::Slimmed { unit, changes }),
+        (unit(), bytes()).prop_map(|(unit, holds)| Event::PagedOut { unit, holds }),
         unit().prop_map(|unit| Event::Announced { unit }),
         (unit(), bytes()).prop_map(|(unit, forecast)| Event::LinkAsked { unit, forecast }),
         (unit(), millis()).prop_map(|(unit, waited)| Event::LinkAdmitted { unit, waited }),

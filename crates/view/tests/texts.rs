@@ -1,6 +1,7 @@
 //! Every text, whole, for one build in which all that can happen does: the expected ones are committed in
 //! `expected/`. After an intended change, copy what the failing test prints.
 
+use plimsoll_core::diet::Diet;
 use plimsoll_core::event::{Cause, Event, FORMAT, Header, Now, Record};
 use plimsoll_core::forecast::Source;
 use plimsoll_core::invocation::UnitKind;
@@ -43,7 +44,7 @@ fn registered(seconds: u64, id: u32, title: &str, mib: u64, source: Source) -> R
 }
 
 fn admitted(seconds: u64, id: u32, attempt: u32) -> Record {
-    at(seconds, Event::Admitted { unit: UnitId(id), attempt, lean: false })
+    at(seconds, Event::Admitted { unit: UnitId(id), attempt, diet: Diet::None })
 }
 
 fn sample(seconds: u64, mib: u64, admitted: u64, units: &[(u32, u64)]) -> Record {
@@ -188,6 +189,28 @@ fn a_build_that_compiled_nothing_says_nothing_unless_it_must() {
     let notice = at(0, Event::Notice { text: "RUSTC_WRAPPER is empty".to_owned() });
     let text = summary(&state(&[notice]), &header());
     assert!(text.ends_with("\n  RUSTC_WRAPPER is empty\n"), "{text}");
+}
+
+#[test]
+fn the_summary_says_what_was_paged_out_and_what_has_another_output() {
+    let changes = "codegen units 1 to 16, no debug info".to_owned();
+    let records = [
+        registered(0, 1, "app v1.0.0", 100, Source::Cold),
+        admitted(0, 1, 1),
+        at(0, Event::Slimmed { unit: UnitId(1), changes }),
+        at(1, Event::Suspended { unit: UnitId(1), cause: Cause::Pressure, holds: Bytes::mib(90) }),
+        at(1, Event::PagedOut { unit: UnitId(1), holds: Bytes::mib(90) }),
+        finished(5, 1, true, 110, 5, 0),
+    ];
+    let text = summary(&state(&records), &header());
+    assert!(
+        text.contains("suspended 1 unit near the line (app); paged out 1 unit meanwhile (app)"),
+        "{text}"
+    );
+    assert!(
+        text.contains("by --diet output: app (codegen units 1 to 16, no debug info)"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn text(settings: &Settings, line: Option<Bytes>) -> String {
         row("memory", memory, &settings.memory.origin),
         row("jobs", settings.jobs.value.to_string(), &settings.jobs.origin),
         row("reserve", settings.reserve.value.to_string(), &settings.reserve.origin),
-        row("diet", yes_or_no(settings.diet.value), &settings.diet.origin),
+        row("diet", settings.diet.value.to_string(), &settings.diet.origin),
         row("processors", settings.processors.value.to_string(), &settings.processors.origin),
         row("priority", settings.priority.value.as_str().to_owned(), &settings.priority.origin),
         row("strict", yes_or_no(settings.strict.value), &settings.strict.origin),
@@ -113,7 +113,7 @@ setting     value              from
 memory      auto (now 10 GiB)  default
 jobs        3                  --jobs
 reserve     auto               default
-diet        yes                default
+diet        preserving         default
 processors  8                  default
 priority    normal             default
 strict      yes                PLIMSOLL_STRICT

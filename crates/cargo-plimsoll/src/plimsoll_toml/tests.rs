@@ -1,3 +1,5 @@
+use plimsoll_core::diet::Diet;
+
 use super::*;
 
 fn error(text: &str) -> String {
@@ -28,7 +30,7 @@ small.memory = \"70M\"
     );
     assert_eq!(says.jobs.unwrap().value.resolve(8), 7);
     assert_eq!(says.reserve.unwrap().value, Memory::Size(Bytes::gib(2)));
-    assert!(!says.diet.unwrap().value);
+    assert_eq!(says.diet.unwrap().value, Diet::None);
     let big = &says.crates["big-one"];
     assert_eq!((big.memory, big.note.as_deref()), (Some(Bytes::mib(900)), Some("generated code")));
     assert_eq!(big.place.line, 7);
@@ -52,7 +54,7 @@ fn what_means_nothing_is_an_error_with_line_and_advice() {
         ("memory = 12\n", "plimsoll.toml:1: memory: write a size"),
         ("jobs = 0\n", "plimsoll.toml:1: jobs: write a number other than 0"),
         ("reserve = \"1M\"\n", "plimsoll.toml:1: reserve: Plimsoll keeps more than that free"),
-        ("diet = \"yes\"\n", "plimsoll.toml:1: diet: write `true` or `false`"),
+        ("diet = \"yes\"\n", "plimsoll.toml:1: diet: write `true`, `false` or `\"output\"`"),
         ("crates = 1\n", "plimsoll.toml:1: crates: write a table, for example `[crates.serde]`"),
         ("[crates]\na = 1\n", "plimsoll.toml:2: crates.a: write a table"),
         ("[crates.a]\nmemory = \"50%\"\n", "plimsoll.toml:2: crates.a.memory: write a size"),

@@ -1,4 +1,5 @@
 use plimsoll_core::Bytes;
+use plimsoll_core::diet::Diet;
 
 use super::*;
 
@@ -62,7 +63,9 @@ fn a_repository_stays_within_what_the_user_gives() {
     ] {
         assert_eq!(settled(repo, user).reserve.value, reserve.parse().unwrap());
     }
-    assert!(settled("", "").diet.value && !settled("diet = false", "diet = true").diet.value);
+    assert_eq!(settled("", "").diet.value, Diet::Preserving);
+    assert_eq!(settled("diet = false", "diet = true").diet.value, Diet::None);
+    assert_eq!(settled("", "diet = \"output\"").diet.value, Diet::Output);
     let notes = settled("[crates.a]\nmemory = '1G'", "[crates.a]\nmemory = '2G'\n[crates.b]");
     assert_eq!(notes.crates["a"].memory, Some(Bytes::gib(1)));
     assert!(notes.crates.contains_key("b"));

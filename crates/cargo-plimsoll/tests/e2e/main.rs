@@ -10,6 +10,7 @@
 #![expect(clippy::print_stderr, reason = "what a skipped or failed test has to say")]
 
 mod fake_rustc;
+mod giants;
 mod process;
 mod scene;
 mod settings_files;

@@ -28,7 +28,7 @@ fn both_files_hold_and_the_repositorys_stays_within_the_users() {
         format!("memory 200 MiB {}:1", repo.display()),
         format!("jobs 3 {}:2", user.display()),
         format!("reserve 1.00 GiB {}:3", repo.display()),
-        format!("diet no {}:3", user.display()),
+        format!("diet none {}:3", user.display()),
     ] {
         assert!(all.contains(&expected), "{expected}\n{all:#?}");
     }

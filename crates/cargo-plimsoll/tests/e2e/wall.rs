@@ -12,6 +12,16 @@ use crate::process::until;
 pub(crate) struct Wall(PathBuf);
 
 impl Wall {
+    /// The same, but what is behind it may swap.
+    pub(crate) fn with_swap(bytes: u64) -> Option<Self> {
+        let wall = Self::new(bytes)?;
+        let swap = wall.0.join("memory.memsw.limit_in_bytes");
+        if swap.exists() {
+            fs::write(swap, "-1").unwrap();
+        }
+        Some(wall)
+    }
+
     /// `None`, and said loudly, where there is no memory controller (v1) or this user may make no group.
     pub(crate) fn new(bytes: u64) -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);

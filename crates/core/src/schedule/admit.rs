@@ -4,6 +4,7 @@ use super::outlook::{Outlook, Pace};
 use super::room::{Ahead, Room, Scope};
 use super::unit::{LinkState, RunState, Unit};
 use super::{Effect, Schedule};
+use crate::diet::Diet;
 use crate::ids::{BuildNo, UnitId};
 use crate::measure::{Bytes, Millis};
 
@@ -264,7 +265,7 @@ impl Schedule {
                 continue;
             }
             room.add(unit.build, &unit.project(self.pace()));
-            self.units.with(id, |unit| effects.push(unit.admit(now, id, false)));
+            self.units.with(id, |unit| effects.push(unit.admit(now, id, Diet::None)));
         }
         left
     }

@@ -18,6 +18,7 @@ use std::str::FromStr;
 
 use super::stages;
 use super::unit::{RunState, UnitTable};
+use crate::diet::Diet;
 use crate::ids::{BuildNo, UnitId};
 use crate::measure::{Bytes, Millis};
 
@@ -103,8 +104,8 @@ pub struct Terms {
     pub priority: Priority,
     /// A person waits for it.
     pub interactive: bool,
-    /// A unit that would run alone is asked to need less.
-    pub diet: bool,
+    /// How far a unit that would cross the line alone may go to need less.
+    pub diet: Diet,
     /// Its units are admitted stage by stage: each waits until its stage is known ([`super::Input::Stage`]).
     pub staged: bool,
 }
@@ -119,7 +120,7 @@ impl Default for Terms {
             places: None,
             priority: Priority::Normal,
             interactive: false,
-            diet: true,
+            diet: Diet::Preserving,
             staged: false,
         }
     }

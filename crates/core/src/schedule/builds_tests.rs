@@ -7,6 +7,7 @@ const LINE: u64 = 1000;
 
 fn unit(build: u32, peak: u64, cpu: u64) -> Box<NewUnit> {
     Box::new(NewUnit {
+        slims: false,
         build: BuildNo(build),
         forecast: Forecast {
             curve: Curve::ramp(Bytes::mib(peak), Millis(cpu)),
@@ -181,7 +182,7 @@ fn a_line_of_its_own_bounds_a_build_and_nobody_else() {
 fn a_wall_bounds_those_inside_together_and_nobody_else() {
     let mut schedule = schedule(&[background(), background(), background()]);
     let builds = [BuildNo(1), BuildNo(2)].into();
-    let wall = Wall { line: Bytes::mib(300), capacity: Bytes::mib(350), builds };
+    let wall = Wall { line: Bytes::mib(300), capacity: Bytes::mib(350), swap: Bytes::ZERO, builds };
     assert!(schedule.handle(Millis(0), Input::Walls([(WallNo(7), wall)].into())).is_empty());
     assert_eq!(register(&mut schedule, 0, 1, unit(1, 200, 1000)), [1]);
     assert_eq!(register(&mut schedule, 0, 2, unit(2, 200, 1000)), [] as [u32; 0]);
@@ -197,6 +198,7 @@ fn a_wall_bounds_those_inside_together_and_nobody_else() {
         unit: UnitId(4),
         memory: Bytes::mib(360),
         link_memory: Bytes::ZERO,
+        swapped: Bytes::ZERO,
         cpu: Millis(500),
         issued: 0,
         unread: 0,
@@ -278,6 +280,7 @@ fn a_test_is_never_stopped_and_a_command_only_where_nothing_runs_below_it() {
                 unit: UnitId(id),
                 memory: Bytes::mib(mib),
                 link_memory: Bytes::ZERO,
+                swapped: Bytes::ZERO,
                 cpu: Millis(at),
                 issued: 0,
                 unread: 0,
@@ -382,6 +385,7 @@ fn sample(schedule: &mut Schedule, at: u64, units: &[(u32, u64)]) -> Vec<Effect>
         unit: UnitId(*id),
         memory: Bytes::mib(*mib),
         link_memory: Bytes::ZERO,
+        swapped: Bytes::ZERO,
         cpu: Millis(at),
         issued: 0,
         unread: 0,

@@ -24,6 +24,7 @@ mod admit;
 mod builds;
 mod interval;
 mod outlook;
+mod paging;
 mod pressure;
 mod processors;
 mod queue;
@@ -36,6 +37,7 @@ mod walls;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::diet::Diet;
 use crate::event::Cause;
 use crate::forecast::Forecast;
 use crate::ids::{BuildNo, UnitId, WallNo};
@@ -60,6 +62,8 @@ pub struct NewUnit {
     pub retryable: bool,
     /// It is a compiler that will run a linker at its end.
     pub links: bool,
+    /// There are settings with which it would need less and write something else.
+    pub slims: bool,
     /// The registered unit in whose process tree it runs: it draws on that unit's reservation.
     pub inside: Option<UnitId>,
     /// The test or command in whose process tree it runs, without drawing on anything of its.
@@ -104,6 +108,8 @@ pub struct Measured {
     pub memory: Bytes,
     /// The linker's part of it.
     pub link_memory: Bytes,
+    /// The swapped part of it.
+    pub swapped: Bytes,
     /// Processor time of the tree in this attempt.
     pub cpu: Millis,
     /// Tokens issued to it beside the implicit one.
@@ -178,6 +184,9 @@ pub enum Input {
         /// What the machine has for this build at the very most, its swap included: a unit that is
         /// above this by itself is stopped before the machine thrashes. [`Bytes::MAX`]: no such limit.
         machine: Bytes,
+        /// Swap into which what is stopped may be paged out to make room under this line; none where the line counts
+        /// what is swapped out.
+        swap: Bytes,
         /// What is read from files does not fit beside the build: processors idle for want of memory, and
         /// more units would make that worse.
         thrashes: bool,
@@ -204,9 +213,8 @@ pub enum Effect {
         unit: UnitId,
         /// Counted from 1.
         attempt: u32,
-        /// Its allocator is to give back early what is free, for the unit is expected to cross the line alone: a
-        /// little processor time for a few per cent of its memory.
-        lean: bool,
+        /// How far it is to go to need less, for the unit is expected to cross the line alone.
+        diet: Diet,
     },
     /// Make the unit's issued tokens this many (beside the implicit one); tokens that it has read
     /// cannot be taken back.
@@ -220,6 +228,8 @@ pub enum Effect {
     AdmitLink(UnitId),
     /// Stop its processes.
     Suspend(UnitId, Cause),
+    /// Write what it holds to the swap, now that it is stopped.
+    PageOut(UnitId),
     /// Let its processes go on.
     Resume(UnitId),
     /// Kill its compiler; its shim waits to be admitted again.
@@ -232,6 +242,8 @@ pub enum Effect {
         unit: UnitId,
         /// What it is known to need.
         needs: Bytes,
+        /// What it is expected to need in all, where it was stopped on its way up.
+        expected: Bytes,
     },
     /// It is above the line by itself and runs with nothing beside it.
     Lone {
@@ -262,6 +274,7 @@ pub struct Schedule {
     rest: Bytes,
     line: Bytes,
     machine: Bytes,
+    swap: Bytes,
     /// The Cargos that have failed and still have units here: they start nothing more.
     failed: BTreeSet<u32>,
     /// The unit told to be the anchor last. Invariant: the anchor is never suspended or killed while
@@ -285,6 +298,7 @@ impl Schedule {
             rest: Bytes::ZERO,
             line,
             machine: Bytes::MAX,
+            swap: Bytes::ZERO,
             failed: BTreeSet::new(),
             anchor: None,
             anchor_progress: (Millis::ZERO, Millis::ZERO),
@@ -314,7 +328,7 @@ impl Schedule {
     /// Everything below the line, as last measured.
     #[must_use]
     pub fn used(&self) -> Bytes {
-        self.rest + self.units.iter().map(|(_, unit)| unit.memory).sum()
+        self.rest + self.units.iter().map(|(_, unit)| unit.resident()).sum()
     }
 
     /// What of that belongs to one build.
@@ -322,7 +336,7 @@ impl Schedule {
     pub fn used_by(&self, build: BuildNo) -> Bytes {
         let rest = self.builds.get(build).map(|it| it.rest).unwrap_or_default();
         let own = self.units.iter().filter(|(_, unit)| unit.build == build);
-        rest + own.map(|(_, unit)| unit.memory).sum()
+        rest + own.map(|(_, unit)| unit.resident()).sum()
     }
 
     /// The line of all builds now.
@@ -420,8 +434,8 @@ impl Schedule {
                 }
                 self.processors.measure(now, cpu, self.active(), self.cores);
             }
-            Input::Line { line, machine, thrashes } => {
-                (self.line, self.machine) = (line, machine);
+            Input::Line { line, machine, swap, thrashes } => {
+                (self.line, self.machine, self.swap) = (line, machine, swap);
                 self.processors.thrashes(thrashes);
             }
             Input::Walls(walls) => self.walls.set(walls),
@@ -440,7 +454,7 @@ impl Schedule {
         unit.inside = inside;
         // A nested unit draws on its ancestor's reservation and never queues behind it.
         if inside.is_some() && unit.state == RunState::Waiting {
-            effects.push(unit.admit(now, id, false));
+            effects.push(unit.admit(now, id, Diet::None));
         }
         self.units.insert(id, unit);
     }
@@ -530,6 +544,8 @@ impl Schedule {
 
 #[cfg(test)]
 mod builds_tests;
+#[cfg(test)]
+mod diet_tests;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

@@ -108,7 +108,7 @@ impl Unit {
 
     /// What it holds while it is stopped.
     pub(super) fn held(&self) -> Projection {
-        Projection { mean: [self.memory.0 as f64; SPANS.len()], sd: [0.0; SPANS.len()] }
+        Projection { mean: [self.resident().0 as f64; SPANS.len()], sd: [0.0; SPANS.len()] }
     }
 
     /// By how much its runs contradict its curve: above 1 where it was seen to need more.

@@ -1,14 +1,17 @@
 //! What to do when the memory that is really used comes close to the line.
 //!
 //! In order: what grows is suspended (which frees nothing, but stops the growth), then something is
-//! killed and run again later (which frees all that it holds, and loses its work). Admission, tokens
+//! killed and run again later (which frees all that it holds, and loses its work), or paged out where that is
+//! cheaper ([`super::paging`]). Admission, tokens
 //! and links are held back before either, by the outlook.
 
 use std::cmp::Reverse;
 
+use super::queue::LEAN_SAVES;
 use super::room::Scope;
 use super::unit::{LinkState, RunState, Unit};
 use super::{Effect, Schedule};
+use crate::diet::Diet;
 use crate::event::Cause;
 use crate::forecast::Source;
 use crate::ids::UnitId;
@@ -50,7 +53,7 @@ impl Schedule {
     }
 
     /// Used memory in `scope`, `ahead` milliseconds from now, if everything goes on growing as it does.
-    fn used_in(&self, scope: Scope, ahead: f64) -> Bytes {
+    pub(super) fn used_in(&self, scope: Scope, ahead: f64) -> Bytes {
         self.used_by_all(scope) + self.running_trees(scope).map(|unit| unit.grows_in(ahead)).sum()
     }
 
@@ -71,7 +74,7 @@ impl Schedule {
     }
 
     /// What this line never suspends or kills: the anchor of all, and that of those whose line it is.
-    fn is_spared(&self, scope: Scope, id: UnitId) -> bool {
+    pub(super) fn is_spared(&self, scope: Scope, id: UnitId) -> bool {
         Some(id) == self.anchor || Some(id) == self.anchor_in(scope)
     }
 
@@ -141,19 +144,23 @@ impl Schedule {
                     (awaited, unit.forecast.tail, Reverse(unit.admitted), Reverse(*id))
                 })
                 .map(|(id, _)| id);
-            let Some(id) = victim else { return };
+            let Some(id) = victim else { break };
             self.units.with(id, |unit| effects.push(unit.suspend(now, id, Cause::Pressure)));
         }
+        self.page_out_ahead(now, bound.scope, limit, effects);
     }
 
     fn kill_for_room(&mut self, now: Millis, bound: Bound, effects: &mut Vec<Effect>) {
         let limit = bound.line - Bytes(guard(bound.line).0 / 2);
+        // What is on its way to the swap is waited for as long as that holds the line.
+        let in_time = self.used_by_all(bound.scope) <= bound.line;
         // What was killed is still counted as used until a measurement shows that it is gone.
         let mut going: Bytes = self
             .units
             .iter()
-            .filter(|(_, unit)| unit.is_going() && self.covers(bound.scope, unit))
-            .map(|(_, unit)| unit.memory)
+            .filter(|(_, unit)| self.covers(bound.scope, unit))
+            .filter(|(_, unit)| unit.is_going() || in_time && unit.is_leaving(now))
+            .map(|(_, unit)| unit.resident())
             .sum();
         loop {
             let expected = self.used_in(bound.scope, KILL_AHEAD) - going;
@@ -164,13 +171,28 @@ impl Schedule {
             let victim = self
                 .units
                 .iter()
-                .filter(|(id, unit)| self.may_be_killed(bound.scope, *id, unit))
+                .filter(|(id, unit)| {
+                    self.may_be_killed(bound.scope, *id, unit) && !(in_time && unit.is_leaving(now))
+                })
                 .map(|(id, unit)| (id, unit, self.price(unit, missing)))
                 .min_by(|a, b| a.2.total_cmp(&b.2))
-                .map(|(id, unit, _)| (id, link_is_cheaper(unit, missing)));
-            let Some((id, link_only)) = victim else { return };
+                .map(|(id, unit, price)| (id, link_is_cheaper(unit, missing), price));
+            let offer = self.cheapest_to_page_out(bound.scope, missing);
+            if let Some(offer) = offer.filter(|it| victim.is_none_or(|(.., kill)| it.price < kill))
+            {
+                let id = offer.unit;
+                self.units.with(id, |unit| {
+                    going += unit.resident();
+                    if unit.state == RunState::Running {
+                        effects.push(unit.suspend(now, id, Cause::Pressure));
+                    }
+                    effects.push(unit.page_out(now, id));
+                });
+                continue;
+            }
+            let Some((id, link_only, _)) = victim else { return };
             self.units.with(id, |unit| {
-                going += if link_only { unit.link_memory } else { unit.memory };
+                going += if link_only { unit.link_memory } else { unit.resident() };
                 effects.push(if link_only {
                     unit.kill_link(now, id, Cause::Pressure)
                 } else {
@@ -181,7 +203,7 @@ impl Schedule {
     }
 
     /// What killing this unit costs; dearer where somebody waits for its build.
-    fn price(&self, unit: &Unit, missing: Bytes) -> f64 {
+    pub(super) fn price(&self, unit: &Unit, missing: Bytes) -> f64 {
         /// Work that somebody waits for counts so many times.
         const AWAITED: f64 = 4.0;
         let awaited = self.builds.goes_first(unit.build);
@@ -194,7 +216,7 @@ impl Schedule {
             && unit.inside.is_none()
             && unit.state != RunState::Waiting
             && !self.is_spared(scope, id)
-            && unit.memory > Bytes::ZERO
+            && unit.resident() > Bytes::ZERO
     }
 
     /// A unit that is above the line with nothing beside it: said once; refused under `--strict`; and
@@ -208,15 +230,30 @@ impl Schedule {
         let others = self.units.iter().any(|(other, unit)| other != id && beside(unit));
         let Some(unit) = self.units.get(id) else { return };
         let needs = self.used_by_all(scope);
-        if others || needs <= line || unit.inside.is_some() {
+        // Where another output is agreed to, the line need not be crossed.
+        let fullest = self.fullest_diet(id);
+        let slims = fullest == Diet::Output && unit.diet < fullest;
+        let bound = if slims { line - guard(line) } else { line };
+        if others || needs <= bound || unit.inside.is_some() {
             return;
         }
         let too_large = needs > self.capacity_in(scope);
-        let strict = self.builds.terms(unit.build).strict;
-        if (strict || too_large) && unit.retryable {
+        let terms = self.builds.terms(unit.build);
+        let strict = terms.strict;
+        // What is left to try comes before it is given up, where that can be enough; and before the line is crossed,
+        // where a person has agreed to another output for that.
+        let nearly = unit.known_need() <= self.capacity_in(scope).scale(1.0 + LEAN_SAVES);
+        let may_try = slims || unit.diet < fullest && too_large && !strict && nearly;
+        if may_try {
+            self.units.with(id, |unit| {
+                effects.push(unit.kill(now, id, Cause::TooLarge));
+                (unit.diet, unit.alone) = (fullest, true);
+            });
+        } else if (strict || too_large) && unit.retryable {
             let cause = Cause::TooLarge;
+            let expected = unit.expected().max(needs);
             self.units.with(id, |unit| effects.push(unit.kill(now, id, cause)));
-            effects.push(Effect::Refuse { unit: id, needs });
+            effects.push(Effect::Refuse { unit: id, needs, expected });
             self.fail(id);
             self.units.remove(id);
         } else if !unit.lone_said {
@@ -269,7 +306,7 @@ fn price(unit: &Unit, missing: Bytes) -> f64 {
     const ANNOUNCED: f64 = 3.0;
     /// Even a unit that has just begun costs a start: milliseconds of processor time.
     const START: f64 = 50.0;
-    let frees = if link_is_cheaper(unit, missing) { unit.link_memory } else { unit.memory };
+    let frees = if link_is_cheaper(unit, missing) { unit.link_memory } else { unit.resident() };
     let work = if link_is_cheaper(unit, missing) { 0.0 } else { unit.cpu.0 as f64 };
     let shares = missing.0 as f64 / frees.0.max(1) as f64;
     let announced = if unit.announced && work > 0.0 { ANNOUNCED } else { 1.0 };

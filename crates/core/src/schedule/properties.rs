@@ -49,6 +49,9 @@ struct Running {
     lost: bool,
     /// Whatever runs for it is kept stopped.
     still: bool,
+    /// What of it is in the swap, in MiB, and whether it is being written there.
+    out: f64,
+    paging: bool,
 }
 
 /// Processors, units and linkers whose memory rises evenly to the peak in the first half of their work,
@@ -70,6 +73,8 @@ struct Machine {
     failed: bool,
     keep_going: bool,
     admitted_after_failure: bool,
+    /// The swap, in MiB.
+    swap: u64,
     /// Somebody pauses this build at this moment, for so long.
     pause: Option<(u32, u64, u64)>,
 }
@@ -95,6 +100,7 @@ impl Machine {
             failed: false,
             keep_going: config.keep_going,
             admitted_after_failure: false,
+            swap: 0,
             pause: None,
         }
     }
@@ -132,7 +138,9 @@ impl Machine {
     }
 
     fn used(&self) -> Bytes {
-        Bytes::mib(REST) + self.units.keys().map(|id| self.memory(*id)).sum()
+        let resident =
+            |(id, unit): (&u32, &Running)| self.memory(*id) - Bytes::mib(unit.out as u64);
+        Bytes::mib(REST) + self.units.iter().map(resident).sum()
     }
 
     fn tell(&mut self, input: Input) {
@@ -197,9 +205,16 @@ impl Machine {
             Effect::Resume(UnitId(id)) => {
                 let unit = self.units.get_mut(&id).expect("known");
                 unit.still = false;
+                (unit.out, unit.paging) = (0.0, false);
                 if unit.process == Process::Stopped {
                     unit.process = Process::Runs;
                 }
+            }
+            Effect::PageOut(UnitId(id)) => {
+                assert!(Some(id) != anchor || !others_run(self, id), "the anchor was paged out");
+                let unit = self.units.get_mut(&id).expect("known");
+                assert_eq!(unit.process, Process::Stopped, "what runs reads its pages back");
+                unit.paging = true;
             }
             Effect::Kill(UnitId(id), cause) => {
                 assert!(self.truths[id as usize].retryable, "killed what cannot run again");
@@ -210,6 +225,7 @@ impl Machine {
                 let unit = self.units.get_mut(&id).expect("known");
                 (unit.process, unit.still) = (Process::None, false);
                 (unit.cpu, unit.link) = (0.0, Link::NotYet);
+                (unit.out, unit.paging) = (0.0, false);
                 unit.kills += 1;
                 assert!(unit.kills <= 3, "unit {id} is killed again and again");
             }
@@ -264,10 +280,13 @@ impl Machine {
                 self.done.insert(id);
                 continue;
             }
-            let running = Running { process, cpu: 0.0, link, kills: 0, admitted, lost, still };
+            let (out, paging) = (0.0, false);
+            let running =
+                Running { process, cpu: 0.0, link, kills: 0, admitted, lost, still, out, paging };
             self.units.insert(id, running);
             let peak = Bytes::mib(truth.peak).scale(truth.believed);
             let new = NewUnit {
+                slims: false,
                 forecast: Forecast {
                     curve: Curve::ramp(peak, Millis(truth.cpu).scale(truth.believed)),
                     log_sd: if truth.source == Source::History { 0.05 } else { 0.5 },
@@ -323,7 +342,7 @@ impl Machine {
         for id in lost {
             let unit = self.units.get_mut(&id).expect("it works");
             (unit.process, unit.cpu, unit.link) = (Process::None, 0.0, Link::NotYet);
-            unit.lost = true;
+            (unit.lost, unit.out, unit.paging) = (true, 0.0, false);
             let again = Again::Alone;
             self.tell(Input::Lost { unit: UnitId(id), link: false, again });
         }
@@ -344,16 +363,33 @@ impl Machine {
         }
     }
 
+    /// To a disk of 200 MiB/s.
+    fn write_out(&mut self, step: u64) {
+        let paging: Vec<u32> =
+            self.units.iter().filter(|(_, unit)| unit.paging).map(|(id, _)| *id).collect();
+        for id in paging {
+            let whole = self.memory(id).0 as f64 / f64::from(1 << 20);
+            let unit = self.units.get_mut(&id).expect("it is there");
+            unit.out = (unit.out + step as f64 / 5.0).min(whole);
+        }
+    }
+
     fn sample(&mut self) {
         let units = self.units.iter().map(|(id, unit)| Measured {
             unit: UnitId(*id),
             memory: self.memory(*id),
             link_memory: self.link_memory(*id),
+            swapped: Bytes::mib(unit.out as u64),
             cpu: Millis(unit.cpu as u64),
             issued: 0,
             unread: 0,
         });
         let units = units.collect();
+        if self.swap > 0 {
+            let filled: f64 = self.units.values().map(|unit| unit.out).sum();
+            let swap = Bytes::mib(self.swap.saturating_sub(filled as u64));
+            self.tell(Input::Line { line: self.line, machine: Bytes::MAX, swap, thrashes: false });
+        }
         let cpu = Millis(self.worked as u64);
         self.tell(Input::Sample { rest: Bytes::mib(REST), builds: Vec::new(), cpu, units });
     }
@@ -373,6 +409,7 @@ impl Machine {
             }
             self.arrive();
             self.work(5);
+            self.write_out(5);
             self.now += 5;
             // Asked anew after every input, as the governor does: admissions shorten it.
             if self.now >= sampled + self.schedule.sampling_interval().0 {
@@ -445,6 +482,23 @@ proptest! {
     ) {
         let config = Config { jobs, cores, strict: false, keep_going: false };
         stays_under(line, truths, config)?;
+    }
+
+    /// The same where what is stopped may be paged out instead of killed.
+    #[test]
+    fn with_swap_the_line_holds_for_what_is_in_memory_and_the_build_ends(
+        mut truths in proptest::collection::vec(truth(true), 1..40),
+        line in 520u64..1500,
+        swap in 100u64..4000,
+        cores in 1u32..12,
+    ) {
+        truths.iter_mut().for_each(|truth| truth.fails = false);
+        let config = Config { jobs: 16, cores, strict: false, keep_going: false };
+        let scripts = truths.iter().any(|truth| truth.script);
+        let mut machine = Machine::new(truths, line, config);
+        machine.swap = swap;
+        machine.run();
+        prop_assert!(scripts || machine.highest_beside <= machine.line);
     }
 
     /// Also with units that nobody can kill (build scripts, and what runs behind a wrapper of the user's):
@@ -535,7 +589,7 @@ proptest! {
             let line = Bytes::mib(line);
             machine.own.push((builds.clone(), line, Bytes::ZERO));
             let builds = builds.into_iter().map(BuildNo).collect();
-            let wall = Wall { line, capacity: Bytes::MAX, builds };
+            let wall = Wall { line, capacity: Bytes::MAX, swap: Bytes::ZERO, builds };
             machine.tell(Input::Walls([(WallNo(1), wall)].into()));
         }
         machine.pause = pause;

@@ -15,6 +15,7 @@ use super::room::{Ahead, Room, Scope};
 use super::tally::Tally;
 use super::unit::{LinkState, RunState, Unit};
 use super::{Effect, Role, Schedule};
+use crate::diet::Diet;
 use crate::ids::{BuildNo, UnitId};
 use crate::measure::{Bytes, Millis};
 
@@ -28,7 +29,7 @@ const PATIENCE: f64 = 0.25;
 const PATIENCE_AT_LEAST: Millis = Millis(1500);
 
 /// How much less a lean compiler holds, as a share: measured, 2.4 % of cranelift-codegen's peak.
-const LEAN_SAVES: f64 = 0.03;
+pub(super) const LEAN_SAVES: f64 = 0.03;
 
 /// The first in the queue that does not fit in its scope.
 struct Head {
@@ -102,11 +103,13 @@ impl Schedule {
                 }
                 heads.iter_mut().for_each(|head| head.overtook += 1);
                 // What stands between us and the compiler (doctests, a user's wrapper) would inherit the settings.
-                let lean =
-                    retryable && self.builds.terms(build).diet && self.crosses_alone(build, &own);
+                let diet = match retryable && self.crosses_alone(build, &own) {
+                    true => self.fullest_diet(id),
+                    false => self.units.get(id).map(|unit| unit.diet).unwrap_or_default(),
+                };
                 let work = self.units.get(id).map(|unit| unit.forecast.curve.cpu());
                 self.builds.charge(build, work.unwrap_or_default());
-                self.units.with(id, |unit| effects.push(unit.admit(now, id, lean)));
+                self.units.with(id, |unit| effects.push(unit.admit(now, id, diet)));
                 if alone {
                     break;
                 }
@@ -189,6 +192,17 @@ impl Schedule {
         })
     }
 
+    /// How far the unit may go to need less. With other settings its metadata would be another, so that is too late
+    /// once dependents have read it.
+    pub(super) fn fullest_diet(&self, id: UnitId) -> Diet {
+        let Some(unit) = self.units.get(id).filter(|unit| unit.retryable) else {
+            return Diet::None;
+        };
+        let slims = unit.slims && !unit.announced;
+        let most = if slims { Diet::Output } else { Diet::Preserving };
+        self.builds.terms(unit.build).diet.min(most)
+    }
+
     /// A compiler that waits for its linker frees its processor, but not its memory: another one like it
     /// would only come to wait beside it, and fill what the linkers read their inputs into.
     fn links_keep_up(&self) -> bool {
@@ -231,7 +245,7 @@ impl Schedule {
         };
         let Some(scope) = self.scopes_of(build).find(above) else { return false };
         let needs = unit.known_need() + self.rest_in(scope);
-        effects.push(Effect::Refuse { unit: id, needs });
+        effects.push(Effect::Refuse { unit: id, needs, expected: needs });
         self.fail(id);
         self.units.remove(id);
         true

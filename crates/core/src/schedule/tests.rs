@@ -5,6 +5,7 @@ use crate::forecast::{Curve, Source};
 
 fn unit(peak: u64, cpu: u64, source: Source) -> Box<NewUnit> {
     Box::new(NewUnit {
+        slims: false,
         forecast: Forecast {
             curve: Curve::ramp(Bytes::mib(peak), Millis(cpu)),
             log_sd: 0.05,
@@ -57,7 +58,8 @@ fn what_is_expected_to_cross_the_line_alone_gives_back_early_what_is_free() {
         new.retryable = retryable;
         let effects = schedule.handle(Millis(0), Input::Register(UnitId(1), new));
         assert_eq!(admitted(&effects), [1]);
-        effects.iter().any(|effect| matches!(effect, Effect::Admit { lean: true, .. }))
+        let lean = |it: &Effect| matches!(it, Effect::Admit { diet: Diet::Preserving, .. });
+        effects.iter().any(lean)
     };
     assert!(lean(980, Source::History, true));
     assert!(lean(1500, Source::Cold, true));
@@ -67,7 +69,7 @@ fn what_is_expected_to_cross_the_line_alone_gives_back_early_what_is_free() {
 
 #[test]
 fn a_build_without_diet_asks_nobody_to_need_less() {
-    for diet in [true, false] {
+    for diet in [Diet::None, Diet::Preserving] {
         let mut schedule = schedule(1000);
         let mut new = unit(980, 20_000, Source::History);
         (new.retryable, new.build) = (true, BuildNo(2));
@@ -75,8 +77,9 @@ fn a_build_without_diet_asks_nobody_to_need_less() {
         assert!(schedule.handle(Millis(0), Input::Open(BuildNo(2), terms)).is_empty());
         let effects = schedule.handle(Millis(0), Input::Register(UnitId(1), new));
         assert_eq!(admitted(&effects), [1]);
-        let lean = |it: &Effect| matches!(it, Effect::Admit { lean: true, .. });
-        assert_eq!(effects.iter().any(lean), diet);
+        assert!(
+            effects.iter().any(|it| matches!(it, Effect::Admit { diet: on, .. } if *on == diet))
+        );
     }
 }
 
@@ -239,6 +242,7 @@ fn scripts(schedule: &mut Schedule, at: u64, held: [(u32, u64); 2]) -> Vec<Effec
         unit: UnitId(id),
         memory: Bytes::mib(mib),
         link_memory: Bytes::ZERO,
+        swapped: Bytes::ZERO,
         cpu: Millis(at / 2),
         issued: 0,
         unread: 0,
@@ -305,7 +309,8 @@ fn strict_refuses_what_is_known_to_be_above_the_line() {
     let mut schedule = Schedule::of_one(config, Bytes::mib(500));
     let giant = unit(900, 1000, Source::History);
     let effects = schedule.handle(Millis(0), Input::Register(UnitId(1), giant));
-    assert!(effects.contains(&Effect::Refuse { unit: UnitId(1), needs: Bytes::mib(900) }));
+    let needs = Bytes::mib(900);
+    assert!(effects.contains(&Effect::Refuse { unit: UnitId(1), needs, expected: needs }));
 }
 
 #[test]
@@ -334,6 +339,7 @@ fn the_room_of_one_that_has_just_ended_is_not_taken_before_its_word() {
         unit: UnitId(1),
         memory: Bytes::mib(mib),
         link_memory: Bytes::ZERO,
+        swapped: Bytes::ZERO,
         cpu: Millis(800),
         issued: 0,
         unread: 0,
@@ -388,7 +394,10 @@ fn links_go_one_by_one_where_files_are_read_again() {
         let _ = schedule.handle(Millis(0), Input::Register(UnitId(id), new));
     }
     let move_line = |schedule: &mut Schedule, at, thrashes| {
-        schedule.handle(Millis(at), Input::Line { line, machine: Bytes::MAX, thrashes })
+        schedule.handle(
+            Millis(at),
+            Input::Line { line, machine: Bytes::MAX, swap: Bytes::ZERO, thrashes },
+        )
     };
     let ask = |schedule: &mut Schedule, at, id| {
         schedule.handle(Millis(at), Input::LinkAsked(UnitId(id), Bytes::mib(100)))
@@ -412,6 +421,7 @@ fn a_giant_that_nobody_knew_gets_no_threads_where_code_generation_may_not_fit() 
                 unit: UnitId(1),
                 memory: Bytes::mib(memory),
                 link_memory: Bytes::ZERO,
+                swapped: Bytes::ZERO,
                 cpu: Millis(at),
                 issued,
                 unread: issued,
@@ -446,6 +456,7 @@ fn an_anchor_that_waits_for_a_stopped_one_brings_it_back() {
                 unit: UnitId(id),
                 memory: Bytes::mib(mib),
                 link_memory: Bytes::ZERO,
+                swapped: Bytes::ZERO,
                 cpu: Millis(400),
                 issued: 0,
                 unread: 0,

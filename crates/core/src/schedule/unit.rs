@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use super::{Again, BTreeMap, BTreeSet, Effect, Measured, NewUnit, Role};
+use crate::diet::Diet;
 use crate::event::Cause;
 use crate::forecast::{Forecast, Source};
 use crate::ids::{BuildNo, UnitId};
@@ -65,6 +66,10 @@ pub(super) struct Unit {
     pub(super) forecast: Forecast,
     pub(super) retryable: bool,
     pub(super) links: bool,
+    /// There are settings with which it would need less and write something else.
+    pub(super) slims: bool,
+    /// How far it goes to need less, in its present or last run.
+    pub(super) diet: Diet,
     /// The ancestor on whose reservation it draws.
     pub(super) inside: Option<UnitId>,
     /// The test or command that it runs below.
@@ -91,6 +96,12 @@ pub(super) struct Unit {
     pub(super) head_since: Option<Millis>,
     pub(super) memory: Bytes,
     pub(super) link_memory: Bytes,
+    /// The swapped part of what it holds.
+    pub(super) swapped: Bytes,
+    /// Since when it is paged out, while it is stopped.
+    pub(super) paged_out: Option<Millis>,
+    /// How often it was before: each time it is dearer.
+    pub(super) paged_out_before: u32,
     /// The most that it was seen to hold, in any attempt: its need is at least this.
     pub(super) peak: Bytes,
     /// When it last went above what it had held before.
@@ -136,6 +147,8 @@ impl Unit {
             forecast: new.forecast,
             retryable: new.retryable,
             links: new.links,
+            slims: new.slims,
+            diet: Diet::None,
             inside: new.inside,
             below: new.below,
             role: new.role,
@@ -154,6 +167,9 @@ impl Unit {
             head_since: None,
             memory: Bytes::ZERO,
             link_memory: Bytes::ZERO,
+            swapped: Bytes::ZERO,
+            paged_out: None,
+            paged_out_before: 0,
             peak: Bytes::ZERO,
             peaked: now,
             cpu: Millis::ZERO,
@@ -186,7 +202,7 @@ impl Unit {
         self.role != Role::Compiler
     }
 
-    pub(super) fn admit(&mut self, now: Millis, id: UnitId, lean: bool) -> Effect {
+    pub(super) fn admit(&mut self, now: Millis, id: UnitId, diet: Diet) -> Effect {
         self.state = RunState::Running;
         self.since = now;
         if self.attempt == 0 {
@@ -194,8 +210,9 @@ impl Unit {
         }
         self.attempt += 1;
         self.head_since = None;
+        self.diet = diet;
         self.start_over(now);
-        Effect::Admit { unit: id, attempt: self.attempt, lean }
+        Effect::Admit { unit: id, attempt: self.attempt, diet }
     }
 
     fn start_over(&mut self, now: Millis) {
@@ -213,9 +230,16 @@ impl Unit {
         Effect::Suspend(id, cause)
     }
 
+    pub(super) fn page_out(&mut self, now: Millis, id: UnitId) -> Effect {
+        self.paged_out = Some(now);
+        self.paged_out_before += 1;
+        Effect::PageOut(id)
+    }
+
     pub(super) fn resume(&mut self, now: Millis, id: UnitId) -> Option<Effect> {
         (self.state == RunState::Suspended).then(|| {
             self.state = RunState::Running;
+            self.paged_out = None;
             self.stood += now - self.since;
             self.since = now;
             self.unseen = true;
@@ -233,6 +257,7 @@ impl Unit {
     /// Killed by us: its shim waits again. What it held is given back when a measurement shows so.
     pub(super) fn kill(&mut self, now: Millis, id: UnitId, cause: Cause) -> Effect {
         self.state = RunState::Waiting;
+        self.paged_out = None;
         self.since = now;
         self.alone |= self.attempt >= 2;
         self.start_over(now);
@@ -259,6 +284,7 @@ impl Unit {
             self.link = LinkState::Waiting { since: now, peak };
         } else {
             self.state = RunState::Waiting;
+            self.paged_out = None;
             self.since = now;
             self.start_over(now);
         }
@@ -292,6 +318,7 @@ impl Unit {
         self.measured = now;
         self.memory = seen.memory;
         self.link_memory = seen.link_memory;
+        self.swapped = seen.swapped;
         if self.state != RunState::Waiting {
             if holds > self.peak {
                 (self.peak, self.peaked) = (holds, now);

@@ -13,6 +13,8 @@ pub struct Wall {
     pub line: Bytes,
     /// What those inside could hold at the very most, swap included: see [`super::Input::Line`].
     pub capacity: Bytes,
+    /// Swap that those behind it may still fill.
+    pub swap: Bytes,
     /// Those inside.
     pub builds: BTreeSet<BuildNo>,
 }

@@ -11,6 +11,7 @@ mod locks;
 mod memory;
 mod mounts;
 mod origin;
+mod paging;
 mod procfs;
 mod signals;
 mod table;

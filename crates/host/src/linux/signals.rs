@@ -102,6 +102,7 @@ impl ProcessTree {
 
     /// Lets the owner's processes run again, but for those below another owner that is stopped.
     pub fn resume(&mut self, owner: Owner) {
+        self.stop_paging(owner);
         self.stopped.retain(|stopped| *stopped != owner);
         self.discover();
         for index in self.reached_by(&[owner]) {
@@ -115,6 +116,7 @@ impl ProcessTree {
     /// Kills the owner's children and everything below them, stopped or not. Its shims, which wait
     /// for them, stay. Returns when all are signalled; their memory is free a moment later.
     pub fn kill(&mut self, owner: Owner) {
+        self.stop_paging(owner);
         self.stop(owner);
         for index in self.reached_by(&[owner]) {
             self.signal(index, Signal::KILL);
@@ -234,7 +236,7 @@ impl ProcessTree {
         }
     }
 
-    fn reached_by(&self, owners: &[Owner]) -> Vec<Index> {
+    pub(super) fn reached_by(&self, owners: &[Owner]) -> Vec<Index> {
         let reached = |index| owners.iter().any(|owner| self.table.reached_by(index, *owner));
         self.table.living().map(|(index, _)| index).filter(|index| reached(*index)).collect()
     }

@@ -11,12 +11,15 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use plimsoll_core::Millis;
 
 use super::environ::{self, Script};
 use super::exit::Exit;
 use super::memory::Sampled;
+use super::paging::Pager;
 use super::procfs::{Proc, Stat};
 use super::signals::{StoppedProcess, Witness};
 use super::table::{Index, Node, Table};
@@ -56,6 +59,10 @@ pub struct ProcessTree {
     /// Whether the machine has swap, and when that was looked at.
     pub(super) has_swap: bool,
     pub(super) swap_checked: Option<Millis>,
+    /// Whose memory is being written to the swap.
+    pub(super) pagers: Vec<Pager>,
+    /// The kernel does not let us.
+    pub(super) paging_refused: Arc<AtomicBool>,
     /// The last pass left processes whose parents it did not know.
     open: bool,
 }
@@ -104,6 +111,8 @@ impl ProcessTree {
             newest: (None, 0),
             has_swap: false,
             swap_checked: None,
+            pagers: Vec::new(),
+            paging_refused: Arc::default(),
             open: false,
         })
     }
@@ -185,6 +194,7 @@ impl ProcessTree {
     /// Forgets an owner: its processes fall back to their next adopted ancestor, or to the rest. What was
     /// stopped with it and is still there runs again.
     pub fn release(&mut self, owner: Owner) {
+        self.stop_paging(owner);
         if self.stopped.contains(&owner) {
             self.resume(owner);
         }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use plimsoll_core::UnitId;
+use plimsoll_core::diet::Diet;
 use plimsoll_core::unit::UnitFacts;
 use plimsoll_proto::{LineBuffer, ToGovernor, ToShim};
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -116,17 +117,17 @@ impl Peer {
 
     /// Admits with a token pipe, of which both ends are returned.
     pub(crate) fn admit(&mut self) -> (OwnedFd, OwnedFd) {
-        self.admit_as(false)
+        self.admit_as(Diet::None)
     }
 
-    /// The same; a `lean` one is to keep nothing that is free.
-    pub(crate) fn admit_as(&mut self, lean: bool) -> (OwnedFd, OwnedFd) {
+    /// The same; how far it is to go to need less.
+    pub(crate) fn admit_as(&mut self, diet: Diet) -> (OwnedFd, OwnedFd) {
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
         let both = [read.as_fd(), write.as_fd()];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         assert!(control.push(SendAncillaryMessage::ScmRights(&both)));
-        let line = ToShim::Admit { unit: UnitId(7), again: !self.lost, lean }.encode();
+        let line = ToShim::Admit { unit: UnitId(7), again: !self.lost, diet }.encode();
         let sent = rustix::net::sendmsg(
             &self.stream,
             &[IoSlice::new(&line)],
@@ -139,7 +140,7 @@ impl Peer {
 
     /// Lets a linker start.
     pub(crate) fn admit_link(&mut self) {
-        self.say(&ToShim::Admit { unit: UnitId(7), again: !self.lost, lean: false });
+        self.say(&ToShim::Admit { unit: UnitId(7), again: !self.lost, diet: Diet::None });
     }
 
     /// True where the shim hangs up without another word.

@@ -1,0 +1,232 @@
+//! `giants`: how far below its natural peak each step of the diet gets the heaviest unit of a workload, and for how much
+//! time. The unit's own compiler command is recorded from a plain build, and run again by itself for each step; where
+//! swap is on, also inside walls below what it then needs.
+
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+
+use crate::arms;
+use crate::bench::{Bench, commit};
+use crate::cgroup::Wall;
+use crate::launch::{self, Build, Limits, Measured};
+use crate::line::mib;
+use crate::run::Report;
+use crate::store::slug;
+use crate::table;
+
+/// As the shim says it to a unit that would cross the line alone (`crates/shim/src/allocator.rs`).
+const SOONER: &str = "background_thread:true,dirty_decay_ms:200,muzzy_decay_ms:0";
+/// The most that can be asked of the allocator; the shim does not, because of its price.
+const AT_ONCE: &str = "dirty_decay_ms:0,muzzy_decay_ms:0";
+/// Walls, as shares of what the unit needs with everything that keeps its output.
+const WALLS: [f64; 4] = [1.1, 0.9, 0.75, 0.6];
+/// A wall holds file-backed pages, too: what rustc's own code takes of it.
+const FILES: u64 = 192 << 20;
+
+/// One way to run the unit.
+struct Step {
+    name: String,
+    one_token: bool,
+    small_pages: bool,
+    allocator: Option<&'static str>,
+    slimmer: Vec<&'static str>,
+    wall: Option<Wall>,
+}
+
+impl Step {
+    fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            one_token: false,
+            small_pages: false,
+            allocator: None,
+            slimmer: Vec::new(),
+            wall: None,
+        }
+    }
+
+    /// All that Plimsoll does by itself.
+    fn preserving(name: &str) -> Self {
+        Self { one_token: true, small_pages: true, allocator: Some(SOONER), ..Self::new(name) }
+    }
+}
+
+/// Measures all steps on the unit whose crate has this name.
+pub(crate) fn giants(bench: &Bench, unit: &str, repeat: u32) -> Result<Report> {
+    let recorded = record(bench, unit)?;
+    let mut rows = Vec::new();
+    let mut steps = vec![
+        Step::new("natural: plain cargo's own command"),
+        Step { one_token: true, ..Step::new("one thread") },
+        Step { one_token: true, small_pages: true, ..Step::new("and no huge pages") },
+        Step::preserving("and an allocator that gives back within 0.2 s"),
+        Step { allocator: Some(AT_ONCE), ..Step::preserving("the same, at once") },
+    ];
+    for slimmer in ["-Cdebuginfo=0", "-Ccodegen-units=16", "-Ccodegen-units=1"] {
+        let name = format!("with {} (another output)", &slimmer[2..]);
+        steps.push(Step { slimmer: vec![slimmer], ..Step::preserving(&name) });
+    }
+    let natural = measured(bench, &recorded, &steps[0], repeat)?;
+    println!("  {}: {:.0} MiB, {:.1} s", steps[0].name, mib(natural.peak), natural.wall);
+    let mut needs = natural.peak;
+    for step in &steps[1..] {
+        let it = measured(bench, &recorded, step, repeat)?;
+        println!("  {}: {:.0} MiB, {:.1} s", step.name, mib(it.peak), it.wall);
+        if step.slimmer.is_empty() && step.allocator == Some(SOONER) {
+            needs = it.peak;
+        }
+        rows.push((step.name.clone(), None, it));
+    }
+    rows.insert(0, (steps[0].name.clone(), None, natural));
+    let swap = fs::read_to_string("/proc/swaps").is_ok_and(|text| text.lines().count() > 1);
+    for share in WALLS {
+        let bytes = (needs as f64 * share) as u64 + FILES;
+        for swap in [false, true].into_iter().filter(|with| !with || swap) {
+            let with = if swap { "swap" } else { "no swap" };
+            let step = Step {
+                wall: Some(Wall { bytes, swap }),
+                ..Step::preserving(&format!(
+                    "in a wall of {share} x that and {} MiB for files, {with}",
+                    FILES >> 20
+                ))
+            };
+            let it = measured(bench, &recorded, &step, 1)?;
+            println!("  {}: {}", step.name, it.ended);
+            rows.push((step.name, Some(bytes), it));
+        }
+    }
+    let natural = (rows[0].2.peak as f64, rows[0].2.wall);
+    let lines: String = rows
+        .iter()
+        .map(|(name, wall, it)| {
+            let wall = wall.map_or(String::new(), |bytes| format!("{:.0} MiB", mib(bytes)));
+            format!(
+                "| {name} | {wall} | {:.0} MiB | {:.2} | {:.1} s | {:.2} | {} |\n",
+                mib(it.peak),
+                it.peak as f64 / natural.0,
+                it.wall,
+                it.wall / natural.1,
+                it.ended
+            )
+        })
+        .collect();
+    let command =
+        format!("giants --workload {} --unit {unit} --repeat {repeat}", bench.workload.name);
+    let body = format!(
+        "`plimsoll-bench {command}`{}\n\ncommit {} · {} · the compiler of `{unit}` by itself; worst peak and median \
+         time of {repeat}\n\n\
+         | step | wall | peak | x natural | time | x natural | ended |\n|---|---|---|---|---|---|---|\n{lines}",
+        if swap { ", with swap switched on" } else { "" },
+        commit(),
+        table::machine(),
+    );
+    let json = rows.iter().map(|(name, wall, it)| {
+        json!({ "step": name, "wall_bytes": wall, "peak_bytes": it.peak, "wall_s": it.wall, "ended": it.ended })
+    });
+    let json = json!({ "command": command, "commit": commit(), "machine": table::machine(), "steps": json.collect::<Vec<_>>() });
+    Ok(Report { title: format!("Giant: {unit} of {}", bench.workload.name), body, json, ok: true })
+}
+
+/// A compiler command with its surroundings.
+struct Recorded {
+    program: OsString,
+    args: Vec<OsString>,
+    env: Vec<(String, OsString)>,
+    dir: PathBuf,
+}
+
+/// Builds the workload plainly, and keeps the command of one unit.
+fn record(bench: &Bench, unit: &str) -> Result<Recorded> {
+    let dir = bench.state.join("giants");
+    fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
+    let [wrapper, words, env] = ["wrapper.sh", "words", "env"].map(|name| dir.join(name));
+    let _ = fs::remove_file(&words);
+    let script = format!(
+        "#!/bin/sh\ncase \" $* \" in *\" --crate-name {unit} \"*)\n  {{ printf '%s\\0' \"$PWD\" \"$@\"; }} >'{}'\n  env -0 >'{}';;\n\
+         esac\nexec \"$@\"\n",
+        words.display(),
+        env.display()
+    );
+    fs::write(&wrapper, script).with_context(|| format!("writing {}", wrapper.display()))?;
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("making {} executable", wrapper.display()))?;
+    bench.workload.clean()?;
+    let mut plain = arms::plain(&bench.workload, bench.jobs);
+    plain.env.push(("RUSTC_WRAPPER".to_owned(), wrapper.into_os_string()));
+    let (built, _) = bench.once(&plain, "giants", None)?;
+    if built.exit != Some(0) {
+        bail!("the workload cannot be built");
+    }
+    let said = split(&words).with_context(|| format!("no unit is called `{unit}`"))?;
+    let [dir, program, args @ ..] = said.as_slice() else { bail!("no command was recorded") };
+    let variable = |entry: &OsString| {
+        let (name, value) = entry.to_str()?.split_once('=')?;
+        let of_cargo = name.starts_with("CARGO") || name == "OUT_DIR" || name == "LD_LIBRARY_PATH";
+        (of_cargo && name != "CARGO_MAKEFLAGS").then(|| (name.to_owned(), value.into()))
+    };
+    Ok(Recorded {
+        program: program.clone(),
+        args: args.to_vec(),
+        env: split(&env)?.iter().filter_map(variable).collect(),
+        dir: dir.into(),
+    })
+}
+
+fn split(path: &Path) -> Result<Vec<OsString>> {
+    let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let words = bytes.split(|byte| *byte == 0).map(|word| OsString::from_vec(word.to_vec()));
+    let mut words: Vec<OsString> = words.collect();
+    words.pop();
+    Ok(words)
+}
+
+/// How one step went.
+struct Went {
+    peak: u64,
+    wall: f64,
+    ended: String,
+}
+
+fn measured(bench: &Bench, recorded: &Recorded, step: &Step, repeat: u32) -> Result<Went> {
+    let mut env = recorded.env.clone();
+    env.extend(step.allocator.map(|it| ("MALLOC_CONF".to_owned(), it.into())));
+    let build = Build {
+        program: recorded.program.clone(),
+        args: recorded
+            .args
+            .iter()
+            .cloned()
+            .chain(step.slimmer.iter().map(OsString::from))
+            .collect(),
+        env,
+        dir: recorded.dir.clone(),
+        one_token: step.one_token,
+        small_pages: step.small_pages,
+    };
+    let limits = Limits { wall: step.wall, stop_after: bench.timeout, without_cgroup: false };
+    let log = bench.state.join("logs").join(slug(&["giants", &step.name]));
+    let mut runs: Vec<Measured> = Vec::new();
+    for _ in 0..repeat {
+        runs.push(launch::run(&build, limits, &log, &bench.interrupt, None)?);
+    }
+    let mut walls: Vec<f64> = runs.iter().map(|it| it.wall.as_secs_f64()).collect();
+    walls.sort_by(f64::total_cmp);
+    let killed = runs.iter().any(|it| it.totals.oom_kills.is_some_and(|kills| kills > 0));
+    let ended = match runs.iter().map(|it| it.exit).find(|exit| *exit != Some(0)) {
+        None => "well".to_owned(),
+        Some(_) if killed => "killed for memory".to_owned(),
+        Some(None) => "stopped: it crawled".to_owned(),
+        Some(Some(code)) => format!("failed with {code}"),
+    };
+    Ok(Went {
+        peak: runs.iter().map(|it| it.samples.peak).max().unwrap_or(0),
+        wall: walls[walls.len() / 2],
+        ended,
+    })
+}

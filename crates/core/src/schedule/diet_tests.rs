@@ -1,0 +1,197 @@
+//! Units that are too large for their line: what is tried, and in which order.
+
+use super::*;
+use crate::forecast::{Curve, Source};
+
+const BUILD: BuildNo = BuildNo(1);
+
+fn schedule(line: u64, diet: Diet) -> Schedule {
+    let mut schedule = Schedule::new(2, Bytes::mib(line));
+    let terms = Terms { jobs: 2, diet, ..Terms::default() };
+    assert!(schedule.handle(Millis::ZERO, Input::Open(BUILD, terms)).is_empty());
+    schedule
+}
+
+fn compiler(peak: u64, source: Source, slims: bool) -> Box<NewUnit> {
+    Box::new(NewUnit {
+        slims,
+        forecast: Forecast {
+            curve: Curve::ramp(Bytes::mib(peak), Millis(60_000)),
+            log_sd: 0.05,
+            link_peak: Bytes::ZERO,
+            tail: None,
+            source,
+        },
+        retryable: true,
+        links: false,
+        inside: None,
+        running: false,
+        role: Role::Compiler,
+        below: None,
+        build: BUILD,
+        cargo: 1,
+    })
+}
+
+/// One unit's part of a measurement, in MiB and milliseconds.
+struct Seen(u32, u64, u64, u64);
+
+fn sample(schedule: &mut Schedule, at: u64, seen: &[Seen]) -> Vec<Effect> {
+    let units = seen.iter().map(|&Seen(id, memory, swapped, cpu)| Measured {
+        unit: UnitId(id),
+        memory: Bytes::mib(memory),
+        link_memory: Bytes::ZERO,
+        swapped: Bytes::mib(swapped),
+        cpu: Millis(cpu),
+        issued: 0,
+        unread: 0,
+    });
+    let units = units.collect();
+    let rest = Bytes::mib(20);
+    schedule.handle(Millis(at), Input::Sample { rest, builds: Vec::new(), cpu: Millis(at), units })
+}
+
+fn machine(schedule: &mut Schedule, line: u64, machine: u64, swap: u64) {
+    let [line, machine, swap] = [line, machine, swap].map(Bytes::mib);
+    let moved = Input::Line { line, machine, swap, thrashes: false };
+    let _ = schedule.handle(Millis(1), moved);
+}
+
+fn diets(effects: &[Effect]) -> Vec<Diet> {
+    let diet = |effect: &Effect| match effect {
+        Effect::Admit { diet, .. } => Some(*diet),
+        _ => None,
+    };
+    effects.iter().filter_map(diet).collect()
+}
+
+#[test]
+fn a_giant_goes_as_far_as_a_person_has_agreed_to_and_it_can() {
+    let first = |peak, diet, slims| {
+        let mut schedule = schedule(1000, diet);
+        let new = compiler(peak, Source::History, slims);
+        diets(&schedule.handle(Millis(2), Input::Register(UnitId(1), new)))
+    };
+    assert_eq!(first(1200, Diet::Output, true), [Diet::Output]);
+    assert_eq!(first(1200, Diet::Output, false), [Diet::Preserving]);
+    assert_eq!(first(1200, Diet::Preserving, true), [Diet::Preserving]);
+    assert_eq!(first(1200, Diet::None, true), [Diet::None]);
+    assert_eq!(first(600, Diet::Output, true), [Diet::None], "it fits as it is");
+}
+
+#[test]
+fn one_that_crosses_the_line_unforeseen_runs_again_with_other_settings_where_that_is_agreed_to() {
+    let crossing = |diet, announced| {
+        let mut schedule = schedule(1000, diet);
+        let new = compiler(300, Source::Cold, true);
+        let _ = schedule.handle(Millis(2), Input::Register(UnitId(1), new));
+        if announced {
+            let _ = schedule.handle(Millis(3), Input::Announced(UnitId(1)));
+        }
+        let first = sample(&mut schedule, 5_000, &[Seen(1, 1100, 0, 4_000)]);
+        let then = sample(&mut schedule, 5_100, &[Seen(1, 0, 0, 0)]);
+        let killed = first.contains(&Effect::Kill(UnitId(1), Cause::TooLarge));
+        let lone = first.iter().any(|effect| matches!(effect, Effect::Lone { .. }));
+        assert_ne!(killed, lone);
+        let again: Vec<Diet> = diets(&first).into_iter().chain(diets(&then)).collect();
+        if let [only] = again[..] {
+            let last = sample(&mut schedule, 9_000, &[Seen(1, 1200, 0, 4_000)]);
+            assert!(last.iter().any(|it| matches!(it, Effect::Lone { .. })), "{only}: {last:?}");
+        }
+        again
+    };
+    assert_eq!(crossing(Diet::Output, false), [Diet::Output]);
+    assert_eq!(crossing(Diet::Output, true), [], "dependents have read its metadata");
+    assert_eq!(crossing(Diet::Preserving, false), [], "it runs alone, above the line");
+}
+
+#[test]
+fn what_is_above_the_machine_is_refused_only_when_all_was_tried_that_can_be_enough() {
+    let mut schedule = schedule(1000, Diet::Preserving);
+    machine(&mut schedule, 1000, 1500, 0);
+    let new = compiler(300, Source::Cold, true);
+    let _ = schedule.handle(Millis(2), Input::Register(UnitId(1), new));
+    let first = sample(&mut schedule, 5_000, &[Seen(1, 1500, 0, 4_000)]);
+    assert!(first.contains(&Effect::Kill(UnitId(1), Cause::TooLarge)), "{first:?}");
+    let again = sample(&mut schedule, 5_100, &[Seen(1, 0, 0, 0)]);
+    assert_eq!([diets(&first), diets(&again)].concat(), [Diet::Preserving]);
+    let last = sample(&mut schedule, 9_000, &[Seen(1, 1600, 0, 4_000)]);
+    let refused = |effect: &Effect| match effect {
+        Effect::Refuse { needs, expected, .. } => expected >= needs,
+        _ => false,
+    };
+    assert!(last.iter().any(refused), "{last:?}");
+
+    let mut known = self::schedule(1000, Diet::Preserving);
+    machine(&mut known, 1000, 1500, 0);
+    // It was forecast by another's run, and has shown by itself that it is far too large.
+    let new = compiler(900, Source::Elder, true);
+    let _ = known.handle(Millis(2), Input::Register(UnitId(1), new));
+    let at_once = sample(&mut known, 5_000, &[Seen(1, 1600, 0, 4_000)]);
+    assert!(at_once.iter().any(refused), "{at_once:?}");
+}
+
+/// Two compilers of which the second has worked for so long, and memory that gets short.
+fn short(swap: u64, worked: u64, diet: Diet) -> (Schedule, Vec<Effect>) {
+    let mut schedule = schedule(1000, diet);
+    machine(&mut schedule, 1000, 4000, swap);
+    for id in 1..=2 {
+        let new = compiler(400, Source::Cold, false);
+        let effects = schedule.handle(Millis(2), Input::Register(UnitId(id), new));
+        assert_eq!(diets(&effects).len(), 1);
+    }
+    let _ = sample(&mut schedule, 60_000, &[Seen(1, 500, 0, 50_000), Seen(2, 400, 0, worked)]);
+    let short = [Seen(1, 575, 0, 50_050), Seen(2, 404, 0, worked)];
+    let effects = sample(&mut schedule, 60_050, &short);
+    (schedule, effects)
+}
+
+fn killed(effects: &[Effect]) -> bool {
+    effects.iter().any(|effect| matches!(effect, Effect::Kill(..)))
+}
+
+fn paged_out(effects: &[Effect]) -> bool {
+    effects.contains(&Effect::PageOut(UnitId(2)))
+}
+
+#[test]
+fn long_work_is_paged_out_where_there_is_swap_and_goes_on_when_there_is_room() {
+    let (mut schedule, effects) = short(2000, 50_000, Diet::Preserving);
+    assert!(paged_out(&effects) && !killed(&effects), "{effects:?}");
+    let stopped = effects.iter().position(|it| matches!(it, Effect::Suspend(UnitId(2), _)));
+    let paged = effects.iter().position(|it| *it == Effect::PageOut(UnitId(2)));
+    assert!(stopped < paged, "{effects:?}");
+    // On its way out it is neither killed nor paged out again, and what is out does not count.
+    let seen = |first, out| [Seen(1, first, 0, 51_000), Seen(2, 404, out, 50_000)];
+    for (at, out) in [(60_100, 0), (60_300, 150), (61_000, 400)] {
+        let effects = sample(&mut schedule, at, &seen(575, out));
+        assert!(!killed(&effects) && !paged_out(&effects), "{at}: {effects:?}");
+    }
+    assert_eq!(schedule.used(), Bytes::mib(20 + 575 + 4));
+    let effects = sample(&mut schedule, 62_000, &seen(900, 400));
+    assert!(!killed(&effects), "{effects:?}");
+    let end = schedule.handle(Millis(63_000), Input::Finished { unit: UnitId(1), ok: true });
+    assert!(end.contains(&Effect::Resume(UnitId(2))), "{end:?}");
+    assert_eq!(schedule.used(), Bytes::mib(20 + 404), "it comes back as it runs");
+}
+
+#[test]
+fn what_is_cheaper_to_do_again_is_killed() {
+    for (swap, worked, diet) in [
+        (0, 50_000, Diet::Preserving),
+        (300, 50_000, Diet::Preserving),
+        (2000, 200, Diet::Preserving),
+        (2000, 50_000, Diet::None),
+    ] {
+        let (_, effects) = short(swap, worked, diet);
+        assert!(killed(&effects) && !paged_out(&effects), "{swap} {worked} {diet}: {effects:?}");
+    }
+}
+
+#[test]
+fn what_does_not_leave_in_time_is_killed_after_all() {
+    let (mut schedule, _) = short(2000, 50_000, Diet::Preserving);
+    let still = [Seen(1, 575, 0, 60_000), Seen(2, 404, 0, 50_000)];
+    assert!(!killed(&sample(&mut schedule, 61_000, &still)));
+    assert!(killed(&sample(&mut schedule, 75_000, &still)));
+}
