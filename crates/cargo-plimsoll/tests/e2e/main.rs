@@ -11,6 +11,7 @@
 
 mod fake_rustc;
 mod giants;
+mod hard;
 mod process;
 mod scene;
 mod settings_files;
