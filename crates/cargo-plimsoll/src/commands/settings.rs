@@ -118,6 +118,7 @@ diet        preserving         default
 processors  8                  default
 priority    normal             default
 strict      yes                PLIMSOLL_STRICT
+hard        no                 default
 retry-tests no                 default
 quiet       no                 default
 home        /p                 PLIMSOLL_HOME
