@@ -21,7 +21,7 @@ use crate::exit;
 use crate::jobs::Jobs;
 use crate::settings::Asked;
 use help::{
-    BENCH_HELP, CLEAN_HELP, DISABLE_HELP, ENABLE_HELP, ENV_HELP, INIT_HELP, RUN_UNDER_HELP,
+    BENCH_HELP, CLEAN_HELP, DISABLE_HELP, DOCTOR_HELP, ENABLE_HELP, ENV_HELP, INIT_HELP, RUN_UNDER_HELP,
     STATUS_HELP,
 };
 
@@ -32,7 +32,7 @@ use help::{
     bin_name = "cargo plimsoll",
     version,
     override_usage = "cargo plimsoll [OPTIONS] <CARGO SUBCOMMAND> [CARGO'S ARGUMENTS]\n       \
-                      cargo plimsoll [OPTIONS] <init|bench|enable|disable|status|settings|top|report|history|help>",
+                      cargo plimsoll [OPTIONS] <init|doctor|bench|enable|disable|status|settings|top|report|history|help>",
     disable_help_subcommand = true,
     arg_required_else_help = true,
     after_help = after_help()
@@ -196,6 +196,29 @@ pub struct InitOptions {
     pub inherits: Option<String>,
 }
 
+/// What `doctor` is asked: without anything, whether machine and workspace are set up well.
+#[derive(Clone, Debug, Default, Args)]
+pub struct DoctorOptions {
+    /// Apply what changes no program and is taken back easily, asking before each
+    #[arg(long, conflicts_with_all = ["last", "slow", "log"])]
+    pub fix: bool,
+    /// With --fix: without asking
+    #[arg(long, requires = "fix")]
+    pub yes: bool,
+    /// What ended the last recorded build, or the one whose id begins so
+    #[arg(long, value_name = "BUILD", num_args = 0..=1, conflicts_with_all = ["slow", "log"])]
+    pub last: Option<Option<String>>,
+    /// Why the last recorded build took as long as it did, or the one whose id begins so
+    #[arg(long, value_name = "BUILD", num_args = 0..=1, conflicts_with = "log")]
+    pub slow: Option<Option<String>>,
+    /// As one line of JSON
+    #[arg(long)]
+    pub json: bool,
+    /// What ended the build with this log: a file, or - for standard input, which is also read where it is a file
+    /// or a pipe
+    pub log: Option<PathBuf>,
+}
+
 /// The language of a shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Language {
@@ -214,6 +237,9 @@ pub enum Command {
     /// Remove from the target directory what no build can use again: other compilers', old versions'
     #[command(after_help = CLEAN_HELP)]
     Clean(CleanOptions),
+    /// Say what of machine and workspace makes builds die or crawl, what killed a build, and why one was slow
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(DoctorOptions),
     /// Put plain `cargo`, and every tool that runs it, inside one line for the whole account
     #[command(after_help = ENABLE_HELP)]
     Enable,

@@ -17,6 +17,8 @@ mod clean;
 pub mod cli;
 pub mod commands;
 #[cfg(target_os = "linux")]
+mod doctor;
+#[cfg(target_os = "linux")]
 mod drive;
 pub mod env;
 pub mod exit;
@@ -90,6 +92,15 @@ fn run(shell: &mut Shell) -> Result<i32, Failure> {
         Command::Disable => {
             commands::disable::run(&place.unsaid(&asked)?, &place.environment, &place.cwd, shell)?;
         }
+        #[cfg(target_os = "linux")]
+        Command::Doctor(options) => {
+            let settings = place.ours(&asked)?;
+            shell.set_quiet(settings.quiet.value);
+            let Place { environment, cwd } = &place;
+            return commands::doctor::run(&options, &settings, environment, cwd, shell);
+        }
+        #[cfg(not(target_os = "linux"))]
+        Command::Doctor(_) => return Err(Failure::NeedsLinux("doctor")),
         Command::Status { json } => {
             commands::status::run(
                 json,

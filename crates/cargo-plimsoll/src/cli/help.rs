@@ -87,3 +87,17 @@ Examples:
 
 The exit status is 1 where something is stale, --yes was not said and nobody can be asked. Cargo's own command, which \
 removes everything, is `cargo clean`, or `cargo plimsoll cargo clean`.";
+
+pub(super) const DOCTOR_HELP: &str = "\
+Three questions. Without an option: are this machine and workspace set up well? With a log, or --last: what killed that \
+build? With --slow: why was it slow?
+
+Examples:
+  cargo plimsoll doctor                    every finding with why it matters here and what fixes it
+  cargo plimsoll doctor --fix              the safe ones applied, asking before each
+  cargo plimsoll doctor --last             what ended the last build
+  cargo plimsoll doctor < build.log        the same of a log from anywhere: a CI, another machine
+  cargo build 2>&1 | cargo plimsoll doctor -
+  cargo plimsoll doctor --slow             where the last build's time went
+
+The exit status is 1 where something was found, 0 where all is well or the build was not killed for memory.";

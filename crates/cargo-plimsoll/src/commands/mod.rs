@@ -4,6 +4,8 @@ pub mod bench;
 #[cfg(target_os = "linux")]
 pub mod clean;
 pub mod disable;
+#[cfg(target_os = "linux")]
+pub mod doctor;
 pub mod enable;
 #[cfg(target_os = "linux")]
 pub mod env;
