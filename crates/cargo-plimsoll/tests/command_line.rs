@@ -188,6 +188,8 @@ fn a_recorded_build_is_reported() {
             line: Bytes::mib(1600),
             memory: "1600MiB".to_owned(),
             jobs: 2,
+            processors: 2,
+            target_was_empty: None,
         };
         let (mut log, warning) = EventLog::create(&home.join("logs"), &header);
         assert_eq!(warning, None);

@@ -14,7 +14,7 @@ use crate::ids::{BuildId, UnitId};
 use crate::invocation::UnitKind;
 use crate::measure::{Bytes, Millis};
 use crate::schedule::Standing;
-use crate::unit::UnitKey;
+use crate::unit::{Made, UnitKey};
 
 /// The version of the log format that this crate writes.
 pub const FORMAT: u32 = 1;
@@ -38,6 +38,20 @@ pub struct Header {
     pub memory: String,
     /// Units at once.
     pub jobs: u32,
+    /// The processors that were planned for; 0 in logs of before they were noted.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub processors: u32,
+    /// Whether the target directory was missing or empty when the build began, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_was_empty: Option<bool>,
+}
+
+fn is_none(number: &u32) -> bool {
+    *number == 0
+}
+
+fn is_no_time(time: &Millis) -> bool {
+    *time == Millis::ZERO
 }
 
 /// One line of an event log after the header.
@@ -116,6 +130,9 @@ pub enum Event {
         /// What the cold model was given, where it was asked.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cold: Option<ColdFacts>,
+        /// How it is made, by which one build is compared with another. Boxed: most events are small.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        made: Option<Box<Made>>,
     },
     /// A unit may run. `attempt` counts from 1.
     Admitted {
@@ -249,6 +266,9 @@ pub enum Event {
         /// A unit waits for memory while a processor is free for it.
         #[serde(default)]
         short: bool,
+        /// How long since the last sample everything stood still for want of memory (PSI `full`).
+        #[serde(default, skip_serializing_if = "is_no_time")]
+        stalled: Millis,
         /// Tree memory of units that hold a megabyte or more.
         units: Vec<(UnitId, Bytes)>,
     },
@@ -292,6 +312,20 @@ pub enum Event {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn logs_of_before_a_field_was_there_are_read() {
+        let header = r#"{"plimsoll_log":1,"version":"0.1.0","build":"1-2","started_unix_ms":1,"command":"build","line":1,"memory":"auto","jobs":2}"#;
+        let read: Header = serde_json::from_str(header).unwrap();
+        assert_eq!((read.processors, read.target_was_empty), (0, None));
+        assert_eq!(serde_json::to_string(&read).unwrap(), header);
+        let sample = r#"{"t":1,"event":"sample","used":1,"line":1,"admitted":1,"running":1,"waiting":0,"stopped":0,"units":[]}"#;
+        let read: Record = serde_json::from_str(sample).unwrap();
+        assert!(matches!(read.event, Event::Sample { stalled: Millis::ZERO, short: false, .. }));
+        let registered = r#"{"t":1,"event":"registered","unit":1,"title":"a","kind":"lib","key":"0","forecast":1,"source":"cold"}"#;
+        let read: Record = serde_json::from_str(registered).unwrap();
+        assert!(matches!(read.event, Event::Registered { made: None, .. }));
+    }
 
     #[test]
     fn a_record_is_one_flat_object() {

@@ -166,6 +166,49 @@ impl UnitFacts {
         UnitKey(format!("{:016x}", hash.0))
     }
 
+    /// How it is made, as an event log has it.
+    #[must_use]
+    pub fn made(&self) -> Made {
+        let hash = |bytes: &[u8]| {
+            let mut hash = Fnv::new();
+            hash.word(bytes);
+            format!("{:016x}", hash.0)
+        };
+        let source = self.source.as_os_str().as_encoded_bytes();
+        Made {
+            how: self.how(),
+            name: hash(self.file_stem.as_bytes()),
+            features: hash(self.features.as_bytes()),
+            source: hash(source),
+            local: !self.source.as_os_str().is_empty() && !is_fetched(&self.source),
+        }
+    }
+
+    /// What was asked of the compiler, in rustc's own terms, as the history says it.
+    fn how(&self) -> String {
+        let mut words = Vec::new();
+        if self.emit == Emit::Check {
+            words.push("check".to_owned());
+        }
+        words.push(format!("-O{}", self.opt_level));
+        if self.debuginfo > 0 {
+            words.push(format!("-g{}", self.debuginfo));
+        }
+        if self.lto {
+            words.push("lto".to_owned());
+        }
+        if self.codegen_units > 0 {
+            words.push(format!("cgu={}", self.codegen_units));
+        }
+        if self.incremental {
+            words.push(INCREMENTAL.to_owned());
+        }
+        if !self.target.is_empty() {
+            words.push(format!("for {}", self.target));
+        }
+        words.join(" ")
+    }
+
     /// Which units are likely to need about as much: the same crate, made the same way, in any version,
     /// with any features, for any target.
     #[must_use]
@@ -206,6 +249,35 @@ impl UnitFacts {
         }
         title
     }
+}
+
+/// The word of [`Made::how`] for a unit that is compiled incrementally.
+pub const INCREMENTAL: &str = "incremental";
+
+/// How a unit was made, as far as one build is compared with another by it. Paths and lists are hashes: a log
+/// holds no secrets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// What was asked of the compiler: `check -O0`, `-O0 -g2 incremental`, `-O3 lto cgu=1`.
+    pub how: String,
+    /// Of the name of its files. Cargo's hash in that stands for all that [`UnitKey`] stands for and for the
+    /// compiler's flags by the user (`RUSTFLAGS`), which are in no metadata
+    /// (cargo 1.95: `core/compiler/build_runner/compilation_files.rs`, `compute_metadata`).
+    pub name: String,
+    /// Of its features.
+    pub features: String,
+    /// Of its root source file: two workspaces have no own one in common.
+    pub source: String,
+    /// It is not from a registry or a git checkout of Cargo's.
+    #[serde(default)]
+    pub local: bool,
+}
+
+/// Whether a source lies where Cargo puts what it fetched: `registry/src/…`, `git/checkouts/…`.
+fn is_fetched(source: &std::path::Path) -> bool {
+    let parts: Vec<_> = source.components().map(|part| part.as_os_str()).collect();
+    let has = |a: &str, b: &str| parts.windows(2).any(|pair| pair[0] == a && pair[1] == b);
+    has("registry", "src") || has("git", "checkouts")
 }
 
 /// A program's name without the hash that Cargo puts behind it: `integration-4f3a…`.
@@ -263,6 +335,21 @@ mod tests {
         assert_eq!(first.title(), "app v1.0.0 (run of test integration)");
         assert_eq!(run("a-b", "x::y").title(), "app v1.0.0 (run of test a-b: x::y)");
         assert_eq!(UnitFacts::command("make".to_owned()).title(), "make (command)");
+    }
+
+    #[test]
+    fn how_a_unit_is_made_tells_no_paths_and_what_is_the_users_own() {
+        let mut facts = UnitFacts::build_script_run("serde".to_owned(), "1.0.1".to_owned());
+        facts.source = "/h/.cargo/registry/src/index-1/serde-1.0.1/src/lib.rs".into();
+        (facts.debuginfo, facts.incremental, facts.codegen_units) = (2, true, 256);
+        let made = facts.made();
+        assert_eq!((made.how.as_str(), made.local), ("-O0 -g2 cgu=256 incremental", false));
+        assert_eq!(made.source.len(), 16);
+        facts.file_stem = "serde-1234".to_owned();
+        assert_ne!(made.name, facts.made().name);
+        facts.source = "/home/me/registry/mine/src/lib.rs".into();
+        assert!(facts.made().local);
+        assert_ne!(made.source, facts.made().source);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One build of those that this governor sees to: what it asked for, and what is kept of it beside its units.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use plimsoll_core::event::{Event, FORMAT, Header, Now, Record};
 use plimsoll_core::invocation::UnitKind;
@@ -100,6 +100,12 @@ pub(crate) struct Build {
     pub(crate) announced: bool,
 }
 
+/// Whether Cargo has built nothing in a target directory yet, or `cargo clean` was there. What somebody else put
+/// into it counts as something.
+fn is_empty(target_dir: &Path) -> bool {
+    std::fs::read_dir(target_dir).map_or(true, |mut entries| entries.next().is_none())
+}
+
 impl Build {
     /// What the unit needs by its user's word. A package's build script is not what such a word is about.
     pub(crate) fn noted(&self, facts: &UnitFacts) -> Option<Bytes> {
@@ -146,6 +152,8 @@ impl Governor {
             } else {
                 options.terms.jobs
             },
+            processors: self.options.cores,
+            target_was_empty: options.target_dir.as_deref().map(is_empty),
         };
         let target_dir = options.target_dir.as_deref();
         let build = Build {

@@ -103,6 +103,9 @@ pub struct Governor {
     pub(crate) scanned: Millis,
     pub(crate) line_read: Millis,
     pub(crate) sample_logged: Millis,
+    /// The time in which everything stood still for memory, by the kernel's count: now, and at the last sample.
+    pub(crate) stalled_us: u64,
+    pub(crate) stalled_logged_us: u64,
     pub(crate) flushed: Millis,
     pub(crate) governing: bool,
 }
@@ -177,6 +180,8 @@ impl Governor {
             scanned: Millis::ZERO,
             line_read: Millis::ZERO,
             sample_logged: Millis::ZERO,
+            stalled_us: 0,
+            stalled_logged_us: 0,
             flushed: Millis::ZERO,
             governing: true,
             options,

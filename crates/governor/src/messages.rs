@@ -337,6 +337,7 @@ impl Governor {
             source: forecast.source,
             inside,
             cold,
+            made: Some(Box::new(entry.facts.made())),
         };
         self.say_in(build, registered);
         if running {

@@ -224,13 +224,15 @@ impl Governor {
     }
 
     fn log_samples(&mut self) {
+        let stalled = Millis((self.stalled_us - self.stalled_logged_us) / 1000);
+        self.stalled_logged_us = self.stalled_us;
         let builds: Vec<BuildNo> = self.builds.keys().copied().collect();
         for no in builds {
-            self.log_sample(no);
+            self.log_sample(no, stalled);
         }
     }
 
-    fn log_sample(&mut self, no: BuildNo) {
+    fn log_sample(&mut self, no: BuildNo, stalled: Millis) {
         let mut counts = (0, 0, 0);
         let mut units = Vec::new();
         for view in self.schedule.views().filter(|view| view.build == no) {
@@ -251,6 +253,7 @@ impl Governor {
             waiting: counts.1,
             stopped: counts.2,
             short: self.schedule.is_short(no),
+            stalled,
             units,
         };
         self.say_in(no, sample);

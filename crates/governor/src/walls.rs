@@ -111,6 +111,12 @@ impl Governor {
         self.line_read = now;
         let all = self.held;
         let reading = self.limits.read();
+        let before = self.stalled_us;
+        self.stalled_us = before.max(reading.stall.full_us);
+        if before == 0 {
+            // The first reading is where counting begins, not something that was lost.
+            self.stalled_logged_us = self.stalled_us;
+        }
         let line = self.line.update(now, &reading, all);
         let mut machine = capacity(&reading, all, self.line.reserve());
         if self.options.hard {

@@ -250,6 +250,8 @@ mod tests {
             line: Bytes::mib(1600),
             memory: "1600MiB".to_owned(),
             jobs: 8,
+            processors: 8,
+            target_was_empty: Some(true),
         }
     }
 

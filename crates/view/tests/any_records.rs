@@ -56,6 +56,7 @@ fn event() -> impl Strategy<Value = Event> {
                 source: Source::Cold,
                 inside,
                 cold: None,
+                made: None,
             }),
         (unit(), any::<u32>(), diet()).prop_map(|(unit, attempt, diet)| Event::Admitted {
             unit,
@@ -106,6 +107,7 @@ fn event() -> impl Strategy<Value = Event> {
                 waiting: 2,
                 stopped: 3,
                 short: false,
+                stalled: Millis::ZERO,
                 units,
             }
         }),
@@ -139,6 +141,8 @@ proptest! {
             line,
             memory: "auto".to_owned(),
             jobs: 2,
+            processors: 2,
+            target_was_empty: None,
         };
         let records: Vec<Record> =
             records.into_iter().map(|(t, event)| Record { t, event }).collect();

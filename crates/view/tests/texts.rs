@@ -20,6 +20,8 @@ fn header() -> Header {
         line: Bytes::mib(1600),
         memory: "1600MiB".to_owned(),
         jobs: 8,
+        processors: 8,
+        target_was_empty: None,
     }
 }
 
@@ -39,6 +41,7 @@ fn registered(seconds: u64, id: u32, title: &str, mib: u64, source: Source) -> R
             source,
             inside: None,
             cold: None,
+            made: None,
         },
     )
 }
@@ -58,6 +61,7 @@ fn sample(seconds: u64, mib: u64, admitted: u64, units: &[(u32, u64)]) -> Record
             waiting: 0,
             stopped: 0,
             short: false,
+            stalled: Millis::ZERO,
             units: units.iter().map(|(id, mib)| (UnitId(*id), Bytes::mib(*mib))).collect(),
         },
     )

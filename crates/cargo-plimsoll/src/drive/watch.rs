@@ -152,6 +152,7 @@ mod tests {
             waiting: 1,
             stopped: 0,
             short: false,
+            stalled: Millis::ZERO,
             units: Vec::new(),
         };
         let ended = Event::Finished {
