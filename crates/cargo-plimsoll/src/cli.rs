@@ -21,8 +21,8 @@ use crate::exit;
 use crate::jobs::Jobs;
 use crate::settings::Asked;
 use help::{
-    BENCH_HELP, CLEAN_HELP, DISABLE_HELP, DOCTOR_HELP, ENABLE_HELP, ENV_HELP, INIT_HELP, RUN_UNDER_HELP,
-    STATUS_HELP,
+    BENCH_HELP, CLEAN_HELP, DISABLE_HELP, DOCTOR_HELP, ENABLE_HELP, ENV_HELP, INIT_HELP,
+    RUN_UNDER_HELP, STATUS_HELP,
 };
 
 /// Run any Cargo command inside a memory budget.

@@ -14,7 +14,7 @@ use super::kept::{KeptFile, field};
 use super::mounts::Version;
 
 /// A limit from here on is none: v1 writes the largest multiple of the page size.
-const UNLIMITED: u64 = 1 << 60;
+pub(super) const UNLIMITED: u64 = 1 << 60;
 /// Larger than any `memory.stat` (about 2 KiB in v2 of Linux 6.18).
 const STAT_SIZE: usize = 8 << 10;
 

@@ -48,6 +48,55 @@ impl CgroupDir {
     }
 }
 
+/// The limits that one cgroup above a process sets, by itself: what stands in its files, not what follows from
+/// those above it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CgroupLevel {
+    /// 1 or 2.
+    pub version: u8,
+    /// Where it is mounted.
+    pub dir: PathBuf,
+    /// Above it somebody in the cgroup is killed (v2 `memory.max`, v1 `memory.limit_in_bytes`).
+    pub max: Option<Bytes>,
+    /// Above it everybody in the cgroup is slowed down (v2 `memory.high`).
+    pub high: Option<Bytes>,
+    /// The swap that may be used beside that; zero forbids it (v2 `memory.swap.max`, v1 from
+    /// `memory.memsw.limit_in_bytes`).
+    pub swap: Option<Bytes>,
+}
+
+impl CgroupLevel {
+    /// The cgroups around this process that limit anything, in the file system below `root`, each hierarchy's from
+    /// its own up.
+    #[must_use]
+    pub fn around(root: &Path) -> Vec<Self> {
+        let all = CgroupDir::around(root, None).into_iter().map(Self::of);
+        all.filter(|it| (it.max, it.high, it.swap) != (None, None, None)).collect()
+    }
+
+    fn of(CgroupDir { version, dir }: CgroupDir) -> Self {
+        let limit = |name: &str| {
+            let number = KeptFile::open(&dir.join(name)).and_then(|file| file.number());
+            number.filter(|number| *number < super::cgroup::UNLIMITED).map(Bytes)
+        };
+        match version {
+            Version::V1 => {
+                let max = limit("memory.limit_in_bytes");
+                let both = limit("memory.memsw.limit_in_bytes");
+                let swap = both.map(|both| both - max.unwrap_or_default());
+                Self { version: 1, max, high: None, swap, dir }
+            }
+            Version::V2 => Self {
+                version: 2,
+                max: limit("memory.max"),
+                high: limit("memory.high"),
+                swap: limit("memory.swap.max"),
+                dir,
+            },
+        }
+    }
+}
+
 /// The machine and some cgroups, their files kept open.
 #[derive(Debug)]
 pub struct Limits {

@@ -23,7 +23,7 @@ mod wall;
 pub use apart::{raise_open_files, stand_apart};
 pub use exit::Exit;
 pub use jobserver::Jobserver;
-pub use limits::{CgroupDir, Limits, oom_kills};
+pub use limits::{CgroupDir, CgroupLevel, Limits, oom_kills};
 pub use locks::{LockWait, lock_waits};
 pub use origin::{Origin, origin_of, runs_cargo};
 pub use procfs::process_group;

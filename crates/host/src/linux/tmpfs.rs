@@ -52,6 +52,15 @@ impl Tmpfs {
     pub fn growth(&self) -> Bytes {
         fstatfs(&self.dir).map(|stat| used(&stat) - self.at_start).unwrap_or_default()
     }
+
+    /// What it holds, and how much it may hold in all.
+    #[must_use]
+    pub fn room(&self) -> (Bytes, Bytes) {
+        let size = |stat: &StatFs| {
+            Bytes(stat.f_blocks.saturating_mul(u64::try_from(stat.f_bsize).unwrap_or(0)))
+        };
+        fstatfs(&self.dir).map(|stat| (used(&stat), size(&stat))).unwrap_or_default()
+    }
 }
 
 fn used(stat: &StatFs) -> Bytes {
