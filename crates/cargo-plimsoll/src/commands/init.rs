@@ -88,7 +88,7 @@ pub fn run(
 
 /// What recorded builds know of this workspace; nothing is no error.
 #[cfg(target_os = "linux")]
-fn figures(
+pub(crate) fn figures(
     settings: &Settings,
     workspace: &crate::init::workspace::Workspace,
     shell: &mut Shell,

@@ -12,7 +12,7 @@ use crate::settings::Settings;
 use crate::shell::Shell;
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::obstacles;
+pub(crate) use linux::{Obstacle, obstacles};
 
 /// Answers.
 ///

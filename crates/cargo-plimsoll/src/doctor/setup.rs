@@ -1,19 +1,119 @@
 //! Whether this machine and workspace are set up well.
+//!
+//! [`read`] looks, [`findings`] judges without reading anything (what is the machine's in `machine`, what is Cargo's
+//! and the workspace's in `building`), [`text`] says it, and [`fix`] applies what `init` would write by itself.
 
+mod building;
+mod facts;
+mod findings;
+mod fix;
+mod flags;
+mod machine;
+mod profiles;
+mod read;
+mod text;
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, IsTerminal as _};
 use std::path::Path;
 
+use anyhow::Context as _;
+
+use self::facts::Facts;
+use self::findings::{Finding, Severity};
+use self::fix::Candidate;
 use crate::cli::DoctorOptions;
 use crate::env::Environment;
-use crate::exit::Failure;
+use crate::exit::{Failure, OUT};
+use crate::init::workspace::Workspace;
 use crate::settings::Settings;
 use crate::shell::Shell;
 
+/// Says what was found, and with `--fix` applies what is safe. The exit status: 1 where something is a problem, or
+/// where nobody could be asked.
 pub(crate) fn run(
-    _options: &DoctorOptions,
-    _settings: &Settings,
-    _environment: &Environment,
-    _cwd: &Path,
-    _shell: &mut Shell,
+    options: &DoctorOptions,
+    settings: &Settings,
+    environment: &Environment,
+    cwd: &Path,
+    shell: &mut Shell,
 ) -> Result<i32, Failure> {
-    Ok(0)
+    let facts = read::facts(settings, environment, cwd, shell)?;
+    let findings = findings::judge(&facts);
+    if !options.json {
+        shell.answer(text::text(&findings)).context(OUT)?;
+    }
+    let mut unasked = false;
+    let mut applied = Vec::new();
+    if options.fix {
+        let candidates = fix::candidates(&findings);
+        let asks = !options.yes;
+        // Questions would stand in the JSON.
+        unasked =
+            asks && !candidates.is_empty() && (options.json || !std::io::stdin().is_terminal());
+        if unasked {
+            shell.note("nothing was applied: --yes applies it, and nobody can be asked here");
+        } else {
+            applied = accepted(candidates, asks, shell)?;
+            apply(&facts, &applied, (environment, cwd), options.json, shell)?;
+        }
+    }
+    if options.json {
+        shell.answer(text::as_json(&findings, &applied)).context(OUT)?;
+    }
+    let problem = |finding: &Finding| finding.severity == Severity::Problem;
+    Ok(i32::from(unasked || findings.iter().any(problem)))
+}
+
+/// Those that the user wants.
+fn accepted(
+    candidates: Vec<Candidate>,
+    asks: bool,
+    shell: &mut Shell,
+) -> Result<Vec<String>, Failure> {
+    let mut accepted = Vec::new();
+    for Candidate { setting, question } in candidates {
+        if !asks || ask(&question, shell)? {
+            accepted.push(setting);
+        }
+    }
+    Ok(accepted)
+}
+
+fn ask(question: &str, shell: &mut Shell) -> Result<bool, Failure> {
+    shell.answer(format_args!("\n{question}\napply it? [y/N]")).context(OUT)?;
+    let mut said = String::new();
+    std::io::stdin().lock().read_line(&mut said).context("cannot read the answer")?;
+    Ok(matches!(said.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
+}
+
+fn apply(
+    facts: &Facts,
+    applied: &[String],
+    (environment, cwd): (&Environment, &Path),
+    quiet: bool,
+    shell: &mut Shell,
+) -> Result<(), Failure> {
+    let (Some(here), false) = (&facts.here, applied.is_empty()) else {
+        if !quiet {
+            shell
+                .answer("\nnothing was applied; the commands above are yours to run")
+                .context(OUT)?;
+        }
+        return Ok(());
+    };
+    let wanted: BTreeSet<String> = applied.iter().cloned().collect();
+    let files = fix::apply(here, &wanted, || {
+        let found = Workspace::find(environment, cwd, facts.machine.processors);
+        found.map(drop).context("Cargo refuses what was written; nothing was changed")
+    })?;
+    if !quiet {
+        let files = files.join(" and ");
+        let said = format!(
+            "\nwritten into {files}: {}\n`cargo plimsoll init --undo` takes it back",
+            applied.join(", ")
+        );
+        shell.answer(said).context(OUT)?;
+    }
+    Ok(())
 }

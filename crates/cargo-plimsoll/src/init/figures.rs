@@ -16,23 +16,31 @@ impl Figures {
         Self { rows: rows.into_iter().filter(ours).collect() }
     }
 
+    /// The package of the unit with the highest peak, and that.
+    pub(crate) fn heaviest(&self) -> Option<(&str, Bytes)> {
+        self.highest(|row| row.peak_last)
+    }
+
+    /// The package of the linker with the highest peak, and that.
+    pub(crate) fn heaviest_link(&self) -> Option<(&str, Bytes)> {
+        self.highest(|row| row.link_peak)
+    }
+
+    fn highest(&self, peak: impl Fn(&Row) -> Bytes) -> Option<(&str, Bytes)> {
+        let row = self.rows.iter().max_by_key(|row| peak(row))?;
+        Some((row.package.as_str(), peak(row))).filter(|(_, peak)| *peak > Bytes::ZERO)
+    }
+
     /// The unit with the highest peak.
     pub(crate) fn heaviest_unit(&self) -> Option<String> {
-        let row = self.rows.iter().max_by_key(|row| row.peak_last)?;
-        (row.peak_last > Bytes::ZERO).then(|| {
-            format!("the heaviest unit recorded is {} with {}", row.package, row.peak_last)
-        })
+        let (package, peak) = self.heaviest()?;
+        Some(format!("the heaviest unit recorded is {package} with {peak}"))
     }
 
     /// The linker with the highest peak.
     pub(crate) fn heaviest_linker(&self) -> Option<String> {
-        let row = self.rows.iter().max_by_key(|row| row.link_peak)?;
-        (row.link_peak > Bytes::ZERO).then(|| {
-            format!(
-                "the heaviest linker recorded is that of {} with {}",
-                row.package, row.link_peak
-            )
-        })
+        let (package, peak) = self.heaviest_link()?;
+        Some(format!("the heaviest linker recorded is that of {package} with {peak}"))
     }
 
     /// The crate that was recorded both ways, but for this word of its profile otherwise alike, with the highest
