@@ -122,6 +122,12 @@ pub fn latest(dir: &Path) -> Option<PathBuf> {
     logs(dir).pop()
 }
 
+/// All logs in `dir`, oldest first, also those of builds that still run.
+#[must_use]
+pub fn recorded(dir: &Path) -> Vec<PathBuf> {
+    logs(dir)
+}
+
 /// Why a log cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {

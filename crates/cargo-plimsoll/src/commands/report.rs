@@ -13,18 +13,24 @@ use crate::shell::Shell;
 /// # Errors
 /// Where there is no such log, or it cannot be read or the report not be written.
 pub fn run(settings: &Settings, id: Option<&str>, shell: &mut Shell) -> Result<(), Failure> {
-    let home = settings.home.value.as_ref().ok_or(Failure::NoHome)?;
-    let dir = &home.join("logs");
-    let path = match id {
-        None => plimsoll_history::latest(dir).ok_or_else(|| Failure::NoLog(dir.clone()))?,
-        Some(id) => {
-            let missing = || Failure::NoSuchLog { id: id.to_owned(), logs: dir.clone() };
-            find(dir, id).ok_or_else(missing)?
-        }
-    };
+    let path = log_of(settings, id)?;
     let (header, records) = plimsoll_history::read(&path).map_err(anyhow::Error::from)?;
     let report = plimsoll_view::report_text(&header, &records);
     Ok(shell.answer(report).context(OUT)?)
+}
+
+/// The log of the newest build, or of the newest whose id begins with `id`.
+///
+/// # Errors
+/// Where there is none.
+pub(crate) fn log_of(settings: &Settings, id: Option<&str>) -> Result<PathBuf, Failure> {
+    let home = settings.home.value.as_ref().ok_or(Failure::NoHome)?;
+    let dir = home.join("logs");
+    match id {
+        None => plimsoll_history::latest(&dir).ok_or(Failure::NoLog(dir)),
+        Some(id) => find(&dir, id)
+            .ok_or_else(|| Failure::NoSuchLog { id: id.to_owned(), logs: dir.clone() }),
+    }
 }
 
 /// The newest log of a build whose id begins with `id`.

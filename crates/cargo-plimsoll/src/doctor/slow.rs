@@ -1,14 +1,49 @@
 //! Why a recorded build took as long as it did.
+//!
+//! [`past`] reduces a log, [`rebuilt`] compares it with earlier ones of the same workspace, [`causes`] judges; none of
+//! them reads anything. Read are only the event logs, of which twenty are kept.
 
-use crate::exit::Failure;
+mod causes;
+mod past;
+mod rebuilt;
+mod text;
+
+use anyhow::Context as _;
+
+use self::past::Past;
+use crate::commands::report::log_of;
+use crate::exit::{Failure, OUT};
 use crate::settings::Settings;
 use crate::shell::Shell;
 
+/// Says where the time of the last build went, or of the one whose id begins so. The exit status: 1 where something
+/// made it slow.
 pub(crate) fn run(
-    _build: Option<&str>,
-    _json: bool,
-    _settings: &Settings,
-    _shell: &mut Shell,
+    build: Option<&str>,
+    json: bool,
+    settings: &Settings,
+    shell: &mut Shell,
 ) -> Result<i32, Failure> {
-    Ok(0)
+    let log = log_of(settings, build)?;
+    let (header, records) = plimsoll_history::read(&log).map_err(anyhow::Error::from)?;
+    let past = Past::new(header, &records);
+    let logs = plimsoll_history::recorded(log.parent().unwrap_or(&log));
+    // What cannot be read, of a newer version or torn, is nothing to compare with.
+    let earlier: Vec<Past> = logs
+        .iter()
+        .rev()
+        .skip_while(|other| **other != log)
+        .skip(1)
+        .filter_map(|other| plimsoll_history::read(other).ok())
+        .map(|(header, records)| Past::new(header, &records))
+        .collect();
+    let rebuilt = rebuilt::compare(&past, &earlier);
+    let causes = causes::find(&past, &rebuilt);
+    let said = if json {
+        text::as_json(&past, &rebuilt, &causes).to_string()
+    } else {
+        text::text(&past, &rebuilt, &causes)
+    };
+    shell.answer(said).context(OUT)?;
+    Ok(i32::from(!causes.is_empty()))
 }

@@ -26,6 +26,7 @@ mod clocks;
 mod commands;
 mod deaths;
 mod disks;
+mod doctor;
 mod environment;
 mod failures;
 mod guides;

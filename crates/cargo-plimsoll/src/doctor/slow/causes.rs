@@ -1,0 +1,323 @@
+//! What made a recorded build slow, with numbers. Reads nothing.
+//!
+//! A cause is named where it is worth the reading: each has a threshold with a because. What they cost may overlap:
+//! a build that is built anew also waits for the line while it is.
+
+use plimsoll_core::invocation::UnitKind;
+use plimsoll_core::unit::INCREMENTAL;
+use plimsoll_core::{Bytes, Millis};
+use serde::Serialize;
+
+use super::past::{Past, Unit};
+use super::rebuilt::{Group, Rebuilt, Why};
+
+/// The part of a build's processor time that must have been spent on something to be worth a word: less is not what
+/// a person waits for.
+const WORTH: f64 = 0.1;
+
+/// The part of the time that must have been lost to the line: two samples of a build of 20 s.
+const SHORT: f64 = 0.05;
+
+/// The part of the time in which all jobs were taken while processors idled.
+const AT_CEILING: f64 = 0.3;
+
+/// The part of the time in which one unit runs and nothing else: from here on it is what ends the build.
+const ALONE: f64 = 0.25;
+
+/// Shorter than this nobody waits for a single unit or link.
+const LONG: Millis = Millis(2_000);
+
+/// The part of the time that one link may take unnoticed.
+const LINK: f64 = 0.15;
+
+/// The part of the time in which everything stood still from which a build thrashes: as the line has it.
+const STALLED: f64 = 0.1;
+
+/// Names that are told.
+const NAMED: usize = 4;
+
+/// Something that made the build slow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Cause {
+    /// A stable word for scripts.
+    pub(crate) topic: &'static str,
+    /// What was so, with its number.
+    pub(crate) what: String,
+    /// Why that takes time.
+    pub(crate) why: String,
+    /// What to do about it.
+    pub(crate) advice: String,
+    /// About how much of the wall time it took, in milliseconds.
+    pub(crate) cost_ms: u64,
+}
+
+/// All that apply, the dearest first.
+pub(crate) fn find(past: &Past, rebuilt: &Rebuilt) -> Vec<Cause> {
+    let mut found: Vec<Cause> =
+        rebuilt.groups.iter().filter_map(|(why, group)| anew(past, rebuilt, why, group)).collect();
+    found.extend(not_incremental(past, rebuilt));
+    found.extend(few_jobs(past));
+    found.extend(line(past));
+    found.extend(giant(past));
+    found.extend(link(past));
+    found.extend(thrashing(past));
+    found.sort_by_key(|cause| std::cmp::Reverse(cause.cost_ms));
+    found
+}
+
+/// A part of the processor time as a part of the wall time.
+fn of_wall(past: &Past, cpu: Millis) -> u64 {
+    (past.wall.0 as f64 * share_of(cpu, past.cpu())) as u64
+}
+
+fn share_of(part: Millis, whole: Millis) -> f64 {
+    part.0 as f64 / whole.0.max(1) as f64
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.0} %", share * 100.0)
+}
+
+/// Names, the first of them, and how many more.
+fn names(all: &[String]) -> String {
+    let shown = all.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match all.len().saturating_sub(NAMED) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+fn anew(past: &Past, rebuilt: &Rebuilt, why: &Why, group: &Group) -> Option<Cause> {
+    let share = share_of(group.cpu, past.cpu());
+    if share < WORTH {
+        return None;
+    }
+    let count = format!("{} of {} units", group.titles.len(), rebuilt.units);
+    let (topic, reason, why, advice) = match why {
+        Why::New | Why::Edited => return None,
+        Why::Flags => (
+            "flags",
+            "the compiler's flags are others (RUSTFLAGS, or `rustflags` in Cargo's configuration)".to_owned(),
+            "Cargo builds everything anew for each set of flags, build scripts and procedural macros included",
+            "give everybody who builds here the same flags, the editor's checks too (in `.cargo/config.toml`, not in a variable), or a target directory of their own: CARGO_TARGET_DIR",
+        ),
+        Why::Compiler => (
+            "compiler",
+            "the compiler is another, or a setting of the profile (panic, overflow-checks, strip, …)".to_owned(),
+            "nothing that one compiler or profile has built is of use to another",
+            "name one toolchain in `rust-toolchain.toml`; after an update this happens once, and `cargo plimsoll clean` removes what the old one left",
+        ),
+        Why::Features => (
+            "features",
+            "some have other features, and what depends on them is other with them".to_owned(),
+            "Cargo unites the features of what is built together: `-p one` and the whole workspace may each need their own",
+            "build the same packages each time, or unite the features with a package that all depend on (cargo-hakari)",
+        ),
+        Why::Profile => (
+            "profile",
+            match &group.asked {
+                Some((then, now)) => format!("by another profile or command (`{then}` then, `{now}` now)"),
+                None => "by another profile or command".to_owned(),
+            },
+            "each profile, and check beside build, has artifacts of its own; the second of each is paid once",
+            "use one profile for what you do often; `cargo check` does not serve `cargo build`",
+        ),
+        Why::Version => (
+            "versions",
+            "their packages have other versions".to_owned(),
+            "a new version is compiled once, and all that depends on it",
+            "`cargo update -p NAME` in place of `cargo update` changes less at once",
+        ),
+        Why::Lost => (
+            "lost",
+            match past.header.target_was_empty {
+                Some(true) => "the very same were built before, but the target directory was empty (cleaned, or another one)".to_owned(),
+                _ => "the very same were built before, and were not in the target directory any more (cleaned, or another one)".to_owned(),
+            },
+            "nothing had to be different for them",
+            "keep the target directory: `cargo plimsoll clean` in place of `cargo clean` removes only what no build can use again; in a CI, cache it with the lock file's hash",
+        ),
+    };
+    Some(Cause {
+        topic,
+        what: format!(
+            "{count}, with {} of {} of processor time, were built anew: {reason}. First {}",
+            group.cpu,
+            past.cpu(),
+            names(&group.titles)
+        ),
+        why: why.to_owned(),
+        advice: advice.to_owned(),
+        cost_ms: of_wall(past, group.cpu),
+    })
+}
+
+fn not_incremental(past: &Past, rebuilt: &Rebuilt) -> Option<Cause> {
+    let is_one = |unit: &&Unit| {
+        let made = unit.made.as_ref();
+        let kind = matches!(unit.kind, UnitKind::Lib | UnitKind::Bin | UnitKind::Test);
+        kind && made
+            .is_some_and(|it| it.local && it.how.contains("-O0") && !it.how.contains(INCREMENTAL))
+    };
+    // Only what was there before could have been reused.
+    rebuilt.groups.get(&Why::Edited)?;
+    let units: Vec<&Unit> = past.own().filter(is_one).collect();
+    let cpu: Millis = units.iter().map(|unit| unit.cpu).sum();
+    let titles: Vec<String> = units.iter().map(|unit| unit.title.clone()).collect();
+    (share_of(cpu, past.cpu()) >= WORTH).then(|| Cause {
+        topic: "incremental",
+        what: format!(
+            "{} own units were compiled as a whole, with {cpu} of {} of processor time: {}",
+            units.len(),
+            past.cpu(),
+            names(&titles)
+        ),
+        why: "incremental compilation is off (CARGO_INCREMENTAL=0, `build.incremental` or the profile's): a changed line compiles its whole crate".to_owned(),
+        advice: "unset CARGO_INCREMENTAL where you edit; `cargo plimsoll doctor` says where it is switched off".to_owned(),
+        cost_ms: of_wall(past, cpu),
+    })
+}
+
+fn few_jobs(past: &Past) -> Option<Cause> {
+    let (jobs, processors) = (past.header.jobs, past.processors());
+    let time = past.with_at_least(jobs as usize);
+    if jobs == 0 || jobs >= processors || past.share(time) < AT_CEILING {
+        return None;
+    }
+    let idle = 1.0 - f64::from(jobs) / f64::from(processors);
+    Some(Cause {
+        topic: "jobs",
+        what: format!(
+            "{jobs} of {processors} processors were all that might be used, and for {time} ({} of the time) all {jobs} were",
+            percent(past.share(time))
+        ),
+        why: "`jobs` is a ceiling: what could have run beside them was never asked for".to_owned(),
+        advice: "leave --jobs, `build.jobs` and CARGO_BUILD_JOBS out: Plimsoll runs what fits into memory and the processors".to_owned(),
+        cost_ms: (time.0 as f64 * idle) as u64,
+    })
+}
+
+/// A size as `--memory` takes it, rounded up.
+fn memory(bytes: Bytes) -> String {
+    const STEP: u64 = 64;
+    format!("{}MiB", (bytes.0 >> 20).div_ceil(STEP) * STEP)
+}
+
+fn line(past: &Past) -> Option<Cause> {
+    let stopped: Millis = past.own().map(|unit| unit.stopped).sum();
+    let lost = share_of(past.lost, past.cpu());
+    if past.share(past.short) < SHORT && lost < SHORT {
+        return None;
+    }
+    let lone: Vec<String> =
+        past.own().filter(|unit| unit.is_lone).map(|unit| unit.title.clone()).collect();
+    let mut what = if past.short > Millis::ZERO {
+        format!(
+            "the line of {} was what held the build back for {} ({} of the time): a unit waited while a processor was free",
+            past.header.line,
+            past.short,
+            percent(past.share(past.short))
+        )
+    } else {
+        format!("the line of {} had work done twice", past.header.line)
+    };
+    if past.kills > 0 {
+        what.push_str(&format!(
+            "; {} killed and run again, {} of processor time lost ({})",
+            past.kills,
+            past.lost,
+            percent(lost)
+        ));
+    }
+    if stopped > Millis::ZERO {
+        what.push_str(&format!("; units stood still for {stopped} in all"));
+    }
+    if !lone.is_empty() {
+        what.push_str(&format!("; above the line by themselves, so alone: {}", names(&lone)));
+    }
+    let wanted = past.wanted.max(past.peak);
+    let advice = if wanted > past.header.line {
+        format!(
+            "a line of about {wanted} would have let all of them run, as far as was known then: --memory {}; or settings that need less: cargo plimsoll init",
+            memory(wanted)
+        )
+    } else {
+        "forecasts were higher than what was needed: with this build recorded the next one knows better".to_owned()
+    };
+    Some(Cause {
+        topic: "line",
+        what,
+        why: "memory was dearer than time here, as was asked for; a build that is never killed waits instead".to_owned(),
+        advice,
+        cost_ms: past.short.0 + of_wall(past, past.lost),
+    })
+}
+
+fn giant(past: &Past) -> Option<Cause> {
+    let most = past.own().max_by_key(|unit| unit.alone)?;
+    if past.share(most.alone) < ALONE || most.alone < LONG || past.header.jobs < 2 {
+        return None;
+    }
+    let Unit { title, alone, cpu, wall, peak, .. } = most;
+    let how = most.made.as_ref().map(|it| it.how.as_str()).unwrap_or_default();
+    let advice = if how.contains("lto") {
+        "thin LTO in place of fat, for builds that are not shipped: cargo plimsoll init --profile NAME"
+    } else if how.contains("cgu=1 ") || how.ends_with("cgu=1") {
+        "more codegen units let it use more threads: `codegen-units = 16` (cargo plimsoll init --lowmem)"
+    } else {
+        "what depends on it waits for its metadata, what it depends on comes before it: split it, take features of it out, or begin it earlier by fewer dependencies (cargo build --timings shows the chain)"
+    };
+    Some(Cause {
+        topic: "giant",
+        what: format!(
+            "{title} ran with nothing beside it for {alone} ({} of the time); it took {wall} and {cpu} of processor time, and held {peak}{}",
+            percent(past.share(*alone)),
+            if how.is_empty() { String::new() } else { format!(" ({how})") }
+        ),
+        why: if most.is_lone {
+            "it is above the line by itself, so nothing else may run".to_owned()
+        } else {
+            "the build cannot end before it, and nothing else was there to do: more jobs, processors or memory change nothing".to_owned()
+        },
+        advice: advice.to_owned(),
+        cost_ms: alone.0,
+    })
+}
+
+fn link(past: &Past) -> Option<Cause> {
+    let all: Millis = past.own().map(|unit| unit.link).sum();
+    let longest = past.own().max_by_key(|unit| unit.link)?;
+    let is_long = |time: Millis| past.share(time) >= LINK && time >= LONG;
+    // Many links beside each other count once.
+    if !is_long(longest.link) && !is_long(Millis(all.0 / u64::from(past.processors()))) {
+        return None;
+    }
+    let links = past.own().filter(|unit| unit.link > Millis::ZERO).count();
+    Some(Cause {
+        topic: "link",
+        what: format!(
+            "{links} links took {all} in all; the longest is that of {} with {} ({} of the time)",
+            longest.title,
+            longest.link,
+            percent(past.share(longest.link))
+        ),
+        why: "a linker reads all objects and debug info of all dependencies each time, however little changed".to_owned(),
+        advice: "a faster linker (`cargo plimsoll doctor` says which one links), no debug info of dependencies or `split-debuginfo` (cargo plimsoll init), fewer test programs".to_owned(),
+        cost_ms: longest.link.0,
+    })
+}
+
+fn thrashing(past: &Past) -> Option<Cause> {
+    let share = share_of(past.stalled, past.sampled);
+    (share >= STALLED).then(|| Cause {
+        topic: "thrashing",
+        what: format!("everything stood still for {} ({} of the time): pages of files that were dropped were read again", past.stalled, percent(share)),
+        why: "so much memory was held that nothing was left for what compilers and linkers map: they crawl, and are not killed".to_owned(),
+        advice: "a lower line leaves more to files (--memory auto learns it), a disk with the kernel's read-ahead (`cargo plimsoll doctor` looks at it), or zram".to_owned(),
+        cost_ms: past.stalled.0,
+    })
+}
+
+#[cfg(test)]
+#[path = "causes_tests.rs"]
+mod tests;
