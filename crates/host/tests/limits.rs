@@ -8,7 +8,7 @@ use std::path::Path;
 
 use plimsoll_core::Bytes;
 use plimsoll_core::line::{Cgroup, Machine, Reading};
-use plimsoll_host::{CgroupDir, Limits};
+use plimsoll_host::{CgroupDir, CgroupLevel, Limits};
 use tempfile::TempDir;
 
 const MEMINFO: &str = "MemTotal:       8388608 kB\nMemFree:         100000 kB\nMemAvailable:   4194304 kB\n\
@@ -193,6 +193,34 @@ fn a_hybrid_system_has_its_limits_in_v1_and_its_pressure_in_v2() {
     assert_eq!(reading.cgroups[0].limit, Bytes::gib(1));
     assert_eq!(reading.cgroups[0].held, Bytes::mib(320));
     assert_eq!(reading.stall.full_us, 5);
+}
+
+#[test]
+fn each_level_is_told_with_what_it_sets_itself() {
+    let tree = Tree::new("0::/a/b\n", UNIFIED);
+    tree.files("sys/fs/cgroup/a/b", &[("memory.max", "max\n"), ("memory.swap.max", "max\n")]);
+    let a = [
+        ("memory.max", "2147483648\n"),
+        ("memory.high", "1073741824\n"),
+        ("memory.swap.max", "0\n"),
+    ];
+    tree.files("sys/fs/cgroup/a", &a);
+    let dir = tree.0.path().join("sys/fs/cgroup/a");
+    let (max, high) = (Some(Bytes::gib(2)), Some(Bytes::gib(1)));
+    let level = CgroupLevel { version: 2, dir, max, high, swap: Some(Bytes::ZERO) };
+    assert_eq!(CgroupLevel::around(tree.0.path()), [level]);
+
+    let tree = Tree::new("4:memory:/c\n", "35 31 0:32 / /cg rw - cgroup cgroup rw,memory\n");
+    tree.files("cg", &[("memory.limit_in_bytes", NO_LIMIT_V1)]);
+    let c = [
+        ("memory.limit_in_bytes", "1073741824\n"),
+        ("memory.memsw.limit_in_bytes", "1610612736\n"),
+    ];
+    tree.files("cg/c", &c);
+    let levels = CgroupLevel::around(tree.0.path());
+    assert_eq!(levels.len(), 1);
+    assert_eq!((levels[0].version, levels[0].max), (1, Some(Bytes::gib(1))));
+    assert_eq!(levels[0].swap, Some(Bytes::mib(512)));
 }
 
 #[test]

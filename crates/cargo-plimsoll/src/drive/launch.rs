@@ -256,15 +256,16 @@ pub(super) fn graph(call: &CargoCall, environment: &Environment) -> Option<Graph
     Some(GraphCommand::new(command.get_program().to_owned(), args))
 }
 
-/// The target directory, as far as it can be told without asking Cargo.
+/// The target directory, as far as it can be told without asking Cargo, whether it is there or not; where it cannot
+/// be told, a directory on what is most likely its file system.
 pub(super) fn target_dir(call: &CargoCall, settings: &Settings) -> Option<PathBuf> {
     let given = call.target_dir.clone();
     let given = given.or_else(|| settings.cargo.target_dir.as_ref().map(|dir| dir.value.clone()));
-    let given = given.or_else(|| {
-        let manifest = call.manifest_path.as_ref()?;
-        Some(manifest.parent()?.join("target"))
-    });
-    let path = given.unwrap_or_else(|| PathBuf::from("target"));
-    // It may not exist yet: what matters is the file system on which it will be made.
-    path.ancestors().find(|path| path.is_dir()).map(Path::to_owned).or(Some(PathBuf::from(".")))
+    given.or_else(|| {
+        let manifest = call.manifest_path.as_ref().and_then(|path| path.parent());
+        let from = std::path::absolute(manifest.unwrap_or(Path::new("."))).ok()?;
+        // Cargo's lock file lies at the workspace's root, and from the first build on it is there.
+        let root = from.ancestors().find(|dir| dir.join("Cargo.lock").is_file());
+        Some(root.map_or(from.clone(), |root| root.join("target")))
+    })
 }

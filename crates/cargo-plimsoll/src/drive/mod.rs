@@ -343,7 +343,7 @@ fn join(
         priority: settings.priority.value,
         target_dir: task
             .target_dir(settings)
-            .and_then(|dir| dir.canonicalize().ok())
+            .and_then(|dir| std::path::absolute(dir).ok())
             .unwrap_or_default(),
         diet: settings.diet.value,
         staged: task.is_staged(),

@@ -83,6 +83,8 @@ mod tests {
         fs::write(&file, vec![1u8; 32 << 20]).unwrap();
         // Others may write there, too: only a lower bound is sure, and none once it is smaller again.
         assert!(tmpfs.growth() >= Bytes::mib(24), "{}", tmpfs.growth());
+        let (held, most) = tmpfs.room();
+        assert!(held >= Bytes::mib(24) && held <= most, "{held} of {most}");
         let later = Tmpfs::holding(dir.path()).unwrap().unwrap();
         fs::remove_file(&file).unwrap();
         assert!(later.growth() < Bytes::mib(24));

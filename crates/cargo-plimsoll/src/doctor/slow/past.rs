@@ -233,16 +233,8 @@ impl Reader {
             Event::LinkAdmitted { unit, .. } => {
                 self.linking.insert(*unit, record.t);
             }
-            Event::Suspended { unit, .. } => {
-                if self.running.remove(unit) {
-                    self.stopped.insert(*unit);
-                }
-            }
-            Event::Resumed { unit } => {
-                if self.stopped.remove(unit) {
-                    self.running.insert(*unit);
-                }
-            }
+            Event::Suspended { unit, .. } => go(*unit, &mut self.running, &mut self.stopped),
+            Event::Resumed { unit } => go(*unit, &mut self.stopped, &mut self.running),
             Event::Killed { unit, lost_cpu, link_only, .. } => {
                 self.past.lost += *lost_cpu;
                 self.past.kills += 1;
@@ -309,5 +301,12 @@ impl Reader {
             self.past.wall = self.now;
         }
         self.past
+    }
+}
+
+/// Moves a unit that is in `from`.
+fn go(unit: UnitId, from: &mut BTreeSet<UnitId>, to: &mut BTreeSet<UnitId>) {
+    if from.remove(&unit) {
+        to.insert(unit);
     }
 }
