@@ -131,27 +131,26 @@ fn jobs(facts: &Facts) -> Option<Finding> {
     const TOPIC: &str = "jobs";
     const KEY: &str = "build.jobs";
     let processors = facts.machine.processors;
-    let Some(given) = facts.cargo.jobs.as_ref() else {
-        return Some(Finding::fine(
-            TOPIC,
-            format!("jobs are Cargo's own: as many as processors, {processors}"),
-        ));
+    let (jobs, place, fix) = match (&facts.own_jobs, &facts.cargo.jobs) {
+        (Some((place, jobs)), _) => (*jobs, place.clone(), format!("leave {place} out")),
+        (None, Some(given)) => {
+            (given.value.resolve(processors), place(given, KEY), take_out(given, KEY))
+        }
+        (None, None) => {
+            let what = format!("jobs are Cargo's own: as many as processors, {processors}");
+            return Some(Finding::fine(TOPIC, what));
+        }
     };
-    let jobs = given.value.resolve(processors);
-    let what = format!("{} is {jobs}, on {processors} processors", place(given, KEY));
-    let fix = Fix::you(take_out(given, KEY));
+    let what = format!("{place} is {jobs}, on {processors} processors");
+    let fix = Fix::you(fix);
     let why_few = "it is a ceiling for `cargo plimsoll`, too, which by itself runs as many units as fit; one job takes twice the time for 14 % less memory on two processors (575 s and 1,515 MiB, 282 s and 1,758 MiB; 552 units)";
+    let why_many = "more compilers than processors take caches and memory and give no time: `-j8` on two processors took 1.24 times the processor time of `-j2` and held 18 % more";
     Some(if jobs * 2 <= processors {
         Finding::problem(TOPIC, what, why_few, fix)
     } else if jobs < processors {
         Finding::note(TOPIC, what, why_few, fix)
     } else if jobs > processors {
-        Finding::note(
-            TOPIC,
-            what,
-            "more compilers than processors take caches and memory and give no time: `-j8` on two processors took 1.24 times the processor time of `-j2` and held 18 % more",
-            fix,
-        )
+        Finding::note(TOPIC, what, why_many, fix)
     } else {
         Finding::fine(TOPIC, what)
     })

@@ -138,6 +138,15 @@ fn jobs_that_leave_processors_idle_or_crowd_them_are_told_with_the_number() {
 }
 
 #[test]
+fn jobs_that_plimsoll_itself_is_told_count_before_cargos() {
+    let mut facts = large("", "");
+    facts.own_jobs = Some(("PLIMSOLL_JOBS".to_owned(), 1));
+    let found = only(&facts, "jobs");
+    assert_eq!(found.severity, Severity::Problem);
+    assert!(found.what.starts_with("PLIMSOLL_JOBS is 1, on 4"), "{}", found.what);
+}
+
+#[test]
 fn the_linker_that_links_is_named_and_gnus_is_worth_knowing() {
     let said = |facts: &Facts| {
         let found = judge(facts).into_iter().find(|it| it.topic == "linker").unwrap();

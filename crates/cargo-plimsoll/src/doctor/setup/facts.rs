@@ -26,6 +26,8 @@ pub(crate) struct Facts {
     pub(crate) linkers: Linkers,
     /// Cargo's configuration that holds here.
     pub(crate) cargo: CargoConfig,
+    /// The jobs that Plimsoll itself is told, and where, but by an option.
+    pub(crate) own_jobs: Option<(String, u32)>,
     /// `cargo plimsoll enable` is in force.
     pub(crate) enabled: bool,
     /// What keeps plain `cargo` from the account's line here.

@@ -20,14 +20,14 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    /// The linker that they name: `-C linker=…`, `-fuse-ld=…`.
+    /// The linker that they name: `-fuse-ld=…`, else `-C linker=…`.
     pub(crate) fn linker(&self) -> Option<&str> {
-        let of = |word: &str| {
-            ["-fuse-ld=", "linker=", "--ld-path="]
-                .iter()
-                .find_map(|key| Some(word.find(key)? + key.len()))
+        let after = |key: &str| {
+            let named = |word: &'_ String| Some(word.find(key)? + key.len());
+            self.words.iter().rev().find_map(|word| Some(&word[named(word)?..]))
         };
-        self.words.iter().rev().find_map(|word| Some(&word[of(word)?..]))
+        // The first is asked of whatever the last is.
+        after("-fuse-ld=").or_else(|| after("--ld-path=")).or_else(|| after("linker="))
     }
 
     /// They have to do with linking.
@@ -157,6 +157,7 @@ mod tests {
             "mold"
         );
         assert_eq!(linker(&["-C", "linker=clang"]).unwrap(), "clang");
+        assert_eq!(linker(&["-Clink-arg=-fuse-ld=mold", "-Clinker=clang"]).unwrap(), "mold");
         assert_eq!(linker(&["-Copt-level=1"]), None);
     }
 }

@@ -17,7 +17,7 @@ use crate::commands;
 use crate::env::Environment;
 use crate::init::plan::{self, Lowmem};
 use crate::init::workspace::Workspace;
-use crate::settings::Settings;
+use crate::settings::{Origin, Settings};
 use crate::shell::Shell;
 use crate::shims::Shims;
 
@@ -43,10 +43,12 @@ pub(crate) fn facts(
         machine: machine(settings.processors.value)?,
         bounds: bounds(),
         places: places(settings, environment, here.as_ref()),
-        linkers: linkers(environment, cwd, here.as_ref(), flags.first()),
+        linkers: linkers(settings, environment, here.as_ref(), flags.first()),
         obstacles: commands::status::obstacles(&settings.cargo, enabled.as_ref(), &shims),
         wrapper_is_ours: wrapper.is_some_and(|it| shims.include(it)),
         wrapper_is_there: wrapper.is_none_or(|it| is_there(environment, it)),
+        own_jobs: matches!(settings.jobs.origin, Origin::Variable(_) | Origin::File(_))
+            .then(|| (settings.jobs.origin.to_string(), settings.jobs.value)),
         enabled: enabled.is_some(),
         cargo: settings.cargo.clone(),
         variables: variables(environment),
@@ -209,8 +211,8 @@ fn read_ahead(device: u64) -> Option<(String, Bytes)> {
 }
 
 fn linkers(
+    settings: &Settings,
     environment: &Environment,
-    cwd: &Path,
     here: Option<&Here>,
     flags: Option<&Flags>,
 ) -> Linkers {
@@ -225,37 +227,43 @@ fn linkers(
     let found = KNOWN.iter().filter(|(_, program)| is_here(program)).map(|(name, _)| *name);
     let mut linkers = Linkers { found: found.collect(), ..Linkers::default() };
     let Some(workspace) = here.map(|it| &it.workspace) else { return linkers };
+    let root = &workspace.root;
+    let rustc = settings.cargo.rustc.as_ref().map_or(Path::new("rustc"), |given| &given.value);
+    let sysroot = answer(Command::new(rustc).args(["--print", "sysroot"]).current_dir(root));
+    linkers.has_rust_lld = sysroot.is_some_and(|sysroot| {
+        let lld = format!("lib/rustlib/{}/bin/rust-lld", workspace.compiler.host);
+        Path::new(sysroot.trim()).join(lld).is_file()
+    });
+    let driver = driver(environment, workspace, flags);
+    // rustc knows by itself where its own is.
+    let is_there = is_here(&driver) || (driver == "rust-lld" && linkers.has_rust_lld);
+    if is_there && !driver.ends_with("lld") {
+        let asked = answer(Command::new(&driver).arg("-print-prog-name=ld").current_dir(root));
+        let own = asked.and_then(|ld| answer(Command::new(ld.trim()).arg("-v").current_dir(root)));
+        linkers.drivers_own = own.and_then(|said| Some(said.lines().next()?.trim().to_owned()));
+    }
+    linkers.driver = Some((driver, is_there));
+    linkers
+}
+
+/// What rustc calls to link: by a flag, a variable, Cargo's configuration, or by itself.
+fn driver(environment: &Environment, workspace: &Workspace, flags: Option<&Flags>) -> String {
     let host = workspace.compiler.host.as_str();
     let variable = format!("CARGO_TARGET_{}_LINKER", host.to_uppercase().replace('-', "_"));
-    let configured = || {
-        let of = |table: &toml::Table| {
-            let linker = table.get("target")?.get(host)?.get("linker")?;
-            Some(linker.as_str()?.to_owned())
-        };
-        workspace.layers.iter().find_map(|(_, table)| of(table))
+    let of = |(file, table): &(PathBuf, toml::Table)| {
+        let linker = table.get("target")?.get(host)?.get("linker")?.as_str()?;
+        // As Cargo reads it: with a separator it is relative to the directory that holds `.cargo`.
+        let base = file.parent().and_then(Path::parent).filter(|_| linker.contains('/'));
+        Some(base.map_or_else(|| linker.to_owned(), |it| it.join(linker).display().to_string()))
     };
     let by_flag = flags.and_then(|flags| {
         let word = flags.words.iter().rev().find_map(|it| it.split_once("linker="))?;
         Some(word.1.to_owned())
     });
-    let driver = by_flag
+    by_flag
         .or_else(|| environment.text(&variable).map(str::to_owned))
-        .or_else(configured)
-        .unwrap_or_else(|| "cc".to_owned());
-    let is_there = is_here(&driver);
-    if is_there {
-        let asked = answer(Command::new(&driver).arg("-print-prog-name=ld").current_dir(cwd));
-        let own = asked.and_then(|ld| answer(Command::new(ld.trim()).arg("-v").current_dir(cwd)));
-        linkers.drivers_own = own.and_then(|said| Some(said.lines().next()?.trim().to_owned()));
-    }
-    linkers.driver = Some((driver, is_there));
-    let sysroot =
-        answer(Command::new("rustc").args(["--print", "sysroot"]).current_dir(&workspace.root));
-    linkers.has_rust_lld = sysroot.is_some_and(|sysroot| {
-        let lld = format!("lib/rustlib/{host}/bin/rust-lld");
-        Path::new(sysroot.trim()).join(lld).is_file()
-    });
-    linkers
+        .or_else(|| workspace.layers.iter().find_map(of))
+        .unwrap_or_else(|| "cc".to_owned())
 }
 
 /// What a command that succeeds prints.
