@@ -33,6 +33,10 @@ const LINK: f64 = 0.15;
 /// The part of the time in which everything stood still from which a build thrashes: as the line has it.
 const STALLED: f64 = 0.1;
 
+/// The part of the processors that its units could have used below which somebody else had them, or they waited for
+/// the disk. Because a compiler computes nearly all the time that it is given.
+const GIVEN: f64 = 0.5;
+
 /// Names that are told.
 const NAMED: usize = 4;
 
@@ -61,6 +65,7 @@ pub(crate) fn find(past: &Past, rebuilt: &Rebuilt) -> Vec<Cause> {
     found.extend(giant(past));
     found.extend(link(past));
     found.extend(thrashing(past));
+    found.extend(others(past));
     found.sort_by_key(|cause| std::cmp::Reverse(cause.cost_ms));
     found
 }
@@ -315,6 +320,32 @@ fn thrashing(past: &Past) -> Option<Cause> {
         why: "so much memory was held that nothing was left for what compilers and linkers map: they crawl, and are not killed".to_owned(),
         advice: "a lower line leaves more to files (--memory auto learns it), a disk with the kernel's read-ahead (`cargo plimsoll doctor` looks at it), or zram".to_owned(),
         cost_ms: past.stalled.0,
+    })
+}
+
+fn others(past: &Past) -> Option<Cause> {
+    let processors = past.processors();
+    let could = past.at_once.iter().map(|(units, time)| {
+        time.0 * u64::try_from(*units).unwrap_or(u64::MAX).min(u64::from(processors))
+    });
+    let could = Millis(could.sum());
+    let share = share_of(past.cpu(), could);
+    // What thrashes waits, too: that cause says it better.
+    let stalls = share_of(past.stalled, past.sampled) >= STALLED;
+    if share >= GIVEN || stalls || could < LONG {
+        return None;
+    }
+    let busy = past.wall - past.at_once.get(&0).copied().unwrap_or_default();
+    Some(Cause {
+        topic: "others",
+        what: format!(
+            "what ran could have used {could} of processor time, and got {} ({})",
+            past.cpu(),
+            percent(share)
+        ),
+        why: "something else used the processors (another build, an editor, a neighbour of the virtual machine), or compilers waited for a slow disk".to_owned(),
+        advice: "`cargo plimsoll enable` shares the processors between builds and puts the one that you wait for first; `cargo plimsoll doctor` looks at the rest".to_owned(),
+        cost_ms: (busy.0 as f64 * (1.0 - share)) as u64,
     })
 }
 

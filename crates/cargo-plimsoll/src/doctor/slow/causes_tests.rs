@@ -339,6 +339,20 @@ fn a_build_in_which_everything_stood_still_thrashed() {
 }
 
 #[test]
+fn processors_that_somebody_else_used_are_told() {
+    let mut told = Told::new(1, 2, 2);
+    let (a, b) = (told.begins(0, &what("a v1")), told.begins(0, &what("b v1")));
+    told.ends(10_000, a, 3000).ends(10_000, b, 2000);
+    let cause = only(&told.done(10_000), &[]);
+    assert_eq!((cause.topic, cause.cost_ms), ("others", 7500));
+    assert!(
+        cause.what.contains("20.0 s of processor time, and got 5.0 s (25 %)"),
+        "{}",
+        cause.what
+    );
+}
+
+#[test]
 fn a_machine_that_slept_did_not_wait_for_the_line() {
     let mut told = Told::new(1, 2, 2);
     let (a, b) = (told.begins(0, &what("a v1")), told.begins(0, &what("b v1")));
