@@ -1,5 +1,6 @@
 //! An account on which Plimsoll is enabled: what a person has, without touching the person's own.
 
+use std::ffi::OsStr;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +19,13 @@ pub(crate) struct Account {
 impl Account {
     /// A Cargo home that shares the real one's registry, with Plimsoll enabled in it.
     pub(crate) fn make(state: &Path, plimsoll: &Plimsoll) -> Result<Self> {
+        let account = Self::prepare(state, plimsoll)?;
+        account.enable(None)?;
+        Ok(account)
+    }
+
+    /// The same, not enabled yet.
+    pub(crate) fn prepare(state: &Path, plimsoll: &Plimsoll) -> Result<Self> {
         let (cargo, home) = (state.join("account/cargo"), state.join("account/plimsoll"));
         empty(&cargo)?;
         empty(&home)?;
@@ -31,9 +39,18 @@ impl Account {
                 symlink(&from, &to).with_context(|| format!("making {}", to.display()))?;
             }
         }
-        let account = Self { cargo, home, program: plimsoll.program.clone() };
-        account.call("enable")?;
-        Ok(account)
+        Ok(Self { cargo, home, program: plimsoll.program.clone() })
+    }
+
+    /// `cargo plimsoll enable`, with a line where one is named.
+    pub(crate) fn enable(&self, line: Option<&OsStr>) -> Result<()> {
+        let line: Vec<_> = line.into_iter().flat_map(|line| ["--memory".as_ref(), line]).collect();
+        self.call("enable", &line)
+    }
+
+    /// `cargo plimsoll disable`.
+    pub(crate) fn disable(&self) -> Result<()> {
+        self.call("disable", &[])
     }
 
     /// What a command's environment needs to be on it.
@@ -44,9 +61,10 @@ impl Account {
         ]
     }
 
-    fn call(&self, what: &str) -> Result<()> {
+    fn call(&self, what: &str, more: &[&OsStr]) -> Result<()> {
         let output = std::process::Command::new(&self.program)
             .args(["plimsoll", what])
+            .args(more)
             .envs(self.environment())
             .output()
             .with_context(|| format!("starting `cargo plimsoll {what}`"))?;
@@ -60,6 +78,6 @@ impl Account {
 impl Drop for Account {
     fn drop(&mut self) {
         // Its governor is in the builds' group, and ended with that.
-        let _ = self.call("disable");
+        let _ = self.call("disable", &[]);
     }
 }

@@ -283,7 +283,7 @@ fn environment(workload: &Workload) -> impl Iterator<Item = (String, OsString)> 
 }
 
 /// As every arm takes it: whole MiB where it is, else bytes.
-fn size(bytes: u64) -> OsString {
+pub(crate) fn size(bytes: u64) -> OsString {
     if bytes.is_multiple_of(1 << 20) { format!("{}MiB", bytes >> 20) } else { format!("{bytes}B") }
         .into()
 }

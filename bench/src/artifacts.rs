@@ -19,7 +19,7 @@ use crate::run::Report;
 use crate::{log, table};
 
 /// Relative path to length and digest.
-type Manifest = BTreeMap<String, (u64, u64)>;
+pub(crate) type Manifest = BTreeMap<String, (u64, u64)>;
 
 /// The three builds and the comparison.
 pub(crate) fn artifacts(bench: &Bench, line: &Line, kill_every: Option<f64>) -> Result<Report> {
@@ -82,9 +82,15 @@ fn built(bench: &Bench, build: &Build, killer: Option<&mut Killer>) -> Result<Ma
     if measured.exit != Some(0) {
         bail!("`{}` failed; its output is in {}", build.display(), stderr_of(&log).display());
     }
-    let mut manifest = Manifest::new();
-    collect(&bench.workload.target, &bench.workload.target, &mut manifest)?;
+    let manifest = manifest(&bench.workload.target)?;
     println!("  {}: {} artifacts", build.display(), manifest.len());
+    Ok(manifest)
+}
+
+/// The artifacts in a target folder.
+pub(crate) fn manifest(target: &Path) -> Result<Manifest> {
+    let mut manifest = Manifest::new();
+    collect(target, target, &mut manifest)?;
     Ok(manifest)
 }
 
@@ -121,7 +127,7 @@ fn collect(root: &Path, dir: &Path, manifest: &mut Manifest) -> Result<()> {
 }
 
 /// Paths whose bytes differ, or that are on one side only.
-fn differing(one: &Manifest, other: &Manifest) -> Vec<String> {
+pub(crate) fn differing(one: &Manifest, other: &Manifest) -> Vec<String> {
     let mut paths: Vec<_> = one
         .iter()
         .filter(|(path, it)| other.get(*path) != Some(it))

@@ -324,7 +324,7 @@ pub(crate) fn empty(dir: &Path) -> Result<()> {
 }
 
 /// Copies a home: plain files and folders (a socket that was left is not history).
-fn copy(from: &Path, to: &Path) -> Result<()> {
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to).with_context(|| format!("making {}", to.display()))?;
     for entry in
         fs::read_dir(from).with_context(|| format!("reading {}", from.display()))?.flatten()

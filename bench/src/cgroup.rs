@@ -125,10 +125,15 @@ impl Group {
 
     /// The files into which a process writes `0` to enter the group.
     pub(crate) fn entrances(&self) -> Vec<PathBuf> {
+        self.folders().into_iter().map(|dir| dir.join("cgroup.procs")).collect()
+    }
+
+    /// Its folder in each hierarchy.
+    pub(crate) fn folders(&self) -> Vec<PathBuf> {
         let mut dirs = vec![self.memory.clone()];
         dirs.extend(self.unified.clone().filter(|unified| *unified != self.memory));
         dirs.extend(self.cpuacct.clone());
-        dirs.into_iter().map(|dir| dir.join("cgroup.procs")).collect()
+        dirs
     }
 
     /// All processes in the group and the groups below it.
@@ -187,10 +192,7 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        let mut dirs = vec![self.memory.clone()];
-        dirs.extend(self.unified.clone());
-        dirs.extend(self.cpuacct.clone());
-        for dir in dirs {
+        for dir in self.folders() {
             remove(&dir);
         }
         if let Some(harness) = &self.harness {

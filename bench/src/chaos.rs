@@ -10,6 +10,7 @@ use crate::arms;
 use crate::bench::{Bench, commit, empty};
 use crate::launch::end_one;
 use crate::line::Line;
+use crate::random::Random;
 use crate::run::Report;
 use crate::sampler::Scope;
 use crate::{log, switch, table, tree};
@@ -19,7 +20,7 @@ use crate::{log, switch, table, tree};
 pub(crate) struct Killer {
     every: Duration,
     next: Duration,
-    random: u64,
+    random: Random,
     /// Kills that are still to come, at most.
     left: usize,
     /// What was hit, and when.
@@ -34,7 +35,7 @@ impl Killer {
             every,
             next: every,
             left: kills.unwrap_or(usize::MAX),
-            random: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            random: Random::new(seed),
             hits: Vec::new(),
         }
     }
@@ -49,20 +50,12 @@ impl Killer {
             .into_iter()
             .filter_map(|pid| Some((pid, tree::compiler_or_linker(pid)?)))
             .collect();
-        let Some(&(pid, what)) = victims.get(self.below(victims.len())) else { return };
+        let Some(&(pid, what)) = victims.get(self.random.below(victims.len())) else { return };
         if end_one(scope, pid) {
             self.hits.push((what, now.as_secs_f64()));
             self.next = now + self.every;
             self.left -= 1;
         }
-    }
-
-    /// xorshift64: a seed gives the same choices again.
-    fn below(&mut self, n: usize) -> usize {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        usize::try_from(self.random >> 33).unwrap_or(0) % n.max(1)
     }
 }
 

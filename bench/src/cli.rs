@@ -18,7 +18,7 @@ use crate::run::{Plan, Report};
 use crate::store::Store;
 use crate::workload::{self, Workload};
 use crate::{
-    artifacts, chaos, cost, editor, giants, overhead, run, smoke, switch, table, together,
+    artifacts, chaos, cost, editor, giants, overhead, run, smoke, switch, table, together, torture,
 };
 
 /// Measures Plimsoll on real workspaces beside plain Cargo and its peers.
@@ -49,6 +49,8 @@ enum Command {
     Editor(EditorArgs),
     /// The heaviest unit of a workload by itself, with each step of the diet, and inside walls below its need.
     Giants(GiantsArgs),
+    /// Many small builds under faults drawn from a seed: nothing may be lost or left, and each exit status explicable.
+    Torture(TortureArgs),
     /// The whole way through on a tiny workload, in about a minute.
     Smoke(SmokeArgs),
     /// Enters cgroups and becomes the command (used by the benchmark itself).
@@ -261,6 +263,30 @@ struct GiantsArgs {
 }
 
 #[derive(Args, Debug)]
+struct TortureArgs {
+    /// How many builds.
+    #[arg(long, default_value_t = 200)]
+    builds: u32,
+    /// What everything is drawn from.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Begin no further build after so long.
+    #[arg(long, value_name = "MINUTES")]
+    minutes: Option<u64>,
+    /// Only this build of the campaign; publishes nothing.
+    #[arg(long, value_name = "NUMBER")]
+    only: Option<u32>,
+    /// Without the workload that takes half a minute by itself.
+    #[arg(long)]
+    small: bool,
+    /// A few small builds, for a machine that looks at every change; publishes nothing.
+    #[arg(long)]
+    smoke: bool,
+    #[command(flatten)]
+    places: Places,
+}
+
+#[derive(Args, Debug)]
 struct SmokeArgs {
     /// Only the arms of plain cargo: where Plimsoll is not built yet.
     #[arg(long)]
@@ -268,6 +294,12 @@ struct SmokeArgs {
     #[command(flatten)]
     common: Common,
 }
+
+/// Enough that each way of starting a build is among them.
+const SMOKE_BUILDS: u32 = 8;
+
+/// A machine that looks at every change has two minutes for it.
+const SMOKE_AT_MOST: Duration = Duration::from_secs(75);
 
 /// Parses, measures, prints, publishes.
 pub(crate) fn main() -> Result<ExitCode> {
@@ -348,6 +380,23 @@ pub(crate) fn main() -> Result<ExitCode> {
         Command::Giants(args) => {
             let bench = bench(&args.common, false)?;
             publish(&args.common.places, &[giants::giants(&bench, &args.unit, args.repeat)?])
+        }
+        Command::Torture(mut args) => {
+            let interrupt = Interrupt::listen()?;
+            args.places.no_results |= args.smoke || args.only.is_some();
+            let state = state(&args.places)?;
+            let sources = workload::sources(args.places.workloads.clone())?;
+            let plimsoll = Plimsoll::find(args.places.plimsoll.clone(), None)?;
+            let minutes = args.minutes.map(|minutes| Duration::from_secs(60 * minutes));
+            let plan = torture::Plan {
+                builds: if args.smoke { args.builds.min(SMOKE_BUILDS) } else { args.builds },
+                seed: args.seed,
+                at_most: if args.smoke { Some(SMOKE_AT_MOST) } else { minutes },
+                only: args.only,
+                small: args.small || args.smoke,
+            };
+            let report = torture::torture(&state, &sources, &plimsoll, &interrupt, &plan)?;
+            publish(&args.places, &[report])
         }
         Command::Smoke(mut args) => {
             "tiny".clone_into(&mut args.common.workload);

@@ -160,43 +160,98 @@ pub(crate) fn run(
     limits: Limits,
     log: &Path,
     interrupt: &Interrupt,
-    mut beside: Option<Beside<'_>>,
+    beside: Option<Beside<'_>>,
 ) -> Result<Measured> {
-    interrupt.check()?;
-    let scope = match Group::make(limits.wall) {
-        Ok(group) => Scope::Group(group),
-        Err(error) if limits.without_cgroup && limits.wall.is_none() => {
-            drop(error);
-            Scope::Tree
-        }
-        Err(error) => return Err(error.context("a measurement needs a memory cgroup of its own")),
-    };
-    let entrances = match &scope {
-        Scope::Group(group) => group.entrances(),
-        Scope::Tree => Vec::new(),
-    };
     rustix::fs::sync();
-    let mut command = build.command(&entrances)?;
-    command.process_group(0).stdout(create(log)?).stderr(create(&stderr_of(log))?);
-    let mut sampler = Sampler::start(&scope);
-    let mut child = command.spawn().with_context(|| format!("starting {}", build.display()))?;
-    let watched =
-        watch(&mut child, &scope, &mut sampler, limits.stop_after, interrupt, &mut beside);
-    let wall = sampler.elapsed();
-    let exit = match watched {
-        Ok(Some(status)) => Some(status),
-        Ok(None) | Err(_) => {
-            // Its own process first, waited for by itself; then whatever it started.
-            let _ = child.kill();
-            let _ = child.wait();
-            None
+    let mut started = Started::start(build, limits, log, interrupt)?;
+    let watched = started.watch(limits.stop_after, interrupt, beside);
+    let measured = started.end();
+    let exit = watched?;
+    Ok(Measured { exit, ..measured })
+}
+
+/// A build on its way, alone in its scope. Nothing of it outlives this.
+#[derive(Debug)]
+pub(crate) struct Started {
+    child: Child,
+    /// Where its processes are.
+    pub(crate) scope: Scope,
+    sampler: Sampler,
+    /// How its own process ended, and when.
+    ended: Option<(i32, Duration)>,
+}
+
+impl Started {
+    /// Starts it.
+    pub(crate) fn start(
+        build: &Build,
+        limits: Limits,
+        log: &Path,
+        interrupt: &Interrupt,
+    ) -> Result<Self> {
+        interrupt.check()?;
+        let scope = match Group::make(limits.wall) {
+            Ok(group) => Scope::Group(group),
+            Err(error) if limits.without_cgroup && limits.wall.is_none() => {
+                drop(error);
+                Scope::Tree
+            }
+            Err(error) => {
+                return Err(error.context("a measurement needs a memory cgroup of its own"));
+            }
+        };
+        let entrances = match &scope {
+            Scope::Group(group) => group.entrances(),
+            Scope::Tree => Vec::new(),
+        };
+        let mut command = build.command(&entrances)?;
+        command.process_group(0).stdout(create(log)?).stderr(create(&stderr_of(log))?);
+        let sampler = Sampler::start(&scope);
+        let child = command.spawn().with_context(|| format!("starting {}", build.display()))?;
+        Ok(Self { child, scope, sampler, ended: None })
+    }
+
+    /// The build's own process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Stays with it until its own process has ended; `None` when the deadline passed.
+    pub(crate) fn watch(
+        &mut self,
+        stop_after: Duration,
+        interrupt: &Interrupt,
+        mut beside: Option<Beside<'_>>,
+    ) -> Result<Option<i32>> {
+        let Self { child, scope, sampler, ended } = self;
+        let exit = watch(child, scope, sampler, stop_after, interrupt, &mut beside)?;
+        *ended = exit.map(|exit| (exit, sampler.elapsed()));
+        Ok(exit)
+    }
+
+    /// Ends whatever still runs, and gives the figures.
+    pub(crate) fn end(mut self) -> Measured {
+        let wall = match self.ended {
+            Some((_, wall)) => wall,
+            None => {
+                // Its own process first, waited for by itself; then whatever it started.
+                let wall = self.sampler.elapsed();
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                wall
+            }
+        };
+        self.scope.end_all();
+        reap_orphans();
+        let totals = self.sampler.totals(&self.scope, wall);
+        Measured {
+            wall,
+            exit: self.ended.map(|(exit, _)| exit),
+            totals,
+            samples: self.sampler,
+            sampler: self.scope.name(),
         }
-    };
-    scope.end_all();
-    reap_orphans();
-    watched?;
-    let totals = sampler.totals(&scope, wall);
-    Ok(Measured { wall, exit, totals, samples: sampler, sampler: scope.name() })
+    }
 }
 
 /// `None` when the deadline passed.

@@ -23,6 +23,7 @@ mod line;
 mod log;
 mod lsp;
 mod overhead;
+mod random;
 mod read_ahead;
 mod run;
 mod running;
@@ -33,6 +34,7 @@ mod store;
 mod switch;
 mod table;
 mod together;
+mod torture;
 mod tree;
 mod workload;
 

@@ -1,5 +1,6 @@
 //! The independent sampler: what a build held, moment by moment, by the kernel's accounting and not by Plimsoll's.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -36,6 +37,14 @@ impl Scope {
         match self {
             Self::Group(group) => group.processes(),
             Self::Tree => tree::descendants(),
+        }
+    }
+
+    /// The cgroups that were made for it.
+    pub(crate) fn folders(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Group(group) => group.folders(),
+            Self::Tree => Vec::new(),
         }
     }
 

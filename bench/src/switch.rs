@@ -77,7 +77,8 @@ pub(crate) fn freshness(bench: &Bench, build: &Build) -> Result<Freshness> {
     Ok(count_fresh(&stderr))
 }
 
-fn count_fresh(stderr: &str) -> Freshness {
+/// What cargo's verbose words say.
+pub(crate) fn count_fresh(stderr: &str) -> Freshness {
     let reasons = stderr
         .lines()
         .filter_map(|line| line.trim_start().strip_prefix("Dirty "))

@@ -1,0 +1,262 @@
+//! What is done to one build, drawn from the campaign's seed and the build's number. Pure: no process, no file.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::random::Random;
+
+/// What is built, how it is asked for, and how often it is drawn relative to the others.
+const BUILDS: [(&str, &[&str], u32); 8] = [
+    ("tiny", &["build"], 4),
+    ("tiny", &["check"], 3),
+    ("macros", &["build"], 5),
+    ("macros", &["check"], 3),
+    ("macros", &["test"], 4),
+    ("programs", &["build"], 5),
+    ("programs", &["test"], 6),
+    ("native", &["build"], 1),
+];
+
+/// Without those that take more than a few seconds.
+const SMALL: usize = 7;
+
+/// Lines, in per cent of what plain cargo held at its peak: from far below the heaviest unit to far above all.
+const LINES: [u32; 8] = [5, 25, 40, 55, 70, 90, 130, 400];
+
+/// Walls, likewise, on top of [`BESIDE`]: the lowest do not hold the heaviest unit.
+const WALLS: [u32; 6] = [30, 50, 70, 100, 150, 300];
+
+/// What a wall must leave beside the build's own memory: the compiler's libraries are read from disk again and again
+/// otherwise, and a build that crawls is no finding.
+pub(crate) const BESIDE: u64 = 300 << 20;
+
+/// Sizes of a small disk in memory, in per cent of the finished target folder.
+const DISKS: [u32; 4] = [15, 40, 70, 95];
+
+/// How the build is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Way {
+    /// `cargo plimsoll`, which hosts its own line.
+    Driver,
+    /// `cargo plimsoll` on an account that is enabled.
+    Joined,
+    /// Plain `cargo` on such an account.
+    Plain,
+}
+
+/// Who is hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Whom {
+    /// `cargo plimsoll`.
+    Driver,
+    /// Cargo, or one that it started.
+    Cargo,
+    /// What stands before rustc, rustdoc, a linker or a test.
+    Shim,
+    /// A compiler at work on a unit; rustdoc, too.
+    Rustc,
+    /// A compiler that is only asked something.
+    Probe,
+    /// `cc`, `ld` and what stands between them, of a unit.
+    Linker,
+    /// One of the driver's two guards.
+    Guard,
+    /// A build script, or what it has started.
+    Script,
+    /// A test, or what it has started.
+    Test,
+    /// The account's governor or its keeper.
+    Governor,
+    /// Something else of the build.
+    Other,
+    /// The whole process group, as a key on a terminal does.
+    Group,
+}
+
+impl Whom {
+    const SINGLE: [Self; 9] = [
+        Self::Driver,
+        Self::Cargo,
+        Self::Shim,
+        Self::Rustc,
+        Self::Rustc,
+        Self::Linker,
+        Self::Guard,
+        Self::Script,
+        Self::Governor,
+    ];
+}
+
+/// What hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum How {
+    /// SIGKILL.
+    Kill,
+    /// SIGTERM.
+    Term,
+    /// SIGINT.
+    Int,
+    /// SIGSTOP, and SIGCONT after so many milliseconds.
+    Stop(u32),
+}
+
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kill => "SIGKILL",
+            Self::Term => "SIGTERM",
+            Self::Int => "SIGINT",
+            Self::Stop(_) => "SIGSTOP, then SIGCONT",
+        })
+    }
+}
+
+impl fmt::Display for Whom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Driver => "driver",
+            Self::Cargo => "Cargo",
+            Self::Shim => "shim",
+            Self::Rustc => "rustc, rustdoc",
+            Self::Probe => "compiler's answer to a question",
+            Self::Linker => "linker",
+            Self::Guard => "guard",
+            Self::Script => "build script",
+            Self::Test => "test",
+            Self::Governor => "account's governor, keeper",
+            Self::Other => "other",
+            Self::Group => "the whole process group",
+        })
+    }
+}
+
+/// One blow.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Fault {
+    /// When, as a share of the time that plain cargo takes.
+    pub(crate) at: f64,
+    /// Nobody in particular: any process of the build.
+    pub(crate) whom: Option<Whom>,
+    /// With what.
+    pub(crate) how: How,
+}
+
+/// One build of the campaign.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Drawn {
+    /// The workload.
+    pub(crate) workload: &'static str,
+    /// Cargo's subcommand.
+    pub(crate) command: &'static [&'static str],
+    /// How it is started.
+    pub(crate) way: Way,
+    /// Units at once.
+    pub(crate) jobs: u32,
+    /// The line, in per cent of plain cargo's peak; `auto` where there is none.
+    pub(crate) line: Option<u32>,
+    /// With the history of an earlier build.
+    pub(crate) warm: bool,
+    /// A cgroup wall, in per cent of plain cargo's peak, beside [`BESIDE`].
+    pub(crate) wall: Option<u32>,
+    /// Swap is on, until this share of plain cargo's time.
+    pub(crate) swap_until: Option<f64>,
+    /// The target folder is on a disk of memory of so many per cent of its size.
+    pub(crate) disk: Option<u32>,
+    /// Plimsoll, not plain cargo, builds what is left to build afterwards.
+    pub(crate) again_with_plimsoll: bool,
+    /// The blows, in their order.
+    pub(crate) faults: Vec<Fault>,
+}
+
+impl Drawn {
+    /// The `number`th build of a seed; only `small` ones where time is short.
+    pub(crate) fn draw(seed: u64, number: u32, small: bool) -> Self {
+        let mut random = Random::nth(seed, number);
+        let builds = if small { &BUILDS[..SMALL] } else { &BUILDS[..] };
+        let weighed: Vec<_> = builds
+            .iter()
+            .flat_map(|(workload, command, weight)| {
+                std::iter::repeat_n((*workload, *command), usize::try_from(*weight).unwrap_or(1))
+            })
+            .collect();
+        let (workload, command) = random.one_of(&weighed).unwrap_or((BUILDS[0].0, BUILDS[0].1));
+        let ways = [Way::Driver, Way::Driver, Way::Driver, Way::Joined, Way::Plain];
+        let way = random.one_of(&ways).unwrap_or(Way::Driver);
+        let jobs = random.one_of(&[1, 2, 4, 8]).unwrap_or(2);
+        let line = if random.once_in(5) { None } else { random.one_of(&LINES) };
+        let warm = random.once_in(2);
+        let wall = if random.once_in(4) { random.one_of(&WALLS) } else { None };
+        let swap_until = random.once_in(12).then(|| random.share());
+        let disk = if random.once_in(8) { random.one_of(&DISKS) } else { None };
+        let again_with_plimsoll = random.once_in(2);
+        let count = random.one_of(&[0, 1, 1, 1, 2, 2, 3, 5]).unwrap_or(1);
+        let mut faults: Vec<Fault> = (0..count).map(|_| Fault::draw(&mut random)).collect();
+        faults.sort_by(|one, other| one.at.total_cmp(&other.at));
+        Self {
+            workload,
+            command,
+            way,
+            jobs,
+            line,
+            warm,
+            wall,
+            swap_until,
+            disk,
+            again_with_plimsoll,
+            faults,
+        }
+    }
+}
+
+impl Fault {
+    fn draw(random: &mut Random) -> Self {
+        let at = random.share() * 1.1;
+        if random.once_in(10) {
+            let how = random.one_of(&[How::Int, How::Int, How::Term]).unwrap_or(How::Int);
+            return Self { at, whom: Some(Whom::Group), how };
+        }
+        let whom = if random.once_in(4) { None } else { random.one_of(&Whom::SINGLE) };
+        let how = match random.below(6) {
+            0..=2 => How::Kill,
+            3 | 4 => How::Term,
+            _ => How::Stop(random.one_of(&[50, 300, 1500, 4000]).unwrap_or(300)),
+        };
+        Self { at, whom, how }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_can_be_drawn_again_without_those_before_it() {
+        assert_eq!(Drawn::draw(3, 17, false), Drawn::draw(3, 17, false));
+        assert_ne!(Drawn::draw(3, 17, false), Drawn::draw(4, 17, false));
+    }
+
+    #[test]
+    fn a_campaign_has_everything_in_it() {
+        let all: Vec<Drawn> = (0..200).map(|number| Drawn::draw(1, number, false)).collect();
+        for way in [Way::Driver, Way::Joined, Way::Plain] {
+            assert!(all.iter().any(|it| it.way == way), "{way:?}");
+        }
+        for (workload, command, _) in BUILDS {
+            assert!(all.iter().any(|it| (it.workload, it.command) == (workload, command)));
+        }
+        for whom in Whom::SINGLE {
+            assert!(
+                all.iter().flat_map(|it| &it.faults).any(|it| it.whom == Some(whom)),
+                "{whom:?}"
+            );
+        }
+        assert!(all.iter().any(|it| it.wall.is_some() && it.swap_until.is_some()));
+        assert!(
+            all.iter().any(|it| it.disk.is_some()) && all.iter().any(|it| it.faults.is_empty())
+        );
+    }
+}
