@@ -8,13 +8,13 @@ use crate::random::Random;
 
 /// What is built, how it is asked for, and how often it is drawn relative to the others.
 const BUILDS: [(&str, &[&str], u32); 8] = [
-    ("tiny", &["build"], 4),
-    ("tiny", &["check"], 3),
+    ("tiny", &["build"], 1),
+    ("tiny", &["check"], 1),
     ("macros", &["build"], 5),
-    ("macros", &["check"], 3),
-    ("macros", &["test"], 4),
-    ("programs", &["build"], 5),
-    ("programs", &["test"], 6),
+    ("macros", &["check"], 4),
+    ("macros", &["test"], 5),
+    ("programs", &["build"], 6),
+    ("programs", &["test"], 7),
     ("native", &["build"], 1),
 ];
 

@@ -4,18 +4,24 @@ use workload_macros_derive::Named;
 
 const SQUARES: [u32; 256] = include!(concat!(env!("OUT_DIR"), "/squares.rs"));
 
-#[derive(Debug, thiserror::Error, Named)]
-enum Failure {
-    #[error("{0} is not in the table")]
-    Absent(u32),
+#[derive(Named)]
+struct Root(usize);
+
+paste::paste! {
+    fn [<root _ of>](square: u32) -> anyhow::Result<Root> {
+        let place = SQUARES.iter().position(|it| *it == square);
+        place.map(Root).ok_or_else(|| anyhow::anyhow!("{square} is not in the table"))
+    }
 }
 
-fn root(square: u32) -> Result<usize, Failure> {
-    SQUARES.iter().position(|it| *it == square).ok_or(Failure::Absent(square))
-}
+#[rustversion::since(1.0)]
+const HEADING: &str = indoc::indoc! {"
+    name  root
+    ----  ----
+"};
 
 fn main() -> anyhow::Result<()> {
-    println!("{} {}", Failure::NAME, itoa::Buffer::new().format(root(144)?));
+    println!("{HEADING}{}  {}", Root::NAME, root_of(144)?.0);
     Ok(())
 }
 
@@ -25,7 +31,10 @@ mod tests {
 
     #[test]
     fn what_is_in_the_table_is_found() {
-        assert_eq!(root(144).ok(), Some(12));
-        assert_eq!(root(145).unwrap_err().to_string(), "145 is not in the table");
+        assert_eq!(root_of(144).map(|root| root.0).ok(), Some(12));
+        assert_eq!(
+            root_of(145).map(|root| root.0).unwrap_err().to_string(),
+            "145 is not in the table"
+        );
     }
 }

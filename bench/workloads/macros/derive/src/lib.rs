@@ -1,11 +1,14 @@
 //! A derive that gives a type its name as a constant.
 
-use quote::quote;
+use proc_macro::{TokenStream, TokenTree};
 
 /// `NAME`, the type's own name.
 #[proc_macro_derive(Named)]
-pub fn named(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
-    let input = syn::parse_macro_input!(input as syn::DeriveInput);
-    let (ident, name) = (&input.ident, input.ident.to_string());
-    quote! { impl #ident { const NAME: &str = #name; } }.into()
+pub fn named(input: TokenStream) -> TokenStream {
+    let mut words = input.into_iter().skip_while(|it| {
+        !matches!(it, TokenTree::Ident(word) if ["enum", "struct"].contains(&&*word.to_string()))
+    });
+    let name = words.nth(1).map(|it| it.to_string()).unwrap_or_default();
+    let text = format!("impl {name} {{ const NAME: &str = \"{name}\"; }}");
+    text.parse().unwrap_or_default()
 }
