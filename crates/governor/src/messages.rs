@@ -20,6 +20,9 @@ use crate::sizes;
 /// How often a unit may be lost to somebody who kills at random before its end is passed on.
 const LOSSES_AT_MOST: u32 = 20;
 
+/// SIGABRT.
+const ABORTED: i32 = 6;
+
 /// Where in the build a unit was found.
 struct Place {
     build: BuildNo,
@@ -182,11 +185,12 @@ impl Governor {
         }
     }
 
-    /// Somebody else has killed a compiler or a linker. It runs again, the first time alone, as if memory
-    /// had been short. Where memory was short indeed, that was all that can be done for it; where not,
+    /// Somebody else has ended a compiler or a linker, or it has found no memory. It runs again, the first time alone, as
+    /// if memory had been short. Where memory was short indeed, that was all that can be done for it; where not,
     /// somebody kills at random, and being alone is no help.
     fn lost(&mut self, unit: UnitId, signal: i32, link: bool) {
-        let short = self.memory_was_short();
+        // Nobody sends SIGABRT: a compiler that found no memory aborts itself.
+        let short = self.memory_was_short() || signal == ABORTED;
         let Some(entry) = self.entries.get_mut(&unit) else { return };
         entry.losses += 1;
         let is_test = entry.facts.kind == UnitKind::TestRun;
@@ -202,7 +206,12 @@ impl Governor {
             (false, 1) => Again::Preferably,
             (false, _) => Again::Plainly,
         };
+        // Who was ended needs at least what it held.
+        let seen = (!link && !is_test).then(|| (entry.facts.clone(), entry.peak));
         self.say(unit, Event::Lost { unit, signal, link_only: link });
+        if let Some((facts, peak)) = seen {
+            self.history().record_lower_bound(&facts, peak);
+        }
         self.decide(Input::Lost { unit, link, again });
     }
 

@@ -43,6 +43,7 @@ mod leftovers;
 mod link;
 #[cfg(target_os = "linux")]
 mod linker;
+mod loss;
 #[cfg(target_os = "linux")]
 mod metadata;
 #[cfg(target_os = "linux")]

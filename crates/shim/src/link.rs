@@ -16,14 +16,7 @@ use rustix::event::{PollFd, PollFlags};
 use crate::child::{Child, Pages, Raise};
 use crate::connection::{Connection, Heard};
 use crate::ending::{self, Ending};
-use crate::{diagnostic, env, leftovers, linker, tree};
-
-/// What gcc and clang say where the linker below them was killed.
-const KILLED: &[&[u8]] = &[
-    b"terminated with signal 9",
-    b"unable to execute command: Killed",
-    b"linker command failed due to signal",
-];
+use crate::{diagnostic, env, leftovers, linker, loss, tree};
 
 /// Links.
 pub(crate) fn run(args: &[OsString]) -> Ending {
@@ -50,10 +43,12 @@ pub(crate) fn run(args: &[OsString]) -> Ending {
             Attempt::Again => {}
             Attempt::Aborted => return Ending::FAILED,
             Attempt::Ended { ending, stderr } => {
-                if was_killed(ending, &stderr) && comes_back {
+                if let Some(signal) = loss::of_linker(ending, &stderr)
+                    && comes_back
+                {
                     tree::kill_all();
                     remove_temporaries(args);
-                    governor.say(&ToGovernor::Lost { signal: 9 });
+                    governor.say(&ToGovernor::Lost { signal });
                     continue;
                 }
                 let _ = std::io::stderr().write_all(&stderr);
@@ -153,17 +148,6 @@ fn attempt(args: &[OsString], governor: &mut Connection) -> Attempt {
     }
     let ending = child.wait().map_or(Ending::FAILED, Ending::from);
     Attempt::Ended { ending, stderr }
-}
-
-/// Whether the linker (or `ld` below it) died of SIGKILL, which no linker does by itself.
-fn was_killed(ending: Ending, stderr: &[u8]) -> bool {
-    match ending {
-        Ending::Signal(9) => true,
-        Ending::Code(0) | Ending::Signal(_) => false,
-        Ending::Code(_) => {
-            KILLED.iter().any(|words| stderr.windows(words.len()).any(|part| part == *words))
-        }
-    }
 }
 
 /// Removes what the linker had begun to write under a temporary name beside its output.

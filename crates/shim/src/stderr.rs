@@ -3,6 +3,9 @@
 //! A compiler that was killed and runs again says again what it had said. Lines that have been passed on
 //! are counted; in the next run so many of each are dropped. That is right even where the order differs
 //! (diagnostics of parallel queries), and it costs eight bytes a line.
+//!
+//! That memory ran out, and what follows that word, is kept until the run has ended: a run that does not count has not
+//! said it.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -20,12 +23,15 @@ pub(crate) struct Forwarder {
     /// What an earlier run said and this one has not said again yet.
     said: Lines,
     announced: bool,
+    /// From the line on which says that memory ran out.
+    withheld: Vec<u8>,
 }
 
 impl Forwarder {
     /// The compiler is run again.
     pub(crate) fn begin_again(&mut self) {
         self.unfinished.clear();
+        self.withheld.clear();
         self.said.clone_from(&self.forwarded);
     }
 
@@ -39,7 +45,9 @@ impl Forwarder {
         let complete = std::mem::replace(&mut self.unfinished, rest);
         let mut fresh = Vec::with_capacity(complete.len());
         for line in complete.split_inclusive(|b| *b == b'\n') {
-            if self.is_fresh(line) {
+            if self.ran_out_of_memory() || says_out_of_memory(line) {
+                self.withheld.extend_from_slice(line);
+            } else if self.is_fresh(line) {
                 fresh.extend_from_slice(line);
             }
         }
@@ -47,8 +55,14 @@ impl Forwarder {
         self.announced && !announced
     }
 
-    /// The compiler has ended: passes on what it left without a line end.
+    /// Whether the compiler has said that memory ran out.
+    pub(crate) fn ran_out_of_memory(&self) -> bool {
+        !self.withheld.is_empty()
+    }
+
+    /// The compiler has ended, and its run counts: passes on what was kept, and what it left without a line end.
     pub(crate) fn finish(&mut self, out: &mut impl Write) {
+        pass_on(&std::mem::take(&mut self.withheld), out);
         let rest = std::mem::take(&mut self.unfinished);
         if !rest.is_empty() && self.is_fresh(&rest) {
             pass_on(&rest, out);
@@ -77,6 +91,14 @@ impl Forwarder {
 /// Cargo may be gone; the compiler is still drained, so that it can end.
 fn pass_on(bytes: &[u8], out: &mut impl Write) {
     let _ = out.write_all(bytes).and_then(|()| out.flush());
+}
+
+/// The last words of Rust's standard library (`alloc::handle_alloc_error`) and of LLVM (`report_bad_alloc_error`) before
+/// they abort.
+fn says_out_of_memory(line: &[u8]) -> bool {
+    let line = line.trim_ascii_end();
+    line.starts_with(b"memory allocation of ") && line.ends_with(b" bytes failed")
+        || line.ends_with(b"LLVM ERROR: out of memory")
 }
 
 /// rustc's word to Cargo that dependents may start, as in <https://doc.rust-lang.org/rustc/json.html>.
@@ -116,6 +138,24 @@ mod tests {
         assert!(forwarder.announced());
         forwarder.begin_again();
         assert_eq!(take(&mut forwarder, ANNOUNCED), (String::new(), false));
+    }
+
+    #[test]
+    fn that_memory_ran_out_is_said_only_by_a_run_that_counts() {
+        let mut forwarder = Forwarder::default();
+        let text = "a\nmemory allocation of 4096 bytes failed\nb\n";
+        assert_eq!(take(&mut forwarder, text).0, "a\n");
+        assert!(forwarder.ran_out_of_memory());
+        forwarder.begin_again();
+        assert!(!forwarder.ran_out_of_memory());
+        assert_eq!(take(&mut forwarder, text).0, "");
+        let mut out = Vec::new();
+        forwarder.finish(&mut out);
+        assert_eq!(out, b"memory allocation of 4096 bytes failed\nb\n");
+        assert!(says_out_of_memory(b"rustc-LLVM ERROR: out of memory\n"));
+        assert!(!says_out_of_memory(
+            b"warning: memory allocation of 1 bytes failed to be unused\n"
+        ));
     }
 
     #[test]

@@ -39,13 +39,11 @@ use crate::linker;
 use crate::metadata::{self, Comparison, Kept};
 use crate::stderr::Forwarder;
 use crate::way::Way;
-use crate::{diagnostic, env, orphan, tree};
+use crate::{diagnostic, env, loss, orphan, tree};
 
-/// SIGKILL: what the kernel, earlyoom and the governor send.
-const KILLED: i32 = 9;
-
-/// How long after a child's death by SIGKILL the governor's own word for it is waited for. It says so before
-/// it kills; this is for the word that is still on its way.
+/// How long after a child's death by a stranger's signal the governor's own word is waited for: that it was its kill, or
+/// that the build is ending. It says so before; this is for the word that is still on its way. Who ends the whole group
+/// has ended us, too, by then.
 const GRACE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// Compiles, under the governor where there is one.
@@ -104,7 +102,7 @@ struct Unit<'a> {
     kept: Option<Kept>,
     /// How often the compiler was started.
     runs: u32,
-    /// Should the compiler die of a SIGKILL that nobody explains, it is to be run again.
+    /// Should the compiler be lost to somebody else, it is to be run again.
     again: bool,
     /// How far it is to go to need less.
     diet: Diet,
@@ -125,6 +123,8 @@ enum Answer {
 /// How one run of the compiler came to its end.
 enum Outcome {
     Ended(ExitStatus),
+    /// Somebody else has ended it by this signal, or memory ran out; it is run again.
+    Lost(i32),
     Retry,
     Abort,
     NotStarted(std::io::Error),
@@ -193,17 +193,12 @@ impl Unit<'_> {
                     self.say(&ToGovernor::Finished { ok: false, differs: false });
                     return Ending::FAILED;
                 }
-                Outcome::Ended(status) => {
-                    let ending = Ending::from(status);
-                    let killed = ending == Ending::Signal(KILLED);
-                    if killed && self.retryable && self.governor.is_some() && self.again {
-                        tree::kill_all();
-                        self.prepare_again(started);
-                        self.say(&ToGovernor::Lost { signal: KILLED });
-                        continue;
-                    }
-                    return self.finish(ending);
+                Outcome::Lost(signal) => {
+                    tree::kill_all();
+                    self.prepare_again(started);
+                    self.say(&ToGovernor::Lost { signal });
                 }
+                Outcome::Ended(status) => return self.finish(Ending::from(status)),
                 Outcome::NotStarted(error) => {
                     let program = self.line.program.display().to_string();
                     diagnostic::plain(&format!("cannot run `{program}`: {error}"));
@@ -422,15 +417,22 @@ impl Unit<'_> {
             Ok(status) => status,
             Err(error) => return Outcome::NotStarted(error),
         };
-        let killed = Ending::from(status) == Ending::Signal(KILLED);
-        if killed && self.retryable && self.was_the_governor() {
+        let by_somebody = loss::by_somebody(Ending::from(status)).filter(|_| self.retryable);
+        if by_somebody.is_some()
+            && let Some(outcome) = self.governors_word()
+        {
             tree::kill_all();
-            return Outcome::Retry;
+            return outcome;
         }
         self.forward(&mut run);
-        if killed && self.retryable && self.governor.is_some() && self.again {
+        let for_memory = loss::for_memory(Ending::from(status), &self.forwarder);
+        if let Some(signal) = by_somebody.or(for_memory)
+            && self.retryable
+            && self.governor.is_some()
+            && self.again
+        {
             // It will run again and say it again.
-            return Outcome::Ended(status);
+            return Outcome::Lost(signal);
         }
         // What the compiler's own children still say Cargo would wait for as well.
         if let Some(stderr) = &run.stderr {
@@ -448,20 +450,22 @@ impl Unit<'_> {
         Outcome::Ended(status)
     }
 
-    /// Whether a retry explains the child's death, also one whose word is still on its way.
-    fn was_the_governor(&mut self) -> bool {
-        let Some(governor) = &mut self.governor else { return false };
+    /// What the governor says to the child's death, also where its word is still on its way: that it was its own kill, or
+    /// that the build is ending anyway.
+    fn governors_word(&mut self) -> Option<Outcome> {
+        let governor = self.governor.as_mut()?;
         loop {
             match governor.hear() {
-                Some(Heard::Message(ToShim::Retry, _)) => return true,
+                Some(Heard::Message(ToShim::Retry, _)) => return Some(Outcome::Retry),
+                Some(Heard::Message(ToShim::Abort, _)) => return Some(Outcome::Abort),
                 Some(Heard::Message(..)) => {}
-                Some(Heard::Gone) => return false,
+                Some(Heard::Gone) => return None,
                 None => {
                     let mut ready = [PollFd::from_borrowed_fd(governor.as_fd(), PollFlags::IN)];
                     match rustix::event::poll(&mut ready, Some(&GRACE)) {
-                        Ok(0) => return false,
+                        Ok(0) => return None,
                         Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                        Err(_) => return false,
+                        Err(_) => return None,
                     }
                 }
             }

@@ -4,7 +4,7 @@ use plimsoll_core::Bytes;
 use plimsoll_core::event::Header;
 
 use crate::state::{BuildState, StageEnded, Status, Unit};
-use crate::wording::{at_least, count, names, percent, short};
+use crate::wording::{Loss, at_least, count, names, percent, short};
 
 /// Names shown in one line of the summary; the report has them all.
 const NAMES: usize = 3;
@@ -72,11 +72,16 @@ fn held_back(state: &BuildState) -> Option<String> {
             percent(share)
         ));
     }
-    let lost = heaviest_names(state, |unit| unit.lost.is_some());
-    if !lost.is_empty() {
-        let units = count(lost.len(), "unit");
-        parts
-            .push(format!("ran again {units} that somebody else killed ({})", names(&lost, NAMES)));
+    for (loss, how) in [
+        (Loss::Killed, "that somebody else killed"),
+        (Loss::Ended, "that somebody else ended with SIGTERM, as earlyoom does,"),
+        (Loss::NoMemory, "alone that had found no memory"),
+    ] {
+        let lost = heaviest_names(state, |unit| unit.lost.map(Loss::of) == Some(loss));
+        if !lost.is_empty() {
+            let units = count(lost.len(), "unit");
+            parts.push(format!("ran again {units} {how} ({})", names(&lost, NAMES)));
+        }
     }
     (!parts.is_empty()).then(|| parts.join("; "))
 }

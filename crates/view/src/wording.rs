@@ -7,6 +7,27 @@ use plimsoll_core::{Bytes, Millis};
 /// A link that waited less than this was not held back: so long a question to the governor may take.
 const HELD: Millis = Millis(100);
 
+/// How a compiler or linker was lost, by the signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Loss {
+    /// SIGKILL: the kernel, systemd-oomd.
+    Killed,
+    /// SIGTERM: earlyoom, a CI.
+    Ended,
+    /// SIGABRT: nobody's but its own, as memory had run out.
+    NoMemory,
+}
+
+impl Loss {
+    pub(crate) fn of(signal: i32) -> Self {
+        match signal {
+            6 => Self::NoMemory,
+            15 => Self::Ended,
+            _ => Self::Killed,
+        }
+    }
+}
+
 /// `1 unit`, `2 units`.
 pub(crate) fn count(n: usize, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
@@ -95,8 +116,13 @@ pub(crate) fn decision(event: &Event, title: &str) -> Option<String> {
             why(*cause)
         ),
         Event::Lost { signal, link_only, .. } => format!(
-            "{}{title} was killed by somebody else (signal {signal}); it runs again",
+            "{}{title} {} (signal {signal}); it runs again",
             if *link_only { "the linker of " } else { "" },
+            match Loss::of(*signal) {
+                Loss::NoMemory => "found no memory",
+                Loss::Ended => "was told to end by somebody else",
+                Loss::Killed => "was killed by somebody else",
+            },
         ),
         Event::Lone { needs, .. } => {
             format!("{title} runs alone: by itself it needs {}", at_least(*needs))

@@ -191,6 +191,46 @@ fn a_compiler_that_somebody_kills_runs_once_more() {
     scene.assert_fresh(&mut scene.fake_cargo("build"));
 }
 
+/// As earlyoom does first.
+#[test]
+fn a_compiler_that_somebody_tells_to_end_runs_once_more() {
+    let scene = Scene::new();
+    scene.lib("a", &[], "// fake: log run-a; until go\n");
+    let running = scene.start(&mut scene.fake("--memory 1GiB build"));
+    signal(scene.wait_for_lines("run-a", 1), Signal::TERM);
+    scene.wait_for_lines("run-a", 2);
+    scene.write("go", "");
+    let done = running.end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    assert!(
+        done.stderr.contains("ran again 1 unit that somebody else ended with SIGTERM"),
+        "{}",
+        done.stderr
+    );
+    scene.assert_fresh(&mut scene.fake_cargo("build"));
+}
+
+/// Whoever tells a whole build to end is not taken for an earlyoom: by its process group, and by the driver alone.
+#[test]
+fn a_build_that_is_told_to_end_runs_nothing_again() {
+    for whole_group in [true, false] {
+        let scene = Scene::new();
+        scene.lib("a", &[], "// fake: log run-a; until go\n");
+        let running = scene.start(&mut scene.fake("--memory 1GiB build"));
+        scene.wait_for_lines("run-a", 1);
+        if whole_group {
+            running.signal_group(Signal::TERM);
+        } else {
+            running.signal(Signal::TERM);
+        }
+        let code = running.end().code();
+        assert_eq!(code, 143);
+        assert_eq!(scene.read("run-a").lines().count(), 1);
+        assert_eq!(scene.events("lost"), 0);
+        scene.assert_clean();
+    }
+}
+
 /// The kernel takes what is stopped as well: what runs in its place must not be stopped, too.
 #[test]
 fn a_stopped_compiler_that_somebody_kills_runs_once_more() {

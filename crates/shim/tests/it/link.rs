@@ -82,10 +82,12 @@ fn a_link_is_killed_and_run_again() {
 
 #[test]
 fn a_linker_that_somebody_kills_is_run_again_once() {
-    for death in [
-        "kill -9 $$",
-        "echo 'collect2: fatal error: ld terminated with signal 9 [Killed]' >&2; exit 1",
-        "echo 'clang: error: unable to execute command: Killed' >&2; exit 1",
+    for (signal, death) in [
+        (9, "kill -9 $$"),
+        (9, "echo 'collect2: fatal error: ld terminated with signal 9 [Killed]' >&2; exit 1"),
+        (9, "echo 'clang: error: unable to execute command: Killed' >&2; exit 1"),
+        (15, "kill -15 $$"),
+        (15, "echo 'collect2: fatal error: ld terminated with signal 15 [Terminated]' >&2; exit 1"),
     ] {
         let (scene, mut command) =
             linking(&format!("echo again >>runs; [ $(wc -l <runs) -gt 1 ] || {{ {death}; }}"));
@@ -93,7 +95,7 @@ fn a_linker_that_somebody_kills_is_run_again_once() {
         let (mut peer, _) = asks(&scene);
         peer.admit_link();
         peer.started();
-        assert_eq!(peer.hear(), ToGovernor::Lost { signal: 9 }, "{death}");
+        assert_eq!(peer.hear(), ToGovernor::Lost { signal }, "{death}");
         peer.admit_link();
         peer.started();
         assert!(peer.finished(), "{death}");

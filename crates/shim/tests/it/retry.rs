@@ -101,6 +101,73 @@ fn a_compiler_that_somebody_kills_is_run_again_once() {
     assert_eq!((status.signal(), stderr.as_str()), (Some(9), "warning\n"));
 }
 
+/// earlyoom's first word, and a CI's.
+#[test]
+fn a_compiler_that_somebody_tells_to_end_is_run_again() {
+    let scene = Scene::new(
+        "echo warning >&2; echo again >>runs
+         if [ $(wc -l <runs) = 1 ]; then touch out/foo-ab.foo.12-cgu.0.rcgu.o; kill -15 $$; fi",
+    );
+    let running = Running::start(&mut scene.shim(LIB));
+    let (mut peer, _) = scene.governor().start();
+    assert_eq!(peer.hear(), ToGovernor::Lost { signal: 15 });
+    peer.admit();
+    peer.started();
+    assert!(peer.finished());
+    let (status, _, stderr) = running.end();
+    assert!(status.success());
+    assert_eq!(stderr, "warning\n");
+    assert_eq!(scene.names("out"), [""; 0]);
+}
+
+/// The shim hears of both at once: it stands still meanwhile.
+#[test]
+fn a_compiler_that_is_told_to_end_with_its_build_is_not_run_again() {
+    let scene = Scene::new("echo $$ >inner; while :; do sleep 0.01; done");
+    let running = Running::start(&mut scene.shim(LIB));
+    let (mut peer, pid) = scene.governor().start();
+    pid_in(&scene.at("inner"));
+    signal(running.id(), Signal::STOP);
+    signal(pid, Signal::TERM);
+    peer.say(&ToShim::Abort);
+    signal(running.id(), Signal::CONT);
+    assert!(!peer.finished());
+    assert_eq!(running.end().0.code(), Some(1));
+}
+
+#[test]
+fn a_compiler_that_finds_no_memory_is_run_again_and_nobody_reads_of_it() {
+    let scene = Scene::new(
+        "echo warning >&2; echo again >>runs
+         if [ $(wc -l <runs) = 1 ]; then
+             echo 'memory allocation of 4096 bytes failed' >&2; kill -6 $$
+         fi",
+    );
+    let running = Running::start(&mut scene.shim(LIB));
+    let (mut peer, _) = scene.governor().start();
+    assert_eq!(peer.hear(), ToGovernor::Lost { signal: 6 });
+    peer.admit();
+    peer.started();
+    assert!(peer.finished());
+    let (status, _, stderr) = running.end();
+    assert!(status.success());
+    assert_eq!(stderr, "warning\n");
+}
+
+#[test]
+fn a_crash_of_its_own_is_the_compilers_failure() {
+    for death in ["echo 'internal compiler error' >&2; kill -6 $$", "echo crashed >&2; kill -11 $$"]
+    {
+        let scene = Scene::new(&format!("echo again >>runs; {death}"));
+        let running = Running::start(&mut scene.shim(LIB));
+        let (mut peer, _) = scene.governor().start();
+        assert!(!peer.finished(), "{death}");
+        let (status, _, stderr) = running.end();
+        assert!(status.signal().is_some() && !stderr.is_empty(), "{death}");
+        assert_eq!(fs::read_to_string(scene.at("runs")).unwrap(), "again\n");
+    }
+}
+
 #[test]
 fn a_late_word_explains_a_loss() {
     let scene = Scene::new("echo again >>runs; [ $(wc -l <runs) -gt 2 ] || kill -9 $$");
