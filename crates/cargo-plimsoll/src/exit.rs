@@ -11,7 +11,7 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ("0", "of our own commands: done"),
     (
         "1",
-        "of our own commands: nothing to show; of init --check: a difference; of bench: a build failed",
+        "of our own commands: nothing to show; of init --check: a difference; of bench: a build failed; of doctor: a problem, or something that made the build slow",
     ),
     (
         "2",

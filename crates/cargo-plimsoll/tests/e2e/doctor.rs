@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::scene::Scene;
+use crate::terminal::Terminal;
 
 const HOST: &str = "x86_64-unknown-linux-gnu";
 
@@ -121,6 +122,28 @@ fn what_is_safe_is_applied_and_taken_exactly_back() {
 }
 
 #[test]
+fn a_person_is_asked_for_each_and_only_what_is_wanted_is_written() {
+    let scene = scene();
+    let before = files(&scene);
+    let (_, said) = json(&scene, scene.plimsoll("doctor --json"));
+    let offered = of(&said, "findings", "init");
+    assert!(offered.len() >= 2, "{said}");
+    let mut terminal = Terminal::start(&scene, &mut scene.plimsoll("doctor --fix"));
+    for (at, finding) in offered.iter().enumerate() {
+        terminal.shows("apply it? [y/N]", at + 1);
+        let wanted = finding["what"].as_str().unwrap().contains("build.jobs");
+        terminal.press(if wanted { b'y' } else { b'n' });
+        terminal.press(b'\n');
+    }
+    let screen = terminal.end();
+    assert!(screen.contains("written into .cargo/config.toml: build.jobs"), "{screen}");
+    assert_eq!(files(&scene)[0], before[0], "the profile was not wanted");
+    assert!(files(&scene)[1].contains("jobs = "), "{}", files(&scene)[1]);
+    scene.ok(&mut scene.plimsoll("init --undo"));
+    assert_eq!(files(&scene), before);
+}
+
+#[test]
 fn a_wrapper_that_is_gone_is_a_problem_and_outside_a_workspace_the_machine_is_looked_at() {
     let scene = Scene::new();
     let mut command = scene.plimsoll("doctor --json");
@@ -137,14 +160,10 @@ fn a_limit_of_address_space_is_found() {
     let scene = scene();
     let mut shell = Command::new("sh");
     shell.args(["-c", "ulimit -v 16000000; exec \"$0\" \"$@\""]);
-    let (code, said) = json(&scene, scene.inside(shell, &scene_command(&scene)));
+    let (code, said) = json(&scene, scene.inside(shell, &scene.plimsoll("doctor --json")));
     assert_eq!(code, 1);
     let found = of(&said, "findings", "ulimit");
     assert!(found[0]["what"].as_str().unwrap().contains("RLIMIT_AS"), "{found:?}");
-}
-
-fn scene_command(scene: &Scene) -> Command {
-    scene.plimsoll("doctor --json")
 }
 
 /// Why the last build was slow.

@@ -165,13 +165,13 @@ impl Terminal {
 
     /// Waits until the screen has shown a text so many times.
     #[track_caller]
-    fn shows(&self, text: &str, times: usize) {
+    pub(crate) fn shows(&self, text: &str, times: usize) {
         until(&format!("the screen shows `{text}`"), || {
             (self.screen().matches(text).count() >= times).then_some(())
         });
     }
 
-    fn press(&mut self, key: u8) {
+    pub(crate) fn press(&mut self, key: u8) {
         self.keys.write_all(&[key]).unwrap();
     }
 
