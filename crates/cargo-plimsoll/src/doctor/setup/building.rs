@@ -104,7 +104,7 @@ fn wrapper(facts: &Facts) -> Option<Finding> {
         Finding::note(
             TOPIC,
             what,
-            "Plimsoll calls it, too, but its compilers may run in another process: they are counted and delayed, never killed and run again. It keeps incremental compilation from helping where it is a cache",
+            "Plimsoll calls it, too, but its compilers may run in another process: they are counted and delayed, never killed and run again (and a cache such as sccache takes nothing that is compiled incrementally)",
             Fix::you(take_out(given, KEY)),
         )
     } else {
@@ -209,7 +209,7 @@ fn linker(facts: &Facts, here: &Here) -> Vec<Finding> {
         (_, false) => Fix::root("sudo apt install lld   # then `cargo plimsoll doctor` again"),
     };
     vec![
-        Finding::note(TOPIC, what, "GNU ld keeps all symbols of all inputs: lld took 4.5 GB of its 17 in one project and 3.5 of 3.8 in another; what it is here only a link tells", fix)
+        Finding::note(TOPIC, what, "GNU ld keeps all symbols of all inputs: in one project lld needed 4.5 GB where it needed 17, in another 3.5 where it needed 3.8; what it is here only a link tells", fix)
             .with(figure),
     ]
 }
