@@ -516,7 +516,10 @@ impl Schedule {
             self.builds.with(no, |build| build.anchor = anchor);
         }
         for no in self.walls.numbers() {
-            let inside = |unit: &Unit| self.walls.holds(no, unit.build);
+            // What somebody has paused does not move: another one in there must be able to.
+            let inside = |unit: &Unit| {
+                self.walls.holds(no, unit.build) && !self.builds.is_paused(unit.build)
+            };
             let anchor = self.units.anchor(self.walls.anchor(no), inside);
             self.walls.set_anchor(no, anchor);
         }
