@@ -11,7 +11,8 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ("0", "of our own commands: done"),
     (
         "1",
-        "of our own commands: nothing to show; of init --check: a difference; of bench: a build failed; of doctor: a problem, or something that made the build slow",
+        "of our own commands: nothing to show; of init --check: a difference; of bench: a build failed; of doctor: \
+         something was found, or the build died for want of memory",
     ),
     (
         "2",

@@ -100,4 +100,9 @@ Examples:
   cargo build 2>&1 | cargo plimsoll doctor -
   cargo plimsoll doctor --slow             where the last build's time went
 
-The exit status is 1 where something was found, 0 where all is well or the build was not killed for memory.";
+A log may have colours, CRLF, and the times and prefixes of GitHub, GitLab, BuildKit, act or the journal; it is read \
+as a stream. JSON of a killed build: memory, cause, certainty (certain, likely, possible), unit, evidence (line, text), \
+remedies (command, why).
+
+The exit status is 1 where something was found, or the build died for want of memory; 0 where all is well, the build \
+failed for another reason, or nothing tells how it ended.";

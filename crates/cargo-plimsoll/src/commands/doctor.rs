@@ -24,6 +24,9 @@ pub fn run(
         doctor::slow::run(build.as_deref(), options.json, settings, shell)
     } else if let Some(build) = &options.last {
         doctor::killed::of_build(build.as_deref(), options.json, settings, shell)
+    } else if options.fix {
+        // What comes on standard input answers its questions.
+        doctor::setup::run(options, settings, environment, cwd, shell)
     } else if let Some(log) = doctor::killed::log(options.log.as_deref()) {
         doctor::killed::of_log(&log, options.json, shell)
     } else {

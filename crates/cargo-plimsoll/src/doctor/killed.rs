@@ -1,25 +1,99 @@
-//! What killed a build, by its log or by its recorded events.
+//! What killed a build, by its log or by its recorded events: the reading and printing of it.
+//!
+//! Logs are streamed: one of any size takes no memory. The judgement is `plimsoll-doctor`'s. Nothing is asked of this
+//! machine, because a log is often another machine's.
 
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
-use crate::exit::Failure;
+use anyhow::Context as _;
+use plimsoll_doctor::{LogReader, Verdict, recorded, text};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{FileType, fstat};
+
+use crate::commands::report;
+use crate::exit::{Failure, OUT};
 use crate::settings::Settings;
 use crate::shell::Shell;
 
-/// Where the log comes from: the file that is named, or standard input where that is a file or a pipe.
-pub(crate) fn log(_named: Option<&Path>) -> Option<PathBuf> {
-    None
+/// What names standard input.
+const STDIN: &str = "-";
+
+/// What is read at once.
+const CHUNK: usize = 64 * 1024;
+
+/// Where the log comes from: the file that is named, or standard input where that is a file or a pipe with something in
+/// it. A terminal or `/dev/null` is no log, and neither is a pipe that ends without a byte, as under some CIs.
+pub(crate) fn log(named: Option<&Path>) -> Option<PathBuf> {
+    if let Some(named) = named {
+        return Some(named.to_owned());
+    }
+    let stdin = io::stdin();
+    let stdin = stdin.as_fd();
+    let kind = fstat(stdin).ok().map(|stat| FileType::from_raw_mode(stat.st_mode))?;
+    let has_log = match kind {
+        FileType::RegularFile => true,
+        FileType::Fifo => {
+            let mut ready = [PollFd::new(&stdin, PollFlags::IN)];
+            // Whoever writes may have to build first.
+            while let Err(rustix::io::Errno::INTR) = poll(&mut ready, None) {}
+            ready[0].revents().contains(PollFlags::IN)
+        }
+        _ => false,
+    };
+    has_log.then(|| PathBuf::from(STDIN))
 }
 
-pub(crate) fn of_log(_log: &Path, _json: bool, _shell: &mut Shell) -> Result<i32, Failure> {
-    Ok(0)
+/// Says what ended the build with this log. 1 where it was want of memory.
+///
+/// # Errors
+/// Where the log cannot be read or the answer not be written.
+pub(crate) fn of_log(log: &Path, json: bool, shell: &mut Shell) -> Result<i32, Failure> {
+    let verdict = if log == Path::new(STDIN) {
+        judge(io::stdin().lock()).context("cannot read the log from standard input")?
+    } else {
+        let said = || format!("cannot read the log `{}`", log.display());
+        judge(File::open(log).with_context(said)?).with_context(said)?
+    };
+    say(&verdict, json, shell)
 }
 
+/// Says what ended a recorded build: the last, or the newest whose id begins so. 1 where it was want of memory.
+///
+/// # Errors
+/// Where there is no such record, it cannot be read, or the answer not be written.
 pub(crate) fn of_build(
-    _build: Option<&str>,
-    _json: bool,
-    _settings: &Settings,
-    _shell: &mut Shell,
+    build: Option<&str>,
+    json: bool,
+    settings: &Settings,
+    shell: &mut Shell,
 ) -> Result<i32, Failure> {
-    Ok(0)
+    let path = report::log_of(settings, build)?;
+    let (header, records) = plimsoll_history::read(&path).map_err(anyhow::Error::from)?;
+    say(&recorded(&header, &records), json, shell)
+}
+
+fn judge(mut log: impl Read) -> io::Result<Verdict> {
+    let mut reader = LogReader::default();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match log.read(&mut chunk) {
+            Ok(0) => return Ok(reader.verdict()),
+            Ok(read) => reader.feed(&chunk[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn say(verdict: &Verdict, json: bool, shell: &mut Shell) -> Result<i32, Failure> {
+    let answer = if json {
+        serde_json::to_string(verdict).context("cannot write the verdict as JSON")?
+    } else {
+        text(verdict)
+    };
+    shell.answer(answer).context(OUT)?;
+    Ok(i32::from(verdict.memory))
 }

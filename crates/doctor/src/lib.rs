@@ -1,0 +1,31 @@
+//! What killed a build: a verdict from the build's log, as any terminal or CI shows it, or from its recorded events.
+//!
+//! ```text
+//! bytes --Lines--> plain lines --memory, other--> findings --LogReader--> Verdict <--recorded-- events
+//!                        `------------unit-----------^
+//! ```
+//! A log is read once, from beginning to end, in bounded memory: what is kept is the findings, at most one for
+//! each cause, and the last statement about a unit. What is deliberately not here: any look at the machine. A log is
+//! often another machine's.
+//!
+//! Architecture invariant: this crate is pure. It opens no file, reads no clock and no environment.
+
+mod cause;
+mod finding;
+mod lines;
+mod log;
+mod memory;
+mod other;
+mod plain;
+mod recorded;
+mod remedy;
+mod text;
+mod unit;
+mod verdict;
+
+pub use cause::Cause;
+pub use lines::Lines;
+pub use log::LogReader;
+pub use recorded::recorded;
+pub use text::text;
+pub use verdict::{Certainty, Evidence, Remedy, Verdict};

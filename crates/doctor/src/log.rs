@@ -1,0 +1,300 @@
+//! From the lines of a log to the verdict.
+//!
+//! ```text
+//! each line: a captured test's output?  --yes--> nothing in it counts
+//!            a success of Cargo's?      --yes--> what was found before it was overcome
+//!            names a failed unit?       --yes--> findings that wait for a name get it
+//!            a finding?                 --yes--> kept, the first of each cause, weight and subject
+//! ```
+//! At the end the finding with the highest weight is the cause, the earliest where several have it.
+
+use crate::cause::Cause;
+use crate::finding::{About, Finding, Weight, evidence};
+use crate::lines::Lines;
+use crate::plain::plain;
+use crate::remedy::{Circumstances, remedies};
+use crate::unit::{Said, said};
+use crate::verdict::{Certainty, Verdict};
+use crate::{memory, other};
+
+/// How many lines behind Cargo's statement still belong to it: `Caused by:`, the command and its signal.
+const CAUSED_BY: u64 = 6;
+
+/// Mounted file systems that are remembered; `df` on a CI names fewer.
+const MOUNTS: usize = 64;
+
+/// Reads a log as it comes.
+#[derive(Debug, Default)]
+pub struct LogReader {
+    lines: Lines,
+    state: State,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    findings: Vec<Finding>,
+    /// What Cargo said last about a unit, and on which line.
+    last: Option<(u64, Said)>,
+    /// The line on which the running command or test program began.
+    began: u64,
+    /// Inside what a failed test had written.
+    captured: bool,
+    /// Something ended well, and nothing failed since.
+    went_well: bool,
+    /// Where file systems are mounted, and whether they live in memory.
+    mounts: Vec<(String, bool)>,
+    /// The path that was full.
+    full: Option<String>,
+    /// The path of the last error, which is said before its cause.
+    failed_path: Option<String>,
+    /// Cargo's or rustc's words about a linker, without the unit's name so far.
+    linking: bool,
+    /// A path in `/dev/shm` was named.
+    shared: bool,
+    circumstances: Circumstances,
+}
+
+impl LogReader {
+    /// Takes the next bytes of the log: any bytes, cut anywhere.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        let Self { lines, state } = self;
+        lines.feed(bytes, |number, text| state.line(number, &plain(text)));
+    }
+
+    /// What ended the build.
+    #[must_use]
+    pub fn verdict(mut self) -> Verdict {
+        let Self { lines, state } = &mut self;
+        lines.finish(|number, text| state.line(number, &plain(text)));
+        self.state.verdict()
+    }
+}
+
+impl State {
+    fn line(&mut self, number: u64, line: &str) {
+        if line.is_empty() || self.is_captured(line) {
+            return;
+        }
+        self.circumstances.look(line);
+        self.shared |= line.contains("/dev/shm/");
+        if self.ends_well(number, line) || is_told_of_a_test(line) {
+            return;
+        }
+        if let Some(said) = said(line) {
+            self.name_findings(&said);
+            self.linking = false;
+            self.last = Some((number, said));
+        }
+        if let Some((mount, in_memory)) = other::mounted(line)
+            && self.mounts.len() < MOUNTS
+        {
+            self.mounts.push((mount.to_owned(), in_memory));
+        }
+        let found = match other::full(line) {
+            Some(path) => {
+                let path = path.map(str::to_owned).or_else(|| self.failed_path.clone());
+                self.full = self.full.take().or(path);
+                Some(Finding::new(
+                    Cause::DiskFull,
+                    Certainty::Likely,
+                    Weight::Resource,
+                    About::Compiler,
+                ))
+            }
+            None => memory::look(line).or_else(|| other::look(line)),
+        };
+        if line.starts_with("error: failed to ") {
+            self.failed_path = other::path(line).map(str::to_owned);
+        }
+        self.linking |=
+            line.contains("error: linking with `") || line.contains("could not exec the linker `");
+        if let Some(mut found) = found {
+            if self.linking && found.about == About::Compiler {
+                found.about = About::Linker;
+            }
+            self.keep(number, line, found);
+        }
+    }
+
+    /// Whether the line is of what a failed test had written, which Cargo and nextest show under its name.
+    fn is_captured(&mut self, line: &str) -> bool {
+        let begins = line.starts_with("---- ") && line.ends_with(" ----")
+            || matches!(line, "stdout ───" | "stderr ───" | "output ───")
+            || line.starts_with("--- STDOUT:")
+            || line.starts_with("--- STDERR:")
+            || line.starts_with("──── STD");
+        if begins {
+            self.captured = true;
+        } else if line == "failures:"
+            || line.starts_with("test result:")
+            || line.starts_with("error: ")
+            || line.starts_with("Cancelling due to")
+            || line.starts_with("Summary [")
+            || line.starts_with("────")
+        {
+            self.captured = false;
+        }
+        self.captured
+    }
+
+    /// What ended well takes back what was found since it began.
+    fn ends_well(&mut self, number: u64, line: &str) -> bool {
+        let begins = line.starts_with("Running ")
+            || line.starts_with("Doc-tests ")
+            || line.starts_with("Starting ");
+        if begins && !line.starts_with("Running `") {
+            self.began = number;
+        }
+        let finished = line.starts_with("Finished ")
+            && (line.contains("target(s) in") || line.contains("[unoptimized"));
+        if finished
+            || line == "Job succeeded"
+            || line.contains("\"reason\":\"build-finished\",\"success\":true")
+        {
+            self.findings.clear();
+            self.last = None;
+            self.went_well = true;
+            return true;
+        }
+        let tested = line.starts_with("test result: ok")
+            || line.starts_with("Summary [")
+                && line.contains(" passed")
+                && !line.contains(" failed")
+                && !line.contains("timed out");
+        if tested {
+            self.findings.retain(|found| found.evidence.line < self.began);
+            self.went_well = true;
+        }
+        tested
+    }
+
+    /// Findings that were about a compiler or linker get the name that Cargo says behind them.
+    fn name_findings(&mut self, said: &Said) {
+        for found in self.findings.iter_mut().filter(|found| found.unit.is_none()) {
+            match found.about {
+                About::Linker => found.unit = Some(said.link.clone()),
+                About::Compiler => found.unit = Some(said.title.clone()),
+                About::Program | About::Job => {}
+            }
+        }
+    }
+
+    fn keep(&mut self, number: u64, line: &str, mut found: Finding) {
+        found.evidence = evidence(number, line);
+        // What Cargo said just before knows the kind of a target, which a command line does not say.
+        if let Some((at, said)) = &self.last {
+            let caused = number.saturating_sub(*at) <= CAUSED_BY
+                && line.contains("didn't exit successfully");
+            let here = number == *at || caused || said.script;
+            if here && found.about != About::Job && (found.about != About::Program || said.script) {
+                found.unit = Some(said.title.clone());
+            }
+            if said.script && found.about == About::Program {
+                found.about = About::Compiler;
+            }
+        }
+        if line.starts_with("error: ")
+            && self.last.as_ref().is_some_and(|(at, said)| said.script && *at != number)
+        {
+            self.last = None;
+        }
+        self.went_well &= found.weight == Weight::Unexplained;
+        // One finding of each kind is enough: the first, for a build goes down by the first death.
+        let known = self.findings.iter_mut().find(|other| {
+            other.cause == found.cause && other.weight == found.weight && other.about == found.about
+        });
+        match known {
+            Some(known) if known.unit.is_none() && number - known.evidence.line <= CAUSED_BY => {
+                known.unit = found.unit;
+            }
+            Some(_) => {}
+            None => self.findings.push(found),
+        }
+    }
+
+    fn verdict(mut self) -> Verdict {
+        self.place_what_is_full();
+        // The first of the heaviest.
+        let heaviest = self.findings.iter().map(|found| found.weight).max();
+        let best = self.findings.iter().find(|found| Some(found.weight) == heaviest).cloned();
+        let Some(best) = best else {
+            let cause = if self.went_well { Cause::Succeeded } else { Cause::Unknown };
+            let certainty = if self.went_well { Certainty::Certain } else { Certainty::Possible };
+            return Verdict {
+                memory: false,
+                cause,
+                certainty,
+                unit: None,
+                evidence: None,
+                remedies: Vec::new(),
+            };
+        };
+        let unit = best.unit.clone().or_else(|| self.unit_beside(&best));
+        let certainty = self.certainty(&best);
+        let linked = unit.as_ref().is_some_and(|unit| unit.starts_with("link of"));
+        let remedies = remedies(best.cause, linked, &self.circumstances);
+        Verdict {
+            memory: best.cause.is_memory(),
+            cause: best.cause,
+            certainty,
+            unit,
+            evidence: Some(best.evidence),
+            remedies,
+        }
+    }
+
+    /// Of several that say the same, the one with a name; for a memory death, only of another death.
+    fn unit_beside(&self, best: &Finding) -> Option<String> {
+        let same = |found: &&Finding| {
+            found.cause.is_memory() == best.cause.is_memory() && found.cause != Cause::Failed
+        };
+        let named = self.findings.iter().filter(same).find_map(|found| found.unit.clone());
+        named.or_else(|| self.last.as_ref().map(|(_, said)| said.title.clone()))
+    }
+
+    /// Traces that leave doubt are surer together.
+    fn certainty(&self, best: &Finding) -> Certainty {
+        let other_trace = self.findings.iter().any(|found| {
+            found.cause.is_memory() && (found.cause != best.cause || found.about != best.about)
+        });
+        match best.certainty {
+            Certainty::Possible if best.cause.is_memory() && other_trace => Certainty::Likely,
+            certainty => certainty,
+        }
+    }
+
+    /// A full file system is want of memory where it lives in memory.
+    fn place_what_is_full(&mut self) {
+        let path = self.full.clone().unwrap_or_default();
+        let on = self
+            .mounts
+            .iter()
+            .filter(|(mount, _)| path.starts_with(mount.as_str()) && mount.len() > 1)
+            .max_by_key(|(mount, _)| mount.len());
+        let shared = self.shared;
+        let in_memory = match on {
+            Some((_, in_memory)) => Some((*in_memory, Certainty::Certain)),
+            None if other::is_in_memory(&path) => Some((true, Certainty::Likely)),
+            None if path.is_empty() && shared => Some((true, Certainty::Likely)),
+            None => None,
+        };
+        for found in &mut self.findings {
+            match (found.cause, in_memory) {
+                (Cause::DiskFull, Some((true, certainty))) => {
+                    found.cause = Cause::TmpfsFull;
+                    found.certainty = certainty;
+                }
+                (Cause::DiskFull, Some((false, certainty))) => found.certainty = certainty,
+                (Cause::TmpfsFull, _) if shared => found.certainty = Certainty::Likely,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// `test name ... ok`, nextest's `PASS [`: what is in a test's name says nothing.
+fn is_told_of_a_test(line: &str) -> bool {
+    line.starts_with("test ") && line.contains(" ... ")
+        || line.starts_with("PASS [")
+        || line.starts_with("START [")
+}

@@ -1,0 +1,305 @@
+//! The lines that want of memory leaves in logs.
+//!
+//! The forms are those of rustc, Cargo, nextest, GCC, Clang, GNU ld, lld, sccache, shells, make, the kernel, earlyoom,
+//! systemd, container runtimes and CIs; `corpus/INDEX.md` has an example of each.
+
+use crate::cause::Cause;
+use crate::finding::{About, Finding, Weight};
+use crate::unit::{after, is_of_builds, of_command};
+use crate::verdict::Certainty::{Certain, Likely, Possible};
+
+/// What a line says about memory, or about a signal.
+pub(crate) fn look(line: &str) -> Option<Finding> {
+    confession(line)
+        .or_else(|| allocation(line))
+        .or_else(|| signal(line))
+        .or_else(|| threads(line))
+        .or_else(|| bitcode(line))
+        .or_else(|| status(line))
+}
+
+/// Somebody says that he killed for memory: the kernel, a daemon, a container runtime.
+fn confession(line: &str) -> Option<Finding> {
+    let told = |cause, victim: Option<&str>| {
+        let (certainty, weight) = match victim {
+            Some(name) if !is_of_builds(name) => (Possible, Weight::Unexplained),
+            Some(_) => (Certain, Weight::Confession),
+            None => (Likely, Weight::Confession),
+        };
+        let about = if victim.is_some_and(is_linker) { About::Linker } else { About::Compiler };
+        let about = if victim.is_some() { about } else { About::Job };
+        Some(Finding::new(cause, certainty, weight, about))
+    };
+    let lower = line.to_ascii_lowercase();
+    if lower.contains("out of memory") || lower.contains("oom_reaper") || lower.contains("oom-kill")
+    {
+        if let Some(victim) = in_brackets(&lower, "killed process ")
+            .or_else(|| in_brackets(&lower, "kill process "))
+            .or_else(|| in_brackets(&lower, "reaped process "))
+        {
+            let group = lower.contains("memory cgroup") || lower.contains("constraint_memcg");
+            return told(if group { Cause::MemoryLimit } else { Cause::OomKiller }, Some(victim));
+        }
+        if let Some(task) = after(&lower, ",task=") {
+            let group = lower.contains("constraint_memcg");
+            let cause = if group { Cause::MemoryLimit } else { Cause::OomKiller };
+            return told(cause, task.split(',').next());
+        }
+    }
+    if lower.contains("sending sig") && lower.contains(" to process ") {
+        return told(Cause::Earlyoom, lower.split('"').nth(1).or(Some("cargo")));
+    }
+    if lower.contains("systemd-oomd") && lower.contains("killed") {
+        return told(Cause::SystemdOomd, None);
+    }
+    if lower.contains("killed by the oom killer") || lower.contains("result 'oom-kill'") {
+        return told(Cause::OomKiller, None);
+    }
+    let limit = (line.contains("OOMKilled") && !lower.contains("false"))
+        || lower.contains("out of memory (used over")
+        || lower.contains("oom-kill event")
+        || lower.contains("oom_kill event")
+        || lower.contains("exceeded job memory limit")
+        || lower.contains("exceeded memory limit")
+        || lower.contains("memory limit exceeded")
+        || lower.contains("container ran out of memory")
+        || lower.contains("ran out of memory and was killed");
+    limit.then(|| Finding::new(Cause::MemoryLimit, Certain, Weight::Confession, About::Job))
+}
+
+fn is_linker(name: &str) -> bool {
+    matches!(
+        name,
+        "ld" | "ld.lld" | "lld" | "rust-lld" | "mold" | "ld.mold" | "ld.bfd" | "collect2" | "wild"
+    )
+}
+
+/// What stands in the brackets behind `mark`: `killed process 24744 (rustc) total-vm`.
+fn in_brackets<'a>(line: &'a str, mark: &str) -> Option<&'a str> {
+    after(line, mark)?.split_once('(')?.1.split(')').next()
+}
+
+/// More than any machine has: a request that large is a mistake of the program.
+const ABSURD: u64 = 1 << 46;
+
+/// An allocation failed, and the program says so.
+fn allocation(line: &str) -> Option<Finding> {
+    let failed = |about| Some(Finding::new(Cause::AllocationFailed, Certain, Weight::Death, about));
+    if let Some(rest) = after(line, "memory allocation of ") {
+        let digits = rest.split(' ').next()?;
+        if !digits.is_empty()
+            && digits.bytes().all(|b| b.is_ascii_digit())
+            && rest.contains(" bytes failed")
+        {
+            return if digits.parse::<u64>().is_ok_and(|bytes| bytes < ABSURD) {
+                failed(About::Compiler)
+            } else {
+                Some(Finding::new(Cause::Crash, Likely, Weight::Death, About::Compiler))
+            };
+        }
+    }
+    let lower = line.to_ascii_lowercase();
+    if lower.contains("memory exhausted") || lower.contains("ld: out of memory") {
+        return failed(if lower.contains("ld") { About::Linker } else { About::Compiler });
+    }
+    if lower.contains("cannot allocate memory") || lower.contains("(os error 12)") {
+        let linker = lower.contains("linker") || lower.contains("lld") || lower.contains("mold");
+        return failed(if linker { About::Linker } else { About::Compiler });
+    }
+    let known = lower.starts_with("llvm error: out of memory")
+        || lower.contains("what(): std::bad_alloc")
+        || lower.contains("instance of 'std::bad_alloc'")
+        || lower.contains("out of memory allocating ")
+        || lower.contains("javascript heap out of memory")
+        || lower.contains("fatal error: runtime: out of memory")
+        || lower.contains("rustc: out of memory")
+        || lower.contains("lld: error: out of memory")
+        || lower.contains("failed to allocate memory")
+        || lower.contains("tried to allocate more memory than available to compiler");
+    if known { failed(About::Compiler) } else { None }
+}
+
+/// A process ended by a signal.
+fn signal(line: &str) -> Option<Finding> {
+    if let Some(number) = after(line, "terminated with signal ").and_then(number) {
+        return by_signal(number, About::Linker);
+    }
+    if line.contains("linker command failed due to signal")
+        || line.contains("unable to execute command: Killed")
+    {
+        return by_signal(9, About::Linker);
+    }
+    if line.contains("linking with `") && line.contains("` failed: ") {
+        return by_signal(after(line, "failed: signal: ").and_then(number)?, About::Linker);
+    }
+    for (word, sign) in
+        [("Killed", 9), ("Terminated", 15), ("Bus error", 7), ("Segmentation fault", 11)]
+    {
+        if line.contains(&format!("{word} signal terminated program"))
+            || line.contains(&format!("{word} (program "))
+        {
+            return by_signal(sign, About::Compiler);
+        }
+    }
+    if let Some(number) = after(line, "terminated by signal ")
+        .or_else(|| after(line, "killed by signal "))
+        .and_then(number)
+    {
+        // sccache and GNU time.
+        let known = line.contains("ompile") || line.starts_with("Command ");
+        return if known { by_signal(number, About::Compiler) } else { None };
+    }
+    if let Some(found) = of_nextest(line) {
+        return Some(found);
+    }
+    let of_process =
+        line.contains("didn't exit successfully") || line.contains("exited with signal");
+    let of_process = of_process
+        || (line.contains("exited with") || line.contains("failed")) && line.contains("SIG");
+    if of_process {
+        let number = ["(signal: ", "signal: ", "with signal "]
+            .iter()
+            .find_map(|mark| line.rfind(mark).and_then(|at| number(&line[at + mark.len()..])))
+            .or_else(|| match exit_number(&line[line.rfind('(')?..]) {
+                Some(137) => Some(9),
+                Some(143) => Some(15),
+                _ => None,
+            })?;
+        let command = line.split('`').nth(1);
+        let unit = command.and_then(of_command);
+        let compiler = command.is_none_or(|command| {
+            command.contains("--crate-name")
+                || command.split(' ').next().is_some_and(crate::unit::is_compiler)
+        });
+        let about = if compiler { About::Compiler } else { About::Program };
+        return by_signal(number, about).map(|found| found.of(unit));
+    }
+    by_shell(line)
+}
+
+/// `SIGKILL [   0.010s] (2/2) app tests::large`, as nextest says it.
+fn of_nextest(line: &str) -> Option<Finding> {
+    let (name, rest) = line.split_once(" [")?;
+    let name = name.rsplit(' ').next()?;
+    let number = match name {
+        "SIGKILL" => 9,
+        "SIGTERM" => 15,
+        "SIGBUS" => 7,
+        "SIGABRT" => 6,
+        "SIGSEGV" => 11,
+        _ => return None,
+    };
+    let (_, test) = rest.split_once("] ")?;
+    let test = test.trim_start();
+    let test = match test.strip_prefix('(') {
+        Some(counted) => counted.split_once(") ")?.1,
+        None => test,
+    };
+    by_signal(number, About::Program).map(|found| found.of(Some(format!("test {test}"))))
+}
+
+/// `Killed`, `ci.sh: line 1: 301 Killed   cargo build`, `make: *** [Makefile:2: build] Killed`.
+fn by_shell(line: &str) -> Option<Finding> {
+    for (word, number) in [("Killed", 9), ("Terminated", 15), ("Bus error", 7)] {
+        let Some(at) = line.find(word) else { continue };
+        let before = line[..at].trim_end();
+        let by_job = before.contains("line ") && before.ends_with(|c: char| c.is_ascii_digit());
+        let by_make = before.contains("*** [") && before.ends_with(']');
+        let alone = before.is_empty()
+            && line[at + word.len()..].trim_start_matches([' ', '(', '.']).len() < 14;
+        let alone = alone && !line[at + word.len()..].contains(|c: char| c.is_ascii_digit());
+        let by_sh = before.ends_with("sh:") && before.starts_with('/');
+        if by_job || by_make || by_sh || alone {
+            return by_signal(number, About::Job);
+        }
+    }
+    None
+}
+
+fn by_signal(number: u64, about: About) -> Option<Finding> {
+    let (cause, certainty, weight) = match number {
+        9 => (Cause::Killed, Likely, Weight::Death),
+        15 => (Cause::Terminated, Possible, Weight::Resource),
+        7 => (Cause::TmpfsFull, Possible, Weight::Resource),
+        2 => (Cause::Interrupted, Certain, Weight::Death),
+        4 | 6 | 8 | 11 => (Cause::Crash, Likely, Weight::Resource),
+        _ => return None,
+    };
+    Some(Finding::new(cause, certainty, weight, about))
+}
+
+/// Threads and processes ran out.
+fn threads(line: &str) -> Option<Finding> {
+    const STARTING: &[&str] =
+        &["spawn", "thread", "fork", "exec", "rustc", "jobserver", "ctrlc handler", "what():"];
+    let again = line.contains("Resource temporarily unavailable");
+    // Cargo and rustup say the cause on a line of its own.
+    let cause = line.starts_with("Resource temporarily") || line.starts_with("info: caused by: ");
+    let starting = STARTING.iter().any(|word| line.contains(word)) && !line.contains("file lock");
+    let found = again && (cause || starting)
+        || line.contains("pthread_create failed")
+        || line.contains("failed to create thread")
+        || line.contains("fork: retry")
+        || line.contains("Cannot fork");
+    found.then(|| Finding::new(Cause::NoThreads, Likely, Weight::Resource, About::Compiler))
+}
+
+/// What link-time optimisation could not read.
+fn bitcode(line: &str) -> Option<Finding> {
+    let load = line.contains("failed to load bitcode of module")
+        || line.contains("failed to load bc of")
+        || line.contains("failed to parse bitcode");
+    // Bitcode of another version of LLVM says so.
+    let other_version =
+        ["Invalid record", "Unknown attribute", "Producer", "Invalid value", "nvalid type"];
+    (load && !other_version.iter().any(|words| line.contains(words)))
+        .then(|| Finding::new(Cause::Bitcode, Possible, Weight::Resource, About::Linker))
+}
+
+/// How a whole step ended.
+fn status(line: &str) -> Option<Finding> {
+    let found = |cause, certainty, weight| Some(Finding::new(cause, certainty, weight, About::Job));
+    if line.contains("runner has received a shutdown signal")
+        || line.contains("lost communication with the server")
+        || line.contains("Received \"terminated\" signal")
+    {
+        return found(Cause::Terminated, Possible, Weight::Shutdown);
+    }
+    if line.contains("Received \"killed\" signal") || line.contains("(signal: SIGKILL)") {
+        return found(Cause::Killed, Likely, Weight::Resource);
+    }
+    match exit_number(line)? {
+        137 => found(Cause::Killed, Likely, Weight::Status),
+        143 => found(Cause::Terminated, Possible, Weight::Shutdown),
+        130 => found(Cause::Interrupted, Certain, Weight::Status),
+        124 => found(Cause::Timeout, Possible, Weight::Status),
+        _ => None,
+    }
+}
+
+/// The number of `exit code 137`, `exit status: 137`, `non-zero code: 137`, `Error 137`.
+pub(crate) fn exit_number(line: &str) -> Option<u64> {
+    [
+        "exit code",
+        "exit status",
+        "exited with code",
+        "non-zero code",
+        "status code",
+        "with status",
+        "] Error",
+        "ExitCode",
+        "exited with status",
+        "return code",
+    ]
+    .iter()
+    .find_map(|mark| {
+        let rest = after(line, mark)?.trim_start_matches([':', ' ', '=', '"', '\'']);
+        let rest = rest.strip_prefix("exit status ").unwrap_or(rest);
+        number(rest)
+    })
+}
+
+fn number(text: &str) -> Option<u64> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    text[..end].parse().ok()
+}

@@ -1,0 +1,364 @@
+//! The lines of what is not memory: a verdict must know these to be sure of the others.
+
+use crate::cause::Cause;
+use crate::finding::{About, Finding, Weight};
+use crate::verdict::Certainty::{self, Certain, Likely, Possible};
+
+/// One form: any of these words, and what they mean.
+struct Form {
+    any: &'static [&'static str],
+    cause: Cause,
+    certainty: Certainty,
+    weight: Weight,
+    about: About,
+}
+
+const fn form(
+    cause: Cause,
+    certainty: Certainty,
+    weight: Weight,
+    about: About,
+    any: &'static [&'static str],
+) -> Form {
+    Form { any, cause, certainty, weight, about }
+}
+
+/// Looked through from the top; the first that fits is the finding.
+const FORMS: &[Form] = &[
+    form(
+        Cause::Timeout,
+        Certain,
+        Weight::Confession,
+        About::Job,
+        &[
+            "exceeded the maximum execution time",
+            "exceeded the maximum time",
+            "execution took longer than",
+            "Too long with no output",
+            "timeout: sending signal",
+            "context deadline exceeded: job",
+            "has timed out after",
+            "The job running on runner",
+            "Job timed out",
+            "DUE TO TIME LIMIT",
+            "Build timed out",
+            "TIMEOUT [",
+        ],
+    ),
+    form(
+        Cause::Interrupted,
+        Certain,
+        Weight::Confession,
+        About::Job,
+        &[
+            "Canceling since a higher priority waiting request",
+            "The run was canceled by",
+            "Received cancellation request",
+            "Aborted by ",
+            "SIGINT: terminal interrupt signal",
+            "Job was canceled",
+        ],
+    ),
+    form(
+        Cause::Crash,
+        Certain,
+        Weight::Confession,
+        About::Compiler,
+        &[
+            "has overflowed its stack",
+            "stack overflow, aborting",
+            "capacity overflow",
+            "double free or corruption",
+            "malloc(): ",
+            "free(): invalid",
+            "rustc interrupted by SIGSEGV",
+            "rustc received signal",
+        ],
+    ),
+    form(Cause::DiskFull, Likely, Weight::Resource, About::Compiler, &["Disk quota exceeded"]),
+    form(
+        Cause::Denied,
+        Certain,
+        Weight::Resource,
+        About::Compiler,
+        &[
+            "Too many open files",
+            "(os error 24)",
+            "Permission denied",
+            "Operation not permitted (os error 1)",
+            "Read-only file system (os error 30)",
+            "Text file busy (os error 26)",
+        ],
+    ),
+    form(
+        Cause::Crash,
+        Certain,
+        Weight::Specific,
+        About::Compiler,
+        &[
+            "error: internal compiler error",
+            "the compiler unexpectedly panicked",
+            "query stack during panic",
+            "SIGSEGV: invalid memory reference",
+            "PLEASE submit a bug report to https://github.com/llvm",
+        ],
+    ),
+    form(
+        Cause::MissingLibrary,
+        Certain,
+        Weight::Specific,
+        About::Linker,
+        &[
+            "unable to find library -l",
+            "cannot find -l",
+            "library not found: ",
+            "could not find native static library",
+            "was not found in the pkg-config search path",
+            "The system library `",
+            "Could not find directory of OpenSSL",
+            "Unable to find libclang",
+            "fatal error: openssl/",
+            "Could not run `pkg-config",
+            "pkg-config exited with status code 1",
+            "Package requirements (",
+        ],
+    ),
+    form(
+        Cause::MissingTool,
+        Certain,
+        Weight::Specific,
+        About::Compiler,
+        &[
+            "error: linker `",
+            "not installed?",
+            "can't find crate for `core`",
+            "can't find crate for `std`",
+            "target may not be installed",
+            "is not installed",
+            "command not found",
+            "Could not find `protoc`",
+            "failed to find tool",
+            "could not execute process `",
+            "no such command: `",
+            "program not found",
+            "executable file not found",
+            "is not a valid toolchain name",
+            "does not contain component",
+            "custom toolchain",
+        ],
+    ),
+    form(
+        Cause::LinkError,
+        Certain,
+        Weight::Specific,
+        About::Linker,
+        &[
+            "undefined symbol: ",
+            "undefined reference to ",
+            "duplicate symbol",
+            "multiple definition of ",
+            "file format not recognized",
+            "incompatible with elf",
+            "relocation truncated to fit",
+            "failed to load bitcode of module",
+            "failed to load bc of",
+            "failed to get bitcode from object file",
+            "undefined symbols for architecture",
+            "file in wrong format",
+        ],
+    ),
+    form(
+        Cause::Network,
+        Certain,
+        Weight::Resource,
+        About::Job,
+        &[
+            "failed to download from",
+            "spurious network error",
+            "Could not resolve host",
+            "Could not resolve hostname",
+            "Could not connect to server",
+            "network failure seems to have happened",
+            "Temporary failure in name resolution",
+            "SSL connect error",
+            "Connection refused (os error 111)",
+            "Connection reset by peer",
+            "failed to fetch `",
+            "failed to authenticate when downloading repository",
+            "failed to clone into",
+            "download of config.json failed",
+            "failed to get successful HTTP response",
+        ],
+    ),
+    form(
+        Cause::Dependencies,
+        Certain,
+        Weight::Specific,
+        About::Job,
+        &[
+            "the lock file ",
+            "lock file version",
+            "failed to select a version",
+            "no matching package",
+            "failed to parse manifest",
+            "failed to parse lock file",
+            "error: unclosed table",
+            "--> Cargo.toml:",
+            "TOML parse error",
+            "failed to load manifest",
+            "failed to load source for dependency",
+            "failed to read `",
+            "failed to get `",
+            "rustc is not supported by the following package",
+            "cannot be built because it requires rustc",
+            "requires rustc ",
+            "does not contain this feature",
+            "does not contain the feature",
+            "does not have the feature",
+            "does not have these features",
+            "no bin target named",
+            "no test target named",
+            "no example target named",
+            "unexpected argument '",
+            "could not find `Cargo.toml`",
+            "did not match any packages",
+            "cyclic package dependency",
+            "feature `edition2024` is required",
+            "attempting to make an HTTP request, but --offline",
+            "checksum for `",
+        ],
+    ),
+    form(
+        Cause::Lint,
+        Certain,
+        Weight::Specific,
+        About::Compiler,
+        &[
+            "`-D warnings`",
+            "#[deny(clippy::",
+            "#[deny(warnings)]",
+            "implied by `-D",
+            "Diff in ",
+            "requested on the command line with `-D",
+            "note: the lint level is defined here",
+            "#[deny(",
+        ],
+    ),
+    form(
+        Cause::CompileError,
+        Certain,
+        Weight::Specific,
+        About::Compiler,
+        &[
+            "error[E",
+            "recursion limit reached",
+            "reached the recursion limit",
+            "proc-macro derive panicked",
+            "proc macro panicked",
+            "custom attribute panicked",
+            "this file contains an unclosed delimiter",
+            "error: expected ",
+            "error: cannot find ",
+            "error: evaluation of constant value failed",
+            "are too big for the target architecture",
+            "aborting due to ",
+            "\"level\":\"error\"",
+        ],
+    ),
+    form(
+        Cause::TestFailed,
+        Certain,
+        Weight::Specific,
+        About::Program,
+        &[
+            "test result: FAILED",
+            "error: test failed",
+            "error: doctest failed",
+            "error: test run failed",
+            "targets failed:",
+        ],
+    ),
+    form(Cause::CompileError, Likely, Weight::General, About::Compiler, &[" previous error"]),
+    form(Cause::LinkError, Possible, Weight::General, About::Linker, &["error: linking with `"]),
+    form(
+        Cause::BuildScript,
+        Likely,
+        Weight::General,
+        About::Compiler,
+        &["failed to run custom build command for `"],
+    ),
+    form(
+        Cause::Interrupted,
+        Possible,
+        Weight::Unexplained,
+        About::Job,
+        &["The operation was canceled", "^C"],
+    ),
+    form(
+        Cause::Failed,
+        Possible,
+        Weight::Unexplained,
+        About::Job,
+        &[
+            "error: could not compile `",
+            "error: Could not compile `",
+            "error: could not document `",
+            "ERROR: Job failed",
+            "Process completed with exit code",
+            "error: ",
+        ],
+    ),
+];
+
+/// What a line says about an end that is not memory.
+pub(crate) fn look(line: &str) -> Option<Finding> {
+    let form = FORMS.iter().find(|form| form.any.iter().any(|words| line.contains(words)))?;
+    if line.starts_with("warning") || matches!(exit_number(line), Some(0)) {
+        return None;
+    }
+    Some(Finding::new(form.cause, form.certainty, form.weight, form.about))
+}
+
+/// Zero is no failure: `Process completed with exit code 0`.
+fn exit_number(line: &str) -> Option<u64> {
+    crate::memory::exit_number(line)
+}
+
+/// A file system is full, and where, as far as the line says it.
+pub(crate) fn full(line: &str) -> Option<Option<&str>> {
+    let full = line.contains("No space left on device") || line.contains("(os error 28)");
+    if !full || line.contains("inotify") || line.contains("watch") {
+        return None;
+    }
+    Some(path(line))
+}
+
+/// The first path of a line.
+pub(crate) fn path(line: &str) -> Option<&str> {
+    line.split(['`', '"', '\'', ' ', ':', '=', '('])
+        .find(|word| word.starts_with('/') && word.len() > 1)
+}
+
+/// A file system that `df` or `mount` names: where it is mounted, and whether it lives in memory.
+pub(crate) fn mounted(line: &str) -> Option<(&str, bool)> {
+    let words: Vec<&str> = line.split_whitespace().take(8).collect();
+    let (name, mount, kind) = match words[..] {
+        [name, "on", mount, "type", kind, ..] => (name, mount, kind),
+        [name, .., share, mount] if share.ends_with('%') && words.len() >= 6 => {
+            (name, mount, if words.len() == 7 { words[1] } else { "" })
+        }
+        _ => return None,
+    };
+    let in_memory = name.contains("zram")
+        || matches!(name, "tmpfs" | "shm" | "ramfs" | "none")
+        || matches!(kind, "tmpfs" | "ramfs");
+    mount.starts_with('/').then_some((mount, in_memory))
+}
+
+/// Whether a path is on a file system in memory wherever Linux is set up as usual.
+pub(crate) fn is_in_memory(path: &str) -> bool {
+    ["/dev/shm", "/run/", "/var/run/"].iter().any(|mount| path.starts_with(mount))
+        || path.contains("tmpfs")
+        || path.contains("ramdisk")
+        || path.contains("zram")
+}
