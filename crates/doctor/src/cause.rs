@@ -77,7 +77,9 @@ impl Cause {
         match self {
             Self::OomKiller => "was killed by the kernel: the machine was out of memory",
             Self::MemoryLimit => "was killed at the memory limit of its container or CI job",
-            Self::Earlyoom => "was killed by earlyoom: the machine was nearly out of memory",
+            Self::Earlyoom => {
+                "was killed by earlyoom or nohang: the machine was nearly out of memory"
+            }
             Self::SystemdOomd => "was killed by systemd-oomd: too much waited for memory",
             Self::Killed => "was killed (SIGKILL), as the kernel kills when memory runs out",
             Self::Terminated => {

@@ -72,7 +72,7 @@ impl LogReader {
 
 impl State {
     fn line(&mut self, number: u64, line: &str) {
-        if line.is_empty() || self.is_captured(line) {
+        if line.is_empty() || is_source(line) || self.is_captured(line) {
             return;
         }
         self.circumstances.look(line);
@@ -183,8 +183,9 @@ impl State {
         found.evidence = evidence(number, line);
         // What Cargo said just before knows the kind of a target, which a command line does not say.
         if let Some((at, said)) = &self.last {
-            let caused = number.saturating_sub(*at) <= CAUSED_BY
-                && line.contains("didn't exit successfully");
+            let near = number.saturating_sub(*at) <= CAUSED_BY || !line.contains('`');
+            let caused =
+                near && (line.contains("didn't exit successfully") || line.contains(" (signal: "));
             let here = number == *at || caused || said.script;
             if here && found.about != About::Job && (found.about != About::Program || said.script) {
                 found.unit = Some(said.title.clone());
@@ -231,8 +232,12 @@ impl State {
         };
         let unit = best.unit.clone().or_else(|| self.unit_beside(&best));
         let certainty = self.certainty(&best);
-        let linked = unit.as_ref().is_some_and(|unit| unit.starts_with("link of"));
-        let remedies = remedies(best.cause, linked, &self.circumstances);
+        let remedies = remedies(
+            best.cause,
+            unit.as_deref(),
+            certainty == Certainty::Certain,
+            &self.circumstances,
+        );
         Verdict {
             memory: best.cause.is_memory(),
             cause: best.cause,
@@ -290,6 +295,12 @@ impl State {
             }
         }
     }
+}
+
+/// A line of the program that rustc shows: `12 |     let x = "Killed";`, and what it draws below.
+fn is_source(line: &str) -> bool {
+    let bar = line.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();
+    bar.starts_with('|') && !bar.starts_with("||")
 }
 
 /// `test name ... ok`, nextest's `PASS [`: what is in a test's name says nothing.

@@ -49,6 +49,9 @@ fn confession(line: &str) -> Option<Finding> {
     if lower.contains("sending sig") && lower.contains(" to process ") {
         return told(Cause::Earlyoom, lower.split('"').nth(1).or(Some("cargo")));
     }
+    if lower.contains("nohang") && lower.contains("to the victim") {
+        return told(Cause::Earlyoom, Some("cargo"));
+    }
     if lower.contains("systemd-oomd") && lower.contains("killed") {
         return told(Cause::SystemdOomd, None);
     }
@@ -152,8 +155,9 @@ fn signal(line: &str) -> Option<Finding> {
     if let Some(found) = of_nextest(line) {
         return Some(found);
     }
-    let of_process =
-        line.contains("didn't exit successfully") || line.contains("exited with signal");
+    let of_process = line.contains("didn't exit successfully")
+        || line.contains(" (signal: ") && line.contains(", SIG")
+        || line.contains("exited with signal");
     let of_process = of_process
         || (line.contains("exited with") || line.contains("failed")) && line.contains("SIG");
     if of_process {
@@ -198,9 +202,22 @@ fn of_nextest(line: &str) -> Option<Finding> {
     by_signal(number, About::Program).map(|found| found.of(Some(format!("test {test}"))))
 }
 
+/// How shells and make call the signals.
+const ENDS: &[(&str, u64)] = &[
+    ("Killed", 9),
+    ("Terminated", 15),
+    ("Bus error", 7),
+    ("Segmentation fault", 11),
+    ("Illegal instruction", 4),
+    ("Aborted (core dumped)", 6),
+];
+
 /// `Killed`, `ci.sh: line 1: 301 Killed   cargo build`, `make: *** [Makefile:2: build] Killed`.
 fn by_shell(line: &str) -> Option<Finding> {
-    for (word, number) in [("Killed", 9), ("Terminated", 15), ("Bus error", 7)] {
+    if line.starts_with("*** Signal 9") {
+        return by_signal(9, About::Job);
+    }
+    for (word, number) in ENDS {
         let Some(at) = line.find(word) else { continue };
         let before = line[..at].trim_end();
         let by_job = before.contains("line ") && before.ends_with(|c: char| c.is_ascii_digit());
@@ -210,7 +227,7 @@ fn by_shell(line: &str) -> Option<Finding> {
         let alone = alone && !line[at + word.len()..].contains(|c: char| c.is_ascii_digit());
         let by_sh = before.ends_with("sh:") && before.starts_with('/');
         if by_job || by_make || by_sh || alone {
-            return by_signal(number, About::Job);
+            return by_signal(*number, About::Job);
         }
     }
     None
@@ -279,6 +296,7 @@ fn status(line: &str) -> Option<Finding> {
 
 /// The number of `exit code 137`, `exit status: 137`, `non-zero code: 137`, `Error 137`.
 pub(crate) fn exit_number(line: &str) -> Option<u64> {
+    let lower = line.to_ascii_lowercase();
     [
         "exit code",
         "exit status",
@@ -286,14 +304,14 @@ pub(crate) fn exit_number(line: &str) -> Option<u64> {
         "non-zero code",
         "status code",
         "with status",
-        "] Error",
-        "ExitCode",
+        "] error",
+        "exitcode",
         "exited with status",
         "return code",
     ]
     .iter()
     .find_map(|mark| {
-        let rest = after(line, mark)?.trim_start_matches([':', ' ', '=', '"', '\'']);
+        let rest = after(&lower, mark)?.trim_start_matches([':', ' ', '=', '"', '\'']);
         let rest = rest.strip_prefix("exit status ").unwrap_or(rest);
         number(rest)
     })

@@ -42,6 +42,7 @@ const FORMS: &[Form] = &[
             "Job timed out",
             "DUE TO TIME LIMIT",
             "Build timed out",
+            "xecution timeout",
             "TIMEOUT [",
         ],
     ),

@@ -56,7 +56,7 @@ fn one_prefix(line: &str) -> Option<&str> {
         .or_else(|| after_time(line))
         .or_else(|| after_stage(line))
         .or_else(|| line.strip_prefix("##[error]"))
-        .or_else(|| line.strip_prefix("| "))
+        .or_else(|| line.strip_prefix("> "))
         .or_else(|| after_step(line))
         .or_else(|| after_seconds(line))
 }

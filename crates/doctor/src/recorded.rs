@@ -88,8 +88,12 @@ pub fn recorded(header: &Header, records: &[Record]) -> Verdict {
         }
     }
     whole(&mut verdict, exit, used, records.len(), &units);
-    let linked = verdict.unit.as_ref().is_some_and(|unit| unit.starts_with("link of"));
-    verdict.remedies = remedies(verdict.cause, linked, &Circumstances::of(&header.command));
+    verdict.remedies = remedies(
+        verdict.cause,
+        verdict.unit.as_deref(),
+        verdict.certainty == Certainty::Certain,
+        &Circumstances::of(&header.command),
+    );
     verdict
 }
 

@@ -54,8 +54,19 @@ impl Circumstances {
     }
 }
 
-/// What would have prevented `cause`; `linked`: it was a link that died.
-pub(crate) fn remedies(cause: Cause, linked: bool, seen: &Circumstances) -> Vec<Remedy> {
+/// What would have prevented `cause`, of which `unit` died; `sure`: nothing speaks for another cause.
+pub(crate) fn remedies(
+    cause: Cause,
+    unit: Option<&str>,
+    sure: bool,
+    seen: &Circumstances,
+) -> Vec<Remedy> {
+    let unit = unit.unwrap_or_default();
+    let linked = unit.starts_with("link of");
+    // Whatever no shim stands before is admitted by its memory, and not run again.
+    let run_again = !unit.ends_with("(build script)")
+        && !unit.starts_with("run of ")
+        && !unit.starts_with("test ");
     let with = |command: String, why: &str| Remedy { command: Some(command), why: why.to_owned() };
     let words = |why: &str| Remedy { command: None, why: why.to_owned() };
     let release = if seen.release { " --release" } else { "" };
@@ -63,7 +74,12 @@ pub(crate) fn remedies(cause: Cause, linked: bool, seen: &Circumstances) -> Vec<
     let governed = || {
         with(
             format!("cargo plimsoll {subcommand}{release}"),
-            "runs as much at once as fits into what the machine or container leaves, and runs again what is killed all the same",
+            if run_again {
+                "runs as much at once as fits into what the machine or container leaves, and runs again what is killed \
+                 all the same"
+            } else {
+                "runs as much at once as fits into what the machine or container leaves"
+            },
         )
     };
     let lean = || {
@@ -143,10 +159,16 @@ pub(crate) fn remedies(cause: Cause, linked: bool, seen: &Circumstances) -> Vec<
             swap(),
         ],
         Cause::DiskFull => {
-            vec![with(
+            let mut all = vec![with(
                 "cargo plimsoll clean".to_owned(),
                 "removes from the target directory what no build can use again",
-            )]
+            )];
+            if !sure {
+                all.push(words(
+                    "Where `df -T` calls that file system tmpfs, or zram, it is memory after all.",
+                ));
+            }
+            all
         }
         Cause::Timeout => vec![with(
             "cargo plimsoll doctor --slow".to_owned(),

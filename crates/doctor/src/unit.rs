@@ -13,8 +13,12 @@ pub(crate) struct Said {
 
 /// The unit of a line that says what failed.
 pub(crate) fn said(line: &str) -> Option<Said> {
-    if let Some(rest) = after(line, "ould not compile `") {
-        let (package, rest) = rest.split_once('`')?;
+    if let Some(rest) = after(line, "ould not compile ") {
+        // Old Cargos, and what was pasted without its backticks: `could not compile http.`
+        let (package, rest) = match rest.strip_prefix('`') {
+            Some(rest) => rest.split_once('`')?,
+            None => rest.split_once([' ', '.', ',']).unwrap_or((rest, "")),
+        };
         let target = rest.trim_start().strip_prefix('(').and_then(|rest| rest.split_once(')'));
         return Some(compiled(package, target.map_or("", |(target, _)| target)));
     }

@@ -40,3 +40,4 @@ mod strangers;
 mod terminal;
 mod test_runs;
 mod tools;
+mod verdicts;

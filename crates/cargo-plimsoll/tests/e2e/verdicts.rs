@@ -1,0 +1,97 @@
+//! `cargo plimsoll doctor --last`, and `doctor` with a log: what killed a build, told of real deaths.
+
+use std::fs::File;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::scene::{Done, Scene};
+
+/// The verdict as JSON, and the exit status.
+fn verdict(scene: &Scene, command: &mut Command) -> (Value, i32) {
+    let done: Done = scene.run(command);
+    let verdict = serde_json::from_str(&done.stdout);
+    (verdict.unwrap_or_else(|_| panic!("{}{}", done.stdout, done.stderr)), done.code())
+}
+
+#[test]
+fn doctor_last_names_the_unit_that_was_killed() {
+    let scene = Scene::new();
+    scene.lib("fine", &[], "").lib("victim", &["fine"], "// fake: sigkill-self\n");
+    let built = scene.run(&mut scene.fake("--memory 1GiB build"));
+    assert_eq!(built.code(), 101, "{}", built.stderr);
+
+    let (said, status) = verdict(&scene, &mut scene.plimsoll("doctor --last --json"));
+    assert_eq!(status, 1, "{said}");
+    assert_eq!(said["memory"], true);
+    assert_eq!(said["cause"], "killed");
+    assert_eq!(said["certainty"], "likely");
+    assert_eq!(said["unit"], "victim v0.1.0");
+    let evidence = said["evidence"]["text"].as_str().unwrap();
+    assert!(evidence.contains("signal 9"), "{evidence}");
+    let text = scene.run(&mut scene.plimsoll("doctor --last"));
+    assert!(text.stdout.starts_with("victim v0.1.0 was killed"), "{}", text.stdout);
+    assert!(text.stdout.contains("cargo plimsoll build"), "{}", text.stdout);
+
+    // And by the words of the same build, in a file, by redirection, and through a pipe.
+    scene.write("build.log", &built.stderr);
+    let log = scene.at("build.log");
+    let (of_file, status) = verdict(&scene, scene.plimsoll("doctor --json").arg(&log));
+    assert_eq!(status, 1);
+    assert_eq!((&of_file["cause"], &of_file["unit"]), (&said["cause"], &Value::from("victim")));
+    let line = of_file["evidence"]["line"].as_u64().unwrap();
+    let shown = built.stderr.lines().nth(usize::try_from(line).unwrap() - 1).unwrap();
+    assert!(shown.contains("signal: 9"), "{shown}");
+    let mut redirected = scene.plimsoll("doctor --json");
+    redirected.stdin(File::open(&log).unwrap());
+    assert_eq!(verdict(&scene, &mut redirected), (of_file.clone(), 1));
+    for arguments in ["doctor --json", "doctor --json -"] {
+        let mut cat = Command::new("cat").arg(&log).stdout(Stdio::piped()).spawn().unwrap();
+        let mut piped = scene.plimsoll(arguments);
+        piped.stdin(cat.stdout.take().unwrap());
+        assert_eq!(verdict(&scene, &mut piped), (of_file.clone(), 1), "{arguments}");
+        cat.wait().unwrap();
+    }
+}
+
+#[test]
+fn doctor_last_says_when_it_was_not_memory_and_when_nothing_died() {
+    let scene = Scene::new();
+    scene.lib("wrong", &[], "fn f() -> u32 { \"nine\" }\n");
+    let built = scene.run(&mut scene.plimsoll("--memory 1GiB build"));
+    assert_eq!(built.code(), 101);
+    let (said, status) = verdict(&scene, &mut scene.plimsoll("doctor --last --json"));
+    assert_eq!(
+        (&said["memory"], &said["unit"], status),
+        (&false.into(), &"wrong v0.1.0".into(), 0)
+    );
+    scene.write("build.log", &built.stderr);
+    let mut redirected = scene.plimsoll("doctor");
+    redirected.stdin(File::open(scene.at("build.log")).unwrap());
+    let done = scene.ok(&mut redirected);
+    assert!(done.stdout.contains("wrong does not compile (certain)"), "{}", done.stdout);
+    assert!(done.stdout.contains("not want of memory"), "{}", done.stdout);
+
+    scene.write("ws/wrong/src/lib.rs", "fn _f() {}\n");
+    scene.ok(&mut scene.plimsoll("--memory 1GiB build"));
+    let (said, status) = verdict(&scene, &mut scene.plimsoll("doctor --last --json"));
+    assert_eq!((&said["cause"], status), (&"succeeded".into(), 0));
+}
+
+#[test]
+fn a_log_that_is_not_there_is_said_and_a_pipe_without_a_byte_is_no_log() {
+    let scene = Scene::new();
+    let done = scene.run(&mut scene.plimsoll("doctor nowhere.log"));
+    assert_eq!(done.code(), 101);
+    assert!(done.stderr.contains("cannot read the log `nowhere.log`"), "{}", done.stderr);
+    let done = scene.run(&mut scene.plimsoll("doctor --last"));
+    assert_eq!(done.code(), 1);
+    assert!(done.stderr.contains("no build is recorded"), "{}", done.stderr);
+    // The question is then whether all is set up well, which is not answered with a verdict.
+    let mut nothing = Command::new("true").stdout(Stdio::piped()).spawn().unwrap();
+    let mut piped = scene.plimsoll("doctor");
+    piped.stdin(nothing.stdout.take().unwrap());
+    let done = scene.run(&mut piped);
+    assert!(!done.stdout.contains("the build ended"), "{}", done.stdout);
+    nothing.wait().unwrap();
+}
