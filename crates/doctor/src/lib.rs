@@ -22,6 +22,7 @@ mod remedy;
 mod text;
 mod unit;
 mod verdict;
+mod words;
 
 pub use cause::Cause;
 pub use lines::Lines;

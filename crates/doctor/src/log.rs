@@ -8,6 +8,8 @@
 //! ```
 //! At the end the finding with the highest weight is the cause, the earliest where several have it.
 
+use std::borrow::Cow;
+
 use crate::cause::Cause;
 use crate::finding::{About, Finding, Weight, evidence};
 use crate::lines::Lines;
@@ -76,7 +78,11 @@ impl State {
             return;
         }
         self.circumstances.look(line);
+        if is_progress(line) {
+            return;
+        }
         self.shared |= line.contains("/dev/shm/");
+        let line = &*ends(line);
         if self.ends_well(number, line) || is_told_of_a_test(line) {
             return;
         }
@@ -295,6 +301,35 @@ impl State {
             }
         }
     }
+}
+
+/// What Cargo says while all is well, most of a log: a crate may be called `oom-killer`.
+fn is_progress(line: &str) -> bool {
+    const WORDS: &[&str] = &[
+        "Compiling ",
+        "Checking ",
+        "Downloaded ",
+        "Downloading ",
+        "Fresh ",
+        "Adding ",
+        "Locking ",
+    ];
+    WORDS.iter().any(|word| line.starts_with(word))
+}
+
+/// Of a line longer than both together, what is looked at: a compiler's command line names its crate at the
+/// beginning, and Cargo its signal at the end.
+const LOOKED_AT: (usize, usize) = (2048, 512);
+
+fn ends(line: &str) -> Cow<'_, str> {
+    let (head, tail) = LOOKED_AT;
+    if line.len() <= head + tail {
+        return Cow::Borrowed(line);
+    }
+    let from = line.len() - tail;
+    let head = (0..=head).rev().find_map(|end| line.get(..end)).unwrap_or_default();
+    let tail = (from..line.len()).find_map(|start| line.get(start..)).unwrap_or_default();
+    Cow::Owned(format!("{head} … {tail}"))
 }
 
 /// A line of the program that rustc shows: `12 |     let x = "Killed";`, and what it draws below.

@@ -3,13 +3,54 @@
 //! The forms are those of rustc, Cargo, nextest, GCC, Clang, GNU ld, lld, sccache, shells, make, the kernel, earlyoom,
 //! systemd, container runtimes and CIs; `corpus/INDEX.md` has an example of each.
 
+use std::sync::LazyLock;
+
 use crate::cause::Cause;
 use crate::finding::{About, Finding, Weight};
 use crate::unit::{after, is_of_builds, of_command};
 use crate::verdict::Certainty::{Certain, Likely, Possible};
+use crate::words::Words;
+
+/// Every line that a rule below fits has one of these, in letters of either case.
+const TRIGGERS: &[&str] = &[
+    "memory",
+    "oom",
+    "sending sig",
+    "nohang",
+    "bad_alloc",
+    "(os error 1",
+    "signal",
+    "SIG",
+    "Killed",
+    "Terminated",
+    "Bus error",
+    "Segmentation fault",
+    "Illegal instruction",
+    "Aborted",
+    "unavailable",
+    "pthread_create",
+    "create thread",
+    "fork",
+    "bitcode",
+    "load bc of",
+    "exit",
+    "code",
+    "status",
+    "] error",
+    "lost communication",
+];
 
 /// What a line says about memory, or about a signal.
 pub(crate) fn look(line: &str) -> Option<Finding> {
+    static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(TRIGGERS.iter().copied()));
+    if WORDS.first(line).is_some() {
+        return look_closely(line);
+    }
+    debug_assert!(look_closely(line).is_none(), "a trigger is missing for {line:?}");
+    None
+}
+
+fn look_closely(line: &str) -> Option<Finding> {
     confession(line)
         .or_else(|| allocation(line))
         .or_else(|| signal(line))

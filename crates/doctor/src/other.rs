@@ -1,8 +1,11 @@
 //! The lines of what is not memory: a verdict must know these to be sure of the others.
 
+use std::sync::LazyLock;
+
 use crate::cause::Cause;
 use crate::finding::{About, Finding, Weight};
 use crate::verdict::Certainty::{self, Certain, Likely, Possible};
+use crate::words::Words;
 
 /// One form: any of these words, and what they mean.
 struct Form {
@@ -293,7 +296,7 @@ const FORMS: &[Form] = &[
         Possible,
         Weight::Unexplained,
         About::Job,
-        &["The operation was canceled", "^C"],
+        &["The operation was canceled"],
     ),
     form(
         Cause::Failed,
@@ -313,6 +316,13 @@ const FORMS: &[Form] = &[
 
 /// What a line says about an end that is not memory.
 pub(crate) fn look(line: &str) -> Option<Finding> {
+    // A terminal's echo of Ctrl-C.
+    if line.starts_with("^C") {
+        return Some(Finding::new(Cause::Interrupted, Likely, Weight::Status, About::Job));
+    }
+    static WORDS: LazyLock<Words> =
+        LazyLock::new(|| Words::new(FORMS.iter().flat_map(|form| form.any).copied()));
+    WORDS.first(line)?;
     let form = FORMS.iter().find(|form| form.any.iter().any(|words| line.contains(words)))?;
     if line.starts_with("warning") || matches!(exit_number(line), Some(0)) {
         return None;

@@ -23,9 +23,10 @@ struct Unit {
     lost: Option<(i32, bool)>,
 }
 
-/// What ended a recorded build. The evidence's line is that of the log on disk, where the header is the first.
+/// What ended a recorded build. The evidence's line is that of the log on disk, where the header is the first. `runs`:
+/// its process is still there, so that a record without an end is no death.
 #[must_use]
-pub fn recorded(header: &Header, records: &[Record]) -> Verdict {
+pub fn recorded(header: &Header, records: &[Record], runs: bool) -> Verdict {
     let mut units: BTreeMap<UnitId, Unit> = BTreeMap::new();
     let mut verdict = Verdict {
         memory: false,
@@ -87,7 +88,7 @@ pub fn recorded(header: &Header, records: &[Record]) -> Verdict {
             }
         }
     }
-    whole(&mut verdict, exit, used, records.len(), &units);
+    whole(&mut verdict, exit, used, records.len(), runs, &units);
     verdict.remedies = remedies(
         verdict.cause,
         verdict.unit.as_deref(),
@@ -138,6 +139,7 @@ fn whole(
     exit: Option<(i32, u64)>,
     used: Bytes,
     records: usize,
+    runs: bool,
     units: &BTreeMap<UnitId, Unit>,
 ) {
     match exit {
@@ -182,11 +184,20 @@ fn whole(
                 format!("exit status {code}, and no unit failed"),
             );
         }
-        None if verdict.cause == Cause::Unknown => {
-            let line = u64::try_from(records).unwrap_or(u64::MAX).saturating_add(1);
-            let text = format!(
-                "the record stops in the midst, at {used}: Plimsoll itself was killed, or the build still runs"
+        None if runs => {
+            let line = last(records);
+            say(
+                verdict,
+                Cause::Unknown,
+                Certainty::Certain,
+                line,
+                format!("it still runs, at {used}"),
             );
+        }
+        None if verdict.cause == Cause::Unknown => {
+            let line = last(records);
+            let text =
+                format!("the record stops in the midst, at {used}: Plimsoll itself was killed");
             say(verdict, Cause::Killed, Certainty::Possible, line, text);
         }
         _ => {}
@@ -198,4 +209,9 @@ fn say(verdict: &mut Verdict, cause: Cause, certainty: Certainty, line: u64, tex
     verdict.memory = cause.is_memory();
     verdict.certainty = certainty;
     verdict.evidence = Some(Evidence { line, text });
+}
+
+/// The line of the last record.
+fn last(records: usize) -> u64 {
+    u64::try_from(records).unwrap_or(u64::MAX).saturating_add(1)
 }

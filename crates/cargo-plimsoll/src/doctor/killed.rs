@@ -72,7 +72,13 @@ pub(crate) fn of_build(
 ) -> Result<i32, Failure> {
     let path = report::log_of(settings, build)?;
     let (header, records) = plimsoll_history::read(&path).map_err(anyhow::Error::from)?;
-    say(&recorded(&header, &records), json, shell)
+    say(&recorded(&header, &records, runs(&header.build.0)), json, shell)
+}
+
+/// Whether the process is there whose number ends the build's id.
+fn runs(build: &str) -> bool {
+    let process = build.rsplit_once('-').map(|(_, process)| Path::new("/proc").join(process));
+    process.is_some_and(|process| process.exists())
 }
 
 fn judge(mut log: impl Read) -> io::Result<Verdict> {

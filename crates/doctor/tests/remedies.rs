@@ -1,0 +1,101 @@
+//! What would have prevented it is named when, and only when, it applies.
+
+use plimsoll_doctor::{Cause, LogReader, Verdict, text};
+
+fn judge(log: &str) -> Verdict {
+    let mut reader = LogReader::default();
+    reader.feed(log.as_bytes());
+    reader.verdict()
+}
+
+/// All that is suggested, in one text.
+fn suggested(log: &str) -> String {
+    let said = judge(log).remedies.into_iter();
+    said.map(|remedy| format!("{} | {}\n", remedy.command.unwrap_or_default(), remedy.why))
+        .collect()
+}
+
+/// A compiler that was killed, with these arguments.
+fn killed(arguments: &str) -> String {
+    format!(
+        "error: could not compile `app` (lib)\n\nCaused by:\n  process didn't exit successfully: \
+         `rustc --crate-name app {arguments}` (signal: 9, SIGKILL: kill)\n"
+    )
+}
+
+#[test]
+fn a_killed_compiler_is_to_run_inside_a_line_and_with_swap_where_it_is_a_person_s_machine() {
+    let said = suggested(&killed("-C opt-level=3"));
+    assert!(said.contains("cargo plimsoll build --release"), "{said}");
+    assert!(said.contains("swap"), "{said}");
+    assert!(!said.contains("LTO"), "{said}");
+    let in_ci = format!("{}##[error]Process completed with exit code 101.\n", killed(""));
+    let said = suggested(&in_ci);
+    assert!(said.contains("cargo plimsoll build |"), "{said}");
+    assert!(!said.contains("swap"), "nobody adds swap to a runner: {said}");
+}
+
+#[test]
+fn thin_lto_is_named_where_fat_lto_was_and_debug_information_where_it_was_full() {
+    assert!(suggested(&killed("-C lto=fat")).contains("fat LTO"));
+    assert!(!suggested(&killed("-C lto=thin")).contains("fat LTO"));
+    assert!(suggested(&killed("-C debuginfo=2")).contains("less debug info"));
+    assert!(!suggested(&killed("-C debuginfo=0")).contains("less debug info"));
+}
+
+#[test]
+fn no_lto_at_all_is_for_bitcode_that_does_not_load_and_for_nothing_else() {
+    let bitcode = "     Running `rustc --crate-name app -C opt-level=3`\n\
+                   error: failed to load bitcode of module \"app.1-cgu.0\": \n\
+                   error: could not compile `app` (bin \"app\") due to 1 previous error\n";
+    assert!(suggested(bitcode).contains("CARGO_PROFILE_RELEASE_LTO=off"), "{}", suggested(bitcode));
+    assert!(
+        suggested(&bitcode.replace("-C opt-level=3", "")).contains("CARGO_PROFILE_DEV_LTO=off")
+    );
+    let undefined = "rust-lld: error: undefined symbol: nowhere\n\
+                     error: could not compile `app` (bin \"app\") due to 1 previous error\n";
+    assert_eq!(suggested(undefined), "");
+}
+
+#[test]
+fn what_is_not_memory_is_not_sent_to_a_memory_line() {
+    for log in [
+        "error[E0308]: mismatched types\nerror: could not compile `app` (lib) due to 1 previous error\n",
+        "error: test failed, to rerun pass `--lib`\n",
+        "error: linker `nowhere` not found\n",
+        "error: no matching package named `nowhere` found\n",
+    ] {
+        let verdict = judge(log);
+        assert!(!verdict.memory && verdict.remedies.is_empty(), "{verdict:?}");
+        assert!(text(&verdict).contains("It is not want of memory."));
+    }
+}
+
+#[test]
+fn a_full_file_system_is_moved_where_it_is_memory_and_cleaned_where_it_is_a_disk() {
+    let full = |path: &str| {
+        format!(
+            "error: failed to write to `{path}/app.rmeta`: No space left on device (os error 28)\n"
+        )
+    };
+    let memory = judge(&full("/dev/shm/target"));
+    assert_eq!(memory.cause, Cause::TmpfsFull);
+    assert!(suggested(&full("/dev/shm/target")).contains("CARGO_TARGET_DIR="));
+    let disk = judge(&full("/home/user/target"));
+    assert_eq!(disk.cause, Cause::DiskFull);
+    assert!(!suggested(&full("/home/user/target")).contains("CARGO_TARGET_DIR="));
+    // Where the log does not say what file system it is, the answer says how to tell.
+    assert!(suggested(&full("/home/user/target")).contains("df -T"));
+}
+
+#[test]
+fn a_test_or_a_build_script_is_not_promised_a_second_run() {
+    let script = "error: failed to run custom build command for `v8 v130.0.1`\n\nCaused by:\n  process didn't exit \
+                  successfully: `/t/build/v8-0123456789abcdef/build-script-build` (signal: 9, SIGKILL: kill)\n";
+    assert!(!suggested(script).contains("runs again"), "{}", suggested(script));
+    assert!(suggested(&killed("")).contains("runs again"));
+    let test = "error: test failed, to rerun pass `--lib`\n\nCaused by:\n  process didn't exit successfully: \
+                `/t/debug/deps/app-0123456789abcdef` (signal: 9, SIGKILL: kill)\n";
+    assert_eq!(judge(test).unit.as_deref(), Some("run of test app"));
+    assert!(!suggested(test).contains("runs again"));
+}
