@@ -27,6 +27,7 @@ mod commands;
 mod deaths;
 mod disks;
 mod doctor;
+mod earlyoom;
 mod environment;
 mod failures;
 mod guides;
