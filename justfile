@@ -39,6 +39,11 @@ smoke:
     cargo build --workspace
     cargo run --package plimsoll-bench -- smoke
 
+# Small builds under faults drawn from a seed; `--seed S --only K` does one again
+torture *ARGS:
+    cargo build --workspace
+    cargo xtask torture {{ ARGS }}
+
 # The benchmark, in release form; bench/README.md says what shows what
 bench *ARGS:
     cargo build --release --workspace

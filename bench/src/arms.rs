@@ -111,7 +111,7 @@ impl Plimsoll {
         };
         if !program.is_file() {
             bail!(
-                "{} is not there; build it with `cargo build --release`, or name it with --plimsoll",
+                "{} is not there; build it with `cargo build --workspace` in the same profile, or name it with --plimsoll",
                 program.display()
             );
         }

@@ -328,8 +328,15 @@ fn leftovers(scene: &Scene, ended: &Ended, reference: &Reference) -> Vec<String>
     };
     if !(killed_inside || hit(&[Whom::Driver])) {
         let all = verdict::below(&scene.tmp).into_iter();
-        let excused =
-            hit(&[Whom::Rustc, Whom::Group, Whom::Cargo, Whom::Shim, Whom::Script, Whom::Test]);
+        let excused = hit(&[
+            Whom::Rustc,
+            Whom::Linker,
+            Whom::Group,
+            Whom::Cargo,
+            Whom::Shim,
+            Whom::Script,
+            Whom::Test,
+        ]);
         found.extend(
             all.filter(|path| !excused || ours(path))
                 .map(|path| format!("left: {}", path.display())),

@@ -12,9 +12,11 @@ use crate::ending::Ending;
 use crate::stderr::Forwarder;
 
 /// What gcc and clang say where the linker below them was ended, and by which signal.
-const OF_LINKERS: [(&[u8], Signal); 5] = [
+const OF_LINKERS: [(&[u8], Signal); 7] = [
     (b"terminated with signal 9", Signal::KILL),
     (b"terminated with signal 15", Signal::TERM),
+    (b"Killed signal terminated program", Signal::KILL),
+    (b"Terminated signal terminated program", Signal::TERM),
     (b"unable to execute command: Killed", Signal::KILL),
     (b"unable to execute command: Terminated", Signal::TERM),
     (b"linker command failed due to signal", Signal::KILL),
@@ -78,6 +80,11 @@ mod tests {
         );
         assert_eq!(said("collect2: fatal error: ld terminated with signal 9 [Killed]"), Some(9));
         assert_eq!(said("clang: error: unable to execute command: Terminated"), Some(15));
+        assert_eq!(said("cc: fatal error: Killed signal terminated program collect2"), Some(9));
+        assert_eq!(
+            said("cc: fatal error: Terminated signal terminated program collect2"),
+            Some(15)
+        );
         assert_eq!(said("ld: cannot find -lfoo"), None);
         assert_eq!(
             said("collect2: fatal error: ld terminated with signal 11 [Segmentation fault]"),

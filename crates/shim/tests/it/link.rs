@@ -86,6 +86,7 @@ fn a_linker_that_somebody_kills_is_run_again_once() {
         (9, "kill -9 $$"),
         (9, "echo 'collect2: fatal error: ld terminated with signal 9 [Killed]' >&2; exit 1"),
         (9, "echo 'clang: error: unable to execute command: Killed' >&2; exit 1"),
+        (9, "echo 'cc: fatal error: Killed signal terminated program collect2' >&2; exit 1"),
         (15, "kill -15 $$"),
         (15, "echo 'collect2: fatal error: ld terminated with signal 15 [Terminated]' >&2; exit 1"),
     ] {
