@@ -62,10 +62,6 @@ pub struct AskedOptions {
     /// Refuse a unit that is above the line by itself, instead of running it alone
     #[arg(long, global = true)]
     pub strict: bool,
-    /// Also a wall of the kernel's at the line, a memory cgroup, with room for files above it: nothing beyond the
-    /// build is harmed whatever happens in it. Where none can be made the build says so and goes on without
-    #[arg(long, global = true)]
-    pub hard: bool,
     /// How far a unit that would cross the line alone may go to need less: none, preserving (its output stays the
     /// same) or output (also more codegen units, no debug info, thin LTO for fat, for that unit alone) [default:
     /// preserving]
@@ -313,7 +309,6 @@ impl AskedOptions {
             jobs: self.jobs,
             cargo_jobs: None,
             strict: self.strict,
-            hard: self.hard,
             diet: self.diet,
             priority: self.priority,
             retry_tests: self.retry_tests,

@@ -17,8 +17,6 @@ pub const JOBS: &str = "PLIMSOLL_JOBS";
 pub const PROCESSORS: &str = "PLIMSOLL_PROCESSORS";
 /// Whether a unit that is above the line by itself is refused, as by `--strict`.
 pub const STRICT: &str = "PLIMSOLL_STRICT";
-/// Whether a wall of the kernel's stands at the line, as by `--hard`.
-pub const HARD: &str = "PLIMSOLL_HARD";
 /// How far a unit that would cross the line alone may go to need less, as `--diet` takes it.
 pub const DIET: &str = "PLIMSOLL_DIET";
 /// The build's share of the account's line, as `--priority` takes it; plain `cargo` heeds it, too, after `enable`.
@@ -38,7 +36,6 @@ pub const PUBLIC: &[(&str, &str)] = &[
     (JOBS, "units at once, as --jobs"),
     (PROCESSORS, "processors to plan for [default: those that this process may use]"),
     (STRICT, "1 is --strict"),
-    (HARD, "1 is --hard"),
     (DIET, "none, preserving or output: as --diet"),
     (PRIORITY, "low, normal or high: as --priority, for plain cargo, too, after `enable`"),
     (RETRY_TESTS, "1 is --retry-tests"),

@@ -106,8 +106,6 @@ pub struct Settings {
     pub processors: Sourced<u32>,
     /// A unit that is above the line by itself is refused.
     pub strict: Sourced<bool>,
-    /// A wall of the kernel's stands at the line.
-    pub hard: Sourced<bool>,
     /// The build's share beside others of the account.
     pub priority: Sourced<Priority>,
     /// A test that was killed for want of memory runs once more.
@@ -133,8 +131,6 @@ pub struct Asked {
     pub strict: bool,
     /// `--diet`.
     pub diet: Option<Diet>,
-    /// `--hard`.
-    pub hard: bool,
     /// `--priority`.
     pub priority: Option<Priority>,
     /// `--retry-tests`.
@@ -157,7 +153,6 @@ impl Asked {
                 memory: self.memory.or(own.memory),
                 diet: own.diet.or(self.diet),
                 strict: self.strict || own.strict,
-                hard: self.hard || own.hard,
                 retry_tests: self.retry_tests || own.retry_tests,
                 ..self
             }),
@@ -245,7 +240,6 @@ impl Settings {
             crates: sources.files.crates(),
             processors,
             strict: switch(asked.strict, "--strict", env::STRICT, environment)?,
-            hard: switch(asked.hard, "--hard", env::HARD, environment)?,
             priority: priority(asked, environment)?,
             retry_tests: switch(asked.retry_tests, "--retry-tests", env::RETRY_TESTS, environment)?,
             quiet: switch(asked.quiet, "--quiet", env::QUIET, environment)?,

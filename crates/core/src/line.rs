@@ -236,22 +236,6 @@ pub fn capacity(reading: &Reading, own: Own, reserve: &Reserve) -> Bytes {
         .fold(machine, Bytes::min)
 }
 
-/// How high a wall of the kernel's stands around a build under this line: so that the line inside it would be the same
-/// if it were read from the wall. A wall counts files, too.
-#[must_use]
-pub fn wall_of(line: Bytes) -> Bytes {
-    line + line.scale(1.0 / 7.0).clamp(SMALLEST_RESERVE, LARGEST_WALL_RESERVE)
-}
-
-/// What a build behind [`wall_of`] this line can hold before it thrashes there: see [`capacity`].
-#[must_use]
-pub fn capacity_behind_wall(line: Bytes, reading: &Reading, own: Own) -> Bytes {
-    let wall = wall_of(line);
-    wall - Reserve::default().under_wall(wall).scale(FILES_AT_LEAST)
-        + reading.machine.swap_free
-        + own.swapped
-}
-
 /// Into how much swap what is stopped may be paged out: not all that is free, because others need some, too, and a
 /// full one stops everything.
 #[must_use]
@@ -427,20 +411,6 @@ mod tests {
         assert_eq!(whole(&reading), Bytes::gib(2));
         let mut half = Line::new(Memory::Percent(50));
         assert_eq!(half.update(Millis(0), &reading, Own::default()), Bytes::gib(1));
-    }
-
-    #[test]
-    fn inside_a_wall_of_a_line_the_line_is_the_same() {
-        for mib in [100, 500, 1_000, 1_344, 2_000, 2_240, 5_000, 60_000] {
-            let line = Bytes::mib(mib);
-            let limit = wall_of(line);
-            let inside = auto(&wall(limit, Bytes::ZERO), Own::default(), &Reserve::default());
-            let machine =
-                auto(&wall(Bytes::gib(999), Bytes::ZERO), Own::default(), &Reserve::default());
-            let expected = line.min(machine);
-            let apart = inside.max(expected) - inside.min(expected);
-            assert!(apart <= Bytes::mib(1) || mib == 100, "{line}: {inside}");
-        }
     }
 
     #[test]

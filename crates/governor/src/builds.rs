@@ -189,12 +189,6 @@ impl Governor {
         self.builds.get(&build).map(|build| &build.header)
     }
 
-    /// The line that bounds the build now.
-    #[must_use]
-    pub fn line_of(&self, build: BuildNo) -> Bytes {
-        self.schedule.line_of(build)
-    }
-
     /// Cargo's pipe, where it is ours.
     #[must_use]
     pub fn jobserver(&self, build: BuildNo) -> Option<&Jobserver> {

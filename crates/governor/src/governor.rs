@@ -35,8 +35,6 @@ pub struct Options {
     pub reserve: Memory,
     /// Where history and logs live.
     pub home: PathBuf,
-    /// A wall of the kernel's stands around the build, of the height that belongs to the line.
-    pub hard: bool,
 }
 
 impl Options {

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use plimsoll_core::line::{Line, Machine, Own, capacity, capacity_behind_wall, swap_to_fill};
+use plimsoll_core::line::{Line, Machine, Own, capacity, swap_to_fill};
 use plimsoll_core::schedule::{Input, Wall};
 use plimsoll_core::settings::Memory;
 use plimsoll_core::{BuildNo, Bytes, Millis, WallNo};
@@ -118,10 +118,7 @@ impl Governor {
             self.stalled_logged_us = self.stalled_us;
         }
         let line = self.line.update(now, &reading, all);
-        let mut machine = capacity(&reading, all, self.line.reserve());
-        if self.options.hard {
-            machine = machine.min(capacity_behind_wall(line, &reading, all));
-        }
+        let machine = capacity(&reading, all, self.line.reserve());
         let held = |no| self.builds.get(&no).map(|build| build.held).unwrap_or_default();
         let mut walls = self.walls.read(now, held);
         let mut swap = swap_to_fill(&reading);

@@ -19,9 +19,9 @@ mod unsupported;
 pub use error::HostError;
 #[cfg(target_os = "linux")]
 pub use linux::{
-    CgroupDir, CgroupLevel, Exit, Jobserver, Limits, LockWait, NoWall, Origin, ProcessTree,
-    StoppedProcess, Tmpfs, TokenPipe, Wall, Witness, lock_waits, oom_kills, origin_of,
-    process_group, raise_open_files, runs_cargo, stand_apart, tear_down,
+    CgroupDir, CgroupLevel, Exit, Jobserver, Limits, LockWait, Origin, ProcessTree, StoppedProcess,
+    Tmpfs, TokenPipe, Witness, lock_waits, oom_kills, origin_of, process_group, raise_open_files,
+    runs_cargo, stand_apart,
 };
 pub use process::{BuildScript, Ended, Owner, Role, Tokens, Usage};
 pub use tools::{MakeflagsForm, ToolVersions};

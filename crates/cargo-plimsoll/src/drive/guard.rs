@@ -9,18 +9,12 @@
 //! outside. When the pipe closes the member continues the whole group, gives the terminal's bottom row back
 //! where we had it for the status line, and only then ends. They are started so early because nothing may be stopped before they are there; a build with nothing to do has none.
 //!
-//! Where a wall of the kernel's stands around the build, the holder takes that away, too, when the build has ended.
-//!
 //! The member inherits the group, and the holder leaves it: so the group's number is not asked for, which
 //! is 0, no number at all, where the group was made outside our pid namespace (`unshare --pid`).
 
-use std::ffi::{OsStr, OsString};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 
-use plimsoll_host::tear_down;
 use rustix::process::Signal;
 
 use crate::status::Terminal;
@@ -28,12 +22,8 @@ use crate::status::Terminal;
 /// The first argument of the two; [`ROW`] may be the second.
 const HOLDER: &str = "__hold-group";
 const MEMBER: &str = "__in-group";
-/// What the member ends with where the driver has died.
-const ORPHANED: u8 = 3;
 /// The terminal's bottom row is to be given back.
 const ROW: &str = "row";
-/// Before the path of a wall that is to be taken away.
-const WALL: &str = "wall=";
 /// The holder stays in the group.
 const STAY: &str = "stay";
 
@@ -47,14 +37,9 @@ impl Guard {
     ///
     /// # Errors
     /// Where a process cannot be started: then a killed driver may take the build along.
-    pub(super) fn start(row: bool, job_control: bool, wall: Option<&Path>) -> io::Result<Self> {
+    pub(super) fn start(row: bool, job_control: bool) -> io::Result<Self> {
         let mut holder = Command::new(std::env::current_exe()?);
         holder.arg(HOLDER).args(row.then_some(ROW)).args((!job_control).then_some(STAY));
-        holder.args(wall.map(|dir| {
-            let mut word = OsString::from(WALL);
-            word.push(dir);
-            word
-        }));
         holder.stdin(Stdio::piped()).stdout(Stdio::null());
         holder.stderr(if row { Stdio::inherit() } else { Stdio::null() }).spawn().map(Self)
     }
@@ -77,11 +62,7 @@ pub(crate) fn main() -> Option<ExitCode> {
     let words: Vec<_> = args.collect();
     let row = words.iter().any(|word| word == ROW);
     if role == HOLDER {
-        let orphaned = hold(row, words.iter().any(|word| word == STAY)).unwrap_or(false);
-        let wall = words.iter().find_map(|word| word.as_bytes().strip_prefix(WALL.as_bytes()));
-        if let Some(dir) = wall.filter(|_| orphaned) {
-            tear_down(Path::new(OsStr::from_bytes(dir)));
-        }
+        let _ = hold(row, words.iter().any(|word| word == STAY));
     } else if role == MEMBER {
         let mut word = [0];
         // Also where the pipe cannot be read: whatever has happened, we are not needed any more.
@@ -90,7 +71,6 @@ pub(crate) fn main() -> Option<ExitCode> {
             if let Some(mut terminal) = Terminal::stderr().filter(|_| row) {
                 terminal.give_back();
             }
-            return Some(ORPHANED.into());
         }
     } else {
         return None;
@@ -98,12 +78,11 @@ pub(crate) fn main() -> Option<ExitCode> {
     Some(ExitCode::SUCCESS)
 }
 
-/// Whether the driver has died.
-fn hold(row: bool, stays: bool) -> io::Result<bool> {
+fn hold(row: bool, stays: bool) -> io::Result<()> {
     let mut member = Command::new(std::env::current_exe()?);
     let mut member = member.arg(MEMBER).args(row.then_some(ROW)).spawn()?;
     if !stays {
         rustix::process::setpgid(None, None)?;
     }
-    Ok(member.wait()?.code() == Some(ORPHANED.into()))
+    member.wait().map(drop)
 }

@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 
 use plimsoll_core::event::{Header, Record};
-use plimsoll_core::{BuildNo, Bytes, Millis};
+use plimsoll_core::{BuildNo, Millis};
 use plimsoll_governor::{Ending, Governor, GovernorError, Observer as _, Wake};
 use plimsoll_host::{Jobserver, ProcessTree};
 
@@ -29,14 +29,6 @@ impl Line {
         match self {
             Self::Own { governor, build } => governor.header(*build),
             Self::Joined(joined) => Some(joined.header()),
-        }
-    }
-
-    /// The line now, where it is this build's own.
-    pub(super) fn current(&self) -> Option<Bytes> {
-        match self {
-            Self::Own { governor, build } => Some(governor.line_of(*build)),
-            Self::Joined(_) => None,
         }
     }
 

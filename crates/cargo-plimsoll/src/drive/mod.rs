@@ -14,7 +14,6 @@ mod scratch;
 pub(crate) mod signals;
 pub(crate) mod stages;
 mod task;
-mod wall;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -30,7 +29,7 @@ use plimsoll_core::event::Header;
 use plimsoll_core::schedule::Terms;
 use plimsoll_core::{Bytes, Millis};
 use plimsoll_governor::{BuildOptions, Ending, Governor, Options};
-use plimsoll_host::{Jobserver, Wall};
+use plimsoll_host::Jobserver;
 use plimsoll_proto::{Enabled, Join, VERSION};
 
 use crate::cargo_args::CargoCall;
@@ -116,10 +115,6 @@ struct Build<'a> {
     job_control: bool,
     /// Somebody asked the build to end.
     interrupted: bool,
-    /// The kernel's, at the line.
-    wall: Option<Wall>,
-    /// Why there is none, where one was asked for.
-    no_wall: Option<String>,
     /// What runs is the user's own program: there is nothing to govern any more.
     aside: bool,
 }
@@ -146,22 +141,11 @@ impl<'a> Build<'a> {
             Ok(joined) => Line::Joined(Box::new(joined)),
             Err(jobserver) => host(task, settings, environment, &scratch, jobserver, unix_ms)?,
         };
-        let wall = settings.hard.value.then(|| wall::around(&line));
         let pipe = line.jobserver().context("no jobserver")?;
         let found = (line.socket(), pipe);
         let mut command = task.command(environment);
         launch::govern(&mut command, task, settings, environment, &shims, &scratch, found);
-        let (wall, no_wall) = match wall {
-            Some(Ok(wall)) => match wall.hold(&mut command) {
-                Ok(()) => (Some(wall), None),
-                Err(error) => (None, Some(error.to_string())),
-            },
-            Some(Err(why)) => (None, Some(why)),
-            None => (None, None),
-        };
         Ok(Self {
-            wall,
-            no_wall,
             task,
             command,
             line,
@@ -179,9 +163,6 @@ impl<'a> Build<'a> {
     }
 
     fn run(&mut self, watch: &mut Watch) -> anyhow::Result<i32> {
-        if let Some(why) = self.no_wall.take() {
-            self.line.notice(&format!("there is no wall at the line: {why}"), watch);
-        }
         let mut exit = self.run_cargo(watch)?;
         // A retried unit made other metadata than its dependents had read. Where nothing but a repeated
         // JSON stream stands against it, Cargo puts that right by itself when it is asked again.
@@ -195,11 +176,9 @@ impl<'a> Build<'a> {
             self.line.begin_again();
             exit = self.run_cargo(watch)?;
         }
-        wall::tell(self.wall.as_ref(), &mut self.line, watch);
         let complete = exit == 0 && self.task.kind() == Kind::Builds;
         self.line.close(Ending { exit, complete }, watch);
         self.guard = None;
-        self.wall = None;
         Ok(exit)
     }
 
@@ -233,13 +212,8 @@ impl<'a> Build<'a> {
             let deadline = ending.map_or(now + Millis(500), |at| at + GRACE);
             let extra = [pidfd.as_fd(), self.signals.as_fd()];
             let wake = self.line.turn(&extra, deadline, watch)?;
-            let needs_guard = self.wall.is_some() || self.line.has_seen_units();
-            if self.guard.is_none() && !self.aside && needs_guard {
-                let wall = self.wall.as_ref().map(Wall::dir);
-                self.guard = Guard::start(watch.has_row(), self.job_control, wall).ok();
-            }
-            if let Some(wall) = &mut self.wall {
-                wall::follow(wall, &self.line);
+            if self.guard.is_none() && !self.aside && self.line.has_seen_units() {
+                self.guard = Guard::start(watch.has_row(), self.job_control).ok();
             }
             for signal in self.signals.pending() {
                 self.react(&signal, &pidfd, watch, &mut ending);
@@ -258,10 +232,6 @@ impl<'a> Build<'a> {
                 self.aside = true;
                 self.line.stop_governing();
                 self.guard = None;
-                // The user's own program is not held.
-                if let Some(wall) = &mut self.wall {
-                    let _ = wall.set_limit(Bytes::MAX);
-                }
                 watch.step_aside();
             }
         };
@@ -372,7 +342,6 @@ fn host(
         memory: settings.memory.value,
         reserve: settings.reserve.value,
         home: settings.home.value.clone().unwrap_or_else(|| scratch.state()),
-        hard: settings.hard.value,
     };
     let build = BuildOptions {
         terms: Terms {

@@ -36,8 +36,7 @@ pub(super) fn run(home: &Path) -> io::Result<()> {
     let place = Place::take(home)?;
     let listener = place.listen()?;
     let (memory, reserve) = line(home).unwrap_or_default();
-    let options =
-        Options { cores: processors(), memory, reserve, home: home.to_owned(), hard: false };
+    let options = Options { cores: processors(), memory, reserve, home: home.to_owned() };
     let mut governor = Governor::of_account(options, listener).map_err(io::Error::other)?;
     plimsoll_host::raise_open_files();
     // Where the keeper is gone, the next turn says so and is the last.

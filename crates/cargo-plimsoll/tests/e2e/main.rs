@@ -11,7 +11,6 @@
 
 mod fake_rustc;
 mod giants;
-mod hard;
 mod process;
 mod scene;
 mod settings_files;

@@ -22,14 +22,6 @@ pub struct CgroupDir {
 }
 
 impl CgroupDir {
-    pub(super) fn is_of(&self, version: Version) -> bool {
-        self.version == version
-    }
-
-    pub(super) fn dir(&self) -> &Path {
-        &self.dir
-    }
-
     /// Those that contain the process `pid` (this one, where none is named), each hierarchy's from its own up, in the
     /// file system below `root` (`/`, but for tests). What cannot be seen is not there.
     #[must_use]
