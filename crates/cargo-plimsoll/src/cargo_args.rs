@@ -67,6 +67,8 @@ pub struct OwnOptions {
     pub diet: Option<Diet>,
     /// `--strict`.
     pub strict: bool,
+    /// `--hard`.
+    pub hard: bool,
     /// `--retry-tests`.
     pub retry_tests: bool,
 }
@@ -158,6 +160,8 @@ impl CargoCall {
                 own.diet = Some(value.to_string_lossy().parse().map_err(BadArguments::Diet)?);
             } else if subcommand.lets_ours_in && item.name == "--strict" && !item.has_value() {
                 own.strict = true;
+            } else if subcommand.lets_ours_in && item.name == "--hard" && !item.has_value() {
+                own.hard = true;
             } else if subcommand.lets_ours_in && item.name == "--retry-tests" && !item.has_value() {
                 own.retry_tests = true;
             } else if is_staged && item.name == "--staged" && !item.has_value() {

@@ -67,6 +67,10 @@ pub struct AskedOptions {
     /// preserving]
     #[arg(long, value_name = "DIET", global = true)]
     pub diet: Option<Diet>,
+    /// Put a wall of the kernel's (a cgroup with a limit) at the line, so that nothing beyond the build is
+    /// harmed when a forecast fails
+    #[arg(long, global = true)]
+    pub hard: bool,
     /// This build's share beside others of the account (after `enable`): low, normal or high, each four times
     /// the one before [default: normal]
     #[arg(long, value_name = "PRIORITY", global = true)]
@@ -310,6 +314,7 @@ impl AskedOptions {
             cargo_jobs: None,
             strict: self.strict,
             diet: self.diet,
+            hard: self.hard,
             priority: self.priority,
             retry_tests: self.retry_tests,
             quiet: self.quiet,
@@ -399,7 +404,7 @@ fn after_help() -> String {
          cargo plimsoll build --memory 4G --release -p cli\n\n\
          A build goes one part of the workspace after the other with --staged; --staged --list shows them:\n  \
          cargo plimsoll build --staged\n\n\
-         plimsoll.toml (at the workspace's root, and in ~/.config/plimsoll): memory, jobs, reserve, diet, [crates.NAME]\n\n\
+         plimsoll.toml (at the workspace's root, and in ~/.config/plimsoll): memory, jobs, reserve, diet, hard, [crates.NAME]\n\n\
          Where one of our commands has the name of one of Cargo's, `cargo` before it means Cargo's:\n  \
          cargo plimsoll cargo bench\n\nEnvironment:\n",
     );

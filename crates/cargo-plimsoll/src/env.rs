@@ -19,6 +19,8 @@ pub const PROCESSORS: &str = "PLIMSOLL_PROCESSORS";
 pub const STRICT: &str = "PLIMSOLL_STRICT";
 /// How far a unit that would cross the line alone may go to need less, as `--diet` takes it.
 pub const DIET: &str = "PLIMSOLL_DIET";
+/// Whether the kernel, too, keeps the build to its line, as by `--hard`.
+pub const HARD: &str = "PLIMSOLL_HARD";
 /// The build's share of the account's line, as `--priority` takes it; plain `cargo` heeds it, too, after `enable`.
 pub const PRIORITY: &str = plimsoll_shim::env::PRIORITY;
 /// Whether a test that was killed for want of memory runs once more, as by `--retry-tests`.
@@ -37,6 +39,7 @@ pub const PUBLIC: &[(&str, &str)] = &[
     (PROCESSORS, "processors to plan for [default: those that this process may use]"),
     (STRICT, "1 is --strict"),
     (DIET, "none, preserving or output: as --diet"),
+    (HARD, "1 is --hard"),
     (PRIORITY, "low, normal or high: as --priority, for plain cargo, too, after `enable`"),
     (RETRY_TESTS, "1 is --retry-tests"),
     (QUIET, "1 is --quiet"),

@@ -56,7 +56,7 @@ use crate::shell::Shell;
 #[must_use]
 pub fn main() -> ExitCode {
     #[cfg(target_os = "linux")]
-    if let Some(code) = drive::guard::main().or_else(service::main) {
+    if let Some(code) = drive::guard::main().or_else(drive::wall::main).or_else(service::main) {
         return code;
     }
     let mut shell = Shell::of_process();

@@ -57,6 +57,8 @@ pub struct PlimsollToml {
     pub reserve: Option<Given<Memory>>,
     /// `diet`: how far a unit that would cross the line alone may go to need less.
     pub diet: Option<Given<Diet>>,
+    /// `hard`: whether the kernel, too, keeps the build to its line.
+    pub hard: Option<Given<bool>>,
     /// `[crates.NAME]`: what is known of single packages.
     pub crates: BTreeMap<String, CrateNote>,
 }
@@ -227,8 +229,11 @@ pub fn parse(path: &Path, text: &str) -> Result<PlimsollToml, BadFile> {
             "jobs" => says.jobs = Some(entry.jobs()?),
             "reserve" => says.reserve = Some(entry.reserve()?),
             "diet" => says.diet = Some(entry.diet()?),
+            "hard" => says.hard = Some(entry.switch()?),
             "crates" => says.crates = crates(&entry, &at)?,
-            _ => return Err(entry.unknown(&["memory", "jobs", "reserve", "diet", "crates"])),
+            _ => {
+                return Err(entry.unknown(&["memory", "jobs", "reserve", "diet", "hard", "crates"]));
+            }
         }
     }
     Ok(says)
@@ -317,6 +322,11 @@ impl<'a> Entry<'a> {
         };
         let wanted = "write a number other than 0 (a negative one counts down from the processors), or `\"default\"`";
         jobs.map(|jobs| self.given(jobs)).ok_or_else(|| self.wrong(wanted))
+    }
+
+    fn switch(&self) -> Result<Given<bool>, BadFile> {
+        let value = self.item.as_bool().ok_or_else(|| self.wrong("write `true` or `false`"))?;
+        Ok(self.given(value))
     }
 
     /// Yes, no, or how far.

@@ -2,7 +2,7 @@
 //! user's own, then default, each with where it came from.
 //!
 //! The repository's file is bounded by the user's: it cannot raise the line or the jobs above, or lower the
-//! reserve below, what stands there.
+//! reserve below, what stands there; it can ask for a wall (`hard`), and not take one away.
 //!
 //! Pure: the environment, the files, Cargo's configuration and the machine are arguments. No file is
 //! made here; Plimsoll's home is only named, because a build that compiles nothing must not need it.
@@ -106,6 +106,8 @@ pub struct Settings {
     pub processors: Sourced<u32>,
     /// A unit that is above the line by itself is refused.
     pub strict: Sourced<bool>,
+    /// The kernel keeps the build to its line, too.
+    pub hard: Sourced<bool>,
     /// The build's share beside others of the account.
     pub priority: Sourced<Priority>,
     /// A test that was killed for want of memory runs once more.
@@ -131,6 +133,8 @@ pub struct Asked {
     pub strict: bool,
     /// `--diet`.
     pub diet: Option<Diet>,
+    /// `--hard`.
+    pub hard: bool,
     /// `--priority`.
     pub priority: Option<Priority>,
     /// `--retry-tests`.
@@ -153,6 +157,7 @@ impl Asked {
                 memory: self.memory.or(own.memory),
                 diet: own.diet.or(self.diet),
                 strict: self.strict || own.strict,
+                hard: self.hard || own.hard,
                 retry_tests: self.retry_tests || own.retry_tests,
                 ..self
             }),
@@ -240,6 +245,7 @@ impl Settings {
             crates: sources.files.crates(),
             processors,
             strict: switch(asked.strict, "--strict", env::STRICT, environment)?,
+            hard: hard(asked, sources)?,
             priority: priority(asked, environment)?,
             retry_tests: switch(asked.retry_tests, "--retry-tests", env::RETRY_TESTS, environment)?,
             quiet: switch(asked.quiet, "--quiet", env::QUIET, environment)?,
@@ -294,6 +300,18 @@ fn diet(asked: &Asked, sources: &Sources<'_>) -> Result<Sourced<Diet>, BadSettin
     }
     let given = sources.files.repo.diet.as_ref().or(sources.files.user.diet.as_ref());
     Ok(given.cloned().map_or(Sourced::new(Diet::Preserving, Origin::Default), Sourced::from))
+}
+
+/// Either file may switch it on; the environment and the command line are the user's own word.
+fn hard(asked: &Asked, sources: &Sources<'_>) -> Result<Sourced<bool>, BadSettings> {
+    let said = switch(asked.hard, "--hard", env::HARD, sources.environment)?;
+    if said.origin != Origin::Default {
+        return Ok(said);
+    }
+    let Files { repo, user } = sources.files;
+    let given = [&repo.hard, &user.hard].into_iter().flatten();
+    let given = given.clone().find(|given| given.value).or(user.hard.as_ref()).or(given.last());
+    Ok(given.cloned().map_or(said, Sourced::from))
 }
 
 /// The repository's value where it is within the user's, else the user's.

@@ -17,6 +17,7 @@ pub mod measure;
 pub mod schedule;
 pub mod settings;
 pub mod unit;
+pub mod wall;
 
 /// The process name (`comm`, proc(5): 15 bytes at most) of the account's governor's keeper, by which shims and other
 /// governors tell it from what belongs to a build: it hangs below whatever process started it.

@@ -157,6 +157,13 @@ impl Reserve {
         self.under(total, total.scale(1.0 / 16.0), LARGEST_MACHINE_RESERVE).max(asked)
     }
 
+    /// The reserve over a `line` to which a wall is built: of a limit so much higher [`Self::under_wall`] leaves
+    /// the line at least. (Under it an eighth of the limit is kept, which is a seventh of what is left.)
+    #[must_use]
+    pub fn over_line(&self, line: Bytes) -> Bytes {
+        line.scale(1.0 / 7.0).clamp(SMALLEST_RESERVE, LARGEST_WALL_RESERVE) + self.learned
+    }
+
     fn under(&self, limit: Bytes, share: Bytes, most: Bytes) -> Bytes {
         (share.clamp(SMALLEST_RESERVE, most) + self.learned).min(limit.scale(0.5))
     }
@@ -221,8 +228,25 @@ pub fn whole(reading: &Reading) -> Bytes {
 #[must_use]
 pub fn capacity(reading: &Reading, own: Own, reserve: &Reserve) -> Bytes {
     let files = |reserve: Bytes| reserve.scale(FILES_AT_LEAST);
+    let of_machine = files(reserve.of_machine(reading.machine.total));
+    at_most(reading, own, of_machine, |limit| files(reserve.under_wall(limit)))
+}
+
+/// What everything above leaves to the build, files included: what is beyond that the kernel kills for.
+#[must_use]
+pub fn left_by_others(reading: &Reading, own: Own) -> Bytes {
+    at_most(reading, own, Bytes::ZERO, |_| Bytes::ZERO)
+}
+
+/// What the build could hold at the very most, swap included, where so much is left to files.
+fn at_most(
+    reading: &Reading,
+    own: Own,
+    of_machine: Bytes,
+    under_wall: impl Fn(Bytes) -> Bytes,
+) -> Bytes {
     let machine = (reading.machine.available + own.resident()).min(reading.machine.total)
-        - files(reserve.of_machine(reading.machine.total))
+        - of_machine
         + reading.machine.swap_free
         + own.swapped;
     reading
@@ -230,8 +254,8 @@ pub fn capacity(reading: &Reading, own: Own, reserve: &Reserve) -> Bytes {
         .iter()
         .map(|cgroup| {
             let swap = cgroup.swap_free.min(reading.machine.swap_free) + own.swapped;
-            let files = files(reserve.under_wall(cgroup.limit));
-            cgroup.limit - (cgroup.held - own.resident()) - files + swap
+            let held = cgroup.held - own.resident();
+            cgroup.limit - held - under_wall(cgroup.limit) + swap
         })
         .fold(machine, Bytes::min)
 }

@@ -19,13 +19,14 @@ mod unsupported;
 pub use error::HostError;
 #[cfg(target_os = "linux")]
 pub use linux::{
-    CgroupDir, CgroupLevel, Exit, Jobserver, Limits, LockWait, Origin, ProcessTree, StoppedProcess,
-    Tmpfs, TokenPipe, Witness, lock_waits, oom_kills, origin_of, process_group, raise_open_files,
-    runs_cargo, stand_apart,
+    BuildWall, CgroupDir, CgroupLevel, Exit, Jobserver, Limits, LockWait, NoWall, Origin,
+    ProcessTree, StoppedProcess, Tmpfs, TokenPipe, WallPlace, Witness, lock_waits, oom_kills,
+    origin_of, process_group, raise_open_files, runs_cargo, stand_apart, sweep,
 };
 pub use process::{BuildScript, Ended, Owner, Role, Tokens, Usage};
 pub use tools::{MakeflagsForm, ToolVersions};
 #[cfg(not(target_os = "linux"))]
 pub use unsupported::{
-    Exit, Jobserver, Limits, ProcessTree, Tmpfs, TokenPipe, oom_kills, process_group,
+    BuildWall, Exit, Jobserver, Limits, NoWall, ProcessTree, Tmpfs, TokenPipe, WallPlace,
+    oom_kills, process_group, sweep,
 };

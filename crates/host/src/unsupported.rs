@@ -1,10 +1,12 @@
 //! Systems without an implementation: every constructor says so, and no value of these types exists.
 
 use std::convert::Infallible;
+use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 
 use plimsoll_core::line::Reading;
+use plimsoll_core::wall::{Height, Look};
 use plimsoll_core::{Bytes, Millis};
 
 use crate::HostError;
@@ -266,6 +268,87 @@ impl Jobserver {
         match self.0 {}
     }
 }
+
+/// Why there can be no wall.
+#[derive(Debug, thiserror::Error)]
+pub enum NoWall {
+    /// Only Linux has them.
+    #[error("only Linux has cgroups")]
+    NoController,
+}
+
+/// Where a wall is: not to be had on this system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WallPlace(Infallible);
+
+#[expect(missing_docs, reason = "documented where they are implemented; nobody can call these")]
+impl WallPlace {
+    #[must_use]
+    pub fn words(&self) -> Vec<OsString> {
+        match self.0 {}
+    }
+
+    #[must_use]
+    pub fn from_words(_words: &[OsString]) -> Option<Self> {
+        None
+    }
+
+    /// # Errors
+    /// None: nobody can call this.
+    pub fn enter(&self) -> Result<(), HostError> {
+        match self.0 {}
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        match self.0 {}
+    }
+
+    /// # Errors
+    /// None: nobody can call this.
+    pub fn remove(&self) -> Result<(), HostError> {
+        match self.0 {}
+    }
+}
+
+/// A wall of our own: not to be had on this system.
+#[derive(Debug)]
+pub struct BuildWall(Infallible);
+
+#[expect(missing_docs, reason = "documented where they are implemented; nobody can call these")]
+impl BuildWall {
+    /// Fails.
+    ///
+    /// # Errors
+    /// Always.
+    pub fn raise(_root: &Path, _pid: u32) -> Result<Self, NoWall> {
+        Err(NoWall::NoController)
+    }
+
+    #[must_use]
+    pub fn place(&self) -> &WallPlace {
+        match self.0 {}
+    }
+
+    #[must_use]
+    pub fn look(&self) -> Look {
+        match self.0 {}
+    }
+
+    #[must_use]
+    pub fn kills(&self) -> u64 {
+        match self.0 {}
+    }
+
+    /// # Errors
+    /// None: nobody can call this.
+    pub fn set(&self, _height: Height) -> Result<(), HostError> {
+        match self.0 {}
+    }
+}
+
+/// No walls are left here.
+pub fn sweep(_root: &Path) {}
 
 /// How many processes the kernel has killed for memory: not known here.
 #[must_use]

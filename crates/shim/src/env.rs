@@ -21,6 +21,8 @@ pub const PROBES: &str = "PLIMSOLL_PROBES";
 pub const UNIT: &str = "PLIMSOLL_UNIT";
 /// From a compiler's shim to the link shim: the linker as rustc would have been told.
 pub const LINKER: &str = "PLIMSOLL_LINKER";
+/// `1`: this driver was started in a cgroup of its own (a scope of systemd's), for a wall; there is no better one.
+pub const SCOPED: &str = "PLIMSOLL_SCOPED";
 /// The share of the machine that this build asks for, which people set: `low`, `normal` or `high`.
 pub const PRIORITY: &str = "PLIMSOLL_PRIORITY";
 /// `1`: a test that was killed for want of memory runs once more. Which people set, too.

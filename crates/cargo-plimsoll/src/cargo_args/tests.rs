@@ -89,6 +89,19 @@ fn our_options_may_stand_among_cargos() {
 }
 
 #[test]
+fn a_wall_may_be_asked_for_among_cargos_options() {
+    for (line, hard, rest) in [
+        ("build --hard --release", true, "build --release"),
+        ("test -- --hard", false, "test -- --hard"),
+        ("run app --hard", false, "run app --hard"),
+    ] {
+        let (call, own) = read(line);
+        assert_eq!(own.hard, hard, "{line}");
+        assert_eq!(passed_on(&call), rest, "{line}");
+    }
+}
+
+#[test]
 fn tests_are_retried_where_that_is_asked_for_before_what_is_theirs() {
     for (line, retry_tests, rest) in [
         ("test --retry-tests -p a", true, "test -p a"),

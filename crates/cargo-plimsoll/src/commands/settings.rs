@@ -73,6 +73,7 @@ fn text(settings: &Settings, line: Option<Bytes>) -> String {
         row("processors", settings.processors.value.to_string(), &settings.processors.origin),
         row("priority", settings.priority.value.as_str().to_owned(), &settings.priority.origin),
         row("strict", yes_or_no(settings.strict.value), &settings.strict.origin),
+        row("hard", yes_or_no(settings.hard.value), &settings.hard.origin),
         row("retry-tests", yes_or_no(settings.retry_tests.value), &settings.retry_tests.origin),
         row("quiet", yes_or_no(settings.quiet.value), &settings.quiet.origin),
         row("home", home, &settings.home.origin),

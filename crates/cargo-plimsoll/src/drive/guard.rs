@@ -9,23 +9,35 @@
 //! outside. When the pipe closes the member continues the whole group, gives the terminal's bottom row back
 //! where we had it for the status line, and only then ends. They are started so early because nothing may be stopped before they are there; a build with nothing to do has none.
 //!
+//! Where there is a wall (`--hard`) they are there from the start. When the driver is killed the build goes on behind
+//! its wall, and the holder stays until the last process is gone, and takes the wall away.
+//!
 //! The member inherits the group, and the holder leaves it: so the group's number is not asked for, which
 //! is 0, no number at all, where the group was made outside our pid namespace (`unshare --pid`).
 
+use std::ffi::OsString;
 use std::io::{self, Read as _, Write as _};
 use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::Duration;
 
+use plimsoll_host::WallPlace;
 use rustix::process::Signal;
 
 use crate::status::Terminal;
 
-/// The first argument of the two; [`ROW`] may be the second.
+/// The first argument of the two; the words below may follow.
 const HOLDER: &str = "__hold-group";
 const MEMBER: &str = "__in-group";
 /// The terminal's bottom row is to be given back.
 const ROW: &str = "row";
 /// The holder stays in the group.
 const STAY: &str = "stay";
+/// What follows are the words of a wall's place.
+const WALL: &str = "wall";
+/// How the member ends where the driver was killed.
+const ORPHANED: u8 = 1;
+/// How often it is looked whether an orphaned build has ended.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// The two processes.
 #[derive(Debug)]
@@ -37,9 +49,16 @@ impl Guard {
     ///
     /// # Errors
     /// Where a process cannot be started: then a killed driver may take the build along.
-    pub(super) fn start(row: bool, job_control: bool) -> io::Result<Self> {
+    pub(super) fn start(
+        row: bool,
+        job_control: bool,
+        wall: Option<&WallPlace>,
+    ) -> io::Result<Self> {
         let mut holder = Command::new(std::env::current_exe()?);
         holder.arg(HOLDER).args(row.then_some(ROW)).args((!job_control).then_some(STAY));
+        if let Some(wall) = wall {
+            holder.arg(WALL).args(wall.words());
+        }
         holder.stdin(Stdio::piped()).stdout(Stdio::null());
         holder.stderr(if row { Stdio::inherit() } else { Stdio::null() }).spawn().map(Self)
     }
@@ -60,9 +79,13 @@ pub(crate) fn main() -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);
     let role = args.next()?;
     let words: Vec<_> = args.collect();
+    let (words, wall) = match words.iter().position(|word| word == WALL) {
+        Some(at) => (&words[..at], &words[at + 1..]),
+        None => (&words[..], &[][..]),
+    };
     let row = words.iter().any(|word| word == ROW);
     if role == HOLDER {
-        let _ = hold(row, words.iter().any(|word| word == STAY));
+        let _ = hold(row, words.iter().any(|word| word == STAY), wall);
     } else if role == MEMBER {
         let mut word = [0];
         // Also where the pipe cannot be read: whatever has happened, we are not needed any more.
@@ -71,6 +94,7 @@ pub(crate) fn main() -> Option<ExitCode> {
             if let Some(mut terminal) = Terminal::stderr().filter(|_| row) {
                 terminal.give_back();
             }
+            return Some(ExitCode::from(ORPHANED));
         }
     } else {
         return None;
@@ -78,11 +102,20 @@ pub(crate) fn main() -> Option<ExitCode> {
     Some(ExitCode::SUCCESS)
 }
 
-fn hold(row: bool, stays: bool) -> io::Result<()> {
+fn hold(row: bool, stays: bool, wall: &[OsString]) -> io::Result<()> {
     let mut member = Command::new(std::env::current_exe()?);
     let mut member = member.arg(MEMBER).args(row.then_some(ROW)).spawn()?;
     if !stays {
         rustix::process::setpgid(None, None)?;
     }
-    member.wait().map(drop)
+    let ended = member.wait()?;
+    let orphaned = ended.code() == Some(i32::from(ORPHANED));
+    if let Some(wall) = WallPlace::from_words(wall).filter(|_| orphaned) {
+        while !wall.is_empty() {
+            std::thread::sleep(LOOK);
+        }
+        // What stays the next driver sweeps away.
+        let _ = wall.remove();
+    }
+    Ok(())
 }

@@ -71,6 +71,7 @@ pub(super) fn govern(
         (None, Task::Cargo(_)) => command.env_remove("MAKEFLAGS"),
     };
     command.env_remove("MFLAGS");
+    command.env_remove(private::SCOPED);
     let paths = [
         (private::TMP, scratch.tmp()),
         (private::LINK_DIR, scratch.link()),

@@ -14,6 +14,7 @@ mod scratch;
 pub(crate) mod signals;
 pub(crate) mod stages;
 mod task;
+pub(crate) mod wall;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -47,6 +48,7 @@ use line::Line;
 use scratch::Scratch;
 use signals::{Signal, Signals};
 use task::{Foreign, Task};
+use wall::Wall;
 use watch::Watch;
 
 /// Runs Cargo inside the line; gives its exit status (128 + n for a signal).
@@ -85,7 +87,8 @@ fn run_task(
     environment: &Environment,
     shell: &mut Shell,
 ) -> anyhow::Result<i32> {
-    let mut build = match Build::prepare(task, settings, environment) {
+    wall::find_place(settings, environment);
+    let mut build = match Build::prepare(task, settings, environment, shell) {
         Ok(build) => build,
         Err(error) => {
             shell.warn(format_args!("this build has no line: {error:#}"));
@@ -109,6 +112,8 @@ struct Build<'a> {
     signals: Signals,
     /// Removed with the rest.
     _scratch: Scratch,
+    /// Where one was asked for and could be had. Before the guard: it is taken away first.
+    wall: Option<Wall>,
     /// From the first unit on.
     guard: Option<Guard>,
     /// A shell stands above us that can continue what was stopped.
@@ -124,6 +129,7 @@ impl<'a> Build<'a> {
         task: Task<'a>,
         settings: &Settings,
         environment: &Environment,
+        shell: &mut Shell,
     ) -> anyhow::Result<Self> {
         let shims = Shims::find()?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -145,11 +151,15 @@ impl<'a> Build<'a> {
         let found = (line.socket(), pipe);
         let mut command = task.command(environment);
         launch::govern(&mut command, task, settings, environment, &shims, &scratch, found);
+        // After the governor has looked at what is above us: our own wall is no limit of somebody's.
+        let wall = Wall::raise(settings, shell);
+        let behind = wall.as_ref().and_then(|wall| wall.around(&command));
         Ok(Self {
             task,
-            command,
+            command: behind.unwrap_or(command),
             line,
             signals,
+            wall,
             guard: None,
             job_control: signals::have_job_control(),
             interrupted: false,
@@ -177,12 +187,18 @@ impl<'a> Build<'a> {
             exit = self.run_cargo(watch)?;
         }
         let complete = exit == 0 && self.task.kind() == Kind::Builds;
+        self.follow_wall(watch);
         self.line.close(Ending { exit, complete }, watch);
+        self.wall = None;
         self.guard = None;
         Ok(exit)
     }
 
     fn run_cargo(&mut self, watch: &mut Watch) -> anyhow::Result<i32> {
+        if let Some(wall) = &self.wall {
+            self.guard = Guard::start(watch.has_row(), self.job_control, Some(wall.place())).ok();
+        }
+        self.follow_wall(watch);
         let program = self.command.get_program().to_owned();
         let cargo = self
             .command
@@ -212,8 +228,9 @@ impl<'a> Build<'a> {
             let deadline = ending.map_or(now + Millis(500), |at| at + GRACE);
             let extra = [pidfd.as_fd(), self.signals.as_fd()];
             let wake = self.line.turn(&extra, deadline, watch)?;
+            self.follow_wall(watch);
             if self.guard.is_none() && !self.aside && self.line.has_seen_units() {
-                self.guard = Guard::start(watch.has_row(), self.job_control).ok();
+                self.guard = Guard::start(watch.has_row(), self.job_control, None).ok();
             }
             for signal in self.signals.pending() {
                 self.react(&signal, &pidfd, watch, &mut ending);
@@ -231,12 +248,22 @@ impl<'a> Build<'a> {
             if runs && has_become_another(&cargo.0) {
                 self.aside = true;
                 self.line.stop_governing();
+                self.wall = None;
                 self.guard = None;
                 watch.step_aside();
             }
         };
         self.clear_away(status.signal().is_some() || ending.is_some(), watch)?;
         Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))
+    }
+
+    /// Has the wall follow the line.
+    fn follow_wall(&mut self, watch: &mut Watch) {
+        let (line, lone) = watch.line();
+        let wall = self.wall.as_mut();
+        if let Some(news) = wall.and_then(|wall| wall.follow(self.line.now(), line, lone)) {
+            self.line.notice(&news, watch);
+        }
     }
 
     fn react(

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 
 use plimsoll_core::event::{Event, Header, Now, Record};
-use plimsoll_core::{BuildNo, Millis};
+use plimsoll_core::{BuildNo, Bytes, Millis};
 use plimsoll_governor::Observer;
-use plimsoll_view::{BuildState, status_line, summary, top_json, waiting_line};
+use plimsoll_view::{BuildState, Unit, status_line, summary, top_json, waiting_line};
 
 use crate::env::Environment;
 use crate::shell::Shell;
@@ -62,6 +62,12 @@ impl Watch {
     /// A row of the terminal is taken.
     pub(super) fn has_row(&self) -> bool {
         self.line.as_ref().is_some_and(StatusLine::is_reserved)
+    }
+
+    /// The line, and whether a unit runs that by itself is above it.
+    pub(super) fn line(&self) -> (Bytes, bool) {
+        let is_lone = |unit: &Unit| unit.needs.is_some() && !unit.status.ended();
+        (self.state.line(), self.state.units().any(is_lone))
     }
 
     /// Before this process is stopped.

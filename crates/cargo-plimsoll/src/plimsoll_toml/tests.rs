@@ -44,7 +44,7 @@ fn what_means_nothing_is_an_error_with_line_and_advice() {
         ("# a\nmemroy = \"1G\"\n", "plimsoll.toml:2: unknown key `memroy`; did you mean `memory`?"),
         (
             "linker = \"evil\"\n",
-            "plimsoll.toml:1: unknown key `linker`; known are memory, jobs, reserve, diet, crates",
+            "plimsoll.toml:1: unknown key `linker`; known are memory, jobs, reserve, diet, hard, crates",
         ),
         (
             "[crates.a]\nnots = 1\n",

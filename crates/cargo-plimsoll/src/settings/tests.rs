@@ -66,6 +66,16 @@ fn a_repository_stays_within_what_the_user_gives() {
     assert_eq!(settled("", "").diet.value, Diet::Preserving);
     assert_eq!(settled("diet = false", "diet = true").diet.value, Diet::None);
     assert_eq!(settled("", "diet = \"output\"").diet.value, Diet::Output);
+    for (repo, user, hard) in [
+        ("hard = true", "", true),
+        ("hard = true", "hard = false", true),
+        ("hard = false", "hard = true", true),
+        ("", "hard = true", true),
+        ("hard = false", "", false),
+        ("", "", false),
+    ] {
+        assert_eq!(settled(repo, user).hard.value, hard, "{repo} {user}");
+    }
     let notes = settled("[crates.a]\nmemory = '1G'", "[crates.a]\nmemory = '2G'\n[crates.b]");
     assert_eq!(notes.crates["a"].memory, Some(Bytes::gib(1)));
     assert!(notes.crates.contains_key("b"));
@@ -100,6 +110,17 @@ fn an_option_goes_before_the_environment_and_that_before_the_default() {
     assert_eq!(set.strict, Sourced::new(true, Origin::Variable(env::STRICT)));
     assert_eq!(set.quiet, Sourced::new(false, Origin::Variable(env::QUIET)));
     assert_eq!(set.home.value, Some(PathBuf::from("/w/kept")));
+
+    let repo = plimsoll_toml::parse(Path::new("repo"), "hard = true").unwrap();
+    let files = Files { repo, user: Default::default() };
+    let hard = |asked, value| {
+        let said = Environment::from_iter([(env::HARD, value)]);
+        from_files(asked, &said, &files, CargoConfig::default()).unwrap().hard
+    };
+    let off = Sourced::new(false, Origin::Variable(env::HARD));
+    assert_eq!(hard(Asked::default(), "0"), off, "the user's own word");
+    let on = Sourced::new(true, Origin::Option("--hard"));
+    assert_eq!(hard(Asked { hard: true, ..Asked::default() }, "0"), on);
 
     let asked = Asked {
         memory: Some(Memory::Percent(50)),

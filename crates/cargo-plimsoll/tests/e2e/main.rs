@@ -30,6 +30,7 @@ mod earlyoom;
 mod environment;
 mod failures;
 mod guides;
+mod hard;
 mod init;
 mod line;
 mod nested;

@@ -7,6 +7,16 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::process::until;
 
+/// The memory cgroup (v1) of a process; `None` where there is no such controller or process.
+pub(crate) fn group_of(pid: &str) -> Option<PathBuf> {
+    let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let path = groups.lines().find_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        fields.next()?.split(',').any(|it| it == "memory").then(|| fields.next())?
+    });
+    Some(PathBuf::from("/sys/fs/cgroup/memory").join(path?.trim_start_matches('/')))
+}
+
 /// A memory cgroup with a limit and without swap. Dropping it removes it.
 #[derive(Debug)]
 pub(crate) struct Wall(PathBuf);
@@ -25,16 +35,9 @@ impl Wall {
     /// `None`, and said loudly, where there is no memory controller (v1) or this user may make no group.
     pub(crate) fn new(bytes: u64) -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let own = fs::read_to_string("/proc/self/cgroup").unwrap();
-        let path = own.lines().find_map(|line| {
-            let mut fields = line.splitn(3, ':').skip(1);
-            fields.next()?.split(',').any(|it| it == "memory").then(|| fields.next())?
-        });
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("plimsoll-e2e-{}-{number}", std::process::id());
-        let dir = PathBuf::from("/sys/fs/cgroup/memory")
-            .join(path.unwrap_or("none").trim_start_matches('/'))
-            .join(name);
+        let dir = group_of("self").unwrap_or_default().join(name);
         let limit = |file: &str| fs::write(dir.join(file), bytes.to_string());
         if fs::create_dir(&dir).is_err() {
             eprintln!("SKIPPED: this user may make no memory cgroup");

@@ -40,6 +40,8 @@ pub(super) struct CgroupFiles {
 pub(super) struct CgroupReading {
     /// The cgroup, where it has a limit.
     pub limited: Option<Cgroup>,
+    /// What it holds that cannot be dropped.
+    pub held: Bytes,
     /// File-backed pages that were read again soon after they were dropped, in all.
     pub refaulted: u64,
 }
@@ -105,6 +107,7 @@ impl CgroupFiles {
             }
         };
         let cgroup = Cgroup { limit: Bytes(limit), held: Bytes(held), swap_free: Bytes(swap_free) };
-        CgroupReading { limited: Some(cgroup).filter(|_| limit < UNLIMITED), refaulted }
+        let limited = Some(cgroup).filter(|_| limit < UNLIMITED);
+        CgroupReading { limited, held: cgroup.held, refaulted }
     }
 }

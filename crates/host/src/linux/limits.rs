@@ -22,6 +22,14 @@ pub struct CgroupDir {
 }
 
 impl CgroupDir {
+    pub(super) fn version(&self) -> Version {
+        self.version
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Those that contain the process `pid` (this one, where none is named), each hierarchy's from its own up, in the
     /// file system below `root` (`/`, but for tests). What cannot be seen is not there.
     #[must_use]
@@ -187,7 +195,7 @@ impl Limits {
 }
 
 /// Microseconds in which everybody stalled: `full avg10=0.00 avg60=0.00 avg300=0.00 total=123`.
-fn stalled(pressure: &KeptFile) -> Option<u64> {
+pub(super) fn stalled(pressure: &KeptFile) -> Option<u64> {
     let mut buffer = [0; 256];
     let full =
         pressure.read(&mut buffer).split(|b| *b == b'\n').find(|l| l.starts_with(b"full "))?;

@@ -18,6 +18,7 @@ mod table;
 mod tmpfs;
 mod tokens;
 mod tree;
+mod wall;
 
 pub use apart::{raise_open_files, stand_apart};
 pub use exit::Exit;
@@ -30,3 +31,4 @@ pub use signals::{StoppedProcess, Witness};
 pub use tmpfs::Tmpfs;
 pub use tokens::TokenPipe;
 pub use tree::ProcessTree;
+pub use wall::{BuildWall, NoWall, WallPlace, sweep};

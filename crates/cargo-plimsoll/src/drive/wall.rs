@@ -1,0 +1,199 @@
+//! The wall at the line (`--hard`): the build goes into a cgroup of its own, whose limit follows the line.
+//!
+//! ```text
+//! can it be made here?  --yes--> raised; Cargo goes behind it before it is Cargo; followed while it runs; taken away
+//!        | no
+//! can systemd give us a cgroup of our own?  --yes--> this process becomes the same command there, once
+//!        | no
+//! said in one line, with what would help; the build goes on with its line alone
+//! ```
+//! How high it is `plimsoll_core::wall` decides; what there is to make one of, `plimsoll_host::BuildWall`.
+//!
+//! The driver, and the governor in it, stay outside: they have to see to the build while that is at its wall. The
+//! wall is raised after they have found the limits above them, so it is none of these. A process goes behind it by
+//! itself, as [`ENTER`], and then becomes Cargo: nothing that Cargo starts can be missed, and no other thread's
+//! child gets there by mistake.
+//!
+//! When this process is killed one of the guards ([`super::guard`]) takes the wall away after the build, and when that is
+//! killed, too, the next driver does.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+use plimsoll_core::wall::Wall as Height;
+use plimsoll_core::{Bytes, Millis};
+use plimsoll_host::{BuildWall, Limits, NoWall, WallPlace};
+use plimsoll_shim::env as private;
+
+use crate::env::Environment;
+use crate::settings::Settings;
+use crate::shell::Shell;
+
+/// The first argument of the process that goes behind the wall and becomes what follows.
+const ENTER: &str = "__behind-wall";
+/// Between the words of the wall and those of the command.
+const BECOME: &str = "--";
+
+/// The wall is looked at this often. Because in so long a build grows by less than what is kept for files.
+const EVERY: Millis = Millis(100);
+
+/// A wall around one build.
+#[derive(Debug)]
+pub(super) struct Wall {
+    wall: BuildWall,
+    height: Height,
+    looked: Option<Millis>,
+    /// The line and whether there was a giant, when it was last moved.
+    heard: (Bytes, bool),
+    kills: u64,
+    /// That it cannot be moved was said.
+    stuck: bool,
+}
+
+/// Before anything else is started: where a wall is asked for and can only be had in a cgroup of systemd's making,
+/// this process becomes the same command in one. Comes back in all other cases.
+pub(super) fn find_place(settings: &Settings, environment: &Environment) {
+    let scoped = environment.get(private::SCOPED).is_some();
+    if !settings.hard.value || scoped {
+        return;
+    }
+    match BuildWall::raise(Path::new("/"), std::process::id()) {
+        // It is made again when there is a line to put it at.
+        Ok(wall) => drop(wall.place().remove()),
+        Err(_) => become_scoped(environment),
+    }
+}
+
+impl Wall {
+    /// Raises it where it is asked for; says it where it cannot be had.
+    pub(super) fn raise(settings: &Settings, shell: &mut Shell) -> Option<Self> {
+        if !settings.hard.value {
+            return None;
+        }
+        match BuildWall::raise(Path::new("/"), std::process::id()) {
+            Ok(wall) => Some(Self {
+                wall,
+                height: Height::new(settings.strict.value),
+                looked: None,
+                heard: (Bytes::ZERO, false),
+                kills: 0,
+                stuck: false,
+            }),
+            Err(why) => {
+                shell.warn(refusal(&why));
+                None
+            }
+        }
+    }
+
+    /// Where it is.
+    pub(super) fn place(&self) -> &WallPlace {
+        self.wall.place()
+    }
+
+    /// The command, as it goes behind the wall.
+    pub(super) fn around(&self, command: &Command) -> Option<Command> {
+        let mut behind = Command::new(std::env::current_exe().ok()?);
+        behind.arg(ENTER).args(self.place().words()).arg(BECOME);
+        behind.arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => behind.env(name, value),
+                None => behind.env_remove(name),
+            };
+        }
+        if let Some(dir) = command.get_current_dir() {
+            behind.current_dir(dir);
+        }
+        Some(behind)
+    }
+
+    /// Moves it to where it is to be: for a build that is under this `line`, in which a `lone` giant may run. Gives
+    /// what a person should know.
+    pub(super) fn follow(&mut self, now: Millis, line: Bytes, lone: bool) -> Option<String> {
+        let news = self.heard != (line, lone);
+        if !news && self.looked.is_some_and(|at| now - at < EVERY) {
+            return None;
+        }
+        (self.looked, self.heard) = (Some(now), (line, lone));
+        if let Some(height) = self.height.follow(now, line, lone, &self.wall.look())
+            && let Err(error) = self.wall.set(height)
+            && !std::mem::replace(&mut self.stuck, true)
+        {
+            return Some(format!("the wall cannot be moved: {error}: {}", error.source));
+        }
+        let kills = self.wall.kills();
+        let new = kills - std::mem::replace(&mut self.kills, kills).min(kills);
+        (new > 0).then(|| {
+            let processes = if new == 1 { "1 process" } else { &format!("{new} processes") };
+            format!(
+                "the kernel killed {processes} of this build at its wall of {}; a compiler or linker among them runs \
+                 again by itself",
+                self.height.limit()
+            )
+        })
+    }
+}
+
+/// Whoever is still behind it goes on where the driver began: the user's own program under `cargo run`, a server that
+/// the build has started.
+impl Drop for Wall {
+    fn drop(&mut self) {
+        // What stays the next driver sweeps away.
+        let _ = self.wall.place().remove();
+    }
+}
+
+fn refusal(why: &NoWall) -> String {
+    format!("no wall at the line: {why}. This build has its line alone")
+}
+
+/// Where this process is to go behind a wall: does so, and becomes the command. Gives an exit code where it cannot.
+pub(crate) fn main() -> Option<ExitCode> {
+    let mut args = std::env::args_os().skip(1);
+    if args.next()? != ENTER {
+        return None;
+    }
+    let place: Vec<OsString> = args.by_ref().take_while(|word| word != BECOME).collect();
+    let program = args.next()?;
+    let mut shell = Shell::of_process();
+    let entered = WallPlace::from_words(&place).map(|place| place.enter());
+    if !matches!(entered, Some(Ok(()))) {
+        shell.warn("Cargo cannot go behind the wall: this build has its line alone");
+    }
+    let error = Command::new(&program).args(args).exec();
+    let failed = anyhow::Error::new(error).context(format!("cannot start `{}`", program.display()));
+    shell.error(failed.as_ref());
+    Some(ExitCode::from(101))
+}
+
+/// Becomes this command in a scope of systemd's, the user's own or, for root, the system's. Not where some limit is
+/// above us: a scope elsewhere would be without it.
+fn become_scoped(environment: &Environment) {
+    let limited = Limits::discover(Path::new("/")).map(|limits| !limits.read().cgroups.is_empty());
+    let bus = environment.get("XDG_RUNTIME_DIR").map(|dir| Path::new(dir).join("bus"));
+    let has_bus = bus.is_some_and(|bus| bus.exists());
+    let is_root = rustix::process::geteuid().is_root();
+    let has_system = is_root && Path::new("/run/systemd/system").is_dir();
+    if limited.unwrap_or(true) || !(has_bus || has_system) {
+        return;
+    }
+    let manager = if is_root && has_system { "--system" } else { "--user" };
+    let scope = |command: &OsStr| {
+        let mut scope = Command::new("systemd-run");
+        let delegated = [manager, "--scope", "--quiet", "--collect", "--property=Delegate=yes"];
+        scope.args(delegated).arg(BECOME).arg(command);
+        scope
+    };
+    // Once it is this process there is no way back, so it is tried first.
+    let mut trial = scope("true".as_ref());
+    trial.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let Ok(own) = std::env::current_exe() else { return };
+    if trial.status().is_ok_and(|status| status.success()) {
+        let mut whole = scope(own.as_os_str());
+        // It keeps this process: `systemd-run --scope` makes the scope around itself and becomes the command.
+        drop(whole.args(std::env::args_os().skip(1)).env(private::SCOPED, "1").exec());
+    }
+}

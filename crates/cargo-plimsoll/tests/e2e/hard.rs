@@ -1,0 +1,283 @@
+//! `--hard`: the kernel's wall at the line, on a machine that has the memory controller in v1 and lets us make groups.
+//! (v2 is shown in a booted guest: `tests/guest/run.sh`.)
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::process::Signal;
+
+use crate::process::{signal, until};
+use crate::scene::{Running, Scene};
+use crate::wall::{Wall, group_of};
+
+const MIB: u64 = 1 << 20;
+
+/// The wall around the process `pid`, which must be one.
+#[track_caller]
+fn wall_of(pid: u32) -> PathBuf {
+    let wall = group_of(&pid.to_string()).unwrap();
+    assert!(is_wall(&wall), "{} is no wall", wall.display());
+    wall
+}
+
+fn is_wall(dir: &Path) -> bool {
+    let name = dir.file_name().unwrap().to_str().unwrap();
+    let mut parts = name.split('-');
+    parts.next() == Some("plimsoll") && parts.clone().count() == 2 && {
+        parts.all(|part| part.parse::<u64>().is_ok())
+    }
+}
+
+fn number(dir: &Path, file: &str) -> u64 {
+    fs::read_to_string(dir.join(file)).unwrap().trim().parse().unwrap()
+}
+
+fn limit(wall: &Path) -> u64 {
+    number(wall, "memory.limit_in_bytes") / MIB
+}
+
+/// Said loudly where walls cannot be made.
+fn walls_can_be_made() -> bool {
+    Wall::new(64 * MIB).is_some()
+}
+
+fn start_time(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit_once(')').unwrap().1.split_whitespace().nth(19).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_build_is_behind_a_wall_of_its_own_that_is_gone_afterwards() {
+    if !walls_can_be_made() {
+        return;
+    }
+    let scene = Scene::new();
+    scene.lib("a", &[], "// fake: log run-a; until go\n").lib("b", &["a"], "pub use a as c;");
+    let running = scene.start(&mut scene.fake("--memory 640MiB --hard build"));
+    let wall = wall_of(scene.wait_for_lines("run-a", 1));
+    assert_eq!(wall.parent(), group_of("self").as_deref(), "below the driver's own cgroup");
+    let named = format!("plimsoll-{}-{}", running.id(), start_time(running.id()));
+    assert_eq!(wall.file_name().unwrap(), named.as_str());
+    let driver = group_of(&running.id().to_string());
+    assert_eq!(driver, group_of("self"), "the driver is outside");
+    let cargo =
+        scene.wait_for_process("cargo", |p| p.program == "cargo" && p.parent == running.id());
+    assert_eq!(group_of(&cargo.pid.to_string()), Some(wall.clone()));
+    assert_eq!(limit(&wall), 640 + 5 + 192, "the line, the kernel's share and room for files");
+    scene.write("go", "");
+    let done = running.end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    assert!(!wall.exists(), "the wall is left");
+    assert!(!done.stderr.contains("wall"), "nothing to say: {}", done.stderr);
+    scene.assert_fresh(&mut scene.fake_cargo("build"));
+}
+
+/// Two units that together are far above the line, once the governor is stopped and cannot see to them.
+fn two_giants_and_a_blind_governor<'a>(scene: &'a Scene, options: &str) -> Running<'a> {
+    for name in ["a", "b"] {
+        let text = format!(
+            "// fake: log run-{name}; until grow; alloc 390MiB; touch {name}-is-up; until go\n"
+        );
+        scene.lib(name, &[], &text);
+    }
+    let build = format!("--memory 440MiB --jobs 4 {options} build");
+    let running = scene.start(&mut scene.fake(&build));
+    scene.wait_for_lines("run-a", 1);
+    scene.wait_for_lines("run-b", 1);
+    signal(running.id(), Signal::STOP);
+    scene.write("grow", "");
+    running
+}
+
+#[test]
+fn where_the_governor_is_blind_the_kernel_takes_a_unit_that_runs_again_and_nothing_else() {
+    if !walls_can_be_made() {
+        return;
+    }
+    let scene = Scene::new();
+    let running = two_giants_and_a_blind_governor(&scene, "--hard");
+    let wall = until("a wall stands", || {
+        let cargo =
+            crate::process::of_scene(scene.dir()).into_iter().find(|p| p.program == "cargo");
+        group_of(&cargo?.pid.to_string()).filter(|dir| is_wall(dir))
+    });
+    until("the kernel has killed for it", || {
+        fs::read_to_string(wall.join("memory.oom_control"))
+            .ok()?
+            .contains("oom_kill 1")
+            .then_some(())
+    });
+    assert!(number(&wall, "memory.max_usage_in_bytes") / MIB <= 440 + 4 + 192);
+    signal(running.id(), Signal::CONT);
+    scene.write("go", "");
+    let done = running.end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    assert_eq!(scene.events("lost"), 1, "{}", done.stderr);
+    let runs = scene.read("run-a").lines().count() + scene.read("run-b").lines().count();
+    assert_eq!(runs, 3, "one of the two ran again");
+    assert!(
+        done.stderr.contains("the kernel killed 1 process of this build at its wall of"),
+        "{}",
+        done.stderr
+    );
+    assert!(!wall.exists());
+    scene.assert_fresh(&mut scene.fake_cargo("build"));
+}
+
+#[test]
+fn without_a_wall_a_blind_governor_lets_the_build_take_what_it_wants() {
+    let scene = Scene::new();
+    let running = two_giants_and_a_blind_governor(&scene, "");
+    scene.wait_for("a-is-up");
+    scene.wait_for("b-is-up");
+    signal(running.id(), Signal::CONT);
+    scene.write("go", "");
+    let done = running.end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    assert_eq!(scene.events("lost"), 0, "nobody but plimsoll has killed anything");
+}
+
+#[test]
+fn the_wall_of_a_killed_driver_goes_when_its_build_has_ended() {
+    if !walls_can_be_made() {
+        return;
+    }
+    let scene = Scene::new();
+    scene.lib("a", &[], "// fake: log run-a; until go\n").lib("b", &["a"], "");
+    let running = scene.start(&mut scene.fake("--memory 640MiB --hard build"));
+    let wall = wall_of(scene.wait_for_lines("run-a", 1));
+    running.signal(Signal::KILL);
+    until("the build knows", || scene.read("err.0").contains("goes on without").then_some(()));
+    assert!(wall.exists(), "what goes on stays behind its wall");
+    scene.write("go", "");
+    running.end();
+    until("the wall is gone", || (!wall.exists()).then_some(()));
+    scene.assert_clean();
+    scene.assert_fresh(&mut scene.fake_cargo("build"));
+}
+
+#[test]
+fn a_build_that_is_told_to_end_takes_its_wall_along() {
+    if !walls_can_be_made() {
+        return;
+    }
+    for number in [Signal::INT, Signal::TERM] {
+        let scene = Scene::new();
+        scene.lib("a", &[], "// fake: log run-a; until go\n");
+        let running = scene.start(&mut scene.fake("--memory 640MiB --hard build"));
+        let wall = wall_of(scene.wait_for_lines("run-a", 1));
+        signal(running.id(), number);
+        running.end();
+        assert!(!wall.exists(), "{number:?}");
+        scene.assert_clean();
+    }
+}
+
+#[test]
+fn what_dead_drivers_left_is_swept_away_and_nothing_else() {
+    if !walls_can_be_made() {
+        return;
+    }
+    let scene = Scene::new();
+    scene.lib("a", &[], "");
+    let mut dead = Command::new("true").spawn().unwrap();
+    dead.wait().unwrap();
+    let (own, start) = (std::process::id(), start_time(std::process::id()));
+    let names = [
+        (format!("plimsoll-{}-7", dead.id()), false),
+        (format!("plimsoll-{own}-{}", start + 1), false),
+        (format!("plimsoll-{own}-{start}"), true),
+        (format!("plimsoll-e2e-{own}-sweep"), true),
+        (format!("other-{}-7", dead.id()), true),
+    ];
+    let home = group_of("self").unwrap();
+    for (name, _) in &names {
+        fs::create_dir(home.join(name)).unwrap();
+    }
+    scene.ok(&mut scene.fake("--memory 640MiB --hard build"));
+    let stay: Vec<bool> = names.iter().map(|(name, _)| home.join(name).exists()).collect();
+    for (name, _) in &names {
+        let _ = fs::remove_dir(home.join(name));
+    }
+    for ((name, stays), there) in names.iter().zip(stay) {
+        assert_eq!(there, *stays, "{name}");
+    }
+}
+
+#[test]
+fn a_lone_giant_has_the_wall_raised_for_it() {
+    if !walls_can_be_made() {
+        return;
+    }
+    let scene = Scene::new();
+    scene.lib("giant", &[], "// fake: log run; alloc 900MiB in 2500ms; touch is-up; until go\n");
+    let running = scene.start(&mut scene.fake("--memory 200MiB --hard build"));
+    let wall = wall_of(scene.wait_for_lines("run", 1));
+    assert_eq!(limit(&wall), 200 + 1 + 192);
+    scene.wait_for("is-up");
+    assert!(limit(&wall) >= 900);
+    scene.write("go", "");
+    let done = running.end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    assert_eq!((scene.events("lone"), scene.events("lost")), (1, 0), "{}", done.stderr);
+    scene.assert_fresh(&mut scene.fake_cargo("build"));
+}
+
+/// A container, as far as the kernel knows.
+#[test]
+fn in_a_container_where_plain_cargo_dies_a_build_behind_its_own_wall_does_not() {
+    let scene = || {
+        let scene = Scene::new();
+        for name in ["a", "b", "c"] {
+            scene.lib(name, &[], "// fake: alloc 300MiB in 900ms; hold 500ms\n");
+        }
+        scene
+    };
+    let (Some(one), Some(other)) = (Wall::new(700 * MIB), Wall::new(700 * MIB)) else { return };
+    let plain = scene();
+    let done = plain.run(&mut plain.inside(one.entrance(), &plain.fake_cargo("build -j3")));
+    assert_ne!(done.code(), 0, "plain Cargo lives: {}", done.stderr);
+    assert!(one.kills() > 0, "{}", done.stderr);
+    let hard = scene();
+    let build = hard.fake("--hard build -j3");
+    let done = hard.run(&mut hard.inside(other.entrance(), &build));
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    assert_eq!(other.kills(), 0);
+    hard.assert_fresh(&mut hard.fake_cargo("build"));
+}
+
+#[test]
+fn where_there_can_be_no_wall_it_says_so_and_the_build_goes_on() {
+    let scene = Scene::new();
+    scene.lib("a", &[], "");
+    let mut hidden = Command::new("sh");
+    hidden.args(["-c", "mount -t tmpfs none /sys/fs/cgroup && exec \"$@\"", "sh"]);
+    let build = scene.inside(hidden, &scene.fake("--memory 640MiB --hard build"));
+    let Some(mut build) = scene.in_namespaces(&["--mount"], &build) else { return };
+    let done = scene.ok(&mut build);
+    assert_eq!(done.stderr.matches("no wall at the line").count(), 1, "{}", done.stderr);
+    assert!(done.stderr.contains("it needs a cgroup file system"), "{}", done.stderr);
+    scene.assert_fresh(&mut scene.fake_cargo("build"));
+}
+
+#[test]
+fn the_program_of_cargo_run_is_not_behind_the_wall() {
+    if !walls_can_be_made() {
+        return;
+    }
+    let scene = Scene::new();
+    let main = "fn main() {
+        let at = |name: &str| format!(\"{}/{name}\", std::env::var(\"E2E_SCENE\").unwrap());
+        std::fs::write(at(\"run\"), format!(\"{}\\n\", std::process::id())).unwrap();
+        while !std::fs::exists(at(\"go\")).unwrap() {
+            std::thread::sleep(std::time::Duration::from_millis(3));
+        }
+    }";
+    scene.bin("a", &[], main);
+    let running = scene.start(&mut scene.plimsoll("--memory 640MiB --hard run"));
+    let pid = scene.wait_for_lines("run", 1);
+    until("it is outside", || (group_of(&pid.to_string()) == group_of("self")).then_some(()));
+    scene.write("go", "");
+    assert_eq!(running.end().code(), 0);
+}
