@@ -289,8 +289,14 @@ impl State {
             None if path.is_empty() && shared => Some((true, Certainty::Likely)),
             None => None,
         };
+        // A write into a mapped file ends by SIGBUS on any full file system; CIs have their targets on disks.
+        let on_disk = !shared
+            && !matches!(in_memory, Some((true, _)))
+            && (self.circumstances.in_ci()
+                || self.findings.iter().any(|f| f.cause == Cause::DiskFull));
         for found in &mut self.findings {
             match (found.cause, in_memory) {
+                (Cause::TmpfsFull, _) if on_disk => found.cause = Cause::DiskFull,
                 (Cause::DiskFull, Some((true, certainty))) => {
                     found.cause = Cause::TmpfsFull;
                     found.certainty = certainty;

@@ -101,6 +101,7 @@ fn confession(line: &str) -> Option<Finding> {
     }
     let limit = (line.contains("OOMKilled") && !lower.contains("false"))
         || lower.contains("out of memory (used over")
+        || lower.contains("\"out of memory\" (\"oom\") event")
         || lower.contains("oom-kill event")
         || lower.contains("oom_kill event")
         || lower.contains("exceeded job memory limit")
@@ -193,11 +194,15 @@ fn signal(line: &str) -> Option<Finding> {
         let known = line.contains("ompile") || line.starts_with("Command ");
         return if known { by_signal(number, About::Compiler) } else { None };
     }
+    if line.contains("exited with SIGKILL") {
+        return by_signal(9, About::Job);
+    }
     if let Some(found) = of_nextest(line) {
         return Some(found);
     }
     let of_process = line.contains("didn't exit successfully")
         || line.contains(" (signal: ") && line.contains(", SIG")
+        || line.contains("status: signal: ") && line.contains(" (SIG")
         || line.contains("exited with signal");
     let of_process = of_process
         || (line.contains("exited with") || line.contains("failed")) && line.contains("SIG");
@@ -320,6 +325,7 @@ fn status(line: &str) -> Option<Finding> {
     if line.contains("runner has received a shutdown signal")
         || line.contains("lost communication with the server")
         || line.contains("Received \"terminated\" signal")
+        || line.contains("Server terminated abruptly (error code: 14")
     {
         return found(Cause::Terminated, Possible, Weight::Shutdown);
     }

@@ -77,9 +77,16 @@ const FORMS: &[Form] = &[
             "free(): invalid",
             "rustc interrupted by SIGSEGV",
             "rustc received signal",
+            "A segfault occurred while executing",
         ],
     ),
-    form(Cause::DiskFull, Likely, Weight::Resource, About::Compiler, &["Disk quota exceeded"]),
+    form(
+        Cause::DiskFull,
+        Likely,
+        Weight::Resource,
+        About::Compiler,
+        &["Disk quota exceeded", "You are running out of disk space"],
+    ),
     form(
         Cause::Denied,
         Certain,

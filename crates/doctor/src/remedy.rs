@@ -23,6 +23,11 @@ impl Circumstances {
         Self { subcommand, ..Self::default() }
     }
 
+    /// Whether it is the log of a CI's job.
+    pub(crate) fn in_ci(&self) -> bool {
+        self.in_ci
+    }
+
     pub(crate) fn look(&mut self, line: &str) {
         let tests = line.starts_with("running ") && line.ends_with(" tests");
         let seen = if line.starts_with("Documenting ") {
@@ -129,13 +134,21 @@ pub(crate) fn remedies(
             ),
             lean(),
         ],
-        Cause::TmpfsFull => vec![
-            with(
-                "CARGO_TARGET_DIR=$HOME/target cargo plimsoll build".to_owned(),
-                "puts the artifacts on a disk: what lies in a tmpfs is memory that no compiler can have",
-            ),
-            with("cargo plimsoll clean".to_owned(), "removes what no build can use again"),
-        ],
+        Cause::TmpfsFull => {
+            let mut all = vec![
+                with(
+                    "CARGO_TARGET_DIR=$HOME/target cargo plimsoll build".to_owned(),
+                    "puts the artifacts on a disk: what lies in a tmpfs is memory that no compiler can have",
+                ),
+                with("cargo plimsoll clean".to_owned(), "removes what no build can use again"),
+            ];
+            if !sure {
+                all.push(words(
+                    "A disk that is full ends compilers and linkers in the same way: look at `df -h` first.",
+                ));
+            }
+            all
+        }
         Cause::NoThreads => vec![
             with(
                 format!("cargo plimsoll --jobs 1 {subcommand}{release}"),
