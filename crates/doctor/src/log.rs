@@ -6,7 +6,7 @@
 //!            names a failed unit?       --yes--> findings that wait for a name get it
 //!            a finding?                 --yes--> kept, the first of each cause, weight and subject
 //! ```
-//! At the end the finding with the highest weight is the cause, the earliest where several have it.
+//! At the end the finding with the highest weight is the cause; of several, the earliest for which Cargo names a unit.
 
 use std::borrow::Cow;
 
@@ -51,6 +51,8 @@ struct State {
     failed_path: Option<String>,
     /// Cargo's or rustc's words about a linker, without the unit's name so far.
     linking: bool,
+    /// GitHub says that its runner was shut down, which it does not say of a job that somebody cancels.
+    shut_down: bool,
     /// A path in `/dev/shm` was named.
     shared: bool,
     circumstances: Circumstances,
@@ -112,6 +114,7 @@ impl State {
         if line.starts_with("error: failed to ") {
             self.failed_path = other::path(line).map(str::to_owned);
         }
+        self.shut_down |= line.contains("received a shutdown signal");
         self.linking |=
             line.contains("error: linking with `") || line.contains("could not exec the linker `");
         if let Some(mut found) = found {
@@ -221,9 +224,13 @@ impl State {
 
     fn verdict(mut self) -> Verdict {
         self.place_what_is_full();
-        // The first of the heaviest.
+        // The first of the heaviest that has a name.
         let heaviest = self.findings.iter().map(|found| found.weight).max();
-        let best = self.findings.iter().find(|found| Some(found.weight) == heaviest).cloned();
+        let mut heaviest = self.findings.iter().filter(|found| Some(found.weight) == heaviest);
+        let first = heaviest.clone().next();
+        // What Cargo names a unit for weighs more than what stood anywhere in a CI's log.
+        let best = heaviest.find(|found| found.unit.is_some()).or(first).cloned();
+        let best = best.map(|best| self.unless_cancelled(best));
         let Some(best) = best else {
             let cause = if self.went_well { Cause::Succeeded } else { Cause::Unknown };
             let certainty = if self.went_well { Certainty::Certain } else { Certainty::Possible };
@@ -251,6 +258,17 @@ impl State {
             unit,
             evidence: Some(best.evidence),
             remedies,
+        }
+    }
+
+    /// A job that somebody cancels ends by SIGTERM, too.
+    fn unless_cancelled(&self, best: Finding) -> Finding {
+        let cancelled = self.findings.iter().find(|found| found.cause == Cause::Interrupted);
+        match cancelled {
+            Some(cancelled) if best.cause == Cause::Terminated && !self.shut_down => {
+                cancelled.clone()
+            }
+            _ => best,
         }
     }
 

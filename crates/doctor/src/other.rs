@@ -95,7 +95,7 @@ const FORMS: &[Form] = &[
         &[
             "Too many open files",
             "(os error 24)",
-            "Permission denied",
+            "Permission denied (os error 13)",
             "Operation not permitted (os error 1)",
             "Read-only file system (os error 30)",
             "Text file busy (os error 26)",
@@ -145,14 +145,12 @@ const FORMS: &[Form] = &[
             "can't find crate for `core`",
             "can't find crate for `std`",
             "target may not be installed",
-            "is not installed",
-            "command not found",
             "Could not find `protoc`",
             "failed to find tool",
             "could not execute process `",
             "no such command: `",
+            "' is not installed",
             "program not found",
-            "executable file not found",
             "is not a valid toolchain name",
             "does not contain component",
             "custom toolchain",
@@ -181,7 +179,7 @@ const FORMS: &[Form] = &[
     form(
         Cause::Network,
         Certain,
-        Weight::Resource,
+        Weight::Specific,
         About::Job,
         &[
             "failed to download from",
@@ -217,9 +215,7 @@ const FORMS: &[Form] = &[
             "--> Cargo.toml:",
             "TOML parse error",
             "failed to load manifest",
-            "failed to load source for dependency",
             "failed to read `",
-            "failed to get `",
             "rustc is not supported by the following package",
             "cannot be built because it requires rustc",
             "requires rustc ",
@@ -289,6 +285,20 @@ const FORMS: &[Form] = &[
             "targets failed:",
         ],
     ),
+    form(
+        Cause::MissingTool,
+        Likely,
+        Weight::General,
+        About::Job,
+        &["command not found", "executable file not found"],
+    ),
+    form(
+        Cause::Dependencies,
+        Likely,
+        Weight::General,
+        About::Job,
+        &["failed to get `", "failed to load source for dependency"],
+    ),
     form(Cause::CompileError, Likely, Weight::General, About::Compiler, &[" previous error"]),
     form(Cause::LinkError, Possible, Weight::General, About::Linker, &["error: linking with `"]),
     form(
@@ -305,6 +315,7 @@ const FORMS: &[Form] = &[
         About::Job,
         &["The operation was canceled"],
     ),
+    form(Cause::Denied, Likely, Weight::Unexplained, About::Job, &[": Permission denied"]),
     form(
         Cause::Failed,
         Possible,
@@ -331,7 +342,10 @@ pub(crate) fn look(line: &str) -> Option<Finding> {
         LazyLock::new(|| Words::new(FORMS.iter().flat_map(|form| form.any).copied()));
     WORDS.first(line)?;
     let form = FORMS.iter().find(|form| form.any.iter().any(|words| line.contains(words)))?;
-    if line.starts_with("warning") || matches!(exit_number(line), Some(0)) {
+    if line.starts_with("warning")
+        || line.starts_with("W: ")
+        || matches!(exit_number(line), Some(0))
+    {
         return None;
     }
     Some(Finding::new(form.cause, form.certainty, form.weight, form.about))

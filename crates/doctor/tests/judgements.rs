@@ -1,4 +1,4 @@
-//! What would have prevented it is named when, and only when, it applies.
+//! Small logs: what would have prevented it is named when, and only when, it applies; what weighs more than what.
 
 use plimsoll_doctor::{Cause, LogReader, Verdict, text};
 
@@ -98,4 +98,27 @@ fn a_test_or_a_build_script_is_not_promised_a_second_run() {
                 `/t/debug/deps/app-0123456789abcdef` (signal: 9, SIGKILL: kill)\n";
     assert_eq!(judge(test).unit.as_deref(), Some("run of test app"));
     assert!(!suggested(test).contains("runs again"));
+}
+
+#[test]
+fn what_a_ci_s_set_up_says_is_not_the_cause_of_what_fails_later() {
+    let log = "W: Failed to fetch http://deb.example.com  Could not resolve host\n\
+               debconf: delaying package configuration, since apt-utils is not installed\n\
+               find: /proc/1/fd: Permission denied\n\
+               bash: nvm: command not found\n\
+               curl: (6) Could not resolve host: example.com\n\
+               error[E0308]: mismatched types\n\
+               error: could not compile `app` (lib) due to 1 previous error\n";
+    let verdict = judge(log);
+    assert_eq!((verdict.cause, verdict.unit.as_deref()), (Cause::CompileError, Some("app")));
+}
+
+#[test]
+fn a_cancelled_job_was_not_short_of_memory_and_a_runner_that_was_shut_down_may_have_been() {
+    let cancelled =
+        "##[error]Process completed with exit code 143.\n##[error]The operation was canceled.\n";
+    assert_eq!(judge(cancelled).cause, Cause::Interrupted);
+    let shut_down = "##[error]Process completed with exit code 143.\n##[error]The runner has received a shutdown \
+                     signal.\n##[error]The operation was canceled.\n";
+    assert_eq!(judge(shut_down).cause, Cause::Terminated);
 }
