@@ -283,11 +283,9 @@ impl State {
 
     /// Traces that leave doubt are surer together.
     fn certainty(&self, best: &Finding) -> Certainty {
-        let other_trace = self.findings.iter().any(|found| {
-            found.cause.is_memory() && (found.cause != best.cause || found.about != best.about)
-        });
+        let traces = self.findings.iter().filter(|found| found.cause.is_memory()).count();
         match best.certainty {
-            Certainty::Possible if best.cause.is_memory() && other_trace => Certainty::Likely,
+            Certainty::Possible if best.cause.is_memory() && traces > 1 => Certainty::Likely,
             certainty => certainty,
         }
     }

@@ -202,7 +202,8 @@ fn signal(line: &str) -> Option<Finding> {
     }
     let of_process = line.contains("didn't exit successfully")
         || line.contains(" (signal: ") && line.contains(", SIG")
-        || line.contains("status: signal: ") && line.contains(" (SIG")
+        || (line.contains("status: signal: ") || line.contains("status code signal: "))
+            && line.contains(" (SIG")
         || line.contains("exited with signal");
     let of_process = of_process
         || (line.contains("exited with") || line.contains("failed")) && line.contains("SIG");
@@ -272,7 +273,12 @@ fn by_shell(line: &str) -> Option<Finding> {
             && line[at + word.len()..].trim_start_matches([' ', '(', '.']).len() < 14;
         let alone = alone && !line[at + word.len()..].contains(|c: char| c.is_ascii_digit());
         let by_sh = before.ends_with("sh:") && before.starts_with('/');
-        if by_job || by_make || by_sh || alone {
+        // A program under `cargo run` may write that word.
+        if alone {
+            let found = by_signal(*number, About::Job)?;
+            return Some(Finding { certainty: Possible, ..found });
+        }
+        if by_job || by_make || by_sh {
             return by_signal(*number, About::Job);
         }
     }

@@ -327,6 +327,7 @@ const FORMS: &[Form] = &[
             "error: could not document `",
             "ERROR: Job failed",
             "Process completed with exit code",
+            "error[",
             "error: ",
         ],
     ),

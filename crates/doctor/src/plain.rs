@@ -4,9 +4,17 @@ use std::borrow::Cow;
 
 /// The line without escape sequences, prefixes and the space around it.
 pub(crate) fn plain(line: &str) -> Cow<'_, str> {
-    match without_escapes(line) {
+    match without_escapes(after_step_of_gh(line)) {
         Cow::Borrowed(line) => Cow::Borrowed(without_prefixes(line)),
         Cow::Owned(line) => Cow::Owned(without_prefixes(&line).to_owned()),
+    }
+}
+
+/// `job TAB step TAB time line`, as `gh run view --log` writes it.
+fn after_step_of_gh(line: &str) -> &str {
+    match line.splitn(3, '\t').nth(2) {
+        Some(rest) if after_time(rest.trim_start_matches('\u{feff}')).is_some() => rest,
+        _ => line,
     }
 }
 
@@ -36,7 +44,7 @@ fn without_escapes(line: &str) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-/// How many prefixes may stand one behind the other: `gh run view` writes job, step and time, journals host and program.
+/// How many prefixes may stand one behind the other: a step, a time and a mark of error are usual.
 const PREFIXES: usize = 6;
 
 fn without_prefixes(line: &str) -> &str {
@@ -57,6 +65,7 @@ fn one_prefix(line: &str) -> Option<&str> {
         .or_else(|| after_stage(line))
         .or_else(|| line.strip_prefix("##[error]"))
         .or_else(|| line.strip_prefix("> "))
+        .or_else(|| line.strip_prefix("remote: "))
         .or_else(|| after_step(line))
         .or_else(|| after_seconds(line))
 }
@@ -132,6 +141,8 @@ mod tests {
             "[ci/build]   | error: x",
             "builder-1  | error: x",
             "#12 34.56 error: x",
+            "build\tRun cargo build\t2026-01-01T00:00:00.1234567Z error: x",
+            "remote: error: x",
             "10:17.89 error: x",
             "[ 4529.478764] error: x",
             "\u{1b}]8;;link\u{7}error: x",

@@ -11,7 +11,7 @@ use plimsoll_core::{Bytes, UnitId};
 
 use crate::cause::Cause;
 use crate::remedy::{Circumstances, remedies};
-use crate::verdict::{Certainty, Evidence, Verdict};
+use crate::verdict::{Certainty, Evidence, Remedy, Verdict};
 
 /// What is known of a unit.
 #[derive(Debug)]
@@ -89,12 +89,17 @@ pub fn recorded(header: &Header, records: &[Record], runs: bool) -> Verdict {
         }
     }
     whole(&mut verdict, exit, used, records.len(), runs, &units);
-    verdict.remedies = remedies(
-        verdict.cause,
-        verdict.unit.as_deref(),
-        verdict.certainty == Certainty::Certain,
-        &Circumstances::of(&header.command),
-    );
+    verdict.remedies = if verdict.cause == Cause::Failed {
+        let why = "The record keeps none of a compiler's words: `cargo plimsoll doctor FILE` reads the build's log.";
+        vec![Remedy { command: None, why: why.to_owned() }]
+    } else {
+        remedies(
+            verdict.cause,
+            verdict.unit.as_deref(),
+            verdict.certainty == Certainty::Certain,
+            &Circumstances::of(&header.command),
+        )
+    };
     verdict
 }
 

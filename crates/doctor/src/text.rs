@@ -14,15 +14,25 @@ pub fn text(verdict: &Verdict) -> String {
         Cause::Succeeded | Cause::Unknown => "the build",
         _ => subject,
     };
-    let _ = writeln!(text, "{what} {} ({})", verdict.cause.happened(), verdict.certainty.word());
+    let happened = verdict.cause.happened();
+    let _ = match verdict.cause {
+        Cause::Succeeded | Cause::Unknown => writeln!(text, "{what} {happened}"),
+        _ => writeln!(text, "{what} {happened} ({})", verdict.certainty.word()),
+    };
     if let Some(evidence) = &verdict.evidence {
         let _ = writeln!(text, "  line {}: {}", evidence.line, evidence.text);
     }
-    if !verdict.memory && !matches!(verdict.cause, Cause::Succeeded | Cause::Unknown) {
+    let known = !matches!(verdict.cause, Cause::Succeeded | Cause::Unknown | Cause::Failed);
+    if !verdict.memory && known {
         let _ = writeln!(text, "It is not want of memory.");
     }
     if !verdict.remedies.is_empty() {
-        let _ = writeln!(text, "\nWhat would have prevented it:");
+        let helps = match (verdict.memory, verdict.cause) {
+            (true, _) => "What would have prevented it:",
+            (false, Cause::Failed) => "To know more:",
+            (false, _) => "What helps:",
+        };
+        let _ = writeln!(text, "\n{helps}");
     }
     for remedy in &verdict.remedies {
         match &remedy.command {
