@@ -170,7 +170,7 @@ pub(crate) fn run(
     Ok(Measured { exit, ..measured })
 }
 
-/// A build on its way, alone in its scope. Nothing of it outlives this.
+/// A build on its way, alone in its scope. It is to be ended, however it goes: nothing of it outlives that.
 #[derive(Debug)]
 pub(crate) struct Started {
     child: Child,

@@ -13,8 +13,8 @@ use crate::random::Random;
 use crate::sampler::Scope;
 use crate::tree;
 
-/// A blow whose victim is not there yet waits for it for so long.
-const PATIENCE: Duration = Duration::from_millis(2500);
+/// A blow whose victim is not there yet waits for it for so long, then it hits anybody.
+const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// A blow that was dealt.
 #[derive(Clone, Debug, Serialize)]
@@ -57,10 +57,10 @@ impl Blows {
     pub(crate) fn tick(&mut self, scope: &Scope, now: Duration) {
         self.let_go(scope, now);
         while let Some((due, fault)) = self.pending.last().copied().filter(|(due, _)| *due <= now) {
-            if self.strike(scope, now, fault) {
-                self.pending.pop();
-            } else if now > due + PATIENCE {
-                self.missed.push(fault);
+            let anybody = Fault { whom: None, ..fault };
+            if self.strike(scope, now, fault)
+                || now > due + PATIENCE && self.strike(scope, now, anybody)
+            {
                 self.pending.pop();
             } else {
                 return;

@@ -78,6 +78,8 @@ impl Campaign<'_> {
             disk.widen()?;
         }
         self.again(&drawn, &reference, &scene, &mut findings)?;
+        // What was interrupted tells nothing.
+        self.interrupt.check()?;
         let Scene { dir, account, disk, .. } = scene;
         let on_disk = disk.is_some();
         drop((account, disk));
@@ -196,20 +198,29 @@ impl Campaign<'_> {
         let mut started = Started::start(build, limits, &log, self.interrupt)?;
         let driver = started.id();
         let mut blows = blows(driver);
-        let exit = started.watch(
+        let watched = started.watch(
             limits.stop_after,
             self.interrupt,
             Some(&mut |scope, now| {
                 beside(now);
                 blows.tick(scope, now);
             }),
-        )?;
+        );
+        let exit = match watched {
+            Ok(exit) => exit,
+            Err(error) => {
+                started.end();
+                return Err(error);
+            }
+        };
         let seconds = start.elapsed().as_secs_f64();
         blows.give_up();
         let mut left = Vec::new();
         if exit.is_some() {
-            if way != Way::Driver {
-                scene.account.disable()?;
+            if way != Way::Driver
+                && let Err(error) = scene.account.disable()
+            {
+                left.push(format!("{error:#}"));
             }
             // Without its driver or its Cargo a build goes on to the end of what runs.
             let alone = blows.hit(&[Whom::Driver, Whom::Cargo], |how| !matches!(how, How::Stop(_)));

@@ -59,9 +59,17 @@ pub(crate) fn explain(
 
 /// In the words of Cargo, rustc, linkers, and signal 7 of what writes through a mapping.
 fn is_full(stderr: &str) -> bool {
-    ["No space left", "os error 28", "signal: 7", "failed to write", "cannot write", "can't write"]
-        .iter()
-        .any(|words| stderr.contains(words))
+    [
+        "No space left",
+        "os error 28",
+        "signal: 7",
+        "signal 7",
+        "failed to write",
+        "cannot write",
+        "can't write",
+    ]
+    .iter()
+    .any(|words| stderr.contains(words))
 }
 
 /// The living processes that have the mark of a build, zombies left out.

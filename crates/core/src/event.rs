@@ -204,7 +204,7 @@ pub enum Event {
         /// Only the linker was killed.
         link_only: bool,
     },
-    /// Somebody else killed its compiler or linker (the kernel, earlyoom): it is run once more, alone.
+    /// Somebody else ended its compiler or linker (the kernel, earlyoom), or that found no memory: it is run once more, alone.
     Lost {
         /// The unit.
         unit: UnitId,

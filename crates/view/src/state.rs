@@ -87,7 +87,7 @@ pub struct Unit {
     pub paged_out: u32,
     /// How often Plimsoll killed it to run it again.
     pub kills: u32,
-    /// The signal of somebody else that killed it last.
+    /// The signal by which it was lost last: somebody else's, or SIGABRT where it found no memory.
     pub lost: Option<i32>,
     /// What it needs, where that is above the line.
     pub needs: Option<Bytes>,
