@@ -28,5 +28,5 @@ pub use tools::{MakeflagsForm, ToolVersions};
 #[cfg(not(target_os = "linux"))]
 pub use unsupported::{
     BuildWall, Exit, Jobserver, Limits, NoWall, ProcessTree, Tmpfs, TokenPipe, WallPlace,
-    oom_kills, process_group, sweep,
+    oom_kills, process_group,
 };

@@ -275,6 +275,9 @@ pub enum NoWall {
     /// Only Linux has them.
     #[error("only Linux has cgroups")]
     NoController,
+    /// Nobody can be there.
+    #[error("the build is behind the wall of another one")]
+    Behind,
 }
 
 /// Where a wall is: not to be had on this system.
@@ -346,9 +349,6 @@ impl BuildWall {
         match self.0 {}
     }
 }
-
-/// No walls are left here.
-pub fn sweep(_root: &Path) {}
 
 /// How many processes the kernel has killed for memory: not known here.
 #[must_use]

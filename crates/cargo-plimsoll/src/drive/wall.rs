@@ -62,6 +62,7 @@ pub(super) fn find_place(settings: &Settings, environment: &Environment) {
     match BuildWall::raise(Path::new("/"), std::process::id()) {
         // It is made again when there is a line to put it at.
         Ok(wall) => drop(wall.place().remove()),
+        Err(NoWall::Behind) => {}
         Err(_) => become_scoped(environment),
     }
 }
@@ -81,6 +82,7 @@ impl Wall {
                 kills: 0,
                 stuck: false,
             }),
+            Err(NoWall::Behind) => None,
             Err(why) => {
                 shell.warn(refusal(&why));
                 None

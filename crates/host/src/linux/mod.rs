@@ -31,4 +31,4 @@ pub use signals::{StoppedProcess, Witness};
 pub use tmpfs::Tmpfs;
 pub use tokens::TokenPipe;
 pub use tree::ProcessTree;
-pub use wall::{BuildWall, NoWall, WallPlace, sweep};
+pub use wall::{BuildWall, NoWall, WallPlace};

@@ -9,9 +9,10 @@
 //! Nobody else's process is moved. Where others sit in D there is no wall, and [`NoWall`] says what would help.
 //!
 //! The name says whose a wall is: a driver's, by its process id and its start (field 22 of proc(5)'s stat, so that
-//! the next process of that id is not taken for it). [`sweep`] removes what dead drivers left, where it is empty:
-//! a cgroup with processes in it cannot be removed, so nobody is harmed where another pid namespace's driver looks
-//! dead. Only names of this form are ever touched.
+//! the next process of that id is not taken for it). Whoever makes the next wall in D sweeps away what dead drivers
+//! left there, where it is empty: a cgroup with processes in it cannot be removed, so nobody is harmed where another
+//! pid namespace's driver looks dead. Only names of this form are ever touched. What was left in a cgroup that hands
+//! its controller on stays: no process, and so no driver, can come there.
 //!
 //! What is not here: how high the wall is (`plimsoll_core::wall`), and when.
 
@@ -57,16 +58,18 @@ pub enum NoWall {
     )]
     NoController,
     /// The cgroup's owner keeps its controllers.
-    #[error(
-        "this user may make no cgroup below `{}` ({source}); it needs one that is delegated, as \
-         `systemd-run --user --scope -p Delegate=yes` makes, or a container whose cgroups can be written", path.display()
-    )]
+    #[error("this user may make no cgroup below `{}` ({source}); it needs {needs}", path.display())]
     NotOurs {
         /// The driver's cgroup.
         path: PathBuf,
         /// What the kernel said.
         source: io::Error,
+        /// What would help.
+        needs: &'static str,
     },
+    /// Whatever we make here would be inside of another build's wall, which bounds us already.
+    #[error("the build is behind the wall of another one")]
+    Behind,
     /// Somebody else's processes are in the cgroup.
     #[error(
         "other processes are in `{}`, and below a cgroup with processes the kernel limits none; start the build in \
@@ -76,6 +79,21 @@ pub enum NoWall {
     /// What is there cannot be read.
     #[error(transparent)]
     Unreadable(#[from] HostError),
+}
+
+impl NoWall {
+    fn not_ours(version: Version, path: &Path, source: io::Error) -> Self {
+        let needs = match version {
+            Version::V1 => {
+                "root, or a cgroup that root has given to this user (the hierarchy is of version 1)"
+            }
+            Version::V2 => {
+                "one that is delegated, as `systemd-run --user --scope -p Delegate=yes` makes, or a container whose \
+                 cgroups can be written"
+            }
+        };
+        Self::NotOurs { path: path.to_owned(), source, needs }
+    }
 }
 
 /// Where a wall is, and what has to be put back when it goes.
@@ -189,8 +207,12 @@ impl BuildWall {
         let home = innermost(Version::V1).filter(limits_memory).or(innermost(Version::V2));
         let home = home.ok_or(NoWall::NoController)?;
         let (version, home) = (home.version(), home.dir().to_owned());
+        let is_wall = |part: &OsStr| owner(part).is_some() && !is_drivers(part);
+        if home.iter().any(is_wall) {
+            return Err(NoWall::Behind);
+        }
         let proc = Proc::open(&root.join("proc"))?;
-        sweep_in(&home, &proc);
+        sweep(&home, &proc);
         let start = proc.stat(pid).map_or(0, |stat| stat.start);
         let name = format!("{PREFIX}{pid}-{start}");
         let driver = match version {
@@ -213,7 +235,7 @@ impl BuildWall {
         around: &[CgroupDir],
     ) -> Result<Self, NoWall> {
         let dir = &place.dir;
-        let not_ours = |source| NoWall::NotOurs { path: place.home.clone(), source };
+        let not_ours = |source| NoWall::not_ours(version, &place.home, source);
         make_dir(dir).map_err(not_ours)?;
         // Only what has no limit can be given one: that tells whether the controller is there at all.
         write_limit(version, dir, None).map_err(|error| not_ours(error.source))?;
@@ -302,7 +324,7 @@ fn hand_on(home: &Path, leaf: &Path, pid: u32) -> Result<Option<PathBuf>, NoWall
     if !has_memory(names("cgroup.controllers")) {
         return Err(NoWall::NoController);
     }
-    let not_ours = |source| NoWall::NotOurs { path: home.to_owned(), source };
+    let not_ours = |source| NoWall::not_ours(Version::V2, home, source);
     let busy = || NoWall::Occupied(home.to_owned());
     if processes(home).iter().all(|other| *other == pid) {
         make_dir(leaf).map_err(not_ours)?;
@@ -322,18 +344,8 @@ fn hand_on(home: &Path, leaf: &Path, pid: u32) -> Result<Option<PathBuf>, NoWall
     }
 }
 
-/// Removes the walls that dead drivers have left beside the cgroup of this process, where they are empty.
-pub fn sweep(root: &Path) {
-    let Ok(proc) = Proc::open(&root.join("proc")) else { return };
-    for version in [Version::V1, Version::V2] {
-        let around = CgroupDir::around(root, None);
-        if let Some(home) = around.iter().find(|it| it.version() == version) {
-            sweep_in(home.dir(), &proc);
-        }
-    }
-}
-
-fn sweep_in(home: &Path, proc: &Proc) {
+/// Removes the walls that dead drivers have left in the cgroup `home`, where they are empty.
+fn sweep(home: &Path, proc: &Proc) {
     // Where the ids in /proc are not those that we know nobody can be told to be dead.
     let entries = fs::read_dir(home).ok().filter(|_| proc.is_of_our_namespace());
     let Some(entries) = entries else { return };
@@ -350,6 +362,11 @@ fn owner(name: &OsStr) -> Option<(u32, u64)> {
     let name = name.to_str()?.strip_prefix(PREFIX)?;
     let (pid, start) = name.strip_suffix(DRIVER).unwrap_or(name).split_once('-')?;
     Some((pid.parse().ok()?, start.parse().ok()?))
+}
+
+/// Whether a cgroup of ours is where a driver is, which no wall is around.
+fn is_drivers(name: &OsStr) -> bool {
+    name.as_encoded_bytes().ends_with(DRIVER.as_bytes())
 }
 
 /// Makes a cgroup of our name; one that is there already was begun by this process.

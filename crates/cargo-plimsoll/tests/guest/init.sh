@@ -1,0 +1,198 @@
+#!/bin/sh
+# The guest's first process: each claim about walls on cgroup v2, shown. See run.sh.
+export PATH=/bin HOME=/tmp/home CARGO_HOME=/tmp/cargo CARGO_NET_OFFLINE=true CARGO_INCREMENTAL=0
+export RUSTC=/bin/rustc FAKE_REAL_RUSTC=/stand-in/rustc FAKE_STATE=/tmp/state
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
+mount -t tmpfs tmp /tmp
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+cgroups=/sys/fs/cgroup
+echo +memory > $cgroups/cgroup.subtree_control
+failed=''
+
+say() { echo "[$(cut -d' ' -f1 /proc/uptime)] $*"; }
+check() { # WHAT COMMAND…
+    what=$1 && shift
+    if "$@"; then say "ok: $what"; else say "FAILED: $what ($*)" && failed="$failed; $what"; fi
+}
+equal() { [ "$1" = "$2" ]; }
+at_least() { [ "$1" -ge "$2" ]; }
+none() { ! "$@"; }
+event() { sed -n "s/^$2 //p" "$1/memory.events"; }
+mib() { # FILE: 0 where there is no number
+    bytes=$(cat "$1" 2> /dev/null)
+    case $bytes in
+        '' | *[!0-9]*) echo 0 ;;
+        *) echo $((bytes >> 20)) ;;
+    esac
+}
+lines() { cat "/tmp/state/$1" 2> /dev/null | wc -l; }
+wall_in() { find "$cgroups/$1" -name 'plimsoll-*' ! -name '*-driver' 2> /dev/null | head -n 1; }
+stands() { grep -q . "$(wall_in "$1")/cgroup.procs" 2> /dev/null; }
+walls() { find $cgroups -name 'plimsoll-*' 2> /dev/null; }
+until_true() { # WHAT COMMAND…
+    what=$1 && shift
+    for _ in $(seq 200); do
+        "$@" && return
+        sleep 0.1
+    done
+    say "FAILED: waited in vain until $what"
+    failed="$failed; $what"
+}
+
+# A cgroup with a limit in MiB, or none, as a container runtime makes it.
+box() {
+    mkdir "$cgroups/$1"
+    if [ -n "${2:-}" ]; then
+        echo $(($2 << 20)) > "$cgroups/$1/memory.max"
+        echo 0 > "$cgroups/$1/memory.swap.max" 2> /dev/null
+    fi
+}
+
+# A workspace whose libraries do what follows, `name: steps` each.
+workspace() {
+    rm -rf /tmp/ws /tmp/state /tmp/target
+    mkdir -p /tmp/ws /tmp/state
+    printf '[workspace]\nmembers = ["*"]\nresolver = "2"\n' > /tmp/ws/Cargo.toml
+    for unit in "$@"; do
+        name=${unit%%:*}
+        mkdir -p "/tmp/ws/$name/src"
+        printf '[package]\nname = "%s"\nversion = "0.1.0"\nedition = "2021"\n' "$name" > "/tmp/ws/$name/Cargo.toml"
+        echo "// fake: ${unit#*:}" > "/tmp/ws/$name/src/lib.rs"
+    done
+}
+
+# Runs a command in a box, in the workspace; the output goes to /tmp/out.
+inside() {
+    dir=$cgroups/$1 && shift
+    # shellcheck disable=SC2016
+    (cd /tmp/ws && export CARGO_TARGET_DIR=/tmp/target PLIMSOLL_HOME=/tmp/plimsoll &&
+        exec sh -c 'echo 0 > "$0/cgroup.procs" && exec "$@"' "$dir" "$@") > /tmp/out 2>&1
+}
+
+nothing_is_left() {
+    check "no wall is left after $1" equal "$(walls)" ''
+    check "$1 is as it was" equal "$(cat "$cgroups/$1/cgroup.subtree_control"):$(cat "$cgroups/$1/cgroup.procs")" ':'
+}
+
+# Each stays until it may go, or for a second where it may go at once.
+three='alloc 150MiB in 1500ms; hold 1s; until go'
+tight() { workspace "a: $three" "b: $three" "c: $three"; }
+
+say 'a container of 450 MiB and three units of 150'
+box plain 450 && tight
+inside plain cargo build -j3 &
+build=$!
+killed_in() { [ "$(event "$1" oom_kill)" -ge 1 ]; }
+until_true 'the kernel has killed for it' killed_in $cgroups/plain
+touch /tmp/state/go
+wait $build
+check 'plain Cargo fails' none equal $? 0
+grep -m1 'signal: 9' /tmp/out
+
+box soft 450 && tight && touch /tmp/state/go
+inside soft cargo-plimsoll plimsoll build -j3
+check 'Plimsoll builds it' equal $? 0
+tail -n 2 /tmp/out
+check 'nothing is killed' equal "$(event $cgroups/soft oom_kill)" 0
+nothing_is_left soft
+
+box hard 450 && tight && touch /tmp/state/go
+inside hard cargo-plimsoll plimsoll build -j3 --hard &
+build=$!
+until_true 'Cargo is behind a wall' stands hard
+wall=$(wall_in hard)
+say "the wall: $(basename "$wall"): high $(mib "$wall/memory.high"), max $(mib "$wall/memory.max") MiB; beside it: $(ls $cgroups/hard | grep driver)"
+check 'it is below the container' at_least 449 "$(mib "$wall/memory.max")"
+check 'and has a height' at_least "$(mib "$wall/memory.high")" 100
+check 'it slows down before' at_least "$(($(mib "$wall/memory.max") - 1))" "$(mib "$wall/memory.high")"
+wait $build
+check 'Plimsoll builds it behind a wall' equal $? 0
+tail -n 2 /tmp/out
+check 'nothing is killed there' equal "$(event $cgroups/hard oom_kill)" 0
+nothing_is_left hard
+
+say 'a governor that sees nothing, and units that grow'
+box blind
+workspace 'a: log runs; until grow; alloc 200MiB in 1s; until go' 'b: log runs; until grow; alloc 200MiB in 1s; until go'
+inside blind cargo-plimsoll plimsoll build -j4 --hard --memory 220MiB &
+build=$!
+both_run() { [ "$(lines runs)" -ge 2 ]; }
+until_true 'both run' both_run
+wall=$(wall_in blind)
+driver=$(basename "$wall" | cut -d- -f2)
+kill -STOP "$driver"
+touch /tmp/state/grow
+at_the_wall() { [ "$(mib "$wall/memory.current")" -ge "$(mib "$wall/memory.high")" ] && [ "$(event "$wall" high)" -ge 1 ]; }
+until_true 'it is at its wall' at_the_wall
+check 'it is slowed down, and nobody is killed' equal "$(event "$wall" oom_kill)" 0
+# The governor would have set things right long ago. What if that did not help?
+echo max > "$wall/memory.high"
+until_true 'the kernel takes one' killed_in "$wall"
+say "events of the wall: $(tr '\n' ' ' < "$wall/memory.events"); peak $(mib "$wall/memory.peak") of $(mib "$wall/memory.max") MiB"
+kill -CONT "$driver"
+touch /tmp/state/go
+wait $build
+check 'the build ends well' equal $? 0
+check 'one unit ran again' equal "$(lines runs)" 3
+check 'it is said' grep 'the kernel killed 1 process of this build at its wall' /tmp/out
+nothing_is_left blind
+
+say 'a driver that is killed'
+box orphan
+workspace 'a: log runs; until go'
+inside orphan cargo-plimsoll plimsoll build --hard --memory 400MiB &
+build=$!
+until_true 'it runs' [ -s /tmp/state/runs ]
+wall=$(wall_in orphan)
+kill -KILL "$(basename "$wall" | cut -d- -f2)"
+wait $build
+check 'the build goes on behind its wall' grep -q . "$wall/cgroup.procs"
+touch /tmp/state/go
+gone() { [ -z "$(walls)$(cat $cgroups/orphan/cgroup.procs)" ]; }
+until_true 'wall and guard are gone' gone
+nothing_is_left orphan
+
+say 'a cgroup that others are in'
+box shared 1500
+workspace 'a: hold 10ms'
+sleep 1000 &
+stranger=$!
+echo $stranger > $cgroups/shared/cgroup.procs
+PATH=/stand-in:$PATH inside shared cargo-plimsoll plimsoll build --hard
+check 'the build goes on without a wall' equal $? 0
+check 'it is said why' grep 'no wall at the line: other processes are in' /tmp/out
+check 'no scope that would be without the limit' none [ -e /tmp/systemd-run.calls ]
+check 'the stranger is where it was' equal "$(cat $cgroups/shared/cgroup.procs)" $stranger
+
+say 'the same without a limit, where systemd makes scopes'
+echo max > $cgroups/shared/memory.max
+echo max > $cgroups/shared/memory.swap.max 2> /dev/null
+workspace 'a: log runs; until go'
+PATH=/stand-in:$PATH inside shared cargo-plimsoll plimsoll build --hard --memory 400MiB &
+build=$!
+until_true 'it runs' [ -s /tmp/state/runs ]
+check 'the wall is in the scope' grep -q . $cgroups/scope-*/plimsoll-*/cgroup.procs
+touch /tmp/state/go
+wait $build
+check 'it builds' equal $? 0
+check 'a trial and the command, once' equal "$(wc -l < /tmp/systemd-run.calls)" 2
+cat /tmp/systemd-run.calls
+check 'no wall is left' equal "$(walls)" ''
+
+say 'the root of all cgroups'
+workspace 'a: log runs; until go'
+(cd /tmp/ws && CARGO_TARGET_DIR=/tmp/target PLIMSOLL_HOME=/tmp/plimsoll \
+    exec cargo-plimsoll plimsoll build --hard --memory 400MiB) > /tmp/out 2>&1 &
+build=$!
+until_true 'it runs' [ -s /tmp/state/runs ]
+check 'the wall is there' grep -q . $cgroups/plimsoll-*/cgroup.procs
+touch /tmp/state/go
+wait $build
+check 'it builds' equal $? 0
+check 'no wall is left' equal "$(walls)" ''
+
+cat /proc/version
+if [ -z "$failed" ]; then echo 'guest: passed'; else cat /tmp/out && echo "guest: FAILED$failed"; fi
+poweroff -f
