@@ -296,7 +296,7 @@ struct SmokeArgs {
 }
 
 /// Enough that each way of starting a build is among them.
-const SMOKE_BUILDS: u32 = 8;
+const SMOKE_BUILDS: u32 = 6;
 
 /// A machine that looks at every change has two minutes for it.
 const SMOKE_AT_MOST: Duration = Duration::from_secs(75);
@@ -393,7 +393,11 @@ pub(crate) fn main() -> Result<ExitCode> {
                 seed: args.seed,
                 at_most: if args.smoke { Some(SMOKE_AT_MOST) } else { minutes },
                 only: args.only,
-                small: args.small || args.smoke,
+                extent: match (args.smoke, args.small) {
+                    (true, _) => torture::Extent::Smoke,
+                    (false, true) => torture::Extent::Small,
+                    (false, false) => torture::Extent::All,
+                },
             };
             let report = torture::torture(&state, &sources, &plimsoll, &interrupt, &plan)?;
             publish(&args.places, &[report])

@@ -8,18 +8,44 @@ use crate::random::Random;
 
 /// What is built, how it is asked for, and how often it is drawn relative to the others.
 const BUILDS: [(&str, &[&str], u32); 8] = [
-    ("tiny", &["build"], 1),
-    ("tiny", &["check"], 1),
     ("macros", &["build"], 5),
+    ("programs", &["test"], 7),
     ("macros", &["check"], 4),
     ("macros", &["test"], 5),
     ("programs", &["build"], 6),
-    ("programs", &["test"], 7),
+    ("tiny", &["build"], 1),
+    ("tiny", &["check"], 1),
     ("native", &["build"], 1),
 ];
 
-/// Without those that take more than a few seconds.
-const SMALL: usize = 7;
+/// Of what a campaign draws.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Everything.
+    All,
+    /// Nothing that takes more than a few seconds.
+    Small,
+    /// The first two, and each with a blow: for a machine that looks at every change.
+    Smoke,
+}
+
+impl Extent {
+    fn builds(self) -> &'static [(&'static str, &'static [&'static str], u32)] {
+        match self {
+            Self::All => &BUILDS,
+            Self::Small => &BUILDS[..7],
+            Self::Smoke => &BUILDS[..2],
+        }
+    }
+
+    /// How many blows a build gets.
+    fn blows(self) -> &'static [u32] {
+        match self {
+            Self::All | Self::Small => &[0, 1, 1, 1, 2, 2, 3, 5],
+            Self::Smoke => &[1, 2, 3],
+        }
+    }
+}
 
 /// Lines, in per cent of what plain cargo held at its peak: from far below the heaviest unit to far above all.
 const LINES: [u32; 8] = [5, 25, 40, 55, 70, 90, 130, 400];
@@ -173,11 +199,11 @@ pub(crate) struct Drawn {
 }
 
 impl Drawn {
-    /// The `number`th build of a seed; only `small` ones where time is short.
-    pub(crate) fn draw(seed: u64, number: u32, small: bool) -> Self {
+    /// The `number`th build of a seed.
+    pub(crate) fn draw(seed: u64, number: u32, extent: Extent) -> Self {
         let mut random = Random::nth(seed, number);
-        let builds = if small { &BUILDS[..SMALL] } else { &BUILDS[..] };
-        let weighed: Vec<_> = builds
+        let weighed: Vec<_> = extent
+            .builds()
             .iter()
             .flat_map(|(workload, command, weight)| {
                 std::iter::repeat_n((*workload, *command), usize::try_from(*weight).unwrap_or(1))
@@ -193,7 +219,7 @@ impl Drawn {
         let swap_until = random.once_in(12).then(|| random.share());
         let disk = if random.once_in(8) { random.one_of(&DISKS) } else { None };
         let again_with_plimsoll = random.once_in(2);
-        let count = random.one_of(&[0, 1, 1, 1, 2, 2, 3, 5]).unwrap_or(1);
+        let count = random.one_of(extent.blows()).unwrap_or(1);
         let mut faults: Vec<Fault> = (0..count).map(|_| Fault::draw(&mut random, way)).collect();
         faults.sort_by(|one, other| one.at.total_cmp(&other.at));
         Self {
@@ -235,13 +261,18 @@ mod tests {
 
     #[test]
     fn a_build_can_be_drawn_again_without_those_before_it() {
-        assert_eq!(Drawn::draw(3, 17, false), Drawn::draw(3, 17, false));
-        assert_ne!(Drawn::draw(3, 17, false), Drawn::draw(4, 17, false));
+        assert_eq!(Drawn::draw(3, 17, Extent::All), Drawn::draw(3, 17, Extent::All));
+        assert_ne!(Drawn::draw(3, 17, Extent::All), Drawn::draw(4, 17, Extent::All));
+    }
+
+    #[test]
+    fn each_build_of_a_smoke_has_a_blow() {
+        assert!((0..50).all(|number| !Drawn::draw(1, number, Extent::Smoke).faults.is_empty()));
     }
 
     #[test]
     fn a_campaign_has_everything_in_it() {
-        let all: Vec<Drawn> = (0..200).map(|number| Drawn::draw(1, number, false)).collect();
+        let all: Vec<Drawn> = (0..200).map(|number| Drawn::draw(1, number, Extent::All)).collect();
         for way in [Way::Driver, Way::Joined, Way::Plain] {
             assert!(all.iter().any(|it| it.way == way), "{way:?}");
         }

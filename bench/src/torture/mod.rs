@@ -28,6 +28,7 @@ use crate::arms::Plimsoll;
 use crate::launch::Interrupt;
 use crate::run::Report;
 use drawn::Drawn;
+pub(crate) use drawn::Extent;
 use reference::Reference;
 use report::Record;
 use surroundings::Means;
@@ -43,8 +44,8 @@ pub(crate) struct Plan {
     pub(crate) at_most: Option<Duration>,
     /// Only this one of them.
     pub(crate) only: Option<u32>,
-    /// Without the workload that takes long.
-    pub(crate) small: bool,
+    /// Of what it is drawn.
+    pub(crate) extent: Extent,
 }
 
 /// A campaign on its way.
@@ -85,7 +86,7 @@ pub(crate) fn torture(
             println!("the time is over before build {number}");
             break;
         }
-        let drawn = Drawn::draw(plan.seed, number, plan.small);
+        let drawn = Drawn::draw(plan.seed, number, plan.extent);
         let record = campaign
             .one(number, drawn)
             .with_context(|| format!("build {number}; alone again: {}", plan.again(number)))?;
@@ -105,8 +106,17 @@ pub(crate) fn torture(
 impl Plan {
     /// The command that does one build of this campaign again.
     fn again(&self, number: u32) -> String {
-        let small = if self.small { " --small" } else { "" };
-        format!("cargo xtask torture --seed {}{small} --only {number}", self.seed)
+        format!("cargo xtask torture{} --only {number}", self.words())
+    }
+
+    /// What else than the number of builds says which they are.
+    fn words(&self) -> String {
+        let extent = match self.extent {
+            Extent::All => "",
+            Extent::Small => " --small",
+            Extent::Smoke => " --smoke",
+        };
+        format!(" --seed {}{extent}", self.seed)
     }
 }
 

@@ -65,9 +65,9 @@ impl Record {
 
 /// The section.
 pub(crate) fn report(plan: &Plan, means: Means, records: &[Record], took: Duration) -> Report {
-    let mut command = format!("cargo xtask torture --builds {} --seed {}", plan.builds, plan.seed);
-    if plan.small {
-        command += " --small";
+    let mut command = format!("cargo xtask torture --builds {}{}", plan.builds, plan.words());
+    if let Some(most) = plan.at_most {
+        command += &format!(" --minutes {}", most.as_secs() / 60);
     }
     if let Some(only) = plan.only {
         command += &format!(" --only {only}");
