@@ -281,3 +281,41 @@ fn the_program_of_cargo_run_is_not_behind_the_wall() {
     scene.write("go", "");
     assert_eq!(running.end().code(), 0);
 }
+
+#[test]
+fn a_build_that_joins_the_accounts_line_has_a_wall_of_its_own() {
+    if !walls_can_be_made() {
+        return;
+    }
+    let scene = Scene::new();
+    scene.lib("a", &[], "// fake: log run-a; until go\n");
+    scene.ok(scene.plimsoll("enable --memory 640MiB").env("CARGO_HOME", scene.at("cargo")));
+    let running = scene.start(scene.fake("--hard build").env("CARGO_HOME", scene.at("cargo")));
+    let wall = wall_of(scene.wait_for_lines("run-a", 1));
+    until("it is where the account's line is", || (limit(&wall) == 640 + 5 + 192).then_some(()));
+    let governor = scene.governor().expect("one governs");
+    assert_eq!(group_of(&governor.to_string()), group_of("self"), "the governor is outside");
+    scene.write("go", "");
+    let done = running.end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    assert!(!wall.exists());
+}
+
+#[test]
+fn a_build_inside_of_a_build_is_behind_the_same_wall() {
+    if !walls_can_be_made() {
+        return;
+    }
+    let scene = Scene::new();
+    scene.lib("a", &[], "// fake: log run-a; until go\n");
+    let driver = env!("CARGO_BIN_EXE_cargo-plimsoll");
+    let build = format!("--memory 640MiB --hard run-under {driver} plimsoll --hard build");
+    let running = scene.start(&mut scene.fake(&build));
+    let wall = wall_of(scene.wait_for_lines("run-a", 1));
+    let outer = format!("plimsoll-{}-{}", running.id(), start_time(running.id()));
+    assert_eq!(wall.file_name().unwrap(), outer.as_str());
+    scene.write("go", "");
+    let done = running.end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    assert!(!done.stderr.contains("no wall"), "{}", done.stderr);
+}

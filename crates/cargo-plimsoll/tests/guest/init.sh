@@ -115,8 +115,9 @@ nothing_is_left hard
 
 say 'a governor that sees nothing, and units that grow'
 box blind
-workspace 'a: log runs; until grow; alloc 200MiB in 1s; until go' 'b: log runs; until grow; alloc 200MiB in 1s; until go'
-inside blind cargo-plimsoll plimsoll build -j4 --hard --memory 220MiB &
+grows='log runs; until grow; alloc 260MiB in 1s; until go'
+workspace "a: $grows" "b: $grows"
+inside blind cargo-plimsoll plimsoll build -j4 --hard --memory 300MiB &
 build=$!
 both_run() { [ "$(lines runs)" -ge 2 ]; }
 until_true 'both run' both_run
