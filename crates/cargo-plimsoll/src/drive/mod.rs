@@ -153,7 +153,7 @@ impl<'a> Build<'a> {
         launch::govern(&mut command, task, settings, environment, &shims, &scratch, found);
         // After the governor has looked at what is above us: our own wall is no limit of somebody's.
         let wall = Wall::raise(settings, shell);
-        let behind = wall.as_ref().and_then(|wall| wall.around(&command));
+        let behind = wall.as_ref().map(|wall| wall.around(&command));
         Ok(Self {
             task,
             command: behind.unwrap_or(command),

@@ -33,6 +33,8 @@ use crate::shell::Shell;
 
 /// The first argument of the process that goes behind the wall and becomes what follows.
 const ENTER: &str = "__behind-wall";
+/// This program in the process that has just been forked, also where its file was replaced meanwhile.
+const OURSELVES: &str = "/proc/self/exe";
 /// Between the words of the wall and those of the command.
 const BECOME: &str = "--";
 
@@ -96,8 +98,8 @@ impl Wall {
     }
 
     /// The command, as it goes behind the wall.
-    pub(super) fn around(&self, command: &Command) -> Option<Command> {
-        let mut behind = Command::new(std::env::current_exe().ok()?);
+    pub(super) fn around(&self, command: &Command) -> Command {
+        let mut behind = Command::new(OURSELVES);
         behind.arg(ENTER).args(self.place().words()).arg(BECOME);
         behind.arg(command.get_program()).args(command.get_args());
         for (name, value) in command.get_envs() {
@@ -109,22 +111,22 @@ impl Wall {
         if let Some(dir) = command.get_current_dir() {
             behind.current_dir(dir);
         }
-        Some(behind)
+        behind
     }
 
     /// Moves it to where it is to be: for a build that is under this `line`, in which a `lone` giant may run. Gives
     /// what a person should know.
     pub(super) fn follow(&mut self, now: Millis, line: Bytes, lone: bool) -> Option<String> {
-        let news = self.heard != (line, lone);
-        if !news && self.looked.is_some_and(|at| now - at < EVERY) {
-            return None;
-        }
-        (self.looked, self.heard) = (Some(now), (line, lone));
-        if let Some(height) = self.height.follow(now, line, lone, &self.wall.look())
-            && let Err(error) = self.wall.set(height)
-            && !std::mem::replace(&mut self.stuck, true)
-        {
-            return Some(format!("the wall cannot be moved: {error}: {}", error.source));
+        let heard = std::mem::replace(&mut self.heard, (line, lone));
+        if heard != self.heard || self.looked.is_none_or(|at| now - at >= EVERY) {
+            self.looked = Some(now);
+            let height = self.height.follow(now, line, lone, &self.wall.look());
+            let moved = height.map_or(Ok(()), |height| self.wall.set(height));
+            if let Err(error) = moved
+                && !std::mem::replace(&mut self.stuck, true)
+            {
+                return Some(format!("the wall cannot be moved: {error}: {}", error.source));
+            }
         }
         let kills = self.wall.kills();
         let new = kills - std::mem::replace(&mut self.kills, kills).min(kills);

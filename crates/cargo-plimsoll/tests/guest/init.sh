@@ -117,7 +117,7 @@ say 'a governor that sees nothing, and units that grow'
 box blind
 grows='log runs; until grow; alloc 260MiB in 1s; until go'
 workspace "a: $grows" "b: $grows"
-inside blind cargo-plimsoll plimsoll build -j4 --hard --memory 300MiB &
+inside blind cargo-plimsoll plimsoll build -j4 --hard --memory 320MiB &
 build=$!
 both_run() { [ "$(lines runs)" -ge 2 ]; }
 until_true 'both run' both_run
@@ -136,7 +136,7 @@ kill -CONT "$driver"
 touch /tmp/state/go
 wait $build
 check 'the build ends well' equal $? 0
-check 'one unit ran again' equal "$(lines runs)" 3
+check "a unit ran again" at_least "$(lines runs)" 3
 check 'it is said' grep 'the kernel killed 1 process of this build at its wall' /tmp/out
 nothing_is_left blind
 
