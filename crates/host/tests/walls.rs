@@ -99,9 +99,17 @@ fn where_the_driver_sits_alone_it_makes_room_for_a_wall_beside_itself() {
 
     wall.place().enter().unwrap();
     assert_eq!(tree.read(&format!("{home}/{name}/cgroup.procs")), "0");
-    // Which the next look does not take for a limit above the driver.
-    assert_eq!(look.above.cgroups, []);
-    assert_eq!(Limits::discover(tree.0.path()).unwrap().read().cgroups, []);
+    assert_eq!(look.above.cgroups, [], "the wall is no limit above itself");
+    // From the leaf, the driver sees what is around its build.
+    let own = std::process::id();
+    tree.file(&format!("proc/{own}/cgroup"), &format!("0::/box/{name}-driver\n"));
+    tree.v2(&format!("{home}/{name}-driver"));
+    tree.v2(home);
+    tree.file(&format!("{home}/memory.max"), "1073741824\n");
+    tree.file(&format!("{home}/memory.pressure"), "full avg10=0.00 total=66\n");
+    let reading = Limits::discover(tree.0.path()).unwrap().read();
+    assert_eq!((reading.cgroups.len(), reading.stall.full_us), (1, 66));
+    assert_eq!(reading.cgroups[0].limit, Bytes::gib(1));
 }
 
 #[test]

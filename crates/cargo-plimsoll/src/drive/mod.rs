@@ -87,8 +87,8 @@ fn run_task(
     environment: &Environment,
     shell: &mut Shell,
 ) -> anyhow::Result<i32> {
-    wall::find_place(settings, environment);
-    let mut build = match Build::prepare(task, settings, environment, shell) {
+    let wall = Wall::raise(settings, environment, shell);
+    let mut build = match Build::prepare(task, settings, environment, wall) {
         Ok(build) => build,
         Err(error) => {
             shell.warn(format_args!("this build has no line: {error:#}"));
@@ -129,7 +129,7 @@ impl<'a> Build<'a> {
         task: Task<'a>,
         settings: &Settings,
         environment: &Environment,
-        shell: &mut Shell,
+        wall: Option<Wall>,
     ) -> anyhow::Result<Self> {
         let shims = Shims::find()?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -151,8 +151,6 @@ impl<'a> Build<'a> {
         let found = (line.socket(), pipe);
         let mut command = task.command(environment);
         launch::govern(&mut command, task, settings, environment, &shims, &scratch, found);
-        // After the governor has looked at what is above us: our own wall is no limit of somebody's.
-        let wall = Wall::raise(settings, shell);
         let behind = wall.as_ref().map(|wall| wall.around(&command));
         Ok(Self {
             task,

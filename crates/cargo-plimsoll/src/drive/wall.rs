@@ -9,9 +9,8 @@
 //! ```
 //! How high it is `plimsoll_core::wall` decides; what there is to make one of, `plimsoll_host::BuildWall`.
 //!
-//! The driver, and the governor in it, stay outside: they have to see to the build while that is at its wall. The
-//! wall is raised after they have found the limits above them, so it is none of these. A process goes behind it by
-//! itself, as [`ENTER`], and then becomes Cargo: nothing that Cargo starts can be missed, and no other thread's
+//! The driver, and the governor in it, stay outside: they have to see to the build while that is at its wall, and it
+//! is none of the limits above them. A process goes behind it by itself, as [`ENTER`], and then becomes Cargo: nothing that Cargo starts can be missed, and no other thread's
 //! child gets there by mistake.
 //!
 //! When this process is killed one of the guards ([`super::guard`]) takes the wall away after the build, and when that is
@@ -54,24 +53,15 @@ pub(super) struct Wall {
     stuck: bool,
 }
 
-/// Before anything else is started: where a wall is asked for and can only be had in a cgroup of systemd's making,
-/// this process becomes the same command in one. Comes back in all other cases.
-pub(super) fn find_place(settings: &Settings, environment: &Environment) {
-    let scoped = environment.get(private::SCOPED).is_some();
-    if !settings.hard.value || scoped {
-        return;
-    }
-    match BuildWall::raise(Path::new("/"), std::process::id()) {
-        // It is made again when there is a line to put it at.
-        Ok(wall) => drop(wall.place().remove()),
-        Err(NoWall::Behind) => {}
-        Err(_) => become_scoped(environment),
-    }
-}
-
 impl Wall {
-    /// Raises it where it is asked for; says it where it cannot be had.
-    pub(super) fn raise(settings: &Settings, shell: &mut Shell) -> Option<Self> {
+    /// Raises it where it is asked for; says it where it cannot be had. Before anything else is started: where it can
+    /// only be had in a cgroup of systemd's making this process becomes the same command in one, and does not come
+    /// back.
+    pub(super) fn raise(
+        settings: &Settings,
+        environment: &Environment,
+        shell: &mut Shell,
+    ) -> Option<Self> {
         if !settings.hard.value {
             return None;
         }
@@ -86,6 +76,9 @@ impl Wall {
             }),
             Err(NoWall::Behind) => None,
             Err(why) => {
+                if environment.get(private::SCOPED).is_none() {
+                    become_scoped(environment);
+                }
                 shell.warn(refusal(&why));
                 None
             }

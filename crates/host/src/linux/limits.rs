@@ -12,6 +12,7 @@ use super::cgroup::CgroupFiles;
 use super::kept::{KeptFile, field};
 use super::mounts::{self, Version};
 use super::procfs::kilobytes;
+use super::wall::is_drivers;
 use crate::HostError;
 
 /// A cgroup in a hierarchy that may limit memory, as this process sees it.
@@ -31,7 +32,8 @@ impl CgroupDir {
     }
 
     /// Those that contain the process `pid` (this one, where none is named), each hierarchy's from its own up, in the
-    /// file system below `root` (`/`, but for tests). What cannot be seen is not there.
+    /// file system below `root` (`/`, but for tests). What cannot be seen is not there, and neither is the leaf into
+    /// which a driver has gone to make room for a wall: what it looks for is around its build.
     #[must_use]
     pub fn around(root: &Path, pid: Option<u32>) -> Vec<Self> {
         let read = |name: &str| std::fs::read(root.join(name)).unwrap_or_default();
@@ -42,7 +44,8 @@ impl CgroupDir {
         let found = mounts::hierarchies(&memberships, &read("proc/self/mountinfo"), exists);
         let of = |it: mounts::Hierarchy| {
             let dir = move |path: PathBuf| Self { version: it.version, dir: below(&path) };
-            it.cgroups.into_iter().map(dir).collect::<Vec<_>>()
+            let cgroups = it.cgroups.into_iter().filter(|path| !is_drivers(path));
+            cgroups.map(dir).collect::<Vec<_>>()
         };
         found.into_iter().flat_map(of).collect()
     }

@@ -207,8 +207,8 @@ impl BuildWall {
         let home = innermost(Version::V1).filter(limits_memory).or(innermost(Version::V2));
         let home = home.ok_or(NoWall::NoController)?;
         let (version, home) = (home.version(), home.dir().to_owned());
-        let is_wall = |part: &OsStr| owner(part).is_some() && !is_drivers(part);
-        if home.iter().any(is_wall) {
+        if home.ancestors().any(|dir| dir.file_name().and_then(owner).is_some() && !is_drivers(dir))
+        {
             return Err(NoWall::Behind);
         }
         let proc = Proc::open(&root.join("proc"))?;
@@ -364,9 +364,10 @@ fn owner(name: &OsStr) -> Option<(u32, u64)> {
     Some((pid.parse().ok()?, start.parse().ok()?))
 }
 
-/// Whether a cgroup of ours is where a driver is, which no wall is around.
-fn is_drivers(name: &OsStr) -> bool {
-    name.as_encoded_bytes().ends_with(DRIVER.as_bytes())
+/// Whether a cgroup is where a driver has made room for its wall.
+pub(super) fn is_drivers(dir: &Path) -> bool {
+    let name = dir.file_name().unwrap_or_default();
+    owner(name).is_some() && name.as_encoded_bytes().ends_with(DRIVER.as_bytes())
 }
 
 /// Makes a cgroup of our name; one that is there already was begun by this process.
