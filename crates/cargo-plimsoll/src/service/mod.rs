@@ -45,7 +45,7 @@ pub(crate) fn main() -> Option<ExitCode> {
     let role = args.next();
     let done = match role.as_deref().and_then(|role| role.to_str()) {
         None => launch(&home),
-        Some(KEEP) => keeper::run(),
+        Some(KEEP) => keeper::run(&home),
         Some(SERVE) => serve::run(&home),
         Some(_) => Err(io::ErrorKind::InvalidInput.into()),
     };
@@ -72,6 +72,11 @@ fn launch(home: &Path) -> io::Result<()> {
         Some(Ok(word)) if word == READY => Ok(()),
         _ => Err(io::Error::other("the governor did not start")),
     }
+}
+
+/// The name of a governor's socket, by its process.
+fn socket_of(governor: u32) -> String {
+    format!("{governor}.sock")
 }
 
 /// The directory where governor and compilers meet, for this user alone, and nobody else who starts or leaves.

@@ -22,7 +22,7 @@ use plimsoll_shim::rendezvous;
 use plimsoll_view::{BuildState, top_json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::{READY, STOPPED, lock};
+use super::{READY, STOPPED, lock, socket_of};
 use crate::env::{ENABLED, Environment, MEMORY};
 use crate::plimsoll_toml;
 
@@ -115,7 +115,7 @@ impl Place {
             stamp: rendezvous::stamp(&program)?,
             program,
             pid,
-            socket: format!("{pid}.sock"),
+            socket: socket_of(pid),
         };
         Ok(Self { home: home.to_owned(), governing })
     }

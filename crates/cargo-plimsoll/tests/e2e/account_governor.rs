@@ -179,6 +179,20 @@ fn what_is_stopped_goes_on_when_the_governor_is_killed_and_all_join_the_next() {
 }
 
 /// It hangs below that shim, which kills everything else there before it starts its compiler anew.
+/// Nobody comes after it who would take its socket away.
+#[test]
+fn a_governor_that_is_killed_when_nobody_needs_it_leaves_no_file_behind() {
+    let scene = enabled("400MiB");
+    scene.lib("a", &[], "");
+    scene.ok(&mut cargo(&scene, "build", "target"));
+    let governor = scene.governor().expect("one governs");
+    let socket = scene.at(format!("home/run/{governor}.sock"));
+    assert!(socket.exists());
+    signal(governor, Signal::KILL);
+    until("its socket has gone", || (!socket.exists()).then_some(()));
+    until("it is not looked for", || scene.governor().is_none().then_some(()));
+}
+
 #[test]
 fn a_governor_outlives_the_unit_whose_shim_has_started_it() {
     let scene = enabled("1GiB");
