@@ -78,6 +78,15 @@ fn parent(pid: i32) -> Option<i32> {
     text.rsplit_once(") ")?.1.split(' ').nth(1)?.parse::<i32>().ok()
 }
 
+/// Whether a process was forked and is not what it will be yet: it still shows its parent's program and words.
+pub(crate) fn is_about_to_become_another(pid: i32) -> bool {
+    /// In `stat`'s flags from fork until exec (include/linux/sched.h).
+    const PF_FORKNOEXEC: u32 = 0x40;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let flags = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(6)?.parse().ok());
+    flags.is_some_and(|flags: u32| flags & PF_FORKNOEXEC != 0)
+}
+
 /// Processor time of all children that were waited for, in microseconds, from our own `/proc/self/stat`.
 pub(crate) fn waited_for_cpu_us() -> Option<u64> {
     let text = fs::read_to_string("/proc/self/stat").ok()?;

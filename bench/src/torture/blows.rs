@@ -147,6 +147,7 @@ impl Family {
             .processes()
             .into_iter()
             .filter(|pid| !program(*pid).is_empty() && program(*pid) != own)
+            .filter(|pid| !tree::is_about_to_become_another(*pid))
             .collect();
         let plain: HashMap<i32, Whom> =
             alive.iter().map(|pid| (*pid, who(*pid, *pid == root))).collect();
