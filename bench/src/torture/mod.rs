@@ -87,9 +87,13 @@ pub(crate) fn torture(
             break;
         }
         let drawn = Drawn::draw(plan.seed, number, plan.extent);
-        let record = campaign
-            .one(number, drawn)
-            .with_context(|| format!("build {number}; alone again: {}", plan.again(number)))?;
+        let done = campaign.one(number, drawn);
+        if done.is_err() && interrupt.check().is_err() {
+            println!("interrupted in build {number}");
+            break;
+        }
+        let record =
+            done.with_context(|| format!("build {number}; alone again: {}", plan.again(number)))?;
         println!("  {}", record.one_line());
         for finding in &record.findings {
             println!("    {finding}");
