@@ -49,7 +49,7 @@ pub(super) struct Wall {
     /// The line and whether there was a giant, when it was last moved.
     heard: (Bytes, bool),
     kills: u64,
-    /// That it cannot be moved was said.
+    /// That it cannot be raised was said.
     stuck: bool,
 }
 
@@ -113,12 +113,17 @@ impl Wall {
         let heard = std::mem::replace(&mut self.heard, (line, lone));
         if heard != self.heard || self.looked.is_none_or(|at| now - at >= EVERY) {
             self.looked = Some(now);
+            let before = self.height.clone();
             let height = self.height.follow(now, line, lone, &self.wall.look());
-            let moved = height.map_or(Ok(()), |height| self.wall.set(height));
-            if let Err(error) = moved
-                && !std::mem::replace(&mut self.stuck, true)
+            if let Some(height) = height
+                && let Err(error) = self.wall.set(height)
             {
-                return Some(format!("the wall cannot be moved: {error}: {}", error.source));
+                // v1 lowers no limit below what it cannot drop at once: that is tried again.
+                let sinks = height.limit < before.limit();
+                self.height = before;
+                if !sinks && !std::mem::replace(&mut self.stuck, true) {
+                    return Some(format!("the wall cannot be moved: {error}: {}", error.source));
+                }
             }
         }
         let kills = self.wall.kills();

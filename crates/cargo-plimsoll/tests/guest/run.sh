@@ -20,7 +20,8 @@ kernel=${1:-}
 if [ -z "$kernel" ]; then
     package=$(apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
     mkdir "$work/kernel"
-    (cd "$work/kernel" && apt-get download -qq "$package" > /dev/null 2>&1 && dpkg-deb -x ./*.deb .)
+    (cd "$work/kernel" && apt-get download -qq "$package" > /dev/null && dpkg-deb -x ./*.deb .) ||
+        { echo "Debian's cloud kernel cannot be had (apt-get update?); name an image" >&2; exit 1; }
     kernel=$(echo "$work"/kernel/boot/vmlinuz-*)
 fi
 [ -f "$kernel" ] || { echo "there is no kernel at '$kernel'" >&2; exit 1; }
@@ -35,6 +36,7 @@ mkdir -p "$root/bin" "$root/proc" "$root/sys" "$root/dev" "$root/tmp" "$root/sta
 "$rustc" --edition=2024 -Copt-level=2 -o "$root/bin/rustc" fixtures/fake-rustc/src/main.rs
 cp "$target/debug/cargo-plimsoll" "$target/debug/plimsoll-rustc" "$target/debug/plimsoll-rustdoc" \
     "$target/debug/plimsoll-test" "$(dirname "$rustc")/cargo" "$root/bin"
+cp "$(command -v busybox)" "$root/bin/busybox"
 strip "$root"/bin/*
 for program in "$root"/bin/*; do
     ldd "$program" | grep -o '/[^ ]*' | while read -r library; do
@@ -42,7 +44,6 @@ for program in "$root"/bin/*; do
         cp -Ln "$library" "$root$library" 2> /dev/null || true
     done
 done
-cp "$(command -v busybox)" "$root/bin/busybox"
 for applet in awk basename cat chmod cp cut date dd dirname env expr find grep head kill ls mkdir mount mv poweroff \
     printf ps rm rmdir sed seq sh sleep sort tail touch tr true wc; do
     ln -s busybox "$root/bin/$applet"
