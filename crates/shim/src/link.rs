@@ -5,9 +5,7 @@
 //! without a trace.
 
 use std::ffi::OsString;
-use std::fs;
 use std::io::{Read as _, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -90,39 +88,13 @@ enum Attempt {
     },
 }
 
-/// A temporary directory for one run of the linker, so that what a killed gcc leaves goes with it.
-struct Temporary(PathBuf);
-
-impl Temporary {
-    /// Where none can be made, the linker uses the one that it has.
-    fn make() -> Option<Self> {
-        let dir = std::env::temp_dir().join(format!("plimsoll-link-{}", std::process::id()));
-        fs::DirBuilder::new().mode(0o700).create(&dir).ok().map(|()| Self(dir))
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        // It is empty, unless the linker was killed.
-        if fs::remove_dir(&self.0).is_err() {
-            let _ = fs::remove_dir_all(&self.0);
-        }
-    }
-}
-
 fn attempt(args: &[OsString], governor: &mut Connection) -> Attempt {
-    let temporary = Temporary::make();
     let mut command = command(args);
     command.stderr(Stdio::piped());
-    if let Some(temporary) = &temporary {
-        command.env("TMPDIR", &temporary.0);
-    }
     let mut child = match Child::start(&mut command, None, Raise::needed(), Pages::Usual) {
         Ok(child) => child,
         // rustc gets the very error that it would have got.
         Err(_) => {
-            drop(temporary);
-            command.env_remove("TMPDIR");
             return Attempt::Ended { ending: ending::become_command(command), stderr: Vec::new() };
         }
     };
