@@ -378,15 +378,23 @@ fn make_dir(dir: &Path) -> io::Result<()> {
     }
 }
 
-/// Who is in a cgroup; nobody, where there is none.
+/// Who is in a cgroup; nobody, where there is none. A process of another pid namespace is listed as 0, which would mean
+/// ourselves where it is written back: it cannot be named from here, and is left out.
 fn processes(dir: &Path) -> Vec<u32> {
     let text = fs::read_to_string(dir.join(PROCESSES)).unwrap_or_default();
-    text.lines().filter_map(|line| line.parse().ok()).collect()
+    text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid != 0).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_that_has_no_number_here_is_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(PROCESSES), "12\n0\n345\n").unwrap();
+        assert_eq!(processes(dir.path()), [12, 345]);
+    }
 
     #[test]
     fn only_names_of_drivers_are_ours() {
