@@ -258,18 +258,14 @@ impl Unit<'_> {
         true
     }
 
-    /// The next run's temporary directory: in the driver's, which goes with the build. Where there is no driver only a
-    /// compiler that links gets one, because a linker that is killed leaves more than its own shim could know of.
+    /// The next run's temporary directory: in the driver's, which goes with the build. Where there is no driver there is
+    /// none, because a shim that is told to end with its build (Ctrl-C) could not take it away.
     fn scratch(&self) -> Option<Scratch> {
         if self.invocation.emit != Emit::Build || self.governor.is_none() {
             return None;
         }
-        let name = format!("u{}-{}", std::process::id(), self.runs + 1);
-        let dir = match std::env::var_os(env::TMP).filter(|dir| !dir.is_empty()) {
-            Some(build) => PathBuf::from(build).join(name),
-            None if self.invocation.links => std::env::temp_dir().join(format!("plimsoll-{name}")),
-            None => return None,
-        };
+        let build = std::env::var_os(env::TMP).filter(|dir| !dir.is_empty())?;
+        let dir = PathBuf::from(build).join(format!("u{}-{}", std::process::id(), self.runs + 1));
         fs::DirBuilder::new().mode(0o700).create(&dir).ok()?;
         Some(Scratch(dir))
     }
