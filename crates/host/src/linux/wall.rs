@@ -141,7 +141,8 @@ impl WallPlace {
     /// Nobody is behind the wall, or it is gone.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        processes(&self.dir).is_empty()
+        // Also those that have no number here are somebody.
+        fs::read_to_string(self.dir.join(PROCESSES)).unwrap_or_default().trim().is_empty()
     }
 
     /// Takes the wall away, and puts the driver's cgroup back where it was changed. Who is still behind it (a
@@ -394,6 +395,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(PROCESSES), "12\n0\n345\n").unwrap();
         assert_eq!(processes(dir.path()), [12, 345]);
+        fs::write(dir.path().join(PROCESSES), "0\n").unwrap();
+        let (home, dir) = (dir.path().to_owned(), dir.path().to_owned());
+        assert!(!WallPlace { home, dir, driver: None }.is_empty(), "but it is there");
     }
 
     #[test]
