@@ -17,8 +17,7 @@ pub fn summary(state: &BuildState, header: &Header) -> String {
     let mut lines: Vec<String> = stages(state).collect();
     lines.extend(held_back(state));
     lines.extend(heaviest(state));
-    lines.extend(giants(state));
-    lines.extend(slimmed(state));
+    lines.extend(too_large(state));
     lines.extend(not_started(state));
     lines.extend(notices(state.notices()));
     if ran == 0 && lines.is_empty() {
@@ -96,6 +95,12 @@ fn heaviest(state: &BuildState) -> Option<String> {
     (!heaviest.is_empty()).then(|| format!("heaviest: {}", heaviest.join(", ")))
 }
 
+/// Units that are too large for the line by themselves, and what of them was compiled otherwise for that: one line.
+fn too_large(state: &BuildState) -> Option<String> {
+    let parts: Vec<String> = giants(state).into_iter().chain(slimmed(state)).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
 /// Units that by themselves are above the line: what they need is what a person has to know.
 fn giants(state: &BuildState) -> Option<String> {
     let mut giants: Vec<&Unit> = state.units().filter(|unit| unit.needs.is_some()).collect();
@@ -123,7 +128,7 @@ fn slimmed(state: &BuildState) -> Option<String> {
     let told: Vec<String> = state.units().filter_map(changed).collect();
     (!told.is_empty()).then(|| {
         format!(
-            "other output than plain Cargo's, by --diet output: {}; `cargo clean -p` and a build without it undo that",
+            "other output than plain Cargo's, by --diet output: {} (undone by `cargo clean -p` and a build without it)",
             names(&told, NAMES)
         )
     })

@@ -195,6 +195,17 @@ fn a_build_that_compiled_nothing_says_nothing_unless_it_must() {
     assert!(text.ends_with("\n  RUSTC_WRAPPER is empty\n"), "{text}");
 }
 
+/// Found by `any_records.rs`, which keeps no seeds.
+#[test]
+fn the_summary_of_everything_has_six_lines_also_where_a_giant_was_compiled_otherwise() {
+    let changes = "codegen units 1 to 16".to_owned();
+    let slimmed = at(110, Event::Slimmed { unit: UnitId(7), changes });
+    let text = summary(&state(&[whole(), vec![slimmed]].concat()), &header());
+    assert!(text.contains("by itself: giant-sdk"), "{text}");
+    assert!(text.contains("by --diet output: giant-sdk (codegen units 1 to 16)"), "{text}");
+    assert_eq!(text.lines().count(), 6, "{text}");
+}
+
 #[test]
 fn the_summary_says_what_was_paged_out_and_what_has_another_output() {
     let changes = "codegen units 1 to 16, no debug info".to_owned();
