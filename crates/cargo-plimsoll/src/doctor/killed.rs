@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use plimsoll_doctor::{LogReader, Verdict, recorded, text};
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 
 use crate::commands::report;
@@ -24,9 +24,13 @@ const STDIN: &str = "-";
 /// What is read at once.
 const CHUNK: usize = 64 * 1024;
 
+/// A pipe that says nothing for so long may be one that nobody meant.
+const SILENT: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+
 /// Where the log comes from: the file that is named, or standard input where that is a file or a pipe with something in
-/// it. A terminal or `/dev/null` is no log, and neither is a pipe that ends without a byte, as under some CIs.
-pub(crate) fn log(named: Option<&Path>) -> Option<PathBuf> {
+/// it. A terminal or `/dev/null` is no log, and neither is a pipe that ends without a byte, as under some CIs. One that
+/// stays open and silent is waited for, and a person is told.
+pub(crate) fn log(named: Option<&Path>, shell: &mut Shell) -> Option<PathBuf> {
     if let Some(named) = named {
         return Some(named.to_owned());
     }
@@ -37,8 +41,19 @@ pub(crate) fn log(named: Option<&Path>) -> Option<PathBuf> {
         FileType::RegularFile => true,
         FileType::Fifo => {
             let mut ready = [PollFd::new(&stdin, PollFlags::IN)];
+            let mut waits = |within: Option<&Timespec>| loop {
+                match poll(&mut ready, within) {
+                    Err(rustix::io::Errno::INTR) => {}
+                    ready => break ready == Ok(0),
+                }
+            };
             // Whoever writes may have to build first.
-            while let Err(rustix::io::Errno::INTR) = poll(&mut ready, None) {}
+            if waits(Some(&SILENT)) {
+                shell.note(
+                    "waiting for a log on standard input; `cargo plimsoll doctor </dev/null` looks at this machine",
+                );
+                waits(None);
+            }
             ready[0].revents().contains(PollFlags::IN)
         }
         _ => false,

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::process::until;
 use crate::scene::{Done, Scene};
 
 /// The verdict as JSON, and the exit status.
@@ -94,4 +95,15 @@ fn a_log_that_is_not_there_is_said_and_a_pipe_without_a_byte_is_no_log() {
     let done = scene.run(&mut piped);
     assert!(!done.stdout.contains("the build ended"), "{}", done.stdout);
     nothing.wait().unwrap();
+    // One that stays open and silent is waited for, and nobody wonders why.
+    let mut cat = Command::new("cat");
+    let mut silent = cat.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut piped = scene.plimsoll("doctor");
+    let running = scene.start(piped.stdin(silent.stdout.take().unwrap()));
+    let told = || running.stderr().contains("waiting for a log on standard input");
+    until("it says what it waits for", || told().then_some(()));
+    drop(silent.stdin.take());
+    silent.wait().unwrap();
+    let done = running.end();
+    assert!(!done.stdout.contains("the build ended"), "{}", done.stdout);
 }
