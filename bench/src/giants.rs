@@ -29,6 +29,9 @@ const WALLS: [f64; 4] = [1.1, 0.9, 0.75, 0.6];
 /// A wall holds file-backed pages, too: what rustc's own code takes of it.
 const FILES: u64 = 192 << 20;
 
+/// How a step ends that gets the unit through.
+const WELL: &str = "well";
+
 /// One way to run the unit.
 struct Step {
     name: String,
@@ -72,12 +75,28 @@ pub(crate) fn giants(bench: &Bench, unit: &str, repeat: u32) -> Result<Report> {
         let name = format!("with {} (another output)", &slimmer[2..]);
         steps.push(Step { slimmer: vec![slimmer], ..Step::preserving(&name) });
     }
+    if recorded.links() {
+        let smaller: [(&str, &[&str]); 3] = [
+            ("one thread in its linker", &["-Clink-arg=-Wl,--threads=1"]),
+            ("the system's linker", &["-Clinker-features=-lld"]),
+            (
+                "that, which may read its inputs twice",
+                &["-Clinker-features=-lld", "-Clink-arg=-Wl,--no-keep-memory"],
+            ),
+        ];
+        steps.extend(
+            smaller.map(|(name, words)| Step { slimmer: words.into(), ..Step::preserving(name) }),
+        );
+    }
     let natural = measured(bench, &recorded, &steps[0], repeat)?;
-    println!("  {}: {:.0} MiB, {:.1} s", steps[0].name, mib(natural.peak), natural.wall);
+    println!("  {}: {}", steps[0].name, natural.one_line());
+    if natural.ended != WELL {
+        bail!("the unit's own command {} by itself", natural.ended);
+    }
     let mut needs = natural.peak;
     for step in &steps[1..] {
         let it = measured(bench, &recorded, step, repeat)?;
-        println!("  {}: {:.0} MiB, {:.1} s", step.name, mib(it.peak), it.wall);
+        println!("  {}: {}", step.name, it.one_line());
         if step.slimmer.is_empty() && step.allocator == Some(SOONER) {
             needs = it.peak;
         }
@@ -97,21 +116,23 @@ pub(crate) fn giants(bench: &Bench, unit: &str, repeat: u32) -> Result<Report> {
                 ))
             };
             let it = measured(bench, &recorded, &step, 1)?;
-            println!("  {}: {}", step.name, it.ended);
+            println!("  {}: {}, {}", step.name, it.one_line(), it.ended);
             rows.push((step.name, Some(bytes), it));
         }
     }
-    let natural = (rows[0].2.peak as f64, rows[0].2.wall);
+    let natural = (rows[0].2.peak as f64, rows[0].2.wall, rows[0].2.cpu);
     let lines: String = rows
         .iter()
         .map(|(name, wall, it)| {
             let wall = wall.map_or(String::new(), |bytes| format!("{:.0} MiB", mib(bytes)));
             format!(
-                "| {name} | {wall} | {:.0} MiB | {:.2} | {:.1} s | {:.2} | {} |\n",
+                "| {name} | {wall} | {:.0} MiB | {:.2} | {:.1} s | {:.2} | {:.1} s | {:.2} | {} |\n",
                 mib(it.peak),
                 it.peak as f64 / natural.0,
                 it.wall,
                 it.wall / natural.1,
+                it.cpu,
+                it.cpu / natural.2,
                 it.ended
             )
         })
@@ -120,14 +141,15 @@ pub(crate) fn giants(bench: &Bench, unit: &str, repeat: u32) -> Result<Report> {
         format!("giants --workload {} --unit {unit} --repeat {repeat}", bench.workload.name);
     let body = format!(
         "`plimsoll-bench {command}`{}\n\ncommit {} · {} · the compiler of `{unit}` by itself; worst peak and median \
-         time of {repeat}\n\n\
-         | step | wall | peak | x natural | time | x natural | ended |\n|---|---|---|---|---|---|---|\n{lines}",
+         times of {repeat}\n\n\
+         | step | wall | peak | x natural | time | x natural | processor time | x natural | ended |\n\
+         |---|---|---|---|---|---|---|---|---|\n{lines}",
         if swap { ", with swap switched on" } else { "" },
         commit(),
         table::machine(),
     );
     let json = rows.iter().map(|(name, wall, it)| {
-        json!({ "step": name, "wall_bytes": wall, "peak_bytes": it.peak, "wall_s": it.wall, "ended": it.ended })
+        json!({ "step": name, "wall_bytes": wall, "peak_bytes": it.peak, "wall_s": it.wall, "cpu_s": it.cpu, "ended": it.ended })
     });
     let json = json!({ "command": command, "commit": commit(), "machine": table::machine(), "steps": json.collect::<Vec<_>>() });
     Ok(Report { title: format!("Giant: {unit} of {}", bench.workload.name), body, json, ok: true })
@@ -165,10 +187,11 @@ fn record(bench: &Bench, unit: &str) -> Result<Recorded> {
     }
     let said = split(&words).with_context(|| format!("no unit is called `{unit}`"))?;
     let [dir, program, args @ ..] = said.as_slice() else { bail!("no command was recorded") };
+    // All of it: a build script may have set any name. But the jobserver is another one now.
     let variable = |entry: &OsString| {
         let (name, value) = entry.to_str()?.split_once('=')?;
-        let of_cargo = name.starts_with("CARGO") || name == "OUT_DIR" || name == "LD_LIBRARY_PATH";
-        (of_cargo && name != "CARGO_MAKEFLAGS").then(|| (name.to_owned(), value.into()))
+        let left_out = ["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS", "RUSTC_WRAPPER"].contains(&name);
+        (!left_out).then(|| (name.to_owned(), value.into()))
     };
     Ok(Recorded {
         program: program.clone(),
@@ -186,11 +209,25 @@ fn split(path: &Path) -> Result<Vec<OsString>> {
     Ok(words)
 }
 
+impl Recorded {
+    /// Whether a linker runs at its end.
+    fn links(&self) -> bool {
+        self.args.windows(2).any(|pair| pair[0] == "--crate-type" && pair[1] == "bin")
+    }
+}
+
 /// How one step went.
 struct Went {
     peak: u64,
     wall: f64,
+    cpu: f64,
     ended: String,
+}
+
+impl Went {
+    fn one_line(&self) -> String {
+        format!("{:.0} MiB, {:.1} s, {:.1} s of processors", mib(self.peak), self.wall, self.cpu)
+    }
 }
 
 fn measured(bench: &Bench, recorded: &Recorded, step: &Step, repeat: u32) -> Result<Went> {
@@ -215,18 +252,22 @@ fn measured(bench: &Bench, recorded: &Recorded, step: &Step, repeat: u32) -> Res
     for _ in 0..repeat {
         runs.push(launch::run(&build, limits, &log, &bench.interrupt, None)?);
     }
-    let mut walls: Vec<f64> = runs.iter().map(|it| it.wall.as_secs_f64()).collect();
-    walls.sort_by(f64::total_cmp);
+    let median = |of: fn(&Measured) -> f64| {
+        let mut all: Vec<f64> = runs.iter().map(of).collect();
+        all.sort_by(f64::total_cmp);
+        all[all.len() / 2]
+    };
     let killed = runs.iter().any(|it| it.totals.oom_kills.is_some_and(|kills| kills > 0));
     let ended = match runs.iter().map(|it| it.exit).find(|exit| *exit != Some(0)) {
-        None => "well".to_owned(),
+        None => WELL.to_owned(),
         Some(_) if killed => "killed for memory".to_owned(),
         Some(None) => "stopped: it crawled".to_owned(),
         Some(Some(code)) => format!("failed with {code}"),
     };
     Ok(Went {
         peak: runs.iter().map(|it| it.samples.peak).max().unwrap_or(0),
-        wall: walls[walls.len() / 2],
+        wall: median(|it| it.wall.as_secs_f64()),
+        cpu: median(|it| it.totals.cpu.unwrap_or_default().as_secs_f64()),
         ended,
     })
 }

@@ -324,7 +324,7 @@ impl Governor {
         }
         if it.had_driver {
             // Its Cargo may go on: then it is a plain one's build, which begins with its next compiler.
-            return Some(Ending { exit: if build.has_failed { 101 } else { 0 }, complete: false });
+            return Some(Ending { exit: build.exit_by_its_units(), complete: false });
         }
         let became_another = || it.is_cargo && !runs_cargo(it.root);
         if !gone && !became_another() {
@@ -335,13 +335,7 @@ impl Governor {
             Ended::With(status) if status & 0x7f == 0 => (status >> 8) & 0xff,
             Ended::With(status) => 128 + (status & 0x7f),
             // As Cargo says it, as far as its compilers tell.
-            Ended::NotYet | Ended::Somehow => {
-                if build.has_failed {
-                    101
-                } else {
-                    0
-                }
-            }
+            Ended::NotYet | Ended::Somehow => build.exit_by_its_units(),
         };
         Some(Ending { exit, complete: gone && exit == 0 })
     }

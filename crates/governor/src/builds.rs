@@ -12,7 +12,7 @@ use plimsoll_core::unit::UnitFacts;
 use plimsoll_core::{BuildId, BuildNo, Bytes, Millis, UnitId};
 use plimsoll_history::EventLog;
 use plimsoll_host::{Jobserver, Tmpfs};
-use plimsoll_proto::ToDriver;
+use plimsoll_proto::{Rerun, ToDriver};
 
 use crate::account::Elsewhere;
 use crate::connection::Peer;
@@ -88,11 +88,11 @@ pub(crate) struct Build {
     pub(crate) held: Own,
     /// Its line, as last told.
     pub(crate) line: Bytes,
-    /// A retried unit's metadata differed from what dependents had read.
-    pub(crate) differs: bool,
+    /// Why Cargo must run once more.
+    pub(crate) rerun: Option<Rerun>,
     /// The Cargo that asked for its first unit, once there is one.
     pub(crate) cargo: Option<u32>,
-    /// A unit of it has failed.
+    /// A unit of it has failed by itself.
     pub(crate) has_failed: bool,
     /// It is not below this process.
     pub(crate) elsewhere: Option<Elsewhere>,
@@ -114,6 +114,11 @@ impl Build {
             UnitKind::Lib | UnitKind::ProcMacro | UnitKind::Bin | UnitKind::Test | UnitKind::Doc
         );
         self.options.notes.get(&facts.package).copied().filter(|_| is_meant)
+    }
+
+    /// How its Cargo has ended, as far as its units tell.
+    pub(crate) fn exit_by_its_units(&self) -> i32 {
+        if self.has_failed || self.rerun.is_some() { 101 } else { 0 }
     }
 
     /// Asks Cargo for the unit graph, once there is something to compile; only once.
@@ -172,7 +177,7 @@ impl Governor {
             peak: Bytes::ZERO,
             held: Own::default(),
             line,
-            differs: false,
+            rerun: None,
             cargo: None,
             has_failed: false,
             elsewhere: None,
@@ -195,10 +200,10 @@ impl Governor {
         self.builds.get(&build)?.options.jobserver.as_ref()
     }
 
-    /// A retried unit's metadata differed from what dependents had read: Cargo must run once more.
+    /// Why Cargo must run once more; not where something has failed by itself, as it would again.
     #[must_use]
-    pub fn wants_rerun(&self, build: BuildNo) -> bool {
-        self.builds.get(&build).is_some_and(|build| build.differs)
+    pub fn wants_rerun(&self, build: BuildNo) -> Option<Rerun> {
+        self.builds.get(&build).filter(|build| !build.has_failed)?.rerun
     }
 
     /// Something is compiled, or was.
@@ -210,7 +215,7 @@ impl Governor {
     /// Cargo runs once more: what failed before is forgotten.
     pub fn begin_again(&mut self, build: BuildNo) {
         if let Some(build) = self.builds.get_mut(&build) {
-            build.differs = false;
+            (build.rerun, build.has_failed) = (None, false);
         }
     }
 

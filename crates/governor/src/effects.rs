@@ -175,6 +175,11 @@ impl Governor {
     }
 
     fn send(&mut self, peer: Peer, message: &ToShim) {
+        if let (Peer::Shim(unit), ToShim::Leave | ToShim::Refuse { .. }) = (peer, message)
+            && let Some(entry) = self.entries.get_mut(&unit)
+        {
+            entry.dismissed = true;
+        }
         if let Some(connection) = self.connection_of(peer) {
             connection.send(message);
         }
@@ -182,6 +187,9 @@ impl Governor {
 
     /// Tells every shim of a build that it is ending: children are killed, files cleaned up.
     pub fn abort(&mut self, build: BuildNo) {
+        for entry in self.entries.values_mut().filter(|entry| entry.build == build) {
+            entry.dismissed = true;
+        }
         let entries = &self.entries;
         for connection in self.connections.values_mut() {
             if is_of(connection.peer, build, entries) {

@@ -41,6 +41,8 @@ pub(crate) struct Entry {
     pub(crate) slimmed: bool,
     /// Once more would be of no use.
     pub(crate) last_chance: bool,
+    /// It was told to end without having run.
+    pub(crate) dismissed: bool,
 }
 
 impl Entry {
@@ -73,6 +75,7 @@ impl Entry {
             losses: 0,
             slimmed: false,
             last_chance: false,
+            dismissed: false,
         }
     }
 

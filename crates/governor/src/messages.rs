@@ -8,7 +8,7 @@ use plimsoll_core::schedule::{self, Again, Input, NewUnit};
 use plimsoll_core::unit::UnitFacts;
 use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
 use plimsoll_host::{BuildScript, Exit, Role};
-use plimsoll_proto::{ToDriver, ToGovernor, VERSION};
+use plimsoll_proto::{Rerun, ToDriver, ToGovernor, VERSION};
 
 use crate::builds::Build;
 use crate::builds::Ending;
@@ -142,11 +142,10 @@ impl Governor {
             (Peer::Shim(unit), ToGovernor::Finished { ok, differs }) => {
                 connection.peer = Peer::Done;
                 if let Some(build) = self.build_of(unit) {
-                    build.differs |= differs;
-                    build.has_failed |= !ok;
+                    build.has_failed |= !ok && !differs;
                 }
                 if differs {
-                    self.tell_driver(unit, &ToDriver::Differs);
+                    self.ask_for_rerun(unit, Rerun::Differs);
                 }
                 self.finished(unit, ok);
             }
@@ -176,6 +175,9 @@ impl Governor {
                 self.decide(Input::LinkFinished(unit));
             }
             Peer::Shim(unit) => {
+                if self.entries.get(&unit).is_some_and(|entry| !entry.dismissed) {
+                    self.ask_for_rerun(unit, Rerun::ShimLost);
+                }
                 self.tree.kill(compiler(unit));
                 self.tree.release(linker(unit));
                 self.tree.release(compiler(unit));
@@ -234,6 +236,14 @@ impl Governor {
         let reading = self.limits.read();
         let gone = reading.machine.available.share_of(reading.machine.total) < NEARLY_GONE;
         kills > before || gone
+    }
+
+    /// Cargo has been told, or will be, that a unit failed which did not.
+    fn ask_for_rerun(&mut self, unit: UnitId, why: Rerun) {
+        if let Some(build) = self.build_of(unit) {
+            build.rerun = Some(why);
+        }
+        self.tell_driver(unit, &ToDriver::Rerun(why));
     }
 
     fn tell_driver(&mut self, unit: UnitId, message: &ToDriver) {

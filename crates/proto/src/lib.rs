@@ -11,7 +11,7 @@
 //! shim -> governor   hello … | link … | started | announced | lost | finished
 //! governor -> shim   admit (+ two file descriptors: the token pipe) | retry | leave | refuse | abort
 //! driver -> governor join (+ two file descriptors: Cargo's pipe) | interrupt | leave
-//! governor -> driver header | record | differs
+//! governor -> driver header | record | differs | shim-lost
 //! anybody            status -> one line of JSON a build, and an empty one; pause, priority: of one build
 //! a newer governor   drain: take no more builds, and leave after the last
 //! ```
@@ -30,7 +30,7 @@ pub use codec::{DecodeError, LineBuffer, MAX_LINE};
 pub use enabled::Enabled;
 pub use governing::Governing;
 pub use home::{HOME_VARIABLE, StateHome};
-pub use message::{Join, ToDriver, ToGovernor, ToShim, exact};
+pub use message::{Join, Rerun, ToDriver, ToGovernor, ToShim, exact};
 
 /// The protocol's version, in every hello.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;

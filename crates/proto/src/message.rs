@@ -140,8 +140,17 @@ pub enum ToDriver {
     Header(String),
     /// Something happened in it.
     Record(String),
-    /// A retried unit's metadata differed from what dependents had read: Cargo must run once more.
+    /// Cargo must run once more.
+    Rerun(Rerun),
+}
+
+/// Why Cargo must run once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rerun {
+    /// A retried unit's metadata differed from what dependents had read.
     Differs,
+    /// Somebody has killed a unit's shim, which nobody stands above but Cargo: that took it for the compiler's end.
+    ShimLost,
 }
 
 /// What the governor says to a shim.
@@ -307,7 +316,8 @@ impl ToDriver {
         match self {
             Self::Header(json) => LineWriter::new("header").text("json", json),
             Self::Record(json) => LineWriter::new("record").text("json", json),
-            Self::Differs => LineWriter::new("differs"),
+            Self::Rerun(Rerun::Differs) => LineWriter::new("differs"),
+            Self::Rerun(Rerun::ShimLost) => LineWriter::new("shim-lost"),
         }
         .finish()
     }
@@ -321,7 +331,8 @@ impl ToDriver {
         Ok(match fields.verb {
             b"header" => Self::Header(fields.text("json")?),
             b"record" => Self::Record(fields.text("json")?),
-            b"differs" => Self::Differs,
+            b"differs" => Self::Rerun(Rerun::Differs),
+            b"shim-lost" => Self::Rerun(Rerun::ShimLost),
             verb => return Err(unknown(verb)),
         })
     }
@@ -526,7 +537,8 @@ mod tests {
         for message in [
             ToDriver::Header("{\"a\":\"\t%\"}".to_owned()),
             ToDriver::Record("{}".to_owned()),
-            ToDriver::Differs,
+            ToDriver::Rerun(Rerun::Differs),
+            ToDriver::Rerun(Rerun::ShimLost),
         ] {
             let line = message.encode();
             assert_eq!(ToDriver::decode(&line[..line.len() - 1]), Ok(message));

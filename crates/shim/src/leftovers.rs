@@ -54,15 +54,27 @@ pub(crate) struct Leftovers {
 /// found it among the linker's arguments.
 const LINKING: &str = "plimsoll-linking";
 
+/// The folder that rustc has made for this linker, and takes away when that has ended.
+pub(crate) fn linking_folder(args: &[OsString]) -> Option<PathBuf> {
+    let path = |arg: &OsString| {
+        let bytes = arg.as_bytes();
+        // Arguments that are too many come in a file.
+        Some(
+            Path::new(OsStr::from_bytes(bytes.strip_prefix(b"@").unwrap_or(bytes)))
+                .parent()?
+                .to_owned(),
+        )
+    };
+    args.iter()
+        .filter_map(path)
+        .find(|dir| dir.is_absolute() && dir.file_name().is_some_and(is_nameless))
+}
+
 /// In the link shim: leaves word of rustc's folder, for the case that rustc is killed.
 pub(crate) fn note_linking(args: &[OsString]) {
     let private = std::env::temp_dir();
     let ours = std::env::var_os(crate::env::TMP).is_some_and(|build| private.starts_with(build));
-    let folder = args
-        .iter()
-        .filter_map(|arg| Path::new(arg).parent())
-        .find(|dir| dir.is_absolute() && dir.file_name().is_some_and(is_nameless));
-    if let Some(folder) = folder.filter(|_| ours) {
+    if let Some(folder) = linking_folder(args).filter(|_| ours) {
         // Without it the folder is told by who was there.
         let _ = fs::write(private.join(LINKING), folder.as_os_str().as_bytes());
     }

@@ -91,6 +91,10 @@ enum Attempt {
 fn attempt(args: &[OsString], governor: &mut Connection) -> Attempt {
     let mut command = command(args);
     command.stderr(Stdio::piped());
+    // What a compiler driver that is killed leaves there (gcc's `cc*.res`) goes with rustc's own.
+    if let Some(folder) = leftovers::linking_folder(args) {
+        command.env("TMPDIR", folder);
+    }
     let mut child = match Child::start(&mut command, None, Raise::needed(), Pages::Usual) {
         Ok(child) => child,
         // rustc gets the very error that it would have got.

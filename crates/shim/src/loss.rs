@@ -9,7 +9,7 @@
 use rustix::process::Signal;
 
 use crate::ending::Ending;
-use crate::stderr::Forwarder;
+use crate::stderr::{Forwarder, Word};
 
 /// What gcc and clang say where the linker below them was ended, and by which signal.
 const OF_LINKERS: [(&[u8], Signal); 7] = [
@@ -31,10 +31,18 @@ pub(crate) fn by_somebody(ending: Ending) -> Option<i32> {
     }
 }
 
-/// SIGABRT, where a compiler had said that memory ran out.
-pub(crate) fn for_memory(ending: Ending, said: &Forwarder) -> Option<i32> {
+/// The signal that explains a compiler's own end, by its last word: SIGABRT where it found no memory; where it failed
+/// because its linker was ended by somebody, that one. (The link shim runs a linker again, but may be hit itself, and so
+/// may the child that rustc has forked for it.)
+pub(crate) fn by_its_word(ending: Ending, said: &Forwarder) -> Option<i32> {
     let abort = Signal::ABORT.as_raw();
-    (ending == Ending::Signal(abort) && said.ran_out_of_memory()).then_some(abort)
+    match said.word()? {
+        Word::OutOfMemory => (ending == Ending::Signal(abort)).then_some(abort),
+        Word::LinkerEnded(signal) if matches!(ending, Ending::Code(code) if code != 0) => {
+            by_somebody(Ending::Signal(signal))
+        }
+        Word::LinkerEnded(_) => None,
+    }
 }
 
 /// The signal by which somebody else has ended a linker, or `ld` below it.
@@ -65,10 +73,15 @@ mod tests {
         for (signal, somebody) in [(9, true), (15, true), (2, false), (6, false), (11, false)] {
             assert_eq!(by_somebody(Ending::Signal(signal)).is_some(), somebody, "{signal}");
         }
-        assert_eq!(for_memory(Ending::Signal(6), &ice), None);
-        assert_eq!(for_memory(Ending::Signal(11), &memory), None);
-        assert_eq!(for_memory(Ending::Code(101), &memory), None);
-        assert_eq!(for_memory(Ending::Signal(6), &memory), Some(6));
+        assert_eq!(by_its_word(Ending::Signal(6), &ice), None);
+        assert_eq!(by_its_word(Ending::Signal(11), &memory), None);
+        assert_eq!(by_its_word(Ending::Code(101), &memory), None);
+        assert_eq!(by_its_word(Ending::Signal(6), &memory), Some(6));
+        let linker =
+            |signal| after(&format!("error: linking with `cc` failed: signal: {signal} (X)\n"));
+        assert_eq!(by_its_word(Ending::Code(1), &linker(9)), Some(9));
+        assert_eq!(by_its_word(Ending::Code(1), &linker(11)), None);
+        assert_eq!(by_its_word(Ending::Code(0), &linker(9)), None);
     }
 
     #[test]

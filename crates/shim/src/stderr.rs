@@ -4,8 +4,8 @@
 //! are counted; in the next run so many of each are dropped. That is right even where the order differs
 //! (diagnostics of parallel queries), and it costs eight bytes a line.
 //!
-//! That memory ran out, and what follows that word, is kept until the run has ended: a run that does not count has not
-//! said it.
+//! A word that may be somebody else's doing (memory ran out, the linker was ended), and what follows it, is kept until
+//! the run has ended: a run that does not count has not said it.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -23,8 +23,18 @@ pub(crate) struct Forwarder {
     /// What an earlier run said and this one has not said again yet.
     said: Lines,
     announced: bool,
-    /// From the line on which says that memory ran out.
+    word: Option<Word>,
+    /// What it was said by, and all that followed.
     withheld: Vec<u8>,
+}
+
+/// What a compiler says before it ends for something that may be somebody else's doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Word {
+    /// It found no memory.
+    OutOfMemory,
+    /// The linker, or the link shim in its place, was ended by this signal.
+    LinkerEnded(i32),
 }
 
 impl Forwarder {
@@ -32,6 +42,7 @@ impl Forwarder {
     pub(crate) fn begin_again(&mut self) {
         self.unfinished.clear();
         self.withheld.clear();
+        self.word = None;
         self.said.clone_from(&self.forwarded);
     }
 
@@ -45,7 +56,8 @@ impl Forwarder {
         let complete = std::mem::replace(&mut self.unfinished, rest);
         let mut fresh = Vec::with_capacity(complete.len());
         for line in complete.split_inclusive(|b| *b == b'\n') {
-            if self.ran_out_of_memory() || says_out_of_memory(line) {
+            self.word = self.word.or_else(|| Word::of(line));
+            if self.word.is_some() {
                 self.withheld.extend_from_slice(line);
             } else if self.is_fresh(line) {
                 fresh.extend_from_slice(line);
@@ -55,9 +67,9 @@ impl Forwarder {
         self.announced && !announced
     }
 
-    /// Whether the compiler has said that memory ran out.
-    pub(crate) fn ran_out_of_memory(&self) -> bool {
-        !self.withheld.is_empty()
+    /// What the compiler has said that may be somebody else's doing.
+    pub(crate) fn word(&self) -> Option<Word> {
+        self.word
     }
 
     /// The compiler has ended, and its run counts: passes on what was kept, and what it left without a line end.
@@ -91,6 +103,26 @@ impl Forwarder {
 /// Cargo may be gone; the compiler is still drained, so that it can end.
 fn pass_on(bytes: &[u8], out: &mut impl Write) {
     let _ = out.write_all(bytes).and_then(|()| out.flush());
+}
+
+impl Word {
+    fn of(line: &[u8]) -> Option<Self> {
+        if says_out_of_memory(line) {
+            return Some(Self::OutOfMemory);
+        }
+        linker_ended(line).map(Self::LinkerEnded)
+    }
+}
+
+/// The signal that ended the linker, by rustc's own error (`linking_failed`, with the words of `ExitStatus`), to a person
+/// or as JSON.
+fn linker_ended(line: &[u8]) -> Option<i32> {
+    const JSON: &[u8] = b"{\"$message_type\":\"diagnostic\",\"message\":\"linking with `";
+    let rest = line.strip_prefix(JSON).or_else(|| line.strip_prefix(b"error: linking with `"))?;
+    let failed: &[u8] = b"` failed: signal: ";
+    let at = rest.windows(failed.len()).position(|part| part == failed)?;
+    let number = rest[at + failed.len()..].split(|byte| !byte.is_ascii_digit()).next()?;
+    std::str::from_utf8(number).ok()?.parse().ok()
 }
 
 /// The last words of Rust's standard library (`alloc::handle_alloc_error`) and of LLVM (`report_bad_alloc_error`) before
@@ -145,9 +177,9 @@ mod tests {
         let mut forwarder = Forwarder::default();
         let text = "a\nmemory allocation of 4096 bytes failed\nb\n";
         assert_eq!(take(&mut forwarder, text).0, "a\n");
-        assert!(forwarder.ran_out_of_memory());
+        assert_eq!(forwarder.word(), Some(Word::OutOfMemory));
         forwarder.begin_again();
-        assert!(!forwarder.ran_out_of_memory());
+        assert_eq!(forwarder.word(), None);
         assert_eq!(take(&mut forwarder, text).0, "");
         let mut out = Vec::new();
         forwarder.finish(&mut out);
@@ -156,6 +188,20 @@ mod tests {
         assert!(!says_out_of_memory(
             b"warning: memory allocation of 1 bytes failed to be unused\n"
         ));
+    }
+
+    #[test]
+    fn that_the_linker_was_ended_is_said_only_by_a_run_that_counts() {
+        let error = "{\"$message_type\":\"diagnostic\",\"message\":\"linking with `/h/link/cc` failed: signal: 9 \
+                     (SIGKILL)\",\"code\":null,\"level\":\"error\"}\n";
+        let mut forwarder = Forwarder::default();
+        assert_eq!(take(&mut forwarder, &format!("a\n{error}b\n")).0, "a\n");
+        assert_eq!(forwarder.word(), Some(Word::LinkerEnded(9)));
+        let plain = |text: &str| Word::of(text.as_bytes());
+        let ended = plain("error: linking with `cc` failed: signal: 15 (SIGTERM)\n");
+        assert_eq!(ended, Some(Word::LinkerEnded(15)));
+        assert_eq!(plain("error: linking with `cc` failed: exit status: 1\n"), None);
+        assert_eq!(plain("warning: linking with `cc` failed: signal: 9 is a text\n"), None);
     }
 
     #[test]

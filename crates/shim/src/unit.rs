@@ -426,8 +426,8 @@ impl Unit<'_> {
             return outcome;
         }
         self.forward(&mut run);
-        let for_memory = loss::for_memory(Ending::from(status), &self.forwarder);
-        if let Some(signal) = by_somebody.or(for_memory)
+        let by_its_word = loss::by_its_word(Ending::from(status), &self.forwarder);
+        if let Some(signal) = by_somebody.or(by_its_word)
             && self.retryable
             && self.governor.is_some()
             && self.again

@@ -15,7 +15,7 @@ use plimsoll_core::event::{Event, Header, Record};
 use plimsoll_core::{BuildNo, Millis};
 use plimsoll_governor::{Ending, GovernorError, Observer as _, Wake};
 use plimsoll_host::Jobserver;
-use plimsoll_proto::{Join, LineBuffer, ToDriver, ToGovernor};
+use plimsoll_proto::{Join, LineBuffer, Rerun, ToDriver, ToGovernor};
 use plimsoll_shim::rendezvous;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
@@ -38,7 +38,8 @@ pub(super) struct Joined {
     /// `None` once it is gone.
     wire: Option<Wire>,
     seen_units: bool,
-    differs: bool,
+    /// Why Cargo must run once more.
+    rerun: Option<Rerun>,
     /// The end was said.
     left: bool,
 }
@@ -74,7 +75,7 @@ impl Joined {
             started: Instant::now(),
             wire: Some(welcome.wire),
             seen_units: false,
-            differs: false,
+            rerun: None,
             left: false,
         })
     }
@@ -95,12 +96,12 @@ impl Joined {
         Millis(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
-    pub(super) fn wants_rerun(&self) -> bool {
-        self.differs
+    pub(super) fn wants_rerun(&self) -> Option<Rerun> {
+        self.rerun
     }
 
     pub(super) fn begin_again(&mut self) {
-        self.differs = false;
+        self.rerun = None;
     }
 
     pub(super) fn has_seen_units(&self) -> bool {
@@ -177,7 +178,7 @@ impl Joined {
                         watch.record(BuildNo(1), &record);
                     }
                 }
-                Ok(ToDriver::Differs) => self.differs = true,
+                Ok(ToDriver::Rerun(why)) => self.rerun = Some(why),
                 Ok(ToDriver::Header(_)) => {}
                 Err(_) => return false,
             }

@@ -6,6 +6,7 @@ use plimsoll_core::event::{Header, Record};
 use plimsoll_core::{BuildNo, Millis};
 use plimsoll_governor::{Ending, Governor, GovernorError, Observer as _, Wake};
 use plimsoll_host::{Jobserver, ProcessTree};
+use plimsoll_proto::Rerun;
 
 use super::joined::Joined;
 use super::watch::Watch;
@@ -69,8 +70,8 @@ impl Line {
         }
     }
 
-    /// A retried unit's metadata differed from what dependents had read: Cargo must run once more.
-    pub(super) fn wants_rerun(&self) -> bool {
+    /// Why Cargo must run once more.
+    pub(super) fn wants_rerun(&self) -> Option<Rerun> {
         match self {
             Self::Own { governor, build } => governor.wants_rerun(*build),
             Self::Joined(joined) => joined.wants_rerun(),

@@ -31,7 +31,7 @@ use plimsoll_core::schedule::Terms;
 use plimsoll_core::{Bytes, Millis};
 use plimsoll_governor::{BuildOptions, Ending, Governor, Options};
 use plimsoll_host::Jobserver;
-use plimsoll_proto::{Enabled, Join, VERSION};
+use plimsoll_proto::{Enabled, Join, Rerun, VERSION};
 
 use crate::cargo_args::CargoCall;
 use crate::env::{ENABLED, Environment};
@@ -104,6 +104,9 @@ fn run_task(
 /// How long what was told to end may take before it is killed.
 const GRACE: Millis = Millis(2000);
 
+/// So often Cargo runs once more for what is not the build's own failure.
+const RERUNS: u32 = 3;
+
 /// One build on its way.
 struct Build<'a> {
     task: Task<'a>,
@@ -172,15 +175,9 @@ impl<'a> Build<'a> {
 
     fn run(&mut self, watch: &mut Watch) -> anyhow::Result<i32> {
         let mut exit = self.run_cargo(watch)?;
-        // A retried unit made other metadata than its dependents had read. Where nothing but a repeated
-        // JSON stream stands against it, Cargo puts that right by itself when it is asked again.
-        let wants_rerun = self.line.wants_rerun() && !self.interrupted;
-        if exit != 0 && wants_rerun && !self.task.json_messages() {
-            self.line.notice(
-                "a crate's metadata changed when it was compiled again (a procedural macro is not \
-                 deterministic); Cargo runs once more to build its dependents anew",
-                watch,
-            );
+        for _ in 0..RERUNS {
+            let Some(text) = self.reason_to_rerun().filter(|_| exit != 0) else { break };
+            self.line.notice(text, watch);
             self.line.begin_again();
             exit = self.run_cargo(watch)?;
         }
@@ -190,6 +187,25 @@ impl<'a> Build<'a> {
         self.wall = None;
         self.guard = None;
         Ok(exit)
+    }
+
+    /// What a person should know where Cargo has failed for something that it puts right by itself when it is asked
+    /// again. Not where somebody reads its JSON, which would repeat itself.
+    fn reason_to_rerun(&self) -> Option<&'static str> {
+        if self.interrupted || self.task.json_messages() {
+            return None;
+        }
+        match self.line.wants_rerun()? {
+            Rerun::Differs => Some(
+                "a crate's metadata changed when it was compiled again (a procedural macro is not \
+                 deterministic); Cargo runs once more to build its dependents anew",
+            ),
+            Rerun::ShimLost if self.task.only_builds() => Some(
+                "somebody killed the process through which Cargo runs a compiler; Cargo runs once more, and finds \
+                 what is built",
+            ),
+            Rerun::ShimLost => None,
+        }
     }
 
     fn run_cargo(&mut self, watch: &mut Watch) -> anyhow::Result<i32> {

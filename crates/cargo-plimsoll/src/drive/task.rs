@@ -94,6 +94,12 @@ impl Task<'_> {
         }
     }
 
+    /// It does nothing but compile, so that it may be done twice.
+    pub(super) fn only_builds(&self) -> bool {
+        let only = ["build", "check", "clippy", "doc", "rustc", "rustdoc"];
+        matches!(self, Self::Cargo(call) if only.iter().any(|name| call.resolved == *name))
+    }
+
     /// How it is called in the log.
     pub(super) fn name(&self) -> String {
         match self {

@@ -58,6 +58,25 @@ fn a_link_waits_and_says_what_it_will_read() {
 }
 
 #[test]
+fn what_a_compiler_driver_leaves_when_it_is_killed_goes_with_rustcs_own_folder() {
+    for file in ["symbols.o", "linker-arguments"] {
+        let (scene, mut command) = linking("touch \"$TMPDIR/ccAbCdEf.res\"");
+        let folder = scene.at("out/rustcAbCdEf");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(file), "").unwrap();
+        let at = if file == "symbols.o" { "" } else { "@" };
+        let word = format!("{at}{}", folder.join(file).display());
+        let running = Running::start(command.args([word.as_str(), "-o", "out/foo"]));
+        let (mut peer, _) = asks(&scene);
+        peer.admit_link();
+        peer.started();
+        assert!(peer.finished());
+        assert!(running.end().0.success());
+        assert!(folder.join("ccAbCdEf.res").exists(), "{word}");
+    }
+}
+
+#[test]
 fn a_link_is_killed_and_run_again() {
     let (scene, mut command) = linking(
         "echo again >>runs; if [ $(wc -l <runs) = 1 ]; then
