@@ -94,6 +94,8 @@ pub(crate) struct Build {
     pub(crate) cargo: Option<u32>,
     /// A unit of it has failed by itself.
     pub(crate) has_failed: bool,
+    /// A test of it has started: what was done is not to be done again.
+    pub(crate) has_run_tests: bool,
     /// It is not below this process.
     pub(crate) elsewhere: Option<Elsewhere>,
     /// The observer knows of it.
@@ -180,6 +182,7 @@ impl Governor {
             rerun: None,
             cargo: None,
             has_failed: false,
+            has_run_tests: false,
             elsewhere: None,
             announced: false,
             options,

@@ -175,7 +175,8 @@ impl Governor {
                 self.decide(Input::LinkFinished(unit));
             }
             Peer::Shim(unit) => {
-                if self.entries.get(&unit).is_some_and(|entry| !entry.dismissed) {
+                let was_lost = self.entries.get(&unit).is_some_and(|entry| !entry.dismissed);
+                if was_lost && self.build_of(unit).is_some_and(|build| !build.has_run_tests) {
                     self.ask_for_rerun(unit, Rerun::ShimLost);
                 }
                 self.tree.kill(compiler(unit));
@@ -341,6 +342,7 @@ impl Governor {
             if forecast.tail.is_none() || build.options.terms.staged {
                 build.ask_graph();
             }
+            build.has_run_tests |= matches!(facts.kind, UnitKind::TestRun | UnitKind::DocTest);
         }
         if several {
             // Whose turn it is hangs on how long each is.

@@ -70,6 +70,24 @@ impl Line {
         }
     }
 
+    /// Cargo has failed: takes in what is known of the reason.
+    pub(super) fn hear_out(&mut self, watch: &mut Watch) -> Result<(), GovernorError> {
+        /// The account's governor is another process: so long its word is waited for.
+        const PATIENCE: Millis = Millis(50);
+        let patience = match self {
+            // A process's sockets close before anybody hears of its end.
+            Self::Own { .. } => Millis::ZERO,
+            Self::Joined(_) => PATIENCE,
+        };
+        let until = self.now() + patience;
+        loop {
+            self.turn(&[], until, watch)?;
+            if self.now() >= until || self.wants_rerun().is_some() {
+                return Ok(());
+            }
+        }
+    }
+
     /// Why Cargo must run once more.
     pub(super) fn wants_rerun(&self) -> Option<Rerun> {
         match self {

@@ -121,6 +121,7 @@ struct Build<'a> {
     guard: Option<Guard>,
     /// A shell stands above us that can continue what was stopped.
     job_control: bool,
+    may_run_twice: bool,
     /// Somebody asked the build to end.
     interrupted: bool,
     /// What runs is the user's own program: there is nothing to govern any more.
@@ -163,6 +164,7 @@ impl<'a> Build<'a> {
             wall,
             guard: None,
             job_control: signals::have_job_control(),
+            may_run_twice: task.may_run_twice(settings),
             interrupted: false,
             aside: false,
             _scratch: scratch,
@@ -200,7 +202,7 @@ impl<'a> Build<'a> {
                 "a crate's metadata changed when it was compiled again (a procedural macro is not \
                  deterministic); Cargo runs once more to build its dependents anew",
             ),
-            Rerun::ShimLost if self.task.only_builds() => Some(
+            Rerun::ShimLost if self.may_run_twice && !self.aside => Some(
                 "somebody killed the process through which Cargo runs a compiler; Cargo runs once more, and finds \
                  what is built",
             ),
@@ -267,6 +269,10 @@ impl<'a> Build<'a> {
                 watch.step_aside();
             }
         };
+        if !status.success() {
+            // What its shims' ends tell, before they are told to end.
+            self.line.hear_out(watch)?;
+        }
         self.clear_away(status.signal().is_some() || ending.is_some(), watch)?;
         Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))
     }

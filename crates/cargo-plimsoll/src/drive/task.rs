@@ -94,10 +94,13 @@ impl Task<'_> {
         }
     }
 
-    /// It does nothing but compile, so that it may be done twice.
-    pub(super) fn only_builds(&self) -> bool {
-        let only = ["build", "check", "clippy", "doc", "rustc", "rustdoc"];
-        matches!(self, Self::Cargo(call) if only.iter().any(|name| call.resolved == *name))
+    /// It may be done twice, as long as no test has started: it does nothing but compile before that. Tests behind a
+    /// runner of the user's are not seen.
+    pub(super) fn may_run_twice(&self, settings: &Settings) -> bool {
+        let compiles = ["build", "check", "clippy", "doc", "install", "run", "rustc", "rustdoc"];
+        let tests = ["bench", "test"].iter().filter(|_| !settings.cargo.has_runner);
+        let mut names = compiles.iter().chain(tests);
+        matches!(self, Self::Cargo(call) if names.any(|name| call.resolved == *name))
     }
 
     /// How it is called in the log.

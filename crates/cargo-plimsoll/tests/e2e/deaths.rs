@@ -101,19 +101,39 @@ fn a_stopped_build_script_goes_on_when_the_driver_is_killed() {
 
 #[test]
 fn a_killed_shim_takes_its_compiler_along_and_cargo_runs_once_more() {
+    for (command, fresh) in [("build", "build"), ("test -p b --lib", "test -p b --lib --no-run")] {
+        let scene = Scene::new();
+        scene.lib("a", &[], "// fake: log run-a; until go\n").lib("b", &["a"], "");
+        let running = scene.start(&mut scene.fake(&format!("--memory 1GiB {command}")));
+        let compiler = scene.wait_for_lines("run-a", 1);
+        let shim = scene.wait_for_process("the shim", |p| p.program == "plimsoll-rustc");
+        signal(shim.pid, Signal::KILL);
+        assert_ne!(scene.wait_for_lines("run-a", 2), compiler);
+        scene.write("go", "");
+        let done = running.end();
+        assert_eq!(done.code(), 0, "{}", done.stderr);
+        assert!(done.stderr.contains("Cargo runs once more"), "{}", done.stderr);
+        scene.assert_clean();
+        scene.assert_fresh(&mut scene.fake_cargo(fresh));
+    }
+}
+
+#[test]
+fn tests_never_run_twice_for_a_killed_shim() {
     let scene = Scene::new();
-    scene.lib("a", &[], "// fake: log run-a; until go\n").lib("b", &["a"], "");
-    let running = scene.start(&mut scene.fake("--memory 1GiB build"));
-    let compiler = scene.wait_for_lines("run-a", 1);
-    let shim = scene.wait_for_process("the shim", |p| p.program == "plimsoll-rustc");
+    let text = "//! ```\n//! while !std::path::Path::new(env!(\"E2E_SCENE\")).join(\"go\").exists() {}\n//! ```\n\
+                #[test] fn f() { std::fs::write(concat!(env!(\"E2E_SCENE\"), \"/tested\"), \"\").unwrap() }";
+    scene.lib("a", &[], text);
+    let running = scene.start(&mut scene.plimsoll("--memory 1GiB test"));
+    let shim = scene.wait_for_process("rustdoc's shim", |p| {
+        p.program == "plimsoll-rustdoc" && scene.at("tested").exists()
+    });
+    std::fs::remove_file(scene.at("tested")).unwrap();
     signal(shim.pid, Signal::KILL);
-    assert_ne!(scene.wait_for_lines("run-a", 2), compiler);
     scene.write("go", "");
     let done = running.end();
-    assert_eq!(done.code(), 0, "{}", done.stderr);
-    assert!(done.stderr.contains("Cargo runs once more"), "{}", done.stderr);
-    scene.assert_clean();
-    scene.assert_fresh(&mut scene.fake_cargo("build"));
+    assert_eq!(done.code(), 101, "{}", done.stderr);
+    assert!(!scene.at("tested").exists(), "{}", done.stderr);
 }
 
 #[test]
