@@ -1,5 +1,7 @@
 //! What clients say, turned into inputs of the schedule.
 
+use std::path::{Path, PathBuf};
+
 use plimsoll_core::diet::Diet;
 use plimsoll_core::event::{ColdFacts, Event};
 use plimsoll_core::forecast::{Forecast, cold_link};
@@ -34,6 +36,8 @@ struct Place {
     cargo: u32,
     /// It runs already.
     running: bool,
+    /// The package's directory, where it is a build script.
+    script_of: Option<PathBuf>,
 }
 
 /// What a unit of this kind is to the schedule.
@@ -275,7 +279,7 @@ impl Governor {
             self.take_over(unit, pid, compiler);
         }
         let running = runs.is_some();
-        self.enter(unit, facts, Place { build, inside, below, cargo, running });
+        self.enter(unit, facts, Place { build, inside, below, cargo, running, script_of: None });
     }
 
     /// A build script was found running.
@@ -286,7 +290,8 @@ impl Governor {
         self.tree.adopt(script.pid, compiler(unit), Role::Child);
         let facts = UnitFacts::build_script_run(script.package, script.version);
         let cargo = self.tree.parent(script.pid).unwrap_or_default();
-        let place = Place { build, inside: None, below: None, cargo, running: true };
+        let script_of = Some(script.dir);
+        let place = Place { build, inside: None, below: None, cargo, running: true, script_of };
         self.enter(unit, facts, place);
         if let Some(entry) = self.entries.get_mut(&unit) {
             entry.exit = script.exit;
@@ -298,7 +303,8 @@ impl Governor {
         let unit = UnitId(self.next_unit);
         self.next_unit += 1;
         self.tree.adopt_child(driver, pid, compiler(unit));
-        let place = Place { build, inside: None, below: None, cargo: pid, running: true };
+        let place =
+            Place { build, inside: None, below: None, cargo: pid, running: true, script_of: None };
         self.enter(unit, UnitFacts::command(name), place);
         if let Some(entry) = self.entries.get_mut(&unit) {
             entry.exit = Exit::of(pid);
@@ -330,9 +336,9 @@ impl Governor {
     }
 
     fn enter(&mut self, unit: UnitId, facts: UnitFacts, place: Place) {
-        let Place { build, inside, below, cargo, running } = place;
+        let Place { build, inside, below, cargo, running, script_of } = place;
         let now = self.now();
-        let (mut forecast, cold) = self.forecast(&facts, build);
+        let (mut forecast, cold) = self.forecast(&facts, build, script_of.as_deref());
         let several = self.builds.len() > 1;
         if let Some(build) = self.builds.get_mut(&build) {
             build.cargo.get_or_insert(cargo);
@@ -401,14 +407,19 @@ impl Governor {
         }
     }
 
-    fn forecast(&mut self, facts: &UnitFacts, build: BuildNo) -> (Forecast, Option<ColdFacts>) {
+    fn forecast(
+        &mut self,
+        facts: &UnitFacts,
+        build: BuildNo,
+        script_of: Option<&Path>,
+    ) -> (Forecast, Option<ColdFacts>) {
         let remembered = self.history().forecast(facts);
         if let Some(known) = &remembered
             && let Some(forecast) = Forecast::recorded(&known.observations, known.exact)
         {
             return (forecast.at_least(known.at_least), None);
         }
-        let sizes = sizes::of(facts);
+        let sizes = script_of.map_or_else(|| sizes::of(facts), sizes::of_script);
         let cold = ColdFacts {
             sizes,
             check: facts.emit == Emit::Check,

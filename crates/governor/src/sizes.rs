@@ -1,7 +1,7 @@
 //! The sizes that the cold model asks for: a crate's sources and its dependencies' files.
 
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, DirEntry};
 use std::path::{Path, PathBuf};
 
 use plimsoll_core::Bytes;
@@ -62,28 +62,63 @@ pub(crate) fn of(facts: &UnitFacts) -> Sizes {
     if !facts.out_dir.as_os_str().is_empty() {
         source += rust_below(&facts.out_dir, target);
     }
-    let size =
+    let of_file =
         |path: &PathBuf| fs::metadata(path).map(|data| Bytes(data.len())).unwrap_or_default();
-    Sizes { source, dependencies: facts.externs.iter().map(size).sum() }
+    Sizes { source, dependencies: facts.externs.iter().map(of_file).sum(), native: Bytes::ZERO }
+}
+
+/// Of the run of the build script of the package in `directory`.
+pub(crate) fn of_script(directory: &Path) -> Sizes {
+    const NATIVE: [&str; 6] = ["c", "cc", "cpp", "cxx", "C", "S"];
+    let mut native = Bytes::ZERO;
+    for_each_file(
+        directory,
+        |_| true,
+        |file| {
+            if file.path().extension().is_some_and(|it| NATIVE.iter().any(|name| it == *name)) {
+                native = native.max(size(file));
+            }
+        },
+    );
+    Sizes { native, ..Sizes::default() }
+}
+
+fn size(file: &DirEntry) -> Bytes {
+    file.metadata().map(|data| Bytes(data.len())).unwrap_or_default()
 }
 
 /// The Rust sources below a directory, without the modules of other platforms: of libc or linux-raw-sys a
 /// fifth is compiled at a time.
 fn rust_below(directory: &Path, target: &str) -> Bytes {
     let mut total = Bytes::ZERO;
+    for_each_file(
+        directory,
+        |name| !is_of_another_platform(name, target),
+        |file| {
+            if file.path().extension().is_some_and(|extension| extension == "rs") {
+                total += size(file);
+            }
+        },
+    );
+    total
+}
+
+/// Every file below a directory that is a crate's, or as many as may be looked at; by their stems, and those of
+/// directories, some can be left out.
+fn for_each_file(directory: &Path, wanted: impl Fn(&str) -> bool, mut look: impl FnMut(&DirEntry)) {
     let mut left = FILES_AT_MOST;
     let mut open = vec![directory.to_owned()];
     while let Some(directory) = open.pop() {
         let Ok(entries) = fs::read_dir(&directory) else { continue };
         for entry in entries.flatten() {
             if left == 0 {
-                return total;
+                return;
             }
             left -= 1;
             let Ok(kind) = entry.file_type() else { continue };
             let path = entry.path();
             let name = path.file_stem().and_then(OsStr::to_str).unwrap_or_default();
-            if is_of_another_platform(name, target) {
+            if !wanted(name) {
                 continue;
             }
             if kind.is_dir() {
@@ -91,12 +126,11 @@ fn rust_below(directory: &Path, target: &str) -> Bytes {
                 if !matches!(name, "target" | ".git") {
                     open.push(path);
                 }
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                total += entry.metadata().map(|data| Bytes(data.len())).unwrap_or_default();
+            } else {
+                look(&entry);
             }
         }
     }
-    total
 }
 
 /// Whether a module of this name is compiled for other targets only.

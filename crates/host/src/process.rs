@@ -1,5 +1,7 @@
 //! The words in which the process tree and the jobserver are spoken of, on every system.
 
+use std::path::PathBuf;
+
 use plimsoll_core::{Bytes, Millis};
 
 use crate::Exit;
@@ -61,6 +63,8 @@ pub struct BuildScript {
     pub package: String,
     /// `CARGO_PKG_VERSION`.
     pub version: String,
+    /// `CARGO_MANIFEST_DIR`, the package's directory.
+    pub dir: PathBuf,
     /// Tells how it ended, where there are pidfds and it is sure to be one: what else carries a build script's
     /// environment may fail without the build failing.
     pub exit: Option<Exit>,

@@ -274,11 +274,11 @@ impl ProcessTree {
         } else if self.has_settled(index) {
             let outer = self.table.ancestry(index).find_map(|it| it.record.outer_script.clone());
             match environ::read(&self.proc, pid, outer.as_deref()) {
-                Ok(Some((package, version))) => {
+                Ok(Some(environ::Package { name: package, version, dir })) => {
                     let exit = Exit::of(pid).filter(|_| self.proc.is_build_script(pid));
                     // The environment was that of the process that we know, if it still has the pid.
                     let same = self.proc.stat(pid).is_some_and(|stat| stat.start == start);
-                    let script = BuildScript { pid, package, version, exit };
+                    let script = BuildScript { pid, package, version, dir, exit };
                     (Script::Yes, Some(script).filter(|_| same))
                 }
                 Ok(None) => (Script::No, None),
