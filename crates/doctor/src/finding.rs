@@ -27,6 +27,8 @@ pub(crate) enum Weight {
     Status,
     /// Cargo's own words for a failure of any kind.
     General,
+    /// What sounds like want of memory.
+    Heard,
     /// What a tool says of the program that it was given.
     Specific,
     /// A resource that ran out, or a signal without an explanation.

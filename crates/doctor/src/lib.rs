@@ -1,8 +1,8 @@
 //! What killed a build: a verdict from the build's log, as any terminal or CI shows it, or from its recorded events.
 //!
 //! ```text
-//! bytes --Lines--> plain lines --memory, other--> findings --LogReader--> Verdict <--recorded-- events
-//!                        `------------unit-----------^
+//! bytes --Lines--> plain lines --memory, other, heard--> findings --LogReader--> Verdict <--recorded-- events
+//!                        `----------------unit--------------^
 //! ```
 //! A log is read once, from beginning to end, in bounded memory: what is kept is the findings, at most one for
 //! each cause, and the last statement about a unit. What is deliberately not here: any look at the machine. A log is
@@ -12,6 +12,7 @@
 
 mod cause;
 mod finding;
+mod heard;
 mod lines;
 mod log;
 mod memory;

@@ -17,7 +17,7 @@ use crate::plain::plain;
 use crate::remedy::{Circumstances, remedies};
 use crate::unit::{Said, said};
 use crate::verdict::{Certainty, Verdict};
-use crate::{memory, other};
+use crate::{heard, memory, other};
 
 /// How many lines behind Cargo's statement still belong to it: `Caused by:`, the command and its signal.
 const CAUSED_BY: u64 = 6;
@@ -109,7 +109,7 @@ impl State {
                     About::Compiler,
                 ))
             }
-            None => memory::look(line).or_else(|| other::look(line)),
+            None => memory::look(line).or_else(|| heavier(other::look(line), heard::look(line))),
         };
         if line.starts_with("error: failed to ") {
             self.failed_path = other::path(line).map(str::to_owned);
@@ -322,6 +322,14 @@ impl State {
                 _ => {}
             }
         }
+    }
+}
+
+/// Of what can be understood of one line, that which explains more.
+fn heavier(one: Option<Finding>, other: Option<Finding>) -> Option<Finding> {
+    match (&one, &other) {
+        (Some(first), Some(second)) if first.weight < second.weight => other,
+        _ => one.or(other),
     }
 }
 

@@ -36,8 +36,12 @@ const TRIGGERS: &[&str] = &[
     "exit",
     "code",
     "status",
-    "] error",
+    " error ",
     "lost communication",
+    "swap",
+    "paging file",
+    "system resources",
+    "out of heap",
 ];
 
 /// What a line says about memory, or about a signal.
@@ -53,6 +57,7 @@ pub(crate) fn look(line: &str) -> Option<Finding> {
 fn look_closely(line: &str) -> Option<Finding> {
     confession(line)
         .or_else(|| allocation(line))
+        .or_else(|| windows(line))
         .or_else(|| signal(line))
         .or_else(|| threads(line))
         .or_else(|| bitcode(line))
@@ -86,6 +91,13 @@ fn confession(line: &str) -> Option<Finding> {
             let cause = if group { Cause::MemoryLimit } else { Cause::OomKiller };
             return told(cause, task.split(',').next());
         }
+    }
+    // The BSDs: `pid 878 (rustc), jid 0, uid 0, was killed: failed to reclaim memory`.
+    if lower.contains("killed: ")
+        && (lower.contains("memory") || lower.contains("swap"))
+        && let Some(victim) = in_brackets(&lower, "pid ")
+    {
+        return told(Cause::OomKiller, Some(victim));
     }
     if lower.contains("sending sig") && lower.contains(" to process ") {
         return told(Cause::Earlyoom, lower.split('"').nth(1).or(Some("cargo")));
@@ -151,7 +163,13 @@ fn allocation(line: &str) -> Option<Finding> {
         let linker = lower.contains("linker") || lower.contains("lld") || lower.contains("mold");
         return failed(if linker { About::Linker } else { About::Compiler });
     }
-    let known = lower.starts_with("llvm error: out of memory")
+    let windows = lower.contains("paging file is too small")
+        || lower.contains("insufficient system resources")
+        || lower.contains("not enough memory resources")
+        || lower.contains("lnk1102")
+        || lower.contains("out of heap space");
+    let known = windows
+        || lower.contains("llvm error: out of memory")
         || lower.contains("what(): std::bad_alloc")
         || lower.contains("instance of 'std::bad_alloc'")
         || lower.contains("out of memory allocating ")
@@ -216,16 +234,39 @@ fn signal(line: &str) -> Option<Finding> {
                 Some(143) => Some(15),
                 _ => None,
             })?;
-        let command = line.split('`').nth(1);
-        let unit = command.and_then(of_command);
-        let compiler = command.is_none_or(|command| {
-            command.contains("--crate-name")
-                || command.split(' ').next().is_some_and(crate::unit::is_compiler)
-        });
-        let about = if compiler { About::Compiler } else { About::Program };
-        return by_signal(number, about).map(|found| found.of(unit));
+        return by_signal(number, about(line)).map(|found| found.of(unit(line)));
     }
     by_shell(line)
+}
+
+/// The unit of the command in backticks.
+fn unit(line: &str) -> Option<String> {
+    line.split('`').nth(1).and_then(of_command)
+}
+
+/// Whether the command in backticks is a compiler or a program.
+fn about(line: &str) -> About {
+    let compiler = line.split('`').nth(1).is_none_or(|command| {
+        command.contains("--crate-name")
+            || command.split(' ').next().is_some_and(crate::unit::is_compiler)
+    });
+    if compiler { About::Compiler } else { About::Program }
+}
+
+/// How Windows ends a process: `(exit code: 0xc0000017, STATUS_NO_MEMORY)`.
+fn windows(line: &str) -> Option<Finding> {
+    let hex = after(line, "0xc")?.get(..7).filter(|_| line.contains("exit"))?;
+    let (cause, weight) = match hex {
+        // Without memory, beyond what is promised, without resources.
+        "0000017" | "000012d" | "000009a" => (Cause::AllocationFailed, Weight::Death),
+        "000013a" => (Cause::Interrupted, Weight::Death),
+        // An access, an instruction, a stack, a heap, an abort.
+        "0000005" | "000001d" | "00000fd" | "0000374" | "0000409" => {
+            (Cause::Crash, Weight::Resource)
+        }
+        _ => return None,
+    };
+    Some(Finding::new(cause, Likely, weight, about(line)).of(unit(line)))
 }
 
 /// `SIGKILL [   0.010s] (2/2) app tests::large`, as nextest says it.
@@ -259,8 +300,18 @@ const ENDS: &[(&str, u64)] = &[
     ("Aborted (core dumped)", 6),
 ];
 
-/// `Killed`, `ci.sh: line 1: 301 Killed   cargo build`, `make: *** [Makefile:2: build] Killed`.
+/// `Killed`, `ci.sh: line 1: 301 Killed   cargo build`, `make: *** [Makefile:2: build] Killed`, `[1]  301 killed  cargo build`.
 fn by_shell(line: &str) -> Option<Finding> {
+    let job = line.strip_prefix("zsh: ").or_else(|| line.strip_prefix('[')).unwrap_or("");
+    let job = job.trim_start_matches(|c: char| c.is_ascii_digit() || "]+- ".contains(c));
+    if job.starts_with("killed ") || job.starts_with("Killed ") {
+        return by_signal(9, About::Job);
+    }
+    // Behind a progress bar that did not end its line.
+    let glued = line.strip_suffix("Killed");
+    if glued.is_some_and(|bar| bar.ends_with(|c: char| c.is_alphanumeric() || ")]%".contains(c))) {
+        return by_signal(9, About::Job);
+    }
     if line.starts_with("*** Signal 9") {
         return by_signal(9, About::Job);
     }
@@ -289,9 +340,9 @@ fn by_signal(number: u64, about: About) -> Option<Finding> {
     let (cause, certainty, weight) = match number {
         9 => (Cause::Killed, Likely, Weight::Death),
         15 => (Cause::Terminated, Possible, Weight::Resource),
-        7 => (Cause::TmpfsFull, Possible, Weight::Resource),
+        7 if about != About::Program => (Cause::TmpfsFull, Possible, Weight::Resource),
         2 => (Cause::Interrupted, Certain, Weight::Death),
-        4 | 6 | 8 | 11 => (Cause::Crash, Likely, Weight::Resource),
+        4 | 6 | 7 | 8 | 11 => (Cause::Crash, Likely, Weight::Resource),
         _ => return None,
     };
     Some(Finding::new(cause, certainty, weight, about))
@@ -350,27 +401,29 @@ fn status(line: &str) -> Option<Finding> {
 /// The number of `exit code 137`, `exit status: 137`, `non-zero code: 137`, `Error 137`.
 pub(crate) fn exit_number(line: &str) -> Option<u64> {
     let lower = line.to_ascii_lowercase();
-    [
-        "exit code",
-        "exit status",
-        "exited with code",
-        "non-zero code",
-        "status code",
-        "with status",
-        "] error",
-        "exitcode",
-        "exited with status",
-        "return code",
-    ]
-    .iter()
-    .find_map(|mark| {
-        let rest = after(&lower, mark)?.trim_start_matches([':', ' ', '=', '"', '\'']);
-        let rest = rest.strip_prefix("exit status ").unwrap_or(rest);
-        number(rest)
+    ["exit", "code", "status", " error "].iter().find_map(|mark| {
+        let at = lower.match_indices(mark).map(|(at, _)| at);
+        // `decode 137` is no status.
+        let mut words = at.filter(|&at| !lower[..at].ends_with(|c: char| c.is_ascii_alphabetic()));
+        words.find_map(|at| number_behind(&lower[at + mark.len()..]))
     })
+}
+
+/// The number behind words that may stand before it: `ed with non-zero code: 137`.
+fn number_behind(mut rest: &str) -> Option<u64> {
+    const BETWEEN: &[&str] =
+        &["ed ", "code", "status", "value", "with ", "non-zero ", "a ", "exit"];
+    loop {
+        rest = rest.trim_start_matches([':', ' ', '=', '"', '\'', '(']);
+        match BETWEEN.iter().find_map(|word| rest.strip_prefix(word)) {
+            Some(shorter) => rest = shorter,
+            None => return number(rest),
+        }
+    }
 }
 
 fn number(text: &str) -> Option<u64> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    text[..end].parse().ok()
+    // `0xc0000005` is another number.
+    text[..end].parse().ok().filter(|_| !text[end..].starts_with('x'))
 }

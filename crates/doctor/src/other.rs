@@ -47,6 +47,9 @@ const FORMS: &[Form] = &[
             "Build timed out",
             "xecution timeout",
             "TIMEOUT [",
+            "No output has been received in",
+            "maximum allowed time",
+            "of inactivity",
         ],
     ),
     form(
@@ -63,6 +66,14 @@ const FORMS: &[Form] = &[
             "Job was canceled",
         ],
     ),
+    // macOS kills what it has no valid signature for.
+    form(
+        Cause::Denied,
+        Certain,
+        Weight::Confession,
+        About::Compiler,
+        &["CODE SIGNING: ", "Security policy would not allow process", "Code Signature Invalid"],
+    ),
     form(
         Cause::Crash,
         Certain,
@@ -70,6 +81,7 @@ const FORMS: &[Form] = &[
         About::Compiler,
         &[
             "has overflowed its stack",
+            "unexpectedly overflowed its stack",
             "stack overflow, aborting",
             "capacity overflow",
             "double free or corruption",
@@ -151,6 +163,8 @@ const FORMS: &[Form] = &[
             "no such command: `",
             "' is not installed",
             "program not found",
+            "cargo: not found",
+            "rustc: not found",
             "is not a valid toolchain name",
             "does not contain component",
             "custom toolchain",
@@ -172,7 +186,11 @@ const FORMS: &[Form] = &[
             "failed to load bitcode of module",
             "failed to load bc of",
             "failed to get bitcode from object file",
-            "undefined symbols for architecture",
+            "symbol(s) not found for architecture",
+            "Undefined symbols for architecture",
+            "unresolved external",
+            "will not fit in region",
+            "' overflowed by ",
             "file in wrong format",
         ],
     ),
@@ -197,6 +215,7 @@ const FORMS: &[Form] = &[
             "failed to clone into",
             "download of config.json failed",
             "failed to get successful HTTP response",
+            "Unable to fetch URL",
         ],
     ),
     form(
@@ -249,6 +268,9 @@ const FORMS: &[Form] = &[
             "requested on the command line with `-D",
             "note: the lint level is defined here",
             "#[deny(",
+            "security vulnerability detected",
+            "vulnerability found",
+            "vulnerabilities found",
         ],
     ),
     form(

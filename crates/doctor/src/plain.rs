@@ -66,6 +66,7 @@ fn one_prefix(line: &str) -> Option<&str> {
         .or_else(|| line.strip_prefix("##[error]"))
         .or_else(|| line.strip_prefix("> "))
         .or_else(|| line.strip_prefix("remote: "))
+        .or_else(|| line.strip_prefix("cargo:warning="))
         .or_else(|| after_step(line))
         .or_else(|| after_seconds(line))
 }
