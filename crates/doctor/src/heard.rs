@@ -33,9 +33,7 @@ const GONE: &[&str] = &[
     "due to memory",
     "paging file is too small",
     "insufficient system resources",
-    "oomkilled",
-    "oom killed",
-    "oom-killed",
+    "bad_alloc",
 ];
 
 /// What may have a limit, and what says that it was passed.
@@ -67,7 +65,7 @@ const ENDED: &[&str] = &[
 
 /// Who speaks so tells of something else: a signal that is sent, a time limit, a test, advice, a command.
 const TALK: &[&str] = &["sending", "timeout", "timed out", "assert", "panicked at", "kill -9"];
-const ADVICE: &[&str] = &[" if ", "avoid", "prevent", "oomkilled: false", "oomkilled\":false"];
+const ADVICE: &[&str] = &[" if ", "avoid", "prevent"];
 const SHOWN: &[&str] =
     &["+ ", "$ ", "# ", "Run ", "warning", "WARN ", "help:", "hint:", "W: ", "error["];
 
@@ -80,21 +78,22 @@ pub(crate) fn look(line: &str) -> Option<Finding> {
     if SHOWN.iter().any(|word| line.starts_with(word)) || any(ADVICE) {
         return None;
     }
-    if any(LIMITED) && any(LIMIT) && any(PASSED) || lower.contains("oom") && any(GONE) {
-        return Some(Finding::new(Cause::MemoryLimit, Likely, Weight::Heard, About::Job));
+    let called = (lower.contains("error") || lower.contains("fatal")) && !any(TALK);
+    let loud = if called { Weight::Resource } else { Weight::Heard };
+    if any(LIMITED) && any(LIMIT) && any(PASSED) {
+        let weight = if lower.contains("kill") { Weight::Confession } else { loud };
+        return Some(Finding::new(Cause::MemoryLimit, Likely, weight, About::Job));
     }
     if any(NINE) && any(ENDED) && !any(TALK) {
         return Some(Finding::new(Cause::Killed, Likely, Weight::Resource, About::Job));
     }
     if any(GONE) || any(ASKED) && any(REFUSED) && any(AMOUNT) {
-        let called = lower.contains("error") || lower.contains("fatal");
-        let weight = if called && !any(TALK) { Weight::Resource } else { Weight::Heard };
         // A job is not out of memory, its container is.
         let job = ["job", "build ", "container", "node "].iter().any(|word| lower.contains(word));
         return Some(if job {
-            Finding::new(Cause::MemoryLimit, Likely, weight, About::Job)
+            Finding::new(Cause::MemoryLimit, Likely, loud, About::Job)
         } else {
-            Finding::new(Cause::AllocationFailed, Possible, weight, About::Compiler)
+            Finding::new(Cause::AllocationFailed, Possible, loud, About::Compiler)
         });
     }
     None

@@ -111,7 +111,8 @@ fn confession(line: &str) -> Option<Finding> {
     if lower.contains("killed by the oom killer") || lower.contains("result 'oom-kill'") {
         return told(Cause::OomKiller, None);
     }
-    let limit = (line.contains("OOMKilled") && !lower.contains("false"))
+    let oom_killed = ["oomkilled", "oom killed", "oom-killed"];
+    let limit = (oom_killed.iter().any(|words| lower.contains(words)) && !lower.contains("false"))
         || lower.contains("out of memory (used over")
         || lower.contains("\"out of memory\" (\"oom\") event")
         || lower.contains("oom-kill event")
@@ -141,6 +142,10 @@ const ABSURD: u64 = 1 << 46;
 
 /// An allocation failed, and the program says so.
 fn allocation(line: &str) -> Option<Finding> {
+    // Whoever only warns goes on without it.
+    if line.starts_with("WARN") || line.starts_with("warning") {
+        return None;
+    }
     let failed = |about| Some(Finding::new(Cause::AllocationFailed, Certain, Weight::Death, about));
     if let Some(rest) = after(line, "memory allocation of ") {
         let digits = rest.split(' ').next()?;
@@ -187,10 +192,14 @@ fn signal(line: &str) -> Option<Finding> {
     if let Some(number) = after(line, "terminated with signal ").and_then(number) {
         return by_signal(number, About::Linker);
     }
-    if line.contains("linker command failed due to signal")
-        || line.contains("unable to execute command: Killed")
-    {
-        return by_signal(9, About::Linker);
+    // Clang says first what happened to its linker, and then that it was a signal.
+    if let Some(ended) = after(line, "unable to execute command: ") {
+        let (_, number) = ENDS.iter().find(|(word, _)| ended.starts_with(word))?;
+        return by_signal(*number, About::Linker);
+    }
+    if line.contains("linker command failed due to signal") {
+        let found = by_signal(9, About::Linker)?;
+        return Some(Finding { weight: Weight::Resource, ..found });
     }
     if line.contains("linking with `") && line.contains("` failed: ") {
         return by_signal(after(line, "failed: signal: ").and_then(number)?, About::Linker);
@@ -330,10 +339,20 @@ fn by_shell(line: &str) -> Option<Finding> {
             return Some(Finding { certainty: Possible, ..found });
         }
         if by_job || by_make || by_sh {
-            return by_signal(*number, About::Job);
+            let found = by_signal(*number, About::Job)?;
+            // A server that a script ends is not the build.
+            let command = line[at + word.len()..].split_whitespace().next();
+            let other = by_job && command.is_some_and(|command| !is_of_builds(file(command)));
+            let weight = if other { Weight::Status } else { found.weight };
+            return Some(Finding { weight, ..found });
         }
     }
     None
+}
+
+/// A program's name without its directory.
+fn file(program: &str) -> &str {
+    program.rsplit('/').next().unwrap_or(program)
 }
 
 fn by_signal(number: u64, about: About) -> Option<Finding> {

@@ -64,6 +64,7 @@ const FORMS: &[Form] = &[
             "Aborted by ",
             "SIGINT: terminal interrupt signal",
             "Job was canceled",
+            "exceeded the maximum log length",
         ],
     ),
     // macOS kills what it has no valid signature for.
@@ -97,7 +98,12 @@ const FORMS: &[Form] = &[
         Likely,
         Weight::Resource,
         About::Compiler,
-        &["Disk quota exceeded", "You are running out of disk space"],
+        &[
+            "Disk quota exceeded",
+            "You are running out of disk space",
+            "ephemeral local storage usage exceeds",
+            "low on resource: ephemeral-storage",
+        ],
     ),
     form(
         Cause::Denied,
@@ -111,6 +117,9 @@ const FORMS: &[Form] = &[
             "Operation not permitted (os error 1)",
             "Read-only file system (os error 30)",
             "Text file busy (os error 26)",
+            "Argument list too long",
+            "Access is denied",
+            "being used by another process",
         ],
     ),
     form(
@@ -135,6 +144,7 @@ const FORMS: &[Form] = &[
             "unable to find library -l",
             "cannot find -l",
             "library not found: ",
+            "library not found for -l",
             "could not find native static library",
             "was not found in the pkg-config search path",
             "The system library `",
@@ -213,7 +223,7 @@ const FORMS: &[Form] = &[
             "failed to fetch `",
             "failed to authenticate when downloading repository",
             "failed to clone into",
-            "download of config.json failed",
+            "download of ",
             "failed to get successful HTTP response",
             "Unable to fetch URL",
         ],
@@ -305,6 +315,8 @@ const FORMS: &[Form] = &[
             "error: doctest failed",
             "error: test run failed",
             "targets failed:",
+            "error: memory leaked: ",
+            "error: Undefined Behavior: ",
         ],
     ),
     form(

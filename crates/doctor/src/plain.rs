@@ -67,6 +67,7 @@ fn one_prefix(line: &str) -> Option<&str> {
         .or_else(|| line.strip_prefix("> "))
         .or_else(|| line.strip_prefix("remote: "))
         .or_else(|| line.strip_prefix("cargo:warning="))
+        .or_else(|| after_bar(line))
         .or_else(|| after_step(line))
         .or_else(|| after_seconds(line))
 }
@@ -112,6 +113,11 @@ fn after_step(line: &str) -> Option<&str> {
     number.bytes().all(|byte| byte.is_ascii_digit()).then_some(rest)
 }
 
+/// `| ` of BitBake; what rustc draws is not a word so near its bar.
+fn after_bar(line: &str) -> Option<&str> {
+    line.strip_prefix("| ").filter(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()))
+}
+
 /// `34.56 ` of BuildKit, `10:17.89 ` of mach, `[ 4529.478764] ` of the kernel.
 fn after_seconds(line: &str) -> Option<&str> {
     let (inner, rest) = match line.strip_prefix('[') {
@@ -146,6 +152,8 @@ mod tests {
             "remote: error: x",
             "10:17.89 error: x",
             "[ 4529.478764] error: x",
+            "cargo:warning=error: x",
+            "| error: x",
             "\u{1b}]8;;link\u{7}error: x",
         ] {
             assert_eq!(plain(line), "error: x", "{line:?}");
