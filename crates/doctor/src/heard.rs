@@ -1,7 +1,7 @@
 //! Want of memory in words that no form of `memory.rs` has: tools and CIs are many, the words for it few.
 //!
-//! The same words stand in advice, in names and in commands that a shell shows. What only sounds like it therefore
-//! weighs less than what a tool says of the program that it was given; what is called an error, or a death, more.
+//! The same words stand in advice, in names, in a program's own log and in commands that a shell shows. What only
+//! sounds like it therefore weighs less than what a tool says of the program that it was given.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -12,34 +12,34 @@ use crate::verdict::Certainty::{Likely, Possible};
 use crate::words::Words;
 
 /// Every line that a rule below fits has one of these, in letters of either case.
-const TRIGGERS: &[&str] =
-    &["mem", "oom", "heap", "swap", "paging file", "system resources", "allocat", "sig", "kill"];
+const TRIGGERS: &[&str] = &[
+    "memory", "memlimit", " mem ", "heap", "swap", "alloc", "mmap", "signal", "sigkill", "kill",
+    " ram",
+];
 
 /// Memory is gone.
 const GONE: &[&str] = &[
     "out of memory",
     "out-of-memory",
     "outofmemoryerror",
+    "outofmemoryexception",
+    "out of ram",
+    "all available ram",
     "insufficient memory",
     "not enough memory",
-    "memory exhausted",
     "memory is exhausted",
-    "out of heap",
     "heap space",
-    "heap limit",
     "out of swap",
     "low on memory",
     "low on resource: memory",
     "due to memory",
-    "paging file is too small",
-    "insufficient system resources",
     "bad_alloc",
 ];
 
 /// What may have a limit, and what says that it was passed.
 const LIMITED: &[&str] = &["memory", "memlimit", " mem ", "heap"];
 const LIMIT: &[&str] = &["limit", "quota", "usage", "consumption", "maximum", "allowed"];
-const PASSED: &[&str] = &["exceeded", "reaching", "reached", "excessive", "ran over"];
+const PASSED: &[&str] = &["exceeded", "exceeds", "reaching", "reached", "excessive", "over memory"];
 
 /// Memory was asked for, and not given.
 const ASKED: &[&str] = &["allocat", "malloc", "mmap", "virtual memory"];
@@ -61,13 +61,19 @@ const ENDED: &[&str] = &[
     "aborted",
     "error",
     "stopping process",
+    "completed",
 ];
+
+/// Whose memory a CI speaks of.
+const JOB: &[&str] = &["job", "build ", "container", "node ", "session"];
 
 /// Who speaks so tells of something else: a signal that is sent, a time limit, a test, advice, a command.
 const TALK: &[&str] = &["sending", "timeout", "timed out", "assert", "panicked at", "kill -9"];
-const ADVICE: &[&str] = &[" if ", "avoid", "prevent"];
-const SHOWN: &[&str] =
-    &["+ ", "$ ", "# ", "Run ", "warning", "WARN ", "help:", "hint:", "W: ", "error["];
+const ADVICE: &[&str] = &[" if ", "avoid", "prevent", "would ", "changelog", "fixed "];
+const SHOWN: &[&str] = &[
+    "+ ", "$ ", "# ", "Run ", "warning", "WARN ", "help:", "= help:", "hint:", "note:", "W: ",
+    "error[",
+];
 
 /// What a line says of memory, in whatever words.
 pub(crate) fn look(line: &str) -> Option<Finding> {
@@ -78,32 +84,37 @@ pub(crate) fn look(line: &str) -> Option<Finding> {
     if SHOWN.iter().any(|word| line.starts_with(word)) || any(ADVICE) {
         return None;
     }
-    let called = (lower.contains("error") || lower.contains("fatal")) && !any(TALK);
-    let loud = if called { Weight::Resource } else { Weight::Heard };
+    let found =
+        |cause, certainty, about| Some(Finding::new(cause, certainty, Weight::Heard, about));
     if any(LIMITED) && any(LIMIT) && any(PASSED) {
-        let weight = if lower.contains("kill") { Weight::Confession } else { loud };
-        return Some(Finding::new(Cause::MemoryLimit, Likely, weight, About::Job));
+        return found(Cause::MemoryLimit, Likely, About::Job);
     }
     if any(NINE) && any(ENDED) && !any(TALK) {
-        return Some(Finding::new(Cause::Killed, Likely, Weight::Resource, About::Job));
+        return found(Cause::Killed, Likely, About::Job);
     }
-    if any(GONE) || any(ASKED) && any(REFUSED) && any(AMOUNT) {
+    if GONE.iter().any(|words| says(&lower, words)) || any(ASKED) && any(REFUSED) && any(AMOUNT) {
         // A job is not out of memory, its container is.
-        let job = ["job", "build ", "container", "node "].iter().any(|word| lower.contains(word));
-        return Some(if job {
-            Finding::new(Cause::MemoryLimit, Likely, loud, About::Job)
+        return if any(JOB) {
+            found(Cause::MemoryLimit, Likely, About::Job)
         } else {
-            Finding::new(Cause::AllocationFailed, Possible, loud, About::Compiler)
-        });
+            found(Cause::AllocationFailed, Possible, About::Compiler)
+        };
     }
     None
+}
+
+/// Whether the line says the words, and neither quotes them nor has them in a name.
+fn says(line: &str, words: &str) -> bool {
+    line.match_indices(words).any(|(at, _)| {
+        !line[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || "\"'/-_".contains(c))
+    })
 }
 
 /// Without what stands in backticks: names of crates, and the code that a compiler speaks of.
 fn without_code(line: &str) -> Cow<'_, str> {
     // Not what stands between a lone one and an apostrophe.
     let ticks = line.matches('`').count();
-    if ticks > 0 && ticks % 2 == 0 {
+    if ticks > 0 && ticks.is_multiple_of(2) {
         line.split('`').step_by(2).collect::<Vec<_>>().join("``").into()
     } else {
         line.into()
@@ -116,18 +127,11 @@ mod tests {
 
     #[test]
     fn what_nobody_wrote_a_form_for_is_understood() {
-        let check = |line: &str, cause, weight| {
-            let found = look(line).unwrap();
-            assert_eq!((found.cause, found.weight), (cause, weight), "{line}");
-        };
-        check(
-            "a job used more memory than its allowed maximum: exceeded",
-            Cause::MemoryLimit,
-            Weight::Heard,
-        );
-        check("newtool: fatal: out of memory", Cause::AllocationFailed, Weight::Resource);
-        check("newtool: unable to allocate 4096 bytes", Cause::AllocationFailed, Weight::Heard);
-        check("step 3 died with signal 9", Cause::Killed, Weight::Resource);
+        let check = |line: &str, cause| assert_eq!(look(line).unwrap().cause, cause, "{line}");
+        check("newci: the job's memory exceeded what is allowed", Cause::MemoryLimit);
+        check("newtool: fatal: out of memory", Cause::AllocationFailed);
+        check("newtool: unable to allocate 4096 bytes", Cause::AllocationFailed);
+        check("step 3 died with signal 9", Cause::Killed);
     }
 
     #[test]
@@ -140,6 +144,8 @@ mod tests {
             "error: could not compile `out-of-memory` (lib)",
             "error: cannot find function `failed_to_allocate_memory` in this scope",
             "memory limit: 4 GiB",
+            "memory limit 4 GiB; what exceeded it would be killed",
+            "https://example.com/out-of-memory",
         ] {
             assert!(look(line).is_none(), "{line}");
         }

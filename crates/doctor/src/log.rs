@@ -49,6 +49,8 @@ struct State {
     full: Option<String>,
     /// The path of the last error, which is said before its cause.
     failed_path: Option<String>,
+    /// What the compiler said last was a warning, and the notes behind it are about that.
+    warned: bool,
     /// Cargo's or rustc's words about a linker, without the unit's name so far.
     linking: bool,
     /// GitHub says that its runner was shut down, which it does not say of a job that somebody cancels.
@@ -109,7 +111,10 @@ impl State {
                     About::Compiler,
                 ))
             }
-            None => memory::look(line).or_else(|| heavier(other::look(line), heard::look(line))),
+            None => memory::look(line).or_else(|| {
+                let other = if self.of_a_warning(line) { None } else { other::look(line) };
+                heavier(other, heard::look(line))
+            }),
         };
         if line.starts_with("error: failed to ") {
             self.failed_path = other::path(line).map(str::to_owned);
@@ -125,6 +130,12 @@ impl State {
         }
     }
 
+    /// Whether the line is a note behind a warning, which ends nothing.
+    fn of_a_warning(&mut self, line: &str) -> bool {
+        self.warned = line.starts_with("warning") || self.warned && !line.starts_with("error");
+        self.warned && (line.starts_with("note: ") || line.starts_with("= note: "))
+    }
+
     /// Whether the line is of what a failed test had written, which Cargo and nextest show under its name.
     fn is_captured(&mut self, line: &str) -> bool {
         let begins = line.starts_with("---- ") && line.ends_with(" ----")
@@ -136,7 +147,9 @@ impl State {
             self.captured = true;
         } else if line == "failures:"
             || line.starts_with("test result:")
-            || line.starts_with("error: ")
+            || ["error: test ", "error: doctest ", "error: could not ", "error: process "]
+                .iter()
+                .any(|words| line.starts_with(words))
             || line.starts_with("Cancelling due to")
             || line.starts_with("Summary [")
             || line.starts_with("────")
@@ -343,6 +356,8 @@ fn is_progress(line: &str) -> bool {
         "Fresh ",
         "Adding ",
         "Locking ",
+        // Of Git, a commit's title.
+        "HEAD is now at ",
     ];
     WORDS.iter().any(|word| line.starts_with(word))
 }

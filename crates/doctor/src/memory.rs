@@ -26,7 +26,7 @@ const TRIGGERS: &[&str] = &[
     "Bus error",
     "Segmentation fault",
     "Illegal instruction",
-    "Aborted",
+    "Abort",
     "unavailable",
     "pthread_create",
     "create thread",
@@ -42,6 +42,11 @@ const TRIGGERS: &[&str] = &[
     "paging file",
     "system resources",
     "out of heap",
+    "not enough storage",
+    "0x8007000e",
+    "create new OS thread",
+    "native thread",
+    "rc\": -",
 ];
 
 /// What a line says about memory, or about a signal.
@@ -101,6 +106,10 @@ fn confession(line: &str) -> Option<Finding> {
     }
     if lower.contains("sending sig") && lower.contains(" to process ") {
         return told(Cause::Earlyoom, lower.split('"').nth(1).or(Some("cargo")));
+    }
+    // Android, and macOS.
+    if lower.contains("lowmemorykiller: kill") || lower.contains("memorystatus: kill") {
+        return told(Cause::OomKiller, None);
     }
     if lower.contains("nohang") && lower.contains("to the victim") {
         return told(Cause::Earlyoom, Some("cargo"));
@@ -171,6 +180,8 @@ fn allocation(line: &str) -> Option<Finding> {
     let windows = lower.contains("paging file is too small")
         || lower.contains("insufficient system resources")
         || lower.contains("not enough memory resources")
+        || lower.contains("not enough storage is available")
+        || lower.contains("0x8007000e")
         || lower.contains("lnk1102")
         || lower.contains("out of heap space");
     let known = windows
@@ -199,7 +210,7 @@ fn signal(line: &str) -> Option<Finding> {
     }
     if line.contains("linker command failed due to signal") {
         let found = by_signal(9, About::Linker)?;
-        return Some(Finding { weight: Weight::Resource, ..found });
+        return Some(Finding { weight: Weight::Heard, ..found });
     }
     if line.contains("linking with `") && line.contains("` failed: ") {
         return by_signal(after(line, "failed: signal: ").and_then(number)?, About::Linker);
@@ -221,7 +232,8 @@ fn signal(line: &str) -> Option<Finding> {
         let known = line.contains("ompile") || line.starts_with("Command ");
         return if known { by_signal(number, About::Compiler) } else { None };
     }
-    if line.contains("exited with SIGKILL") {
+    // The latter is Go's, in which many tools around builds are written.
+    if line.contains("exited with SIGKILL") || line.contains("signal: killed") {
         return by_signal(9, About::Job);
     }
     if let Some(found) = of_nextest(line) {
@@ -269,6 +281,7 @@ fn windows(line: &str) -> Option<Finding> {
         // Without memory, beyond what is promised, without resources.
         "0000017" | "000012d" | "000009a" => (Cause::AllocationFailed, Weight::Death),
         "000013a" => (Cause::Interrupted, Weight::Death),
+        "0000135" | "0000139" | "000007b" => (Cause::MissingLibrary, Weight::Resource),
         // An access, an instruction, a stack, a heap, an abort.
         "0000005" | "000001d" | "00000fd" | "0000374" | "0000409" => {
             (Cause::Crash, Weight::Resource)
@@ -307,6 +320,7 @@ const ENDS: &[(&str, u64)] = &[
     ("Segmentation fault", 11),
     ("Illegal instruction", 4),
     ("Aborted (core dumped)", 6),
+    ("Abort trap", 6),
 ];
 
 /// `Killed`, `ci.sh: line 1: 301 Killed   cargo build`, `make: *** [Makefile:2: build] Killed`, `[1]  301 killed  cargo build`.
@@ -341,8 +355,8 @@ fn by_shell(line: &str) -> Option<Finding> {
         if by_job || by_make || by_sh {
             let found = by_signal(*number, About::Job)?;
             // A server that a script ends is not the build.
-            let command = line[at + word.len()..].split_whitespace().next();
-            let other = by_job && command.is_some_and(|command| !is_of_builds(file(command)));
+            let mut command = line[at + word.len()..].split_whitespace();
+            let other = by_job && !command.any(|word| is_of_builds(file(word)));
             let weight = if other { Weight::Status } else { found.weight };
             return Some(Finding { weight, ..found });
         }
@@ -369,8 +383,17 @@ fn by_signal(number: u64, about: About) -> Option<Finding> {
 
 /// Threads and processes ran out.
 fn threads(line: &str) -> Option<Finding> {
-    const STARTING: &[&str] =
-        &["spawn", "thread", "fork", "exec", "rustc", "jobserver", "ctrlc handler", "what():"];
+    const STARTING: &[&str] = &[
+        "spawn",
+        "thread",
+        "Thread",
+        "fork",
+        "exec",
+        "rustc",
+        "jobserver",
+        "ctrlc handler",
+        "what():",
+    ];
     let again = line.contains("Resource temporarily unavailable");
     // Cargo and rustup say the cause on a line of its own.
     let cause = line.starts_with("Resource temporarily") || line.starts_with("info: caused by: ");
@@ -378,6 +401,8 @@ fn threads(line: &str) -> Option<Finding> {
     let found = again && (cause || starting)
         || line.contains("pthread_create failed")
         || line.contains("failed to create thread")
+        || line.contains("failed to create new OS thread")
+        || line.contains("unable to create native thread")
         || line.contains("fork: retry")
         || line.contains("Cannot fork");
     found.then(|| Finding::new(Cause::NoThreads, Likely, Weight::Resource, About::Compiler))
@@ -420,7 +445,7 @@ fn status(line: &str) -> Option<Finding> {
 /// The number of `exit code 137`, `exit status: 137`, `non-zero code: 137`, `Error 137`.
 pub(crate) fn exit_number(line: &str) -> Option<u64> {
     let lower = line.to_ascii_lowercase();
-    ["exit", "code", "status", " error "].iter().find_map(|mark| {
+    ["exit", "code", "status", "rc", " error "].iter().find_map(|mark| {
         let at = lower.match_indices(mark).map(|(at, _)| at);
         // `decode 137` is no status.
         let mut words = at.filter(|&at| !lower[..at].ends_with(|c: char| c.is_ascii_alphabetic()));
@@ -436,7 +461,13 @@ fn number_behind(mut rest: &str) -> Option<u64> {
         rest = rest.trim_start_matches([':', ' ', '=', '"', '\'', '(']);
         match BETWEEN.iter().find_map(|word| rest.strip_prefix(word)) {
             Some(shorter) => rest = shorter,
-            None => return number(rest),
+            // Python says the signal.
+            None => {
+                return match rest.strip_prefix('-') {
+                    Some(signal) => number(signal)?.checked_add(128),
+                    None => number(rest),
+                };
+            }
         }
     }
 }

@@ -66,7 +66,8 @@ fn one_prefix(line: &str) -> Option<&str> {
         .or_else(|| line.strip_prefix("##[error]"))
         .or_else(|| line.strip_prefix("> "))
         .or_else(|| line.strip_prefix("remote: "))
-        .or_else(|| line.strip_prefix("cargo:warning="))
+        .or_else(|| after_script(line))
+        .or_else(|| after_label(line))
         .or_else(|| after_bar(line))
         .or_else(|| after_step(line))
         .or_else(|| after_seconds(line))
@@ -113,6 +114,20 @@ fn after_step(line: &str) -> Option<&str> {
     number.bytes().all(|byte| byte.is_ascii_digit()).then_some(rest)
 }
 
+/// What a build script said, in its own words and in Cargo's: `warning: rocks-sys@0.5.11: `.
+fn after_script(line: &str) -> Option<&str> {
+    line.strip_prefix("cargo:warning=").or_else(|| {
+        let (package, rest) = line.strip_prefix("warning: ")?.split_once(": ")?;
+        (package.contains('@') && !package.contains(' ')).then_some(rest)
+    })
+}
+
+/// `[INFO] [stderr] ` of docs.rs, `[Build] [main] ` of a device's builder.
+fn after_label(line: &str) -> Option<&str> {
+    let (label, rest) = line.strip_prefix('[')?.split_once("] ")?;
+    label.bytes().all(|byte| byte.is_ascii_alphabetic()).then_some(rest)
+}
+
 /// `| ` of BitBake; what rustc draws is not a word so near its bar.
 fn after_bar(line: &str) -> Option<&str> {
     line.strip_prefix("| ").filter(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()))
@@ -153,6 +168,8 @@ mod tests {
             "10:17.89 error: x",
             "[ 4529.478764] error: x",
             "cargo:warning=error: x",
+            "warning: rocks-sys@0.5.11: error: x",
+            "[INFO] [stderr] error: x",
             "| error: x",
             "\u{1b}]8;;link\u{7}error: x",
         ] {

@@ -122,3 +122,13 @@ fn a_cancelled_job_was_not_short_of_memory_and_a_runner_that_was_shut_down_may_h
                      signal.\n##[error]The operation was canceled.\n";
     assert_eq!(judge(shut_down).cause, Cause::Terminated);
 }
+
+#[test]
+fn a_note_behind_a_warning_is_no_failure() {
+    let killed = "warning: unused variable: `x`\n\
+                  note: the lint level is defined here\n\
+                  ##[error]Process completed with exit code 137.\n";
+    assert_eq!(judge(killed).cause, Cause::Killed);
+    let refused = killed.replace("warning: ", "error: ");
+    assert_eq!(judge(&refused).cause, Cause::Lint);
+}
