@@ -355,9 +355,10 @@ fn by_shell(line: &str) -> Option<Finding> {
         if by_job || by_make || by_sh {
             let found = by_signal(*number, About::Job)?;
             // A server that a script ends is not the build.
-            let mut command = line[at + word.len()..].split_whitespace();
-            let other = by_job && !command.any(|word| is_of_builds(file(word)));
-            let weight = if other { Weight::Status } else { found.weight };
+            let command = line[at + word.len()..].trim();
+            let of_builds = |word| is_of_builds(file(word));
+            let other = !command.is_empty() && !command.split_whitespace().any(of_builds);
+            let weight = if by_job && other { Weight::Status } else { found.weight };
             return Some(Finding { weight, ..found });
         }
     }
