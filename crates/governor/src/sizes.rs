@@ -156,6 +156,24 @@ mod tests {
     }
 
     #[test]
+    fn the_largest_native_source_of_a_package_is_what_its_script_may_compile() {
+        let package = tempfile::tempdir().unwrap();
+        for (file, bytes) in [
+            ("src/parser.c", 3000),
+            ("vendor/sqlite/sqlite3.cc", 5000),
+            ("src/lib.rs", 9000),
+            ("data.bin", 9000),
+            ("target/debug/build/left.c", 9000),
+        ] {
+            let path = package.path().join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, vec![b' '; bytes]).unwrap();
+        }
+        assert_eq!(of_script(package.path()).native, Bytes(5000));
+        assert_eq!(of_script(Path::new("/not/there")).native, Bytes::ZERO);
+    }
+
+    #[test]
     fn modules_of_other_platforms_are_not_compiled() {
         let linux = "x86_64-unknown-linux-gnu";
         for name in ["aarch64", "windows", "macos", "bsd", "riscv64", "wasm32"] {
