@@ -77,7 +77,7 @@ impl Campaign<'_> {
         if let Some(disk) = &scene.disk {
             disk.widen()?;
         }
-        self.again(&drawn, &reference, &scene, &mut findings)?;
+        self.again(&drawn, &reference, &scene, &ended.blows, &mut findings)?;
         // What was interrupted tells nothing.
         self.interrupt.check()?;
         let Scene { dir, account, disk, .. } = scene;
@@ -223,7 +223,7 @@ impl Campaign<'_> {
                 left.push(format!("{error:#}"));
             }
             // Without its driver or its Cargo a build goes on to the end of what runs.
-            let alone = blows.hit(&[Whom::Driver, Whom::Cargo], |how| !matches!(how, How::Stop(_)));
+            let alone = blows.hit(&[Whom::Driver, Whom::Cargo], deadly);
             let patience = if alone { limits.stop_after } else { LEAVING };
             let settled = self.settle(&started, &mut blows, &scene.dir, start, patience);
             left.extend(settled.iter().map(|pid| format!("left: {}", verdict::describe(*pid))));
@@ -280,6 +280,7 @@ impl Campaign<'_> {
         drawn: &Drawn,
         reference: &Reference,
         scene: &Scene,
+        blows: &Blows,
         findings: &mut Vec<String>,
     ) -> Result<()> {
         // Without a line: what it needed was drawn for the first build only.
@@ -304,7 +305,9 @@ impl Campaign<'_> {
         }
         let found = manifest(&reference.workload.target)?;
         let wrong = wrong(reference, &found);
-        if !wrong.is_empty() {
+        // A build script that got no answer may have gone on without it, and found another compiler or system.
+        let misled = blows.hit(&[Whom::Probe, Whom::Script, Whom::Other], deadly);
+        if !wrong.is_empty() && !misled {
             findings.push(format!("artifacts differ from plain cargo's: {}", wrong.join(", ")));
         }
         let mut fresh = self.command(&calm, reference, scene, false);
@@ -326,10 +329,14 @@ impl Campaign<'_> {
     }
 }
 
+/// Whoever is hit so ends.
+fn deadly(how: How) -> bool {
+    !matches!(how, How::Stop(_))
+}
+
 /// What the build left in its folders. Where what clears up was itself killed, and where Cargo ended everybody's
 /// compilers at once, some of that is as without us.
 fn leftovers(scene: &Scene, ended: &Ended, reference: &Reference) -> Vec<String> {
-    let deadly = |how| !matches!(how, How::Stop(_));
     let hit = |whom: &[Whom]| ended.blows.hit(whom, deadly);
     let killed_inside = ended.oom_kills > 0 || scene.disk.is_some();
     let mut found = Vec::new();

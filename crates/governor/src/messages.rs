@@ -179,8 +179,7 @@ impl Governor {
                 self.decide(Input::LinkFinished(unit));
             }
             Peer::Shim(unit) => {
-                let was_lost = self.entries.get(&unit).is_some_and(|entry| !entry.dismissed);
-                if was_lost && self.build_of(unit).is_some_and(|build| !build.has_run_tests) {
+                if self.entries.get(&unit).is_some_and(|entry| !entry.dismissed) {
                     self.ask_for_rerun(unit, Rerun::ShimLost);
                 }
                 self.tree.kill(compiler(unit));
@@ -236,18 +235,24 @@ impl Governor {
     pub(crate) fn memory_was_short(&mut self) -> bool {
         /// earlyoom's own default is 10 % of the machine's memory.
         const NEARLY_GONE: f64 = 0.11;
-        let kills = plimsoll_host::oom_kills();
-        let before = std::mem::replace(&mut self.oom_kills, kills);
         let reading = self.limits.read();
         let gone = reading.machine.available.share_of(reading.machine.total) < NEARLY_GONE;
-        kills > before || gone
+        self.kernel_has_killed() || gone
     }
 
-    /// Cargo has been told, or will be, that a unit failed which did not.
-    fn ask_for_rerun(&mut self, unit: UnitId, why: Rerun) {
-        if let Some(build) = self.build_of(unit) {
-            build.rerun = Some(why);
+    /// The kernel has killed something since the last look.
+    pub(crate) fn kernel_has_killed(&mut self) -> bool {
+        let kills = plimsoll_host::oom_kills();
+        kills > std::mem::replace(&mut self.oom_kills, kills)
+    }
+
+    /// Cargo has been told, or will be, that a unit failed which did not. What tests have done is not to be done again.
+    pub(crate) fn ask_for_rerun(&mut self, unit: UnitId, why: Rerun) {
+        let Some(build) = self.build_of(unit) else { return };
+        if build.has_run_tests && why != Rerun::Differs {
+            return;
         }
+        build.rerun = Some(why);
         self.tell_driver(unit, &ToDriver::Rerun(why));
     }
 

@@ -9,6 +9,7 @@ use plimsoll_core::schedule::{Input, RunState};
 use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
 
 use plimsoll_host::{Ended, Exit, Tmpfs, Usage};
+use plimsoll_proto::Rerun;
 
 use crate::account::root_of;
 use crate::governor::Governor;
@@ -153,7 +154,7 @@ impl Governor {
     }
 
     /// Ends what nobody says has ended.
-    pub(crate) fn end_unwatched(&mut self) {
+    pub fn end_unwatched(&mut self) {
         // What a script leaves behind is not the script: nobody waits for that.
         let gone = |unit: &UnitId| {
             let exit = self.entries.get(unit).and_then(|entry| entry.exit.as_ref());
@@ -169,11 +170,26 @@ impl Governor {
                 Ended::NotYet => {}
                 Ended::With(status) => {
                     self.explain(unit, status);
+                    if status != 0 {
+                        self.script_failed(unit);
+                    }
                     self.finished(unit, status == 0);
                 }
                 Ended::Somehow => self.finished(unit, true),
             }
         }
+    }
+
+    /// A build script has failed. Where the kernel has killed for want of memory meanwhile it may be for that: nobody but
+    /// Cargo can run it again, and then it is known to need at least what it held.
+    fn script_failed(&mut self, unit: UnitId) {
+        let Some(entry) = self.entries.get(&unit) else { return };
+        let (facts, peak) = (entry.facts.clone(), entry.peak);
+        if facts.kind != UnitKind::BuildScriptRun || !self.kernel_has_killed() {
+            return;
+        }
+        self.history().record_lower_bound(&facts, peak);
+        self.ask_for_rerun(unit, Rerun::ScriptLost);
     }
 
     /// A test that somebody has killed has not failed.

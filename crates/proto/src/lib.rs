@@ -11,7 +11,7 @@
 //! shim -> governor   hello … | link … | started | announced | lost | finished
 //! governor -> shim   admit (+ two file descriptors: the token pipe) | retry | leave | refuse | abort
 //! driver -> governor join (+ two file descriptors: Cargo's pipe) | interrupt | leave
-//! governor -> driver header | record | differs | shim-lost
+//! governor -> driver header | record | differs | shim-lost | script-lost
 //! anybody            status -> one line of JSON a build, and an empty one; pause, priority: of one build
 //! a newer governor   drain: take no more builds, and leave after the last
 //! ```

@@ -151,6 +151,8 @@ pub enum Rerun {
     Differs,
     /// Somebody has killed a unit's shim, which nobody stands above but Cargo: that took it for the compiler's end.
     ShimLost,
+    /// The kernel has killed a build script, or what it had started, for want of memory.
+    ScriptLost,
 }
 
 /// What the governor says to a shim.
@@ -318,6 +320,7 @@ impl ToDriver {
             Self::Record(json) => LineWriter::new("record").text("json", json),
             Self::Rerun(Rerun::Differs) => LineWriter::new("differs"),
             Self::Rerun(Rerun::ShimLost) => LineWriter::new("shim-lost"),
+            Self::Rerun(Rerun::ScriptLost) => LineWriter::new("script-lost"),
         }
         .finish()
     }
@@ -333,6 +336,7 @@ impl ToDriver {
             b"record" => Self::Record(fields.text("json")?),
             b"differs" => Self::Rerun(Rerun::Differs),
             b"shim-lost" => Self::Rerun(Rerun::ShimLost),
+            b"script-lost" => Self::Rerun(Rerun::ScriptLost),
             verb => return Err(unknown(verb)),
         })
     }
@@ -539,6 +543,7 @@ mod tests {
             ToDriver::Record("{}".to_owned()),
             ToDriver::Rerun(Rerun::Differs),
             ToDriver::Rerun(Rerun::ShimLost),
+            ToDriver::Rerun(Rerun::ScriptLost),
         ] {
             let line = message.encode();
             assert_eq!(ToDriver::decode(&line[..line.len() - 1]), Ok(message));

@@ -82,6 +82,9 @@ impl Line {
         let until = self.now() + patience;
         loop {
             self.turn(&[], until, watch)?;
+            if let Self::Own { governor, .. } = self {
+                governor.end_unwatched();
+            }
             if self.now() >= until || self.wants_rerun().is_some() {
                 return Ok(());
             }

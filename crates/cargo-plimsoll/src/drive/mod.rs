@@ -206,7 +206,10 @@ impl<'a> Build<'a> {
                 "somebody killed the process through which Cargo runs a compiler; Cargo runs once more, and finds \
                  what is built",
             ),
-            Rerun::ShimLost => None,
+            Rerun::ScriptLost if self.may_run_twice && !self.aside => Some(
+                "the kernel killed a build script, or what it had started, for want of memory; Cargo runs once more",
+            ),
+            Rerun::ShimLost | Rerun::ScriptLost => None,
         }
     }
 

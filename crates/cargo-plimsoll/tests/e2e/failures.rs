@@ -22,7 +22,7 @@ fn long(text: &str) -> String {
     text.to_owned() + &LINE.repeat((500 << 10) / LINE.len())
 }
 
-fn tells_how_others_children_end() -> bool {
+pub(crate) fn tells_how_others_children_end() -> bool {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
     (numbers.next(), numbers.next()) >= (Some(6), Some(15))

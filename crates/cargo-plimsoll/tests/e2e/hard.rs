@@ -128,6 +128,35 @@ fn where_the_governor_is_blind_the_kernel_takes_a_unit_that_runs_again_and_nothi
 }
 
 #[test]
+fn where_the_kernel_takes_what_a_build_script_has_started_cargo_runs_once_more() {
+    if !walls_can_be_made() || !crate::failures::tells_how_others_children_end() {
+        return;
+    }
+    let scene = Scene::new();
+    let script = "fn main() {
+        if std::env::var_os(\"GROWS\").is_some() {
+            println!(\"{}\", std::hint::black_box(vec![1u8; 700 << 20]).len());
+            return;
+        }
+        let known = format!(\"{}/known\", std::env::var(\"E2E_SCENE\").unwrap());
+        if std::fs::write(known, \"\").is_ok() && std::fs::exists(\"grows\").unwrap() {
+            std::fs::remove_file(\"grows\").unwrap();
+            let own = std::env::current_exe().unwrap();
+            let status = std::process::Command::new(own).env(\"GROWS\", \"1\").status().unwrap();
+            assert!(status.success(), \"a compiler of a build script's was ended: {status}\");
+        }
+        println!(\"cargo::rerun-if-changed=build.rs\");
+    }";
+    scene.lib("a", &[], "").write("ws/a/build.rs", script);
+    scene.write("ws/a/grows", "");
+    let done = scene.start(&mut scene.plimsoll("--memory 200MiB --hard --strict build")).end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    assert!(done.stderr.contains("a compiler of a build script's was ended"), "{}", done.stderr);
+    assert!(done.stderr.contains("for want of memory; Cargo runs once more"), "{}", done.stderr);
+    scene.assert_fresh(&mut scene.cargo("build"));
+}
+
+#[test]
 fn without_a_wall_a_blind_governor_lets_the_build_take_what_it_wants() {
     let scene = Scene::new();
     let running = two_giants_and_a_blind_governor(&scene, "");
