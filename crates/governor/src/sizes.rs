@@ -69,7 +69,7 @@ pub(crate) fn of(facts: &UnitFacts) -> Sizes {
 
 /// Of the run of the build script of the package in `directory`.
 pub(crate) fn of_script(directory: &Path) -> Sizes {
-    const NATIVE: [&str; 6] = ["c", "cc", "cpp", "cxx", "C", "S"];
+    const NATIVE: [&str; 4] = ["c", "cc", "cpp", "cxx"];
     let mut native = Bytes::ZERO;
     for_each_file(
         directory,

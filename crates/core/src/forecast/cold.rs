@@ -25,12 +25,13 @@ pub struct Sizes {
     pub native: Bytes,
 }
 
-/// MiB that a C compiler takes for each MiB of the source that it reads at a time. Only generated sources, mostly tables,
-/// are so large that it matters: gcc 12 holds 8.5 to 13 times that for parsers of 23 to 53 MiB (tree-sitter-julia,
-/// -verilog, -swift), 12 times for SQLite's 9 MiB.
-const OF_NATIVE: f64 = 12.0;
+/// MiB that a C compiler takes for each MiB of the source that it reads at a time. Only generated sources, which are mostly
+/// tables, are so large that it matters: gcc 12 takes 7.5 to 14 times that for the parsers of nine tree-sitter grammars, of
+/// 15 to 52 MiB. For SQLite, whose 9 MiB are code, it takes 31 times that without optimising and 41 with: that is forecast
+/// too low.
+const OF_NATIVE: f64 = 11.0;
 /// Milliseconds of processor time for each of them.
-const NATIVE_CPU: f64 = 250.0;
+const NATIVE_CPU: f64 = 150.0;
 
 /// The coefficients of one fitted quantity: `floor + exp(a sum of the terms below)`.
 ///
@@ -193,16 +194,20 @@ mod tests {
         }
     }
 
-    /// Measured, and in no benchmark: the forecast is within a factor of 1.6 of each.
+    /// Measured, and in no benchmark: the forecast is within a factor of 1.8 of each.
     #[test]
     fn a_build_script_that_compiles_a_large_source_is_forecast_within_bounds() {
         let script = UnitFacts::build_script_run("a".to_owned(), String::new());
-        for (name, native, mib) in
-            [("julia", 53, 634.0), ("verilog", 45, 385.0), ("swift", 23, 307.0)]
-        {
+        for (name, native, mib) in [
+            ("ruby", 15, 110.0),
+            ("swift", 22, 305.0),
+            ("c-sharp", 28, 230.0),
+            ("verilog", 44, 379.0),
+            ("julia", 52, 633.0),
+        ] {
             let sizes = Sizes { native: Bytes::mib(native), ..Sizes::default() };
             let forecast = Forecast::cold(&script, &sizes).curve.peak().as_mib();
-            assert!((mib / 1.6..mib * 1.6).contains(&forecast), "{name}: {forecast:.0} MiB");
+            assert!((mib / 1.8..mib * 1.8).contains(&forecast), "{name}: {forecast:.0} MiB");
         }
     }
 
