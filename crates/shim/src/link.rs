@@ -68,12 +68,16 @@ fn register(args: &[OsString]) -> Option<Connection> {
     Some(governor)
 }
 
-/// The real linker, as rustc would have started it.
+/// The real linker, as rustc would have started it, but for its temporary directory: what a compiler driver that is killed
+/// leaves there (gcc's `cc*.res`) goes with rustc's own.
 fn command(args: &[OsString]) -> Command {
     let mut command = Command::new(std::env::var_os(env::LINKER).unwrap_or_default());
     command.args(args);
     for name in [env::UNIT, env::LINKER, env::LINK_DIR] {
         command.env_remove(name);
+    }
+    if let Some(folder) = leftovers::linking_folder(args) {
+        command.env("TMPDIR", folder);
     }
     command
 }
@@ -91,10 +95,6 @@ enum Attempt {
 fn attempt(args: &[OsString], governor: &mut Connection) -> Attempt {
     let mut command = command(args);
     command.stderr(Stdio::piped());
-    // What a compiler driver that is killed leaves there (gcc's `cc*.res`) goes with rustc's own.
-    if let Some(folder) = leftovers::linking_folder(args) {
-        command.env("TMPDIR", folder);
-    }
     let mut child = match Child::start(&mut command, None, Raise::needed(), Pages::Usual) {
         Ok(child) => child,
         // rustc gets the very error that it would have got.
