@@ -11,9 +11,12 @@ use crate::terminal::Terminal;
 const HOST: &str = "x86_64-unknown-linux-gnu";
 
 /// A workspace with fat LTO, one codegen unit, few jobs, a wrapper, and a linker that `RUSTFLAGS` would hide.
+/// Its library takes the compiler long enough to be measured, on a machine that is busy, too.
 fn scene() -> Scene {
     let scene = Scene::new();
-    scene.lib("b", &[], "pub fn two() -> u8 { 2 }");
+    let text = "pub const N: u32 = { let mut i = 0; while i < 1_000_000 { i += 1 } i };
+        pub fn two() -> u8 { 2 }";
+    scene.lib("b", &[], text);
     scene.bin("a", &["b"], "fn main() { println!(\"{}\", b::two()) }");
     scene.write(
         "ws/Cargo.toml",

@@ -138,8 +138,11 @@ fn where_the_kernel_takes_what_a_build_script_has_started_cargo_runs_once_more()
             println!(\"{}\", std::hint::black_box(vec![1u8; 700 << 20]).len());
             return;
         }
-        let known = format!(\"{}/known\", std::env::var(\"E2E_SCENE\").unwrap());
-        if std::fs::write(known, \"\").is_ok() && std::fs::exists(\"grows\").unwrap() {
+        let go = format!(\"{}/go\", std::env::var(\"E2E_SCENE\").unwrap());
+        while !std::fs::exists(&go).unwrap() {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        if std::fs::exists(\"grows\").unwrap() {
             std::fs::remove_file(\"grows\").unwrap();
             let own = std::env::current_exe().unwrap();
             let status = std::process::Command::new(own).env(\"GROWS\", \"1\").status().unwrap();
@@ -149,7 +152,10 @@ fn where_the_kernel_takes_what_a_build_script_has_started_cargo_runs_once_more()
     }";
     scene.lib("a", &[], "").write("ws/a/build.rs", script);
     scene.write("ws/a/grows", "");
-    let done = scene.start(&mut scene.plimsoll("--memory 200MiB --hard --strict build")).end();
+    let running = scene.start(&mut scene.plimsoll("--memory 200MiB --hard --strict build"));
+    until("the script is known", || (scene.events("registered") == 2).then_some(()));
+    scene.write("go", "");
+    let done = running.end();
     assert_eq!(done.code(), 0, "{}", done.stderr);
     assert!(done.stderr.contains("a compiler of a build script's was ended"), "{}", done.stderr);
     assert!(done.stderr.contains("for want of memory; Cargo runs once more"), "{}", done.stderr);
