@@ -306,7 +306,7 @@ impl Campaign<'_> {
         let found = manifest(&reference.workload.target)?;
         let wrong = wrong(reference, &found);
         // A build script that got no answer may have gone on without it, and found another compiler or system.
-        let misled = blows.hit(&[Whom::Probe, Whom::Script, Whom::Other], deadly);
+        let misled = blows.hit(&[Whom::Probe, Whom::Script], deadly);
         if !wrong.is_empty() && !misled {
             findings.push(format!("artifacts differ from plain cargo's: {}", wrong.join(", ")));
         }
