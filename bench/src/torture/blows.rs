@@ -193,6 +193,8 @@ fn classify(path: &Path, words: &[String], is_root: bool) -> Whom {
         "cargo-plimsoll" if has("__hold-group") || has("__in-group") => Whom::Guard,
         "cargo-plimsoll" if is_root => Whom::Driver,
         "cargo" => Whom::Cargo,
+        // rustup's proxy, before it becomes what it is called as.
+        "rustup" if called_as(words, "cargo") => Whom::Cargo,
         "rustc" | "rustdoc" | "clippy-driver" if is_at_work() => Whom::Rustc,
         "rustc" | "rustdoc" | "rustup" => Whom::Probe,
         _ if name.starts_with("plimsoll-") => Whom::Shim,
@@ -204,6 +206,11 @@ fn classify(path: &Path, words: &[String], is_root: bool) -> Whom {
         _ if is_linker(&name) => Whom::Linker,
         _ => Whom::Other,
     }
+}
+
+/// By its first word, whatever folder that names.
+fn called_as(words: &[String], name: &str) -> bool {
+    words.first().is_some_and(|word| Path::new(word).file_name().is_some_and(|it| it == name))
 }
 
 /// `x86_64-linux-gnu-gcc-12`, `collect2`, `ld.bfd`, `rust-lld`, …
@@ -231,6 +238,8 @@ mod tests {
         assert_eq!(who("/t/plimsoll-rustc", &["cc", "-o", "a"], false), Whom::Shim);
         assert_eq!(who("/r/rustc", &["rustc", "--crate-name", "serde"], false), Whom::Rustc);
         assert_eq!(who("/r/rustc", &["rustc", "-vV"], false), Whom::Probe);
+        assert_eq!(who("/c/bin/rustup", &["/c/bin/cargo", "build"], true), Whom::Cargo);
+        assert_eq!(who("/c/bin/rustup", &["rustc", "-vV"], false), Whom::Probe);
         assert_eq!(who("/r/rustc", &["rustc", "-", "--crate-name", "___"], false), Whom::Probe);
         assert_eq!(who("/usr/bin/x86_64-linux-gnu-ld.bfd", &["ld"], false), Whom::Linker);
         assert_eq!(who("/t/debug/build/a-1/build-script-build", &["b"], false), Whom::Script);
