@@ -22,7 +22,7 @@ use crate::jobs::Jobs;
 use crate::settings::Asked;
 use help::{
     BENCH_HELP, CLEAN_HELP, DISABLE_HELP, DOCTOR_HELP, ENABLE_HELP, ENV_HELP, INIT_HELP,
-    RUN_UNDER_HELP, STATUS_HELP,
+    RUN_UNDER_HELP, STATUS_HELP, WORKER_HELP,
 };
 
 /// Run any Cargo command inside a memory budget.
@@ -32,7 +32,7 @@ use help::{
     bin_name = "cargo plimsoll",
     version,
     override_usage = "cargo plimsoll [OPTIONS] <CARGO SUBCOMMAND> [CARGO'S ARGUMENTS]\n       \
-                      cargo plimsoll [OPTIONS] <init|doctor|bench|enable|disable|status|settings|top|report|history|help>",
+                      cargo plimsoll [OPTIONS] <init|doctor|bench|worker|enable|disable|status|settings|top|report|history|help>",
     disable_help_subcommand = true,
     arg_required_else_help = true,
     after_help = after_help()
@@ -219,6 +219,58 @@ pub struct DoctorOptions {
     pub log: Option<PathBuf>,
 }
 
+/// What `worker` does.
+#[derive(Clone, Debug, Subcommand)]
+pub enum WorkerCommand {
+    /// Build a Cloudflare Worker inside the line: the module, its JavaScript, and what both weigh
+    #[command(after_help = WORKER_HELP)]
+    Build(WorkerOptions),
+}
+
+/// What `worker build` is asked for.
+#[derive(Clone, Debug, Args)]
+pub struct WorkerOptions {
+    /// The package [default: the one here, or the only one that can become a Worker]
+    #[arg(long, short, value_name = "NAME")]
+    pub package: Option<String>,
+    /// Optimised [default]
+    #[arg(long, group = "kind")]
+    pub release: bool,
+    /// For development: not optimised, with checks
+    #[arg(long, group = "kind", alias = "debug")]
+    pub dev: bool,
+    /// With this profile of Cargo's
+    #[arg(long, group = "kind", value_name = "NAME", value_parser = profile_name)]
+    pub profile: Option<String>,
+    /// Leave wasm-opt out
+    #[arg(long)]
+    pub no_opt: bool,
+    /// Where the output goes, from the package's directory [default: build, or pkg of a packed crate]
+    #[arg(long, short = 'd', value_name = "DIRECTORY")]
+    pub out_dir: Option<PathBuf>,
+    /// The name of a packed crate's files [default: the crate's]
+    #[arg(long, value_name = "NAME")]
+    pub out_name: Option<String>,
+    /// The JavaScript that goes beside a packed crate, from the package's directory [default: js, where it is there]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub glue: Option<PathBuf>,
+    /// Also write an archive of modules, JavaScript and licence [default: <package>-worker.zip in the target directory]
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    pub zip: Option<Option<PathBuf>>,
+    /// More arguments of `cargo build`
+    #[arg(last = true, value_name = "CARGO BUILD ARGUMENTS")]
+    pub args: Vec<OsString>,
+}
+
+impl WorkerOptions {
+    /// The profile of Cargo's.
+    #[must_use]
+    pub fn profile(&self) -> &str {
+        let kind = if self.dev { "dev" } else { "release" };
+        self.profile.as_deref().unwrap_or(kind)
+    }
+}
+
 /// The language of a shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Language {
@@ -294,6 +346,9 @@ pub enum Command {
         /// Only crates whose name contains this
         name: Option<String>,
     },
+    /// Build Cloudflare Workers
+    #[command(subcommand)]
+    Worker(WorkerCommand),
     /// Show this help, or Cargo's for one of its subcommands
     Help {
         /// The subcommand

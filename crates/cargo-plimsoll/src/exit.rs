@@ -16,7 +16,8 @@ pub const MEANINGS: &[(&str, &str)] = &[
     ),
     (
         "2",
-        "the arguments, the environment or a plimsoll.toml cannot be understood; nothing was started",
+        "the arguments, the environment or a plimsoll.toml cannot be understood; of worker: a tool is missing or does \
+         not fit; nothing was started",
     ),
     (
         "101",
@@ -72,6 +73,9 @@ pub enum Failure {
     /// What is to be compared cannot be.
     #[error("{0}")]
     BadBench(String),
+    /// A Worker cannot be built.
+    #[error("{0}")]
+    BadWorker(String),
     /// The platform lacks what the command needs.
     #[error("`cargo plimsoll {0}` needs Linux")]
     NeedsLinux(&'static str),
@@ -91,7 +95,11 @@ impl Failure {
         match self {
             // 0 for help and the version, 2 for an error.
             Self::CommandLine(error) => error.exit_code(),
-            Self::Arguments(_) | Self::Settings(_) | Self::BadBench(_) | Self::NotStaged(_) => 2,
+            Self::Arguments(_)
+            | Self::Settings(_)
+            | Self::BadBench(_)
+            | Self::BadWorker(_)
+            | Self::NotStaged(_) => 2,
             Self::NothingRuns
             | Self::NoHome
             | Self::NoCargoHome

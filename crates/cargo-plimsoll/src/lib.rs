@@ -12,6 +12,7 @@ mod account;
 pub mod bench;
 pub mod cargo_args;
 pub mod cargo_config;
+mod cargo_metadata;
 #[cfg(target_os = "linux")]
 mod clean;
 pub mod cli;
@@ -35,6 +36,8 @@ mod shims;
 pub mod status;
 pub mod subcommand;
 mod toml_text;
+#[cfg(target_os = "linux")]
+mod worker;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -44,7 +47,7 @@ use anyhow::Context as _;
 
 use crate::cargo_args::CargoCall;
 use crate::cargo_config::CargoConfig;
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, WorkerCommand};
 use crate::commands::top::Form;
 use crate::env::Environment;
 use crate::exit::Failure;
@@ -56,7 +59,12 @@ use crate::shell::Shell;
 #[must_use]
 pub fn main() -> ExitCode {
     #[cfg(target_os = "linux")]
-    if let Some(code) = drive::guard::main().or_else(drive::wall::main).or_else(service::main) {
+    if let Some(code) = drive::guard::main()
+        .or_else(drive::wall::main)
+        .or_else(service::main)
+        .or_else(worker::steps::main)
+        .or_else(tool)
+    {
         return code;
     }
     let mut shell = Shell::of_process();
@@ -65,6 +73,14 @@ pub fn main() -> ExitCode {
         failure.status()
     });
     ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX))
+}
+
+/// Where this process stands before a tool of a Worker build.
+#[cfg(target_os = "linux")]
+fn tool() -> Option<ExitCode> {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let (first, rest) = args.split_first()?;
+    (first == plimsoll_shim::tool::ARGUMENT).then(|| plimsoll_shim::tool::run(rest))
 }
 
 fn run(shell: &mut Shell) -> Result<i32, Failure> {
@@ -133,6 +149,22 @@ fn run(shell: &mut Shell) -> Result<i32, Failure> {
             shell.set_quiet(settings.quiet.value);
             return Ok(run_under(&command, &settings, &place.environment, shell)?);
         }
+        #[cfg(target_os = "linux")]
+        Command::Worker(WorkerCommand::Build(options)) => {
+            let (environment, globals) = (&place.environment, cli.globals.words());
+            let build = commands::worker::WorkerBuild::prepare(
+                &options,
+                environment,
+                &place.cwd,
+                &globals,
+            )?;
+            let asked = Asked { cargo_jobs: build.jobs(), ..asked };
+            let settings = place.ours(&asked)?;
+            shell.set_quiet(settings.quiet.value);
+            return build.run(&settings, environment, shell);
+        }
+        #[cfg(not(target_os = "linux"))]
+        Command::Worker(_) => return Err(Failure::NeedsLinux("worker build")),
         Command::Settings => {
             let settings = place.ours(&asked)?;
             let line = commands::settings::line_now(settings.memory.value, settings.reserve.value);

@@ -32,6 +32,8 @@ pub enum UnitKind {
     TestRun,
     /// A command that is not Cargo, and all that it starts: never killed.
     Command,
+    /// The run of a program that works on what was compiled (wasm-bindgen, wasm-opt, a bundler), with a shim above it.
+    Tool,
 }
 
 impl UnitKind {
@@ -49,6 +51,7 @@ impl UnitKind {
             Self::DocTest => "doc-test",
             Self::TestRun => "test-run",
             Self::Command => "command",
+            Self::Tool => "tool",
         }
     }
 
@@ -66,6 +69,7 @@ impl UnitKind {
             Self::DocTest,
             Self::TestRun,
             Self::Command,
+            Self::Tool,
         ]
         .into_iter()
         .find(|kind| kind.as_str() == word)

@@ -107,6 +107,12 @@ impl UnitFacts {
         Self::run(UnitKind::Command, program.clone(), program, String::new())
     }
 
+    /// The facts of the run of the tool `name` on a package, of which it reads `input`.
+    #[must_use]
+    pub fn tool(name: String, package: String, version: String, input: PathBuf) -> Self {
+        Self { source: input, ..Self::run(UnitKind::Tool, name, package, version) }
+    }
+
     /// What runs and compiles nothing.
     fn run(kind: UnitKind, crate_name: String, package: String, version: String) -> Self {
         Self {
@@ -245,6 +251,7 @@ impl UnitFacts {
             UnitKind::TestRun => {
                 title.push_str(&format!(" (run of test {}: {})", self.crate_name, self.features));
             }
+            UnitKind::Tool => title.push_str(&format!(" ({})", self.crate_name)),
             kind => title.push_str(&format!(" ({})", kind.as_str())),
         }
         title
@@ -335,6 +342,9 @@ mod tests {
         assert_eq!(first.title(), "app v1.0.0 (run of test integration)");
         assert_eq!(run("a-b", "x::y").title(), "app v1.0.0 (run of test a-b: x::y)");
         assert_eq!(UnitFacts::command("make".to_owned()).title(), "make (command)");
+        let [tool, package, version] = ["wasm-opt", "site", "0.1.0"].map(str::to_owned);
+        let tool = UnitFacts::tool(tool, package, version, PathBuf::from("a_bg.wasm"));
+        assert_eq!(tool.title(), "site v0.1.0 (wasm-opt)");
     }
 
     #[test]

@@ -52,7 +52,8 @@ fn role_of(kind: UnitKind) -> schedule::Role {
         | UnitKind::Test
         | UnitKind::BuildScript
         | UnitKind::Doc
-        | UnitKind::DocTest => schedule::Role::Compiler,
+        | UnitKind::DocTest
+        | UnitKind::Tool => schedule::Role::Compiler,
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use plimsoll_core::Bytes;
 use plimsoll_core::forecast::Sizes;
+use plimsoll_core::invocation::UnitKind;
 use plimsoll_core::unit::UnitFacts;
 
 /// No crate that we met has more source files below its root; a root of `/` must not cost a second.
@@ -58,12 +59,15 @@ const PLATFORMS: [&[&str]; 28] = [
 pub(crate) fn of(facts: &UnitFacts) -> Sizes {
     let host = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
     let target = if facts.target.is_empty() { &host } else { &facts.target };
+    let of_file =
+        |path: &PathBuf| fs::metadata(path).map(|data| Bytes(data.len())).unwrap_or_default();
+    if facts.kind == UnitKind::Tool {
+        return Sizes { source: of_file(&facts.source), ..Sizes::default() };
+    }
     let mut source = facts.source.parent().map(|root| rust_below(root, target)).unwrap_or_default();
     if !facts.out_dir.as_os_str().is_empty() {
         source += rust_below(&facts.out_dir, target);
     }
-    let of_file =
-        |path: &PathBuf| fs::metadata(path).map(|data| Bytes(data.len())).unwrap_or_default();
     Sizes { source, dependencies: facts.externs.iter().map(of_file).sum(), native: Bytes::ZERO }
 }
 

@@ -10,6 +10,7 @@ use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::Path;
 
 use plimsoll_proto::{LineBuffer, ToGovernor, ToShim};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use crate::{rendezvous, way};
@@ -31,6 +32,20 @@ pub(crate) enum Heard {
     /// There is no governor any more (or it speaks what we do not understand).
     Gone,
 }
+
+/// What the governor says to a child's death by a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It has killed the child itself, which is to run again.
+    Retry,
+    /// The build is ending.
+    Abort,
+}
+
+/// How long after a child's death by a stranger's signal the governor's own word is waited for: that it was its kill, or
+/// that the build is ending. It says so before; this is for the word that is still on its way. Who ends the whole group
+/// has ended us, too, by then.
+const GRACE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// A connection to a governor of our own user.
 pub(crate) struct Connection {
@@ -90,6 +105,26 @@ impl Connection {
             }
             if !self.receive(RecvFlags::DONTWAIT) {
                 return None;
+            }
+        }
+    }
+
+    /// What it says to the child's death, also where its word is still on its way.
+    pub(crate) fn verdict(&mut self) -> Option<Verdict> {
+        loop {
+            match self.hear() {
+                Some(Heard::Message(ToShim::Retry, _)) => return Some(Verdict::Retry),
+                Some(Heard::Message(ToShim::Abort, _)) => return Some(Verdict::Abort),
+                Some(Heard::Message(..)) => {}
+                Some(Heard::Gone) => return None,
+                None => {
+                    let mut ready = [PollFd::new(&self.stream, PollFlags::IN)];
+                    match rustix::event::poll(&mut ready, Some(&GRACE)) {
+                        Ok(0) => return None,
+                        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                        Err(_) => return None,
+                    }
+                }
             }
         }
     }

@@ -30,3 +30,11 @@ pub const RETRY_TESTS: &str = "PLIMSOLL_RETRY_TESTS";
 /// `1`: plain `cargo` is inside the line as if Plimsoll were enabled (`cargo plimsoll env`). What is chained is then said
 /// by the variables above.
 pub const ENABLED: &str = "PLIMSOLL_ENABLED";
+/// The package that a tool works on: its name, a space, its version.
+pub const PACKAGE: &str = "PLIMSOLL_PACKAGE";
+
+/// The variable that names the program of the tool `name`: `PLIMSOLL_TOOL_WASM_OPT`.
+#[must_use]
+pub fn tool(name: &str) -> String {
+    format!("PLIMSOLL_TOOL_{}", name.to_uppercase().replace('-', "_"))
+}

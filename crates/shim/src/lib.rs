@@ -8,6 +8,7 @@
 //! plimsoll-rustdoc args…           in rustdoc's place
 //! plimsoll-test <program> args…    in the place of Cargo's runner: a test
 //! <link dir>/cc args…              in the linker's place, below a compiler that one of the above runs
+//! cargo-plimsoll __tool <name> …   before a tool that works on what was compiled
 //! ```
 //!
 //! A unit registers with the governor, waits to be admitted, and then stays the compiler's parent: it
@@ -23,6 +24,8 @@
 pub mod env;
 pub mod name;
 
+#[cfg(target_os = "linux")]
+mod admission;
 #[cfg(target_os = "linux")]
 mod allocator;
 #[cfg(target_os = "linux")]
@@ -58,6 +61,8 @@ mod role;
 mod stderr;
 #[cfg(target_os = "linux")]
 mod test_run;
+#[cfg(target_os = "linux")]
+pub mod tool;
 #[cfg(target_os = "linux")]
 mod tree;
 #[cfg(target_os = "linux")]

@@ -15,10 +15,11 @@ use std::path::Path;
 use std::process::Command;
 
 use plimsoll_core::unit::UnitFacts;
-use plimsoll_proto::{ToGovernor, ToShim, VERSION};
+use plimsoll_proto::{ToGovernor, VERSION};
 
+use crate::admission::{Answer, answer};
 use crate::child::{Child, Pages, Raise};
-use crate::connection::{Connection, Heard};
+use crate::connection::Connection;
 use crate::ending::{self, Ending};
 use crate::way::Way;
 use crate::{diagnostic, env};
@@ -39,9 +40,9 @@ pub(crate) fn run(args: &[OsString]) -> Ending {
         UnitFacts::test_run(var("CARGO_PKG_NAME"), var("CARGO_PKG_VERSION"), &stem, case(args));
     let (facts, priority) = (Box::new(facts), None);
     governor.say(&ToGovernor::Hello { version: VERSION, facts, runs: None, priority });
-    match wait(&mut governor) {
-        Answer::Run if retries() => return run_below(args, &mut governor),
-        Answer::Run => {
+    match answer(&mut governor) {
+        Answer::Run { .. } if retries() => return run_below(args, &mut governor),
+        Answer::Run { .. } => {
             Raise::needed().raise_own();
             governor.say(&ToGovernor::Becomes);
         }
@@ -49,27 +50,6 @@ pub(crate) fn run(args: &[OsString]) -> Ending {
         Answer::End(ending) => return ending,
     }
     ending::become_command(command(args))
-}
-
-enum Answer {
-    Run,
-    /// There is no governor any more.
-    Alone,
-    End(Ending),
-}
-
-fn wait(governor: &mut Connection) -> Answer {
-    match governor.wait() {
-        Heard::Message(ToShim::Admit { .. }, _) => Answer::Run,
-        Heard::Message(ToShim::Refuse { text }, _) => {
-            diagnostic::plain(&text);
-            Answer::End(Ending::FAILED)
-        }
-        Heard::Message(ToShim::Retry | ToShim::Leave | ToShim::Abort, _) => {
-            Answer::End(Ending::FAILED)
-        }
-        Heard::Gone => Answer::Alone,
-    }
 }
 
 /// Stays above the test, and runs it once more where it was killed for want of memory and the governor says so. A
@@ -89,8 +69,8 @@ fn run_below(args: &[OsString], governor: &mut Connection) -> Ending {
         }
         governor.say(&ToGovernor::Lost { signal: KILLED });
         // It waits again where memory was short, once; else it leaves.
-        match wait(governor) {
-            Answer::Run => {}
+        match answer(governor) {
+            Answer::Run { .. } => {}
             Answer::Alone | Answer::End(_) => return ending,
         }
     }

@@ -14,7 +14,6 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _};
-use std::os::fd::AsFd as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::process::{ChildStderr, ExitStatus, Stdio};
@@ -26,13 +25,13 @@ use plimsoll_core::diet::{Diet, Slimmer};
 use plimsoll_core::invocation::{Emit, Invocation};
 use plimsoll_core::unit::UnitFacts;
 use plimsoll_proto::{ToGovernor, ToShim, VERSION};
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{MemfdFlags, OFlags, memfd_create};
 
 use crate::allocator::GiveBack;
 use crate::child::{self, Child, Pages, Raise};
 use crate::command_line::CommandLine;
-use crate::connection::{Connection, Heard, TokenPipe};
+use crate::connection::{Connection, Heard, TokenPipe, Verdict};
 use crate::ending::{self, Ending};
 use crate::leftovers::Leftovers;
 use crate::linker;
@@ -40,11 +39,6 @@ use crate::metadata::{self, Comparison, Kept};
 use crate::stderr::Forwarder;
 use crate::way::Way;
 use crate::{diagnostic, env, loss, orphan, tree};
-
-/// How long after a child's death by a stranger's signal the governor's own word is waited for: that it was its kill, or
-/// that the build is ending. It says so before; this is for the word that is still on its way. Who ends the whole group
-/// has ended us, too, by then.
-const GRACE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// Compiles, under the governor where there is one.
 pub(crate) fn run(line: &CommandLine, invocation: Invocation) -> Ending {
@@ -420,10 +414,13 @@ impl Unit<'_> {
         };
         let by_somebody = loss::by_somebody(Ending::from(status)).filter(|_| self.retryable);
         if by_somebody.is_some()
-            && let Some(outcome) = self.governors_word()
+            && let Some(verdict) = self.governor.as_mut().and_then(Connection::verdict)
         {
             tree::kill_all();
-            return outcome;
+            return match verdict {
+                Verdict::Retry => Outcome::Retry,
+                Verdict::Abort => Outcome::Abort,
+            };
         }
         self.forward(&mut run);
         let by_its_word = loss::by_its_word(Ending::from(status), &self.forwarder);
@@ -449,28 +446,6 @@ impl Unit<'_> {
         }
         self.forwarder.finish(&mut std::io::stderr());
         Outcome::Ended(status)
-    }
-
-    /// What the governor says to the child's death, also where its word is still on its way: that it was its own kill, or
-    /// that the build is ending anyway.
-    fn governors_word(&mut self) -> Option<Outcome> {
-        let governor = self.governor.as_mut()?;
-        loop {
-            match governor.hear() {
-                Some(Heard::Message(ToShim::Retry, _)) => return Some(Outcome::Retry),
-                Some(Heard::Message(ToShim::Abort, _)) => return Some(Outcome::Abort),
-                Some(Heard::Message(..)) => {}
-                Some(Heard::Gone) => return None,
-                None => {
-                    let mut ready = [PollFd::from_borrowed_fd(governor.as_fd(), PollFlags::IN)];
-                    match rustix::event::poll(&mut ready, Some(&GRACE)) {
-                        Ok(0) => return None,
-                        Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                        Err(_) => return None,
-                    }
-                }
-            }
-        }
     }
 
     /// After a run that did not count: cleans up, and keeps what dependents have read.

@@ -14,10 +14,11 @@ use super::added;
 use super::arm::{Arm, What};
 use super::measure::{Bench, Measured};
 use super::outcome::{Outcome, Run};
+use crate::cargo_metadata;
 use crate::cli::BenchOptions;
 use crate::env::{self, Environment};
 use crate::exit::{Failure, OUT};
-use crate::init::workspace::{self, Workspace};
+use crate::init::workspace::Workspace;
 use crate::settings::Settings;
 use crate::shell::Shell;
 
@@ -78,7 +79,7 @@ impl<'a> Session<'a> {
         };
         let cargo = PathBuf::from(environment.get("CARGO").unwrap_or("cargo".as_ref()));
         let mut fetch = Command::new(&cargo);
-        workspace::answer(fetch.args(["fetch", "-q"]).current_dir(cwd))
+        cargo_metadata::answer(fetch.args(["fetch", "-q"]).current_dir(cwd))
             .context("cannot fetch what the build needs")?;
         let target = settings.cargo.target_dir.as_ref().map(|given| given.value.clone());
         let target = target.unwrap_or_else(|| workspace.root.join("target"));
@@ -292,7 +293,8 @@ fn touched(workspace: &Workspace, options: &BenchOptions) -> anyhow::Result<Touc
 /// Reads the compiler once, so that the first arm does not pay for a cold file cache.
 fn warm(cwd: &Path, environment: &Environment) {
     let mut rustc = Command::new(environment.get("RUSTC").unwrap_or("rustc".as_ref()));
-    let Ok(sysroot) = workspace::answer(rustc.args(["--print", "sysroot"]).current_dir(cwd)) else {
+    let Ok(sysroot) = cargo_metadata::answer(rustc.args(["--print", "sysroot"]).current_dir(cwd))
+    else {
         return;
     };
     let lib = PathBuf::from(String::from_utf8_lossy(&sysroot).trim()).join("lib");

@@ -9,8 +9,9 @@ use anyhow::Context as _;
 use rustix::fs::{FlockOperation, flock};
 use serde::Deserialize;
 
+use crate::cargo_metadata::{self, answer};
 use crate::env::Environment;
-use crate::init::workspace::answer;
+
 use crate::shell::Shell;
 
 /// Where builds of a workspace go, and what they are built from.
@@ -65,12 +66,7 @@ impl Place {
     /// Where there is no workspace, or its target directory is not one of Cargo's.
     pub(crate) fn find(environment: &Environment, cwd: &Path) -> anyhow::Result<Self> {
         let cargo = environment.get("CARGO").unwrap_or("cargo".as_ref());
-        let mut metadata = Command::new(cargo);
-        metadata.args(["metadata", "--format-version", "1", "--no-deps", "--offline"]);
-        let metadata =
-            answer(metadata.current_dir(cwd)).context("Cargo finds no workspace here")?;
-        let metadata: Metadata =
-            serde_json::from_slice(&metadata).context("cannot read what `cargo metadata` says")?;
+        let metadata: Metadata = cargo_metadata::of_workspace(environment, cwd)?;
         let target = metadata.build_directory.unwrap_or(metadata.target_directory);
         let is_cargos =
             ["CACHEDIR.TAG", ".rustc_info.json"].map(|name| target.join(name).is_file());

@@ -68,6 +68,21 @@ The command and all that it starts are held together inside the line: it is stop
 and continued when there is. make and ninja get a jobserver, so that a -j of theirs is a ceiling. The compilers of a
 Cargo that it runs are units of their own, as under `cargo plimsoll build`.";
 
+pub(super) const WORKER_HELP: &str = "\
+A package that depends on the library `worker` is built by worker-build; one with `wasm-bindgen` alone as wasm-pack does it
+for bundlers, with its JavaScript beside it. Compilers, wasm-bindgen, wasm-opt and esbuild are units of one build inside
+the line. Each tool is taken from its variable (WASM_BINDGEN_BIN, WASM_OPT_BIN, ESBUILD_BIN), from PATH, from
+node_modules/.bin, or from what worker-build has fetched; what is missing or does not fit the lock file is said before
+anything is built, with the command that installs it. The exit status is 2 then.
+
+Examples:
+  cargo plimsoll worker build                        in the Worker's directory: into build/, for wrangler
+  cargo plimsoll worker build --memory 1GiB --dev    for development, inside 1 GiB
+  cargo plimsoll worker build -p site --zip          also target/site-worker.zip
+  cargo plimsoll worker build -- --features kv       more arguments for `cargo build`
+
+Wrangler builds so itself with `[build] command = \"cargo plimsoll worker build\"` in wrangler.toml.";
+
 pub(super) const STATUS_HELP: &str = "\
 The exit status is 0 whatever the answer is; a script reads `enabled` and `effective` of --json.
 

@@ -16,3 +16,5 @@ pub mod settings;
 pub mod status;
 pub(crate) mod table;
 pub mod top;
+#[cfg(target_os = "linux")]
+pub mod worker;

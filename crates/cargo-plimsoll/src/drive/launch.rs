@@ -13,7 +13,7 @@ use plimsoll_host::{HostError, Jobserver, MakeflagsForm, ToolVersions};
 use plimsoll_shim::env as private;
 
 use super::scratch::Scratch;
-use super::task::Task;
+use super::task::{Pipeline, Task};
 use crate::account::Account;
 use crate::cargo_args::CargoCall;
 use crate::cargo_config::{Given, Origin};
@@ -87,6 +87,9 @@ pub(super) fn govern(
     if let Task::Cargo(call) = task {
         govern_tests(command, call, settings, &shims.test);
     }
+    if let Some(pipeline) = task.pipeline() {
+        govern_tools(command, pipeline, scratch);
+    }
     if !chained && scratch.probes().is_some() {
         // Cargo's cache of the compiler's answers names the wrapper: sharing it would make every
         // switch between `cargo build` and `cargo plimsoll build` ask again. The shim answers instead.
@@ -143,6 +146,40 @@ fn govern_tests(command: &mut Command, call: &CargoCall, settings: &Settings, sh
     if settings.retry_tests.value {
         command.env(private::RETRY_TESTS, "1");
     }
+}
+
+/// Puts a script of ours before each tool of a pipeline. Whoever calls one may look up where it really is, and call it
+/// under that name: so it is a file of that name, and no link. Where it cannot be written the tool is part of the command.
+fn govern_tools(command: &mut Command, pipeline: &Pipeline, scratch: &Scratch) {
+    let (Some(directory), Ok(own)) = (scratch.tools(), std::env::current_exe()) else { return };
+    let (name, version) = &pipeline.package;
+    command.env(private::PACKAGE, format!("{name} {version}"));
+    for tool in &pipeline.tools {
+        let script = directory.join(tool.name);
+        if stand_in(&script, &own, tool.name).is_ok() {
+            command.env(tool.variable, script).env(private::tool(tool.name), &tool.program);
+        }
+    }
+}
+
+/// Writes a script that hands its arguments to `own`. One that is there stays: somebody may be reading it.
+fn stand_in(script: &Path, own: &Path, name: &str) -> std::io::Result<()> {
+    use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+    let quoted = own.as_os_str().as_bytes().split(|byte| *byte == b'\'').collect::<Vec<_>>();
+    let quoted = OsString::from_vec(quoted.join(&b"'\\''"[..]));
+    let mut text = OsString::from("#!/bin/sh\nexec '");
+    text.push(quoted);
+    text.push(format!("' {} {name} \"$@\"\n", plimsoll_shim::tool::ARGUMENT));
+    if std::fs::read(script).is_ok_and(|found| found == text.as_bytes()) {
+        return Ok(());
+    }
+    let directory = script.parent().unwrap_or(Path::new("."));
+    let file = tempfile::NamedTempFile::new_in(directory)?;
+    std::fs::write(file.path(), text.as_bytes())?;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(file.path(), mode)?;
+    file.persist(script).map_err(|error| error.error)?;
+    Ok(())
 }
 
 /// Where the user has set `RUSTC_WRAPPER`, it has to be replaced; but what Cargo compares for a build script

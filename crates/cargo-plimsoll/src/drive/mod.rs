@@ -47,7 +47,8 @@ pub(crate) use launch::shim_variables;
 use line::Line;
 use scratch::Scratch;
 use signals::{Signal, Signals};
-use task::{Foreign, Task};
+use task::Task;
+pub(crate) use task::{Foreign, Pipeline, PipelineTool};
 use wall::Wall;
 use watch::Watch;
 
@@ -79,6 +80,19 @@ pub(crate) fn run_under(
 ) -> anyhow::Result<i32> {
     let command = Foreign::read(words).context("no command is named")?;
     run_task(Task::Other(&command), settings, environment, shell)
+}
+
+/// Runs a Cargo and tools on what it builds, as one command, inside the line; gives its exit status.
+///
+/// # Errors
+/// Where it cannot be started.
+pub(crate) fn run_pipeline(
+    command: &Foreign,
+    settings: &Settings,
+    environment: &Environment,
+    shell: &mut Shell,
+) -> anyhow::Result<i32> {
+    run_task(Task::Other(command), settings, environment, shell)
 }
 
 fn run_task(

@@ -18,6 +18,7 @@ pub(super) struct Scratch {
     lock: Option<File>,
     link: Option<PathBuf>,
     probes: Option<PathBuf>,
+    tools: Option<PathBuf>,
 }
 
 impl Scratch {
@@ -29,7 +30,8 @@ impl Scratch {
         let lock = tmp.as_deref().and_then(locked);
         let below = |name: &str| home.and_then(|home| private(home.join(name)));
         let link = below("link").or_else(|| private(tmp.as_ref()?.join("link")));
-        Self { probes: below("probes"), link, tmp, lock }
+        let tools = below("tools").or_else(|| private(tmp.as_ref()?.join("tools")));
+        Self { probes: below("probes"), link, tools, tmp, lock }
     }
 
     /// The build's own temporary directory.
@@ -40,6 +42,11 @@ impl Scratch {
     /// The directory of links that are named as linkers.
     pub(super) fn link(&self) -> Option<&Path> {
         self.link.as_deref()
+    }
+
+    /// The directory of scripts that are named as tools.
+    pub(super) fn tools(&self) -> Option<&Path> {
+        self.tools.as_deref()
     }
 
     /// The directory of the compilers' answers to Cargo's questions.

@@ -21,6 +21,36 @@ pub(crate) struct Foreign {
     args: Vec<OsString>,
     /// The `-j` that stood among its arguments: with it, it would not take from our jobserver.
     jobs: Option<u32>,
+    pipeline: Option<Pipeline>,
+}
+
+/// What is known of a command that runs one Cargo, and tools on what that has built. It does nothing but build, so it
+/// may run twice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pipeline {
+    /// How it is called.
+    pub(crate) name: String,
+    /// Where it runs.
+    pub(crate) directory: PathBuf,
+    /// What Cargo is asked to do.
+    pub(crate) cargo: CargoCall,
+    /// The package that is built: its name and its version.
+    pub(crate) package: (String, String),
+    /// The tools, each a unit of its own.
+    pub(crate) tools: Vec<PipelineTool>,
+    /// What else it is told in its environment.
+    pub(crate) environment: Vec<(String, OsString)>,
+}
+
+/// A tool that a pipeline finds by a variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PipelineTool {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// The variable.
+    pub(crate) variable: &'static str,
+    /// The program.
+    pub(crate) program: PathBuf,
 }
 
 /// The programs that take places from a jobserver in their environment, unless they are told a number.
@@ -30,11 +60,23 @@ impl Foreign {
     /// Reads the words of a command; `None` where there is none.
     pub(crate) fn read(words: &[OsString]) -> Option<Self> {
         let (program, rest) = words.split_first()?;
-        let mut command = Self { program: program.clone(), args: rest.to_vec(), jobs: None };
+        let mut command =
+            Self { program: program.clone(), args: rest.to_vec(), jobs: None, pipeline: None };
         if TAKE_PLACES.iter().any(|name| OsStr::new(name) == command.name()) {
             command.take_jobs();
         }
         Some(command)
+    }
+
+    /// A program with its arguments, of which more is known.
+    pub(crate) fn pipeline(program: OsString, args: Vec<OsString>, pipeline: Pipeline) -> Self {
+        Self { program, args, jobs: None, pipeline: Some(pipeline) }
+    }
+
+    /// How it is called.
+    fn title(&self) -> String {
+        let name = self.pipeline.as_ref().map(|pipeline| pipeline.name.clone());
+        name.unwrap_or_else(|| self.name().to_string_lossy().into_owned())
     }
 
     /// The program's file name.
@@ -68,6 +110,12 @@ impl Foreign {
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.args(&self.args);
+        if let Some(pipeline) = &self.pipeline {
+            command.current_dir(&pipeline.directory);
+            command.envs(pipeline.environment.iter().map(|(name, value)| (name, value)));
+            let tools = pipeline.tools.iter().map(|tool| (tool.variable, &tool.program));
+            command.envs(tools);
+        }
         command
     }
 }
@@ -85,13 +133,26 @@ pub(crate) enum Task<'a> {
     Other(&'a Foreign),
 }
 
-impl Task<'_> {
+impl<'a> Task<'a> {
+    /// The Cargo that it is, or that it is known to run.
+    fn cargo(&self) -> Option<&'a CargoCall> {
+        match self {
+            Self::Cargo(call) => Some(call),
+            Self::Other(command) => command.pipeline.as_ref().map(|pipeline| &pipeline.cargo),
+        }
+    }
+
+    /// What it is besides, where more of it is known.
+    pub(super) fn pipeline(&self) -> Option<&'a Pipeline> {
+        match self {
+            Self::Cargo(_) => None,
+            Self::Other(command) => command.pipeline.as_ref(),
+        }
+    }
+
     /// What it does, as far as governing it goes.
     pub(super) fn kind(&self) -> Kind {
-        match self {
-            Self::Cargo(call) => call.kind,
-            Self::Other(_) => Kind::Builds,
-        }
+        self.cargo().map_or(Kind::Builds, |call| call.kind)
     }
 
     /// It may be done twice, as long as no test has started: it does nothing but compile before that. Tests behind a
@@ -100,14 +161,14 @@ impl Task<'_> {
         let compiles = ["build", "check", "clippy", "doc", "install", "run", "rustc", "rustdoc"];
         let tests = ["bench", "test"].iter().filter(|_| !settings.cargo.has_runner);
         let mut names = compiles.iter().chain(tests);
-        matches!(self, Self::Cargo(call) if names.any(|name| call.resolved == *name))
+        self.cargo().is_some_and(|call| names.any(|name| call.resolved == *name))
     }
 
     /// How it is called in the log.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Cargo(call) => call.resolved.to_string_lossy().into_owned(),
-            Self::Other(command) => command.name().to_string_lossy().into_owned(),
+            Self::Other(command) => command.title(),
         }
     }
 
@@ -119,21 +180,18 @@ impl Task<'_> {
         }
     }
 
+    /// Somebody else's Cargo may be below a command: what it prints is not ours to guess.
     pub(super) fn json_messages(&self) -> bool {
-        match self {
-            Self::Cargo(call) => call.json_messages,
-            // Somebody else's Cargo may be below it: what it prints is not ours to guess.
-            Self::Other(_) => true,
-        }
+        self.cargo().is_none_or(|call| call.json_messages)
     }
 
     /// One part of the workspace after the other.
     pub(super) fn is_staged(&self) -> bool {
-        matches!(self, Self::Cargo(call) if call.staged)
+        self.cargo().is_some_and(|call| call.staged)
     }
 
     pub(super) fn keep_going(&self) -> bool {
-        matches!(self, Self::Cargo(call) if call.keep_going)
+        self.cargo().is_some_and(|call| call.keep_going)
     }
 
     /// Units at once, at most.
@@ -147,24 +205,15 @@ impl Task<'_> {
     /// Places on the pipe at first. A make begins with one job and is given more as there is room: what it has once
     /// taken it would only give back to take again.
     pub(super) fn places(&self, settings: &Settings) -> u32 {
-        match self {
-            Self::Cargo(_) => self.jobs(settings).saturating_sub(1),
-            Self::Other(_) => 0,
-        }
+        self.cargo().map_or(0, |_| self.jobs(settings).saturating_sub(1))
     }
 
     pub(super) fn target_dir(&self, settings: &Settings) -> Option<PathBuf> {
-        match self {
-            Self::Cargo(call) => launch::target_dir(call, settings),
-            Self::Other(_) => None,
-        }
+        launch::target_dir(self.cargo()?, settings)
     }
 
     pub(super) fn graph(&self, environment: &Environment) -> Option<GraphCommand> {
-        match self {
-            Self::Cargo(call) => launch::graph(call, environment),
-            Self::Other(_) => None,
-        }
+        launch::graph(self.cargo()?, environment)
     }
 
     /// Its command, to be put inside the line.

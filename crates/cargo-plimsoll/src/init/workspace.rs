@@ -1,7 +1,7 @@
 //! What `init` looks at: the workspace as Cargo sees it, its two files, the compiler and the machine.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::Context as _;
 use plimsoll_core::Bytes;
@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use crate::account::config_file;
 use crate::cargo_config::{self, CargoConfig};
+use crate::cargo_metadata::{self, answer};
 use crate::env::Environment;
 
 /// A text file and what is in it.
@@ -141,13 +142,7 @@ impl Workspace {
         cwd: &Path,
         processors: u32,
     ) -> anyhow::Result<Self> {
-        let cargo = environment.get("CARGO").unwrap_or("cargo".as_ref());
-        let mut metadata = Command::new(cargo);
-        metadata.args(["metadata", "--format-version", "1", "--no-deps", "--offline"]);
-        let metadata =
-            answer(metadata.current_dir(cwd)).context("Cargo finds no workspace here")?;
-        let metadata: Metadata =
-            serde_json::from_slice(&metadata).context("cannot read what `cargo metadata` says")?;
+        let metadata: Metadata = cargo_metadata::of_workspace(environment, cwd)?;
         let root = metadata.workspace_root;
         let cargo_home = environment.cargo_home(cwd);
         let directory = root.join(".cargo");
@@ -194,17 +189,6 @@ fn leaf(packages: &[Package]) -> Option<PathBuf> {
     let leaves: Vec<&Package> = packages.iter().filter(is_leaf).collect();
     let built = || leaves.iter().flat_map(|it| &it.targets).filter(|target| target.is_built());
     built().find(|it| it.is_program()).or_else(|| built().next()).map(|it| it.src_path.clone())
-}
-
-/// What a command prints.
-pub(crate) fn answer(command: &mut Command) -> anyhow::Result<Vec<u8>> {
-    let program = command.get_program().display().to_string();
-    let done = command.stdin(Stdio::null()).output();
-    let done = done.with_context(|| format!("cannot start `{program}`"))?;
-    if done.status.success() {
-        return Ok(done.stdout);
-    }
-    anyhow::bail!("{}", String::from_utf8_lossy(&done.stderr).trim_end())
 }
 
 /// What `rustc -vV` says.

@@ -16,7 +16,8 @@ use crate::unit::UnitFacts;
 /// What can be known of a unit before it starts, beside its command line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sizes {
-    /// Bytes of Rust source below the crate's root, generated code (`OUT_DIR`) included.
+    /// Bytes of Rust source below the crate's root, generated code (`OUT_DIR`) included; of a tool's run, of the file
+    /// that it reads.
     pub source: Bytes,
     /// Bytes of the metadata and library files named by `--extern`.
     pub dependencies: Bytes,
@@ -127,6 +128,7 @@ impl Forecast {
             // Nor of what a test or a command does: as much as a small compiler, until it was seen.
             UnitKind::TestRun => (48.0, Millis(1000)),
             UnitKind::Command => (64.0, Millis(10_000)),
+            UnitKind::Tool => of_tool(&facts.crate_name, sizes.source.as_mib()),
             _ => (PEAK.predict(facts, sizes), Millis(CPU.predict(facts, sizes) as u64)),
         };
         Self {
@@ -137,6 +139,16 @@ impl Forecast {
             source: Source::Cold,
         }
     }
+}
+
+/// MiB and processor time of a tool of WebAssembly builds, by the MiB of the module that it reads.
+fn of_tool(name: &str, module: f64) -> (f64, Millis) {
+    let (floor, per_mib, cpu) = match name {
+        "wasm-opt" => (64.0, 160.0, 8000.0),
+        "wasm-bindgen" => (16.0, 12.0, 100.0),
+        _ => (48.0, 0.0, 0.0),
+    };
+    (floor + per_mib * module, Millis(300 + (cpu * module) as u64))
 }
 
 /// The expected tree memory of a linker that reads `inputs` bytes and is not in the history.

@@ -140,6 +140,10 @@ fn name(unit: &Unit) -> (String, UnitKind) {
 fn is_compiled(kind: UnitKind) -> bool {
     !matches!(
         kind,
-        UnitKind::BuildScriptRun | UnitKind::TestRun | UnitKind::Command | UnitKind::DocTest
+        UnitKind::BuildScriptRun
+            | UnitKind::TestRun
+            | UnitKind::Command
+            | UnitKind::DocTest
+            | UnitKind::Tool
     )
 }

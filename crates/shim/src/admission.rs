@@ -1,0 +1,33 @@
+//! The governor's answer to a registration, for what is not a compiler: a test, a tool.
+
+use plimsoll_core::diet::Diet;
+use plimsoll_proto::ToShim;
+
+use crate::connection::{Connection, Heard};
+use crate::diagnostic;
+use crate::ending::Ending;
+
+/// What is to be done.
+pub(crate) enum Answer {
+    /// It runs; `again` where it is lost to somebody else, and going so far to need less.
+    Run { again: bool, diet: Diet },
+    /// There is no governor any more.
+    Alone,
+    /// It is not to run.
+    End(Ending),
+}
+
+/// Waits for it.
+pub(crate) fn answer(governor: &mut Connection) -> Answer {
+    match governor.wait() {
+        Heard::Message(ToShim::Admit { again, diet, .. }, _) => Answer::Run { again, diet },
+        Heard::Message(ToShim::Refuse { text }, _) => {
+            diagnostic::plain(&text);
+            Answer::End(Ending::FAILED)
+        }
+        // The governor has killed what we took for lost: its word comes late.
+        Heard::Message(ToShim::Retry, _) => answer(governor),
+        Heard::Message(ToShim::Leave | ToShim::Abort, _) => Answer::End(Ending::FAILED),
+        Heard::Gone => Answer::Alone,
+    }
+}
