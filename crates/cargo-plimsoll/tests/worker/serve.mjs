@@ -13,15 +13,15 @@ import { fileURLToPath } from "node:url";
 
 const PATIENCE = 20_000; // Milliseconds for any one answer: a start takes under one second, also beside a build.
 
-// What each fixture must answer, in this order: path, status, content type, body, and what the console must say of it.
+// What each fixture must answer, in this order: path, status, content type, body, and what the console must say meanwhile.
 const ROUTES = {
   site: [
     ["/", 200, /^text\/plain/, /^a page of site$/],
     ["/json/plimsoll", 200, /^application\/json/, /^{"name":"plimsoll","letters":8}$/],
     ["/greeting", 200, /^text\/plain/, /^from the binding$/],
-    ["/nowhere", 404, /^text\/plain/, /^Not Found$/],
-    ["/panic", 500, /^text\/plain/, /^Internal Server Error$/, /site: panicked at src\/lib\.rs:\d+:\d+:\s+asked to/],
-    ["/json/again", 200, /^application\/json/, /^{"name":"again","letters":5}$/],
+    ["/nowhere", 404, /^none$/, /^Not Found$/],
+    ["/panic", 500, /^none$/, /^Internal Server Error$/, /site: panicked at src\/lib\.rs:\d+:\d+:\s+asked to/],
+    ["/json/again", 200, /^application\/json/, /^{"name":"again","letters":5}$/, /Reinitializing Wasm application/],
   ],
   pack: [
     ["/add?a=1&b=2", 200, /^application\/json/, /^{"sum":3}$/],
@@ -89,17 +89,26 @@ async function check(port, console_, [path, status, type, body, said]) {
   const before = console_.text.length;
   const response = await soon(path, fetch(`http://127.0.0.1:${port}${path}`));
   const text = await soon(path, response.text());
-  const got = `${response.status} ${response.headers.get("content-type")} ${JSON.stringify(text)}`;
-  const holds = response.status === status && type.test(response.headers.get("content-type")) && body.test(text);
+  const given = response.headers.get("content-type") ?? "none";
+  const got = `${response.status} ${given} ${JSON.stringify(text)}`;
+  const holds = response.status === status && type.test(given) && body.test(text);
   if (!holds) throw new Error(`${path}: expected ${status} ${type} ${body}, got ${got}`);
-  if (said !== undefined) {
-    await soon(`${path}: ${said} on the console`, console_.until(() => said.test(console_.text.slice(before))));
-  }
-  console.log(`ok: ${fixture} ${path}: ${got}${said === undefined ? "" : ", and the console tells why"}`);
+  console.log(`ok: ${fixture} ${path}: ${got}`);
+  if (said === undefined) return;
+  await soon(`${path}: ${said} on the console`, console_.until(() => said.test(console_.text.slice(before))));
+  const [words] = said.exec(console_.text.slice(before));
+  console.log(`ok: ${fixture} ${path}: on the console ${JSON.stringify(words)}`);
 }
 
 const scratch = mkdtempSync(join(tmpdir(), "serve-"));
 let server;
+for (const signal of ["SIGINT", "SIGTERM"]) {
+  process.once(signal, () => {
+    server?.kill("SIGKILL");
+    rmSync(scratch, { recursive: true });
+    process.exit(1);
+  });
+}
 try {
   const here = dirname(fileURLToPath(import.meta.url));
   // Files are embedded by their way from the configuration.
@@ -140,7 +149,7 @@ try {
     console.error(`${error.message}${error.cause ? `: ${error.cause.message}` : ""}\nworkerd said:\n${console_.text}`);
     process.exitCode = 1;
   } finally {
-    server.kill();
+    server.kill("SIGKILL");
     await ended;
   }
 } finally {
