@@ -134,13 +134,12 @@ std_for_wasm() {
     local into=$debian/usr/lib/rustlib/wasm32-unknown-unknown/lib
     mkdir -p "$into"
     cp "$CARGO_TARGET_DIR"/wasm32-unknown-unknown/release/deps/*.rlib "$into"
-    rm -rf "$CARGO_TARGET_DIR" "$debian/usr/src"
+    rm -rf "$CARGO_TARGET_DIR"
     ln -sf "$debian/rustc" "$dir/bin/rustc"
 }
 
 # What the fixtures depend on is needed in any case, and says whether the rest can be had.
 crates() {
-    command -v cargo > /dev/null || cannot "cargo is missing"
     quietly cargo fetch --locked --manifest-path "$here/site/Cargo.toml" || cannot "cargo cannot fetch crates"
 }
 
@@ -152,7 +151,7 @@ openssl_headers() {
     unpack "$dir/openssl" libssl-dev
 }
 
-# A program that runs a few times only need not be well optimized.
+# Not optimized: to compile them well takes longer than the few runs they are made for.
 install() {
     local openssl=$dir/openssl/usr
     if [ -d "$openssl" ]; then
@@ -161,11 +160,12 @@ install() {
     fi
     local name=$1
     shift
-    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 quietly cargo install --force --root "$dir/cargo" --bin "$name" "$@" ||
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=0 quietly cargo install --force --root "$dir/cargo" --bin "$name" "$@" ||
         failed "cargo cannot install $name"
     program "$name" "$dir/cargo/bin/$name"
 }
 
+{ command -v cargo && command -v rustc; } > /dev/null || cannot "cargo and rustc are missing"
 host=$(rustc -vV | sed -n 's/^host: //p')
 debian=$dir/debian
 step crates crates
@@ -179,12 +179,13 @@ fi
 step openssl openssl_headers
 step "wasm-bindgen-$wasm_bindgen" install wasm-bindgen wasm-bindgen-cli --version "=$wasm_bindgen" --no-default-features
 step "worker-build-$worker_build" install worker-build worker-build --version "=$worker_build"
-rm -rf "$CARGO_TARGET_DIR" "$dir/log"
+rm -rf "$CARGO_TARGET_DIR" "$debian/usr/src" "$dir/log"
 
-# worker-build asks PATH for rustc, Cargo the variable; and what the last three name, worker-build does not download.
+# worker-build asks PATH for rustc, Cargo the variable. What the last three name, worker-build does not download.
 {
     echo "PATH='$dir/bin':\$PATH"
     [ ! -e "$dir/bin/rustc" ] || echo "export RUSTC='$dir/bin/rustc'"
-    echo "export PATH WASM_BINDGEN_BIN='$dir/bin/wasm-bindgen' WASM_OPT_BIN='$dir/bin/wasm-opt' ESBUILD_BIN='$dir/bin/esbuild'"
+    echo "export PATH WASM_BINDGEN_BIN='$dir/bin/wasm-bindgen'"
+    echo "export WASM_OPT_BIN='$dir/bin/wasm-opt' ESBUILD_BIN='$dir/bin/esbuild'"
 } > "$dir/env.sh.new"
 mv "$dir/env.sh.new" "$dir/env.sh"

@@ -3,17 +3,17 @@
 //
 //   serve.mjs site|pack BUILD_DIR
 //
-// The Worker's settings and bindings are read from its fixture's wrangler.toml, its modules from BUILD_DIR. Exits with 0
-// when all of it holds. workerd is taken from PATH.
+// The Worker's settings and bindings are read from its fixture's wrangler.toml, its modules from BUILD_DIR; workerd is
+// taken from PATH. Exits with 0 when all of it holds.
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const PATIENCE = 20_000; // Milliseconds for any one answer: a start takes under one second, also beside a build.
+const PATIENCE = 20_000; // Milliseconds for any one answer, which takes under a second, also beside a build.
 
-// What each fixture must answer, in this order: path, status, content type, body, and what the console must say meanwhile.
+// What each fixture must answer, in this order: path, status, content type, body, and what the console says meanwhile.
 const ROUTES = {
   site: [
     ["/", 200, /^text\/plain/, /^a page of site$/],
