@@ -32,6 +32,8 @@ pub struct WorkerBuild<'a> {
     packing: Packing,
     cargo: CargoCall,
     tools: Vec<Found>,
+    /// The directory of the package's own JavaScript.
+    glue: Option<PathBuf>,
     /// Where the output goes.
     directory: PathBuf,
 }
@@ -54,6 +56,7 @@ impl<'a> WorkerBuild<'a> {
         let profile = options.profile();
         let packing = project.profiles.get(profile).cloned().unwrap_or_default();
         let cargo = cargo(&project, profile, options, globals)?;
+        let glue = glue(&project, options)?;
         let wanted = wanted(&project, &packing, options);
         let (mut tools, mut missing) = (Vec::new(), Vec::new());
         let config = CargoConfig::read(environment, &project.directory, &project.directory, &[]);
@@ -78,7 +81,7 @@ impl<'a> WorkerBuild<'a> {
         let usual = if project.kind == Kind::Pack { "pkg" } else { "build" };
         let directory = options.out_dir.clone().unwrap_or_else(|| usual.into());
         let directory = project.directory.join(directory);
-        Ok(Self { options, project, packing, cargo, tools, directory })
+        Ok(Self { options, project, packing, cargo, tools, glue, directory })
     }
 
     /// The `-j` among Cargo's arguments.
@@ -130,9 +133,8 @@ impl<'a> WorkerBuild<'a> {
                 if exit != 0 {
                     return Ok(exit);
                 }
-                let glue = self.glue()?;
-                let replaced =
-                    output::publish(&self.project, name, &stage, glue.as_deref(), &self.directory)?;
+                let glue = self.glue.as_deref();
+                let replaced = output::publish(&self.project, name, &stage, glue, &self.directory)?;
                 for file in replaced {
                     shell.note(format_args!(
                         "  {} is the package's own, in place of what wasm-bindgen wrote",
@@ -197,22 +199,6 @@ impl<'a> WorkerBuild<'a> {
         found.map(|found| found.program.clone()).context("a tool that was found is not there")
     }
 
-    /// The directory of the package's own JavaScript.
-    fn glue(&self) -> Result<Option<PathBuf>, Failure> {
-        let usual = self.project.directory.join("js");
-        match &self.options.glue {
-            None => Ok(usual.is_dir().then_some(usual)),
-            Some(named) => {
-                let named = self.project.directory.join(named);
-                if !named.is_dir() {
-                    let what = format!("`--glue {}` is no directory", named.display());
-                    return Err(Failure::BadWorker(what));
-                }
-                Ok(Some(named))
-            }
-        }
-    }
-
     /// What was made, and what it weighs.
     fn report(&self, target: &Path, module: &Path, shell: &mut Shell) -> anyhow::Result<()> {
         let pieces = output::pieces(&self.directory)?;
@@ -250,6 +236,18 @@ fn cargo(
     words.extend(options.args.iter().cloned());
     let (call, _) = CargoCall::read(globals.to_vec(), &words, &BTreeMap::new())?;
     Ok(call)
+}
+
+/// The directory of the package's own JavaScript.
+fn glue(project: &Project, options: &WorkerOptions) -> Result<Option<PathBuf>, Failure> {
+    let directory = project.directory.join(options.glue.as_deref().unwrap_or(Path::new("js")));
+    match (directory.is_dir(), &options.glue) {
+        (true, _) => Ok(Some(directory)),
+        (false, None) => Ok(None),
+        (false, Some(_)) => {
+            Err(Failure::BadWorker(format!("`--glue`: `{}` is no directory", directory.display())))
+        }
+    }
 }
 
 /// The tools that the build needs.

@@ -42,3 +42,4 @@ mod terminal;
 mod test_runs;
 mod tools;
 mod verdicts;
+mod worker;

@@ -105,6 +105,22 @@ fn one_that_crosses_the_line_unforeseen_runs_again_with_other_settings_where_tha
     assert_eq!(crossing(Diet::Preserving, false), [], "it runs alone, above the line");
 }
 
+/// make, and what it compiles; worker-build, and its tools.
+#[test]
+fn a_giant_below_a_command_is_told_as_one_that_is_alone() {
+    let mut schedule = schedule(1000, Diet::Preserving);
+    let mut command = compiler(10, Source::Cold, false);
+    (command.role, command.retryable, command.running) = (Role::Command, false, true);
+    let _ = schedule.handle(Millis(2), Input::Register(UnitId(1), command));
+    let mut giant = compiler(1200, Source::History, false);
+    giant.below = Some(UnitId(1));
+    let admitted = schedule.handle(Millis(3), Input::Register(UnitId(2), giant));
+    assert_eq!(diets(&admitted), [Diet::Preserving]);
+    let seen = sample(&mut schedule, 5_000, &[Seen(1, 10, 0, 10), Seen(2, 1100, 0, 4_000)]);
+    let lone = |it: &Effect| matches!(it, Effect::Lone { unit: UnitId(2), .. });
+    assert!(seen.iter().any(lone), "{seen:?}");
+}
+
 #[test]
 fn what_is_above_the_machine_is_refused_only_when_all_was_tried_that_can_be_enough() {
     let mut schedule = schedule(1000, Diet::Preserving);

@@ -224,10 +224,13 @@ impl Schedule {
     fn judge_the_lone(&mut self, now: Millis, bound: Bound, effects: &mut Vec<Effect>) {
         let Bound { scope, line } = bound;
         let Some(id) = self.anchor_in(scope) else { return };
-        let beside = |unit: &Unit| {
-            self.covers(scope, unit) && (unit.state != RunState::Waiting || unit.is_going())
+        // What it runs below may wait for it, and would be there as long.
+        let beside = |other: UnitId, unit: &Unit| {
+            self.covers(scope, unit)
+                && (unit.state != RunState::Waiting || unit.is_going())
+                && !(unit.role.hosts() && self.units.has_below(other))
         };
-        let others = self.units.iter().any(|(other, unit)| other != id && beside(unit));
+        let others = self.units.iter().any(|(other, unit)| other != id && beside(other, unit));
         let Some(unit) = self.units.get(id) else { return };
         let needs = self.used_by_all(scope);
         // Where another output is agreed to, the line need not be crossed.

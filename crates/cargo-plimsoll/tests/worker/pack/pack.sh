@@ -10,4 +10,4 @@ cargo build --release --locked --target wasm32-unknown-unknown
 wasm-bindgen "${CARGO_TARGET_DIR:-target}/wasm32-unknown-unknown/release/pack.wasm" --target bundler --out-dir "$out" \
     --no-typescript
 wasm-opt -O "$out/pack_bg.wasm" -o "$out/pack_bg.wasm"
-cp worker.js "$out"
+cp js/worker.js "$out"
