@@ -19,6 +19,8 @@ pub(crate) enum About {
 /// How much a finding explains: of two, the one with the higher weight is the cause, and the earlier of two alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Weight {
+    /// That something else than the build was killed, which may have been why.
+    Beside,
     /// That something failed, without how or why.
     Unexplained,
     /// That a job was shut down or ended by SIGTERM.

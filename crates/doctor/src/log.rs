@@ -78,7 +78,7 @@ impl LogReader {
 
 impl State {
     fn line(&mut self, number: u64, line: &str) {
-        if line.is_empty() || is_source(line) || self.is_captured(line) {
+        if line.is_empty() || is_source(line) || is_title(line) || self.is_captured(line) {
             return;
         }
         self.circumstances.look(line);
@@ -87,6 +87,9 @@ impl State {
         }
         self.shared |= line.contains("/dev/shm/");
         let line = &*ends(line);
+        if fails_by_itself(line) {
+            self.take_for_talk();
+        }
         if self.ends_well(number, line) || is_told_of_a_test(line) {
             return;
         }
@@ -190,6 +193,18 @@ impl State {
         tested
     }
 
+    /// A test that comes to its end was not killed: what it wrote of memory before is its own talk, unless that is
+    /// of a command that it ran.
+    fn take_for_talk(&mut self) {
+        let began = self.began;
+        let written = |found: &&mut Finding| {
+            found.evidence.line >= began && found.unit.is_none() && found.cause.is_memory()
+        };
+        for found in self.findings.iter_mut().filter(written) {
+            found.weight = found.weight.min(Weight::Heard);
+        }
+    }
+
     /// Findings that were about a compiler or linker get the name that Cargo says behind them.
     fn name_findings(&mut self, said: &Said) {
         for found in self.findings.iter_mut().filter(|found| found.unit.is_none()) {
@@ -221,7 +236,7 @@ impl State {
         {
             self.last = None;
         }
-        self.went_well &= found.weight == Weight::Unexplained;
+        self.went_well &= found.weight <= Weight::Unexplained;
         // One finding of each kind is enough: the first, for a build goes down by the first death.
         let known = self.findings.iter_mut().find(|other| {
             other.cause == found.cause && other.weight == found.weight && other.about == found.about
@@ -377,10 +392,32 @@ fn ends(line: &str) -> Cow<'_, str> {
     Cow::Owned(format!("{head} … {tail}"))
 }
 
-/// A line of the program that rustc shows: `12 |     let x = "Killed";`, and what it draws below.
+/// A line of the program that rustc shows: `12 |     let x = "Killed";`, and what it draws below; a comment.
 fn is_source(line: &str) -> bool {
+    if line.starts_with("//") || line.starts_with("/*") {
+        return true;
+    }
     let bar = line.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();
     bar.starts_with('|') && !bar.starts_with("||")
+}
+
+/// A commit's title, as conventions have it: it tells of what was, and was mended.
+fn is_title(line: &str) -> bool {
+    const KINDS: &[&str] = &["fix", "feat", "chore", "revert", "refactor"];
+    KINDS.iter().any(|kind| {
+        line.match_indices(kind).any(|(at, _)| {
+            let rest = &line[at + kind.len()..];
+            let rest =
+                rest.strip_prefix('(').and_then(|r| r.split_once(')')).map_or(rest, |(_, r)| r);
+            (at == 0 || line[..at].ends_with(' ')) && rest.trim_start_matches('!').starts_with(": ")
+        })
+    })
+}
+
+/// That a test failed, said by the program that ran it, which therefore lives.
+fn fails_by_itself(line: &str) -> bool {
+    line.starts_with("test result: FAILED")
+        || line.starts_with("test ") && line.ends_with(" ... FAILED")
 }
 
 /// `test name ... ok`, nextest's `PASS [`: what is in a test's name says nothing.

@@ -38,6 +38,9 @@ const TRIGGERS: &[&str] = &[
     "status",
     " error ",
     "lost communication",
+    "stopped hearing",
+    "Error Type: Disconnect",
+    "<jemalloc>",
     "swap",
     "paging file",
     "system resources",
@@ -73,7 +76,7 @@ fn look_closely(line: &str) -> Option<Finding> {
 fn confession(line: &str) -> Option<Finding> {
     let told = |cause, victim: Option<&str>| {
         let (certainty, weight) = match victim {
-            Some(name) if !is_of_builds(name) => (Possible, Weight::Unexplained),
+            Some(name) if !is_of_builds(name) => (Possible, Weight::Beside),
             Some(_) => (Certain, Weight::Confession),
             None => (Likely, Weight::Confession),
         };
@@ -129,6 +132,7 @@ fn confession(line: &str) -> Option<Finding> {
         || lower.contains("exceeded job memory limit")
         || lower.contains("exceeded memory limit")
         || lower.contains("memory limit exceeded")
+        || lower.contains("condition: [memorypressure]")
         || lower.contains("container ran out of memory")
         || lower.contains("ran out of memory and was killed");
     limit.then(|| Finding::new(Cause::MemoryLimit, Certain, Weight::Confession, About::Job))
@@ -183,8 +187,11 @@ fn allocation(line: &str) -> Option<Finding> {
         || lower.contains("not enough storage is available")
         || lower.contains("0x8007000e")
         || lower.contains("lnk1102")
+        || matches!(exit_number(line), Some(1450 | 1455))
         || lower.contains("out of heap space");
+    let allocator = lower.starts_with("<jemalloc>: error");
     let known = windows
+        || allocator
         || lower.contains("llvm error: out of memory")
         || lower.contains("what(): std::bad_alloc")
         || lower.contains("instance of 'std::bad_alloc'")
@@ -428,6 +435,8 @@ fn status(line: &str) -> Option<Finding> {
         || line.contains("lost communication with the server")
         || line.contains("Received \"terminated\" signal")
         || line.contains("Server terminated abruptly (error code: 14")
+        || line.contains("running your job. (Error Type: Disconnect)")
+        || line.contains("stopped hearing from agent")
     {
         return found(Cause::Terminated, Possible, Weight::Shutdown);
     }

@@ -84,9 +84,20 @@ const FORMS: &[Form] = &[
             "has been cancelled",
             "Received cancellation signal",
             "Sending interrupt signal to process",
+            // Who takes the machine away for somebody else.
+            "Preempted by ",
+            "PreemptionByScheduler",
+            "DUE TO PREEMPTION",
+            "was preempted",
+            "been preempted",
+            "SPOT_INSTANCE_TERMINATION",
+            "pot instance termination",
+            "pot instance interruption",
+            "pot interruption",
             "exceeded the maximum log length",
         ],
     ),
+    form(Cause::DiskFull, Certain, Weight::Confession, About::Job, &["condition: [DiskPressure]"]),
     // macOS kills what it has no valid signature for.
     form(
         Cause::Denied,
@@ -338,6 +349,8 @@ const FORMS: &[Form] = &[
             "error: test run failed",
             "targets failed:",
             "error: memory leaked: ",
+            // A fuzzer has its own limits.
+            "ERROR: libFuzzer: ",
             "error: Undefined Behavior: ",
         ],
     ),

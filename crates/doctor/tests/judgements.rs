@@ -132,3 +132,31 @@ fn a_note_behind_a_warning_is_no_failure() {
     let refused = killed.replace("warning: ", "error: ");
     assert_eq!(judge(&refused).cause, Cause::Lint);
 }
+
+#[test]
+fn a_test_that_fails_by_itself_was_not_killed_whatever_it_wrote() {
+    let wrote = "     Running tests/oom.rs (target/debug/deps/oom-0123456789abcdef)\n\
+                 injected: memory allocation of 64 bytes failed\n";
+    let failed = format!("{wrote}test result: FAILED. 6 passed; 1 failed; 0 ignored\n");
+    assert_eq!(judge(&failed).cause, Cause::TestFailed);
+    let died = "error: test failed, to rerun pass `--test oom`\n\nCaused by:\n  process didn't exit successfully: \
+                `/t/debug/deps/oom-0123456789abcdef` (signal: 6, SIGABRT: process abort signal)\n";
+    assert_eq!(judge(&format!("{wrote}{died}")).cause, Cause::AllocationFailed);
+}
+
+#[test]
+fn a_commit_s_title_tells_of_what_was() {
+    for title in
+        ["fix: rustc OOM killed in CI", "input: fix(ci)!: Out of memory: Killed process 1 (rustc)"]
+    {
+        let log = format!("{title}\n##[error]Process completed with exit code 1.\n");
+        assert_eq!(judge(&log).cause, Cause::Failed, "{title}");
+    }
+}
+
+#[test]
+fn the_kill_of_something_else_explains_nothing_that_failed_otherwise() {
+    let kill = "Out of memory: Killed process 41 (browser) total-vm:20480kB\n";
+    assert!(judge(kill).memory);
+    assert!(!judge(&format!("{kill}error: the deployment was refused\n")).memory);
+}
