@@ -43,6 +43,10 @@ struct State {
     captured: bool,
     /// Something ended well, and nothing failed since.
     went_well: bool,
+    /// GitHub has said since the step began that it failed.
+    step_failed: bool,
+    /// In a list below a heading, as change logs are written.
+    listed: bool,
     /// Where file systems are mounted, and whether they live in memory.
     mounts: Vec<(String, bool)>,
     /// The path that was full.
@@ -64,25 +68,32 @@ impl LogReader {
     /// Takes the next bytes of the log: any bytes, cut anywhere.
     pub fn feed(&mut self, bytes: &[u8]) {
         let Self { lines, state } = self;
-        lines.feed(bytes, |number, text| state.line(number, &plain(text)));
+        lines.feed(bytes, |number, text| state.raw(number, text));
     }
 
     /// What ended the build.
     #[must_use]
     pub fn verdict(mut self) -> Verdict {
         let Self { lines, state } = &mut self;
-        lines.finish(|number, text| state.line(number, &plain(text)));
+        lines.finish(|number, text| state.raw(number, text));
         self.state.verdict()
     }
 }
 
 impl State {
+    fn raw(&mut self, number: u64, text: &str) {
+        self.step_failed |= text.contains("##[error]");
+        if !is_script(text) {
+            self.line(number, &plain(text));
+        }
+    }
+
     fn line(&mut self, number: u64, line: &str) {
         if line.is_empty() || is_source(line) || is_title(line) || self.is_captured(line) {
             return;
         }
         self.circumstances.look(line);
-        if is_progress(line) {
+        if is_progress(line) || is_command(line) || self.is_listed(line) || self.begins_step(line) {
             return;
         }
         self.shared |= line.contains("/dev/shm/");
@@ -160,6 +171,25 @@ impl State {
             self.captured = false;
         }
         self.captured
+    }
+
+    /// GitHub runs the next step where the one before went well, or says first that it failed.
+    fn begins_step(&mut self, line: &str) -> bool {
+        let begins = line.starts_with("##[group]Run ");
+        if begins && !self.step_failed {
+            self.findings.clear();
+            self.last = None;
+        }
+        self.step_failed &= !begins;
+        begins
+    }
+
+    /// Whether the line is of a list below a heading, or that heading: what was changed, and why.
+    fn is_listed(&mut self, line: &str) -> bool {
+        let heading = line.starts_with("## ") || line.starts_with("### ");
+        let item = line.starts_with("- ") || line.starts_with("* ");
+        self.listed = heading || self.listed && item;
+        self.listed
     }
 
     /// What ended well takes back what was found since it began.
@@ -375,6 +405,16 @@ fn is_progress(line: &str) -> bool {
         "HEAD is now at ",
     ];
     WORDS.iter().any(|word| line.starts_with(word))
+}
+
+/// A command that a shell shows before it runs it.
+fn is_command(line: &str) -> bool {
+    ["+ ", "$ ", "[command]"].iter().any(|sign| line.starts_with(sign))
+}
+
+/// A line of a step's script, which GitHub shows in this colour before it runs it.
+fn is_script(text: &str) -> bool {
+    text.contains("\u{1b}[36;1m") && text.trim_end().ends_with("\u{1b}[0m")
 }
 
 /// Of a line longer than both together, what is looked at: a compiler's command line names its crate at the

@@ -107,6 +107,18 @@ fn confession(line: &str) -> Option<Finding> {
     {
         return told(Cause::OomKiller, Some(victim));
     }
+    // illumos.
+    if lower.contains("no swap space")
+        && let Some(victim) = in_brackets(&lower, "pid ")
+    {
+        return told(Cause::OomKiller, Some(victim));
+    }
+    // Who asked last is seldom who is killed.
+    if let Some(who) = lower.split(" invoked oom-killer").next().filter(|who| *who != lower)
+        && is_of_builds(who.rsplit(' ').next().unwrap_or(who))
+    {
+        return Some(Finding::new(Cause::OomKiller, Possible, Weight::Heard, About::Job));
+    }
     if lower.contains("sending sig") && lower.contains(" to process ") {
         return told(Cause::Earlyoom, lower.split('"').nth(1).or(Some("cargo")));
     }
@@ -124,7 +136,11 @@ fn confession(line: &str) -> Option<Finding> {
         return told(Cause::OomKiller, None);
     }
     let oom_killed = ["oomkilled", "oom killed", "oom-killed"];
-    let limit = (oom_killed.iter().any(|words| lower.contains(words)) && !lower.contains("false"))
+    // What may, should or would be is not what was.
+    let supposed = ["false", "may ", "might ", "should ", "would ", "expect"];
+    let limit = (oom_killed.iter().any(|words| is_word(&lower, words))
+        && !supposed.iter().any(|word| lower.contains(word)))
+        || lower.contains("container oom ") && lower.contains("(image=")
         || lower.contains("out of memory (used over")
         || lower.contains("\"out of memory\" (\"oom\") event")
         || lower.contains("oom-kill event")
@@ -143,6 +159,14 @@ fn is_linker(name: &str) -> bool {
         name,
         "ld" | "ld.lld" | "lld" | "rust-lld" | "mold" | "ld.mold" | "ld.bfd" | "collect2" | "wild"
     )
+}
+
+/// Whether these words stand in the line, and not as a part of longer ones: hashes have any letters.
+fn is_word(line: &str, words: &str) -> bool {
+    line.match_indices(words).any(|(at, _)| {
+        !line[..at].ends_with(char::is_alphanumeric)
+            && !line[at + words.len()..].starts_with(char::is_alphanumeric)
+    })
 }
 
 /// What stands in the brackets behind `mark`: `killed process 24744 (rustc) total-vm`.
@@ -190,7 +214,9 @@ fn allocation(line: &str) -> Option<Finding> {
         || matches!(exit_number(line), Some(1450 | 1455))
         || lower.contains("out of heap space");
     let allocator = lower.starts_with("<jemalloc>: error");
+    let python = line == "MemoryError" || line.starts_with("MemoryError: ");
     let known = windows
+        || python
         || allocator
         || lower.contains("llvm error: out of memory")
         || lower.contains("what(): std::bad_alloc")
@@ -219,8 +245,11 @@ fn signal(line: &str) -> Option<Finding> {
         let found = by_signal(9, About::Linker)?;
         return Some(Finding { weight: Weight::Heard, ..found });
     }
-    if line.contains("linking with `") && line.contains("` failed: ") {
-        return by_signal(after(line, "failed: signal: ").and_then(number)?, About::Linker);
+    // A shell or a wrapper between them says the signal as a status.
+    let linked = after(line, "linking with `").and_then(|rest| after(rest, "` failed: "));
+    if let Some(ended) = linked.or_else(|| after(line, "linker command failed with ")) {
+        let number = after(ended, "signal: ").and_then(number);
+        return by_signal(number.or_else(|| exit_number(ended)?.checked_sub(128))?, About::Linker);
     }
     for (word, sign) in
         [("Killed", 9), ("Terminated", 15), ("Bus error", 7), ("Segmentation fault", 11)]
@@ -251,7 +280,8 @@ fn signal(line: &str) -> Option<Finding> {
         || (line.contains("status: signal: ") || line.contains("status code signal: "))
             && line.contains(" (SIG")
         || line.contains("exited with signal");
-    let of_process = of_process
+    let quoted = line.find("(signal: ").is_some_and(|at| line[..at].matches('`').count() % 2 == 1);
+    let of_process = of_process && !quoted
         || (line.contains("exited with") || line.contains("failed")) && line.contains("SIG");
     if of_process {
         let number = ["(signal: ", "signal: ", "with signal "]
@@ -339,7 +369,9 @@ fn by_shell(line: &str) -> Option<Finding> {
     }
     // Behind a progress bar that did not end its line.
     let glued = line.strip_suffix("Killed");
-    if glued.is_some_and(|bar| bar.ends_with(|c: char| c.is_alphanumeric() || ")]%".contains(c))) {
+    if glued.is_some_and(|bar| {
+        !bar.ends_with("OOM") && bar.ends_with(|c: char| c.is_alphanumeric() || ")]%".contains(c))
+    }) {
         return by_signal(9, About::Job);
     }
     if line.starts_with("*** Signal 9") {
@@ -466,7 +498,7 @@ pub(crate) fn exit_number(line: &str) -> Option<u64> {
 /// The number behind words that may stand before it: `ed with non-zero code: 137`.
 fn number_behind(mut rest: &str) -> Option<u64> {
     const BETWEEN: &[&str] =
-        &["ed ", "code", "status", "value", "with ", "non-zero ", "a ", "exit"];
+        &["ed ", "code", "status", "value", "with ", "non-zero ", "a ", "exit", "failure"];
     loop {
         rest = rest.trim_start_matches([':', ' ', '=', '"', '\'', '(']);
         match BETWEEN.iter().find_map(|word| rest.strip_prefix(word)) {

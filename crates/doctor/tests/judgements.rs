@@ -160,3 +160,35 @@ fn the_kill_of_something_else_explains_nothing_that_failed_otherwise() {
     assert!(judge(kill).memory);
     assert!(!judge(&format!("{kill}error: the deployment was refused\n")).memory);
 }
+
+#[test]
+fn what_a_log_shows_is_not_what_happened() {
+    for shown in [
+        "+ docker inspect -f '{{.State.OOMKilled}}' devnet",
+        "\u{1b}[36;1mecho 'memory allocation of 42 bytes failed'\u{1b}[0m",
+        "## Fixed\n- rustc was OOM killed",
+        "a container without a limit may be OOMKilled",
+        "hash: 0Y0OomKilled1rTq",
+        "the report quotes `error: could not compile app (signal: 9, SIGKILL: kill)`",
+    ] {
+        let log = format!("{shown}\n##[error]Process completed with exit code 1.\n");
+        assert_eq!(judge(&log).cause, Cause::Failed, "{shown}");
+    }
+}
+
+#[test]
+fn a_step_that_is_followed_by_another_went_well_unless_it_says_otherwise() {
+    let step = "the paging file is too small for this operation\n";
+    let next = "##[group]Run cargo build\nerror[E0061]: this function takes 2 arguments\n";
+    assert_eq!(judge(&format!("{step}{next}")).cause, Cause::CompileError);
+    let failed = "##[error]Process completed with exit code 1.\n";
+    assert!(judge(&format!("{step}{failed}{next}")).memory);
+}
+
+#[test]
+fn a_linker_s_signal_may_be_told_as_a_status() {
+    let log = "error: linking with `clang` failed: exit status: 137\n  |\n\
+               error: could not compile `app` (bin \"app\") due to 1 previous error\n";
+    let verdict = judge(log);
+    assert_eq!((verdict.cause, verdict.unit.as_deref()), (Cause::Killed, Some("link of app")));
+}
