@@ -1,7 +1,7 @@
 //! What killed a build: a verdict from the build's log, as any terminal or CI shows it, or from its recorded events.
 //!
 //! ```text
-//! bytes --Lines--> plain lines --memory, other, heard--> findings --LogReader--> Verdict <--recorded-- events
+//! bytes --Lines--> plain lines --memory, signal, other, heard--> findings --LogReader--> Verdict <--recorded-- events
 //!                        `----------------unit--------------^
 //! ```
 //! A log is read once, from beginning to end, in bounded memory: what is kept is the findings, at most one for
@@ -20,6 +20,7 @@ mod other;
 mod plain;
 mod recorded;
 mod remedy;
+mod signal;
 mod text;
 mod unit;
 mod verdict;

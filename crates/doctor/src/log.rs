@@ -101,7 +101,8 @@ impl State {
         if fails_by_itself(line) {
             self.take_for_talk();
         }
-        if self.ends_well(number, line) || is_told_of_a_test(line) {
+        let line = behind_a_test_s_name(line);
+        if line.is_empty() || self.ends_well(number, line) {
             return;
         }
         if let Some(said) = said(line) {
@@ -460,9 +461,13 @@ fn fails_by_itself(line: &str) -> bool {
         || line.starts_with("test ") && line.ends_with(" ... FAILED")
 }
 
-/// `test name ... ok`, nextest's `PASS [`: what is in a test's name says nothing.
-fn is_told_of_a_test(line: &str) -> bool {
-    line.starts_with("test ") && line.contains(" ... ")
-        || line.starts_with("PASS [")
-        || line.starts_with("START [")
+/// Of `test name ... ok` and nextest's `PASS [`, what is not of the test's name and result: these say nothing, but
+/// one that dies leaves what it wrote behind its name.
+fn behind_a_test_s_name(line: &str) -> &str {
+    match line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")) {
+        Some((_, rest)) if !rest.starts_with("ignored") => rest,
+        Some(_) => "",
+        None if line.starts_with("PASS [") || line.starts_with("START [") => "",
+        None => line,
+    }
 }

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use crate::cause::Cause;
 use crate::finding::{About, Finding, Weight};
+use crate::signal::exit_number;
 use crate::verdict::Certainty::{self, Certain, Likely, Possible};
 use crate::words::Words;
 
@@ -400,6 +401,8 @@ const FORMS: &[Form] = &[
             "Process completed with exit code",
             "error[",
             "error: ",
+            "ERROR: ",
+            "*** Error code ",
         ],
     ),
 ];
@@ -414,6 +417,7 @@ pub(crate) fn look(line: &str) -> Option<Finding> {
         LazyLock::new(|| Words::new(FORMS.iter().flat_map(|form| form.any).copied()));
     WORDS.first(line)?;
     let form = FORMS.iter().find(|form| form.any.iter().any(|words| line.contains(words)))?;
+    // Zero is no failure: `Process completed with exit code 0`.
     if line.starts_with("warning")
         || line.starts_with("W: ")
         || matches!(exit_number(line), Some(0))
@@ -421,11 +425,6 @@ pub(crate) fn look(line: &str) -> Option<Finding> {
         return None;
     }
     Some(Finding::new(form.cause, form.certainty, form.weight, form.about))
-}
-
-/// Zero is no failure: `Process completed with exit code 0`.
-fn exit_number(line: &str) -> Option<u64> {
-    crate::memory::exit_number(line)
 }
 
 /// A file system is full, and where, as far as the line says it.

@@ -48,14 +48,14 @@ fn without_escapes(line: &str) -> Cow<'_, str> {
 const PREFIXES: usize = 6;
 
 fn without_prefixes(line: &str) -> &str {
-    let mut rest = line.trim();
+    let mut rest = line.trim_end();
     for _ in 0..PREFIXES {
-        match one_prefix(rest) {
-            Some(shorter) => rest = shorter.trim_start(),
+        match after_bar(rest).or_else(|| one_prefix(rest.trim_start())) {
+            Some(shorter) => rest = shorter,
             None => break,
         }
     }
-    rest
+    rest.trim_start()
 }
 
 /// The line after one prefix, where it has one.
@@ -68,7 +68,6 @@ fn one_prefix(line: &str) -> Option<&str> {
         .or_else(|| line.strip_prefix("remote: "))
         .or_else(|| after_script(line))
         .or_else(|| after_label(line))
-        .or_else(|| after_bar(line))
         .or_else(|| after_step(line))
         .or_else(|| after_seconds(line))
 }
@@ -100,12 +99,16 @@ fn after_stage(line: &str) -> Option<&str> {
     let (stage, rest) = line.split_once("| ")?;
     let stage = stage.trim_end();
     let bracketed = stage.starts_with('[') && stage.ends_with(']');
-    let service = stage.rsplit_once('-').is_some_and(|(name, number)| {
+    (bracketed || is_service(stage)).then_some(rest)
+}
+
+/// How docker compose calls what runs in it: `app-1`, of old `dir_app_1`.
+pub(crate) fn is_service(name: &str) -> bool {
+    name.rsplit_once(['-', '_']).is_some_and(|(name, number)| {
         !name.is_empty()
             && number.bytes().all(|byte| byte.is_ascii_digit())
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-    });
-    (bracketed || service).then_some(rest)
+    })
 }
 
 /// `#12 34.56 ` of BuildKit.
@@ -128,9 +131,9 @@ fn after_label(line: &str) -> Option<&str> {
     label.bytes().all(|byte| byte.is_ascii_alphabetic()).then_some(rest)
 }
 
-/// `| ` of BitBake; what rustc draws is not a word so near its bar.
+/// `| ` of BitBake, where lines begin; rustc draws its bars behind the numbers of lines, or the space of one.
 fn after_bar(line: &str) -> Option<&str> {
-    line.strip_prefix("| ").filter(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()))
+    line.strip_prefix("| ")
 }
 
 /// `34.56 ` of BuildKit, `10:17.89 ` of mach, `[ 4529.478764] ` of the kernel.
@@ -171,10 +174,12 @@ mod tests {
             "warning: rocks-sys@0.5.11: error: x",
             "[INFO] [stderr] error: x",
             "| error: x",
+            "|   error: x",
             "\u{1b}]8;;link\u{7}error: x",
         ] {
             assert_eq!(plain(line), "error: x", "{line:?}");
         }
+        assert_eq!(plain("  |   error: x"), "|   error: x", "what rustc draws");
         assert_eq!(plain("2.5 is no version"), "is no version");
         assert_eq!(plain("#[deny(warnings)] | x"), "#[deny(warnings)] | x");
     }

@@ -192,3 +192,34 @@ fn a_linker_s_signal_may_be_told_as_a_status() {
     let verdict = judge(log);
     assert_eq!((verdict.cause, verdict.unit.as_deref()), (Cause::Killed, Some("link of app")));
 }
+
+#[test]
+fn a_service_that_is_taken_down_is_not_the_build() {
+    let down = "search-1 exited with code 137\ndb_1 exited with code 137\n";
+    let failed = "##[error]Process completed with exit code 1.\n";
+    assert_eq!(judge(&format!("{failed}{down}")).cause, Cause::Failed);
+    // Where it is the build, its end is the step's.
+    let killed = "builder-1 exited with code 137\n##[error]Process completed with exit code 137.\n";
+    assert_eq!(judge(killed).cause, Cause::Killed);
+}
+
+#[test]
+fn a_test_that_dies_leaves_what_it_wrote_behind_its_name() {
+    let log = |rest: &str| {
+        format!(
+            "test oom::out_of_memory ... {rest}\nerror: test failed, to rerun pass `--lib`\n\nCaused by:\n  process \
+             didn't exit successfully: `/t/deps/app-0123456789abcdef` (signal: 6, SIGABRT: process abort signal)\n"
+        )
+    };
+    let cause = |rest| judge(&log(rest)).cause;
+    assert_eq!(cause("memory allocation of 64 bytes failed"), Cause::AllocationFailed);
+    assert_eq!(cause("ok"), Cause::Crash);
+    assert_eq!(cause("ignored, memory allocation of 64 bytes failed"), Cause::Crash);
+}
+
+#[test]
+fn what_stands_indented_behind_bars_is_read() {
+    let barred: String = killed("").lines().map(|line| format!("| {line}\n")).collect();
+    let verdict = judge(&barred);
+    assert_eq!((verdict.cause, verdict.unit.as_deref()), (Cause::Killed, Some("app")));
+}
