@@ -151,7 +151,8 @@ impl Package {
 }
 
 impl Project {
-    /// The package that is meant in `cwd`: the one named, the one around `cwd`, or the only one that can become a Worker.
+    /// The package that is meant in `cwd`: the one named, the one around `cwd`, the only one that can become a Worker, or
+    /// of those the only one with a file of wrangler's.
     ///
     /// # Errors
     /// What is wrong, in words for people: no workspace, no such package, none that can, or several.
@@ -164,11 +165,20 @@ impl Project {
         let words = ["--filter-platform", TARGET];
         let metadata: Metadata = cargo_metadata::read(environment, cwd, globals, &words)?;
         let cwd = cwd.canonicalize().unwrap_or_else(|_| cwd.to_owned());
-        choose(&metadata, &cwd, named).map_err(anyhow::Error::msg)
+        let has_wrangler = |package: &Package| {
+            let files = ["wrangler.toml", "wrangler.json", "wrangler.jsonc"];
+            files.iter().any(|file| package.directory().join(file).is_file())
+        };
+        choose(&metadata, &cwd, named, has_wrangler).map_err(anyhow::Error::msg)
     }
 }
 
-fn choose(metadata: &Metadata, cwd: &Path, named: Option<&str>) -> Result<Project, String> {
+fn choose(
+    metadata: &Metadata,
+    cwd: &Path,
+    named: Option<&str>,
+    has_wrangler: impl Fn(&Package) -> bool,
+) -> Result<Project, String> {
     let members: Vec<&Package> = metadata
         .packages
         .iter()
@@ -190,6 +200,9 @@ fn choose(metadata: &Metadata, cwd: &Path, named: Option<&str>) -> Result<Projec
             (Some(package), []) => package,
             (Some(package), _) if can.iter().any(|it| it.id == package.id) => package,
             (_, [only]) => only,
+            (_, several) if several.iter().filter(|it| has_wrangler(it)).count() == 1 => {
+                several.iter().copied().find(|it| has_wrangler(it)).unwrap_or(several[0])
+            }
             (None, []) => {
                 return Err("no package of this workspace can become a Worker: that takes a library of the \
                             crate type `cdylib` which depends on `worker` or on `wasm-bindgen`"
@@ -297,7 +310,7 @@ mod tests {
 
     #[test]
     fn the_package_that_is_meant_is_found() {
-        let found = |cwd: &str, named| choose(&workspace(), Path::new(cwd), named);
+        let found = |cwd: &str, named| choose(&workspace(), Path::new(cwd), named, |_| false);
         let site = found("/w/my-site/src", None).unwrap();
         assert_eq!(site.kind, Kind::Worker(Version([0, 8, 7])));
         assert_eq!((site.library.as_str(), site.bindgen), ("my_site", Version([0, 8, 7])));
@@ -315,18 +328,30 @@ mod tests {
     }
 
     #[test]
+    fn of_several_the_one_with_wranglers_file_is_meant() {
+        let with = |names: &'static [&str]| {
+            choose(&workspace(), Path::new("/w"), None, move |it| names.contains(&it.name.as_str()))
+        };
+        assert_eq!(with(&["pack", "shared"]).unwrap().name, "pack");
+        assert!(with(&["pack", "my-site"]).is_err());
+    }
+
+    #[test]
     fn the_only_one_that_can_is_meant_from_everywhere() {
         let mut metadata = workspace();
         metadata.workspace_members.retain(|id| id != "pack");
-        assert_eq!(choose(&metadata, Path::new("/w/shared"), None).unwrap().name, "my-site");
+        assert_eq!(
+            choose(&metadata, Path::new("/w/shared"), None, |_| false).unwrap().name,
+            "my-site"
+        );
         metadata.workspace_members.retain(|id| id == "plain");
-        let said = choose(&metadata, Path::new("/w/plain"), None).unwrap_err();
+        let said = choose(&metadata, Path::new("/w/plain"), None, |_| false).unwrap_err();
         assert!(said.contains("cdylib"), "{said}");
     }
 
     #[test]
     fn what_a_package_says_to_wasm_pack_is_heard() {
-        let pack = choose(&workspace(), Path::new("/w"), Some("pack")).unwrap();
+        let pack = choose(&workspace(), Path::new("/w"), Some("pack"), |_| false).unwrap();
         let release = &pack.profiles["release"];
         assert_eq!(release.wasm_opt_words(false).unwrap(), ["-Os"]);
         assert_eq!(release.wasm_bindgen.dwarf_debug_info, Some(true));

@@ -25,8 +25,11 @@ const ARGUMENT: &str = "__pack";
 /// What wasm-opt writes.
 pub(crate) const OPTIMISED: &str = "optimised.wasm";
 
-/// The features that wasm-opt may use: what rustc's modules have by default, and what wasm-bindgen adds. They are named
-/// because a module without its `target_features` (`strip = true`) does not tell them.
+/// The section of a module that tells wasm-opt which features it may use.
+const TELLS_FEATURES: &[u8] = b"target_features";
+
+/// Those features, where the section is gone (`strip = true`), without which wasm-opt refuses the module: what rustc's
+/// modules have by default, and what wasm-bindgen adds.
 const FEATURES: [&str; 7] = [
     "mutable-globals",
     "sign-ext",
@@ -103,7 +106,6 @@ impl Pack<'_> {
         let mut words: Vec<OsString> = vec![self.bound().into(), "-o".into()];
         words.push(self.stage.join(OPTIMISED).into());
         words.extend(asked.into_iter().map(OsString::from));
-        words.extend(FEATURES.iter().map(|name| OsString::from(format!("--enable-{name}"))));
         Step::of(Tool::WasmOpt, words)
     }
 
@@ -134,7 +136,10 @@ pub(crate) fn main() -> Option<ExitCode> {
     }
     let steps = args.next().and_then(|steps| serde_json::from_slice(steps.as_encoded_bytes()).ok());
     let steps: Vec<Step> = steps.unwrap_or_default();
-    for step in steps {
+    for mut step in steps {
+        if step.name == Tool::WasmOpt.name() {
+            step.words.extend(untold_features(step.words.first().map(Path::new)));
+        }
         let is_cargo = step.variable.is_none();
         let named = step.variable.and_then(std::env::var_os);
         let program = named.unwrap_or_else(|| OsString::from(&step.name));
@@ -153,6 +158,15 @@ pub(crate) fn main() -> Option<ExitCode> {
         return Some(ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(101)));
     }
     Some(ExitCode::SUCCESS)
+}
+
+/// wasm-opt's arguments for a module that does not tell its features itself.
+fn untold_features(module: Option<&Path>) -> Vec<OsString> {
+    let bytes = module.and_then(|module| std::fs::read(module).ok()).unwrap_or_default();
+    if bytes.windows(TELLS_FEATURES.len()).any(|part| part == TELLS_FEATURES) {
+        return Vec::new();
+    }
+    FEATURES.iter().map(|name| OsString::from(format!("--enable-{name}"))).collect()
 }
 
 #[cfg(test)]
@@ -200,9 +214,7 @@ mod tests {
             "wasm-bindgen /w/t t/wasm32-unknown-unknown/release/my_pack.wasm --out-dir /s --target bundler \
              --out-name out --typescript"
         );
-        assert!(
-            release[2].starts_with("wasm-opt /s/out_bg.wasm -o /s/optimised.wasm -O --enable-")
-        );
+        assert_eq!(release[2], "wasm-opt /s/out_bg.wasm -o /s/optimised.wasm -O");
         let dev = words(&Packing::default(), true);
         assert!(dev[1].contains("/debug/my_pack.wasm") && dev[1].ends_with("--debug"));
         assert_eq!(dev.len(), 2, "not optimised");
@@ -216,6 +228,16 @@ mod tests {
             Packing { wasm_opt: Some(WasmOpt::With(vec!["-Oz".to_owned()])), ..Packing::default() };
         asked.wasm_bindgen.demangle_name_section = Some(false);
         let words = words(&asked, true);
-        assert!(words[1].contains("--no-demangle") && words[2].contains(" -Oz "));
+        assert!(words[1].contains("--no-demangle") && words[2].ends_with(" -Oz"));
+    }
+
+    #[test]
+    fn features_are_named_where_the_module_does_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let module = dir.path().join("a.wasm");
+        std::fs::write(&module, b"\0asm\x01\0\0\0 \x0ftarget_features\x08+").unwrap();
+        assert!(untold_features(Some(&module)).is_empty());
+        std::fs::write(&module, b"\0asm\x01\0\0\0").unwrap();
+        assert!(untold_features(Some(&module)).contains(&"--enable-reference-types".into()));
     }
 }

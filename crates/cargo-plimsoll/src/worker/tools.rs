@@ -75,7 +75,7 @@ impl Tool {
     /// What it must be, where `version` is not.
     fn misfit(self, version: Version) -> Option<String> {
         /// The first release that knows every feature which rustc's modules name.
-        const BINARYEN: u32 = 120;
+        const BINARYEN: u32 = 119;
         /// The first release that knows `import source`, which wasm-bindgen writes.
         const ESBUILD: Version = Version([0, 25, 7]);
         let (fits, wanted) = match self {

@@ -1,11 +1,11 @@
 //! The guide in both languages: the same commands, settings and figures, and each command runs.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::scene::Scene;
+use crate::{fake_rustc, worker};
 
 fn guide(name: &str) -> String {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs");
@@ -46,18 +46,17 @@ fn both_languages_name_the_same_commands_settings_and_figures() {
     assert_eq!(headings(&english), headings(&portuguese));
 }
 
-/// A package `cli` that a Worker is made of, and a worker-build.
+/// A package `cli`, and a Worker with all that it needs.
 fn scene() -> Scene {
     let scene = Scene::new();
     scene.lib("core-of-it", &[], "");
     scene.bin("cli", &["core-of-it"], "fn main() {}");
     scene.write(
         "ws/Cargo.toml",
-        "[workspace]\nmembers = [\"cli\", \"core-of-it\"]\nresolver = \"3\"\n",
+        "[workspace]\nmembers = [\"cli\", \"core-of-it\", \"site\"]\nresolver = \"3\"\n",
     );
-    scene.write("ws/cli/wrangler.toml", "name = \"cli\"\n");
-    scene.write("bin/worker-build", "#!/bin/sh\nexec cargo build \"$@\"\n");
-    fs::set_permissions(scene.at("bin/worker-build"), fs::Permissions::from_mode(0o755)).unwrap();
+    worker::add_site(&scene);
+    worker::add_tools(&scene);
     scene
 }
 
@@ -83,6 +82,7 @@ fn every_command_of_the_guide_runs() {
         let mut bash = Command::new("bash");
         scene.prepare(&mut bash);
         scene.with_fake(&mut bash);
+        bash.env("RUSTC", scene.at("bin/rustc")).env("E2E_RUSTC", fake_rustc::path());
         bash.env("CARGO_HOME", scene.at("cargo"));
         bash.env("PATH", std::env::join_paths(&path).unwrap());
         scene.ok(bash.args(["-c", &lines.collect::<String>()]));

@@ -19,13 +19,23 @@ const PF_FORKNOEXEC: u32 = 0x40;
 
 /// Polls until `condition` gives something; a test that waits in vain fails.
 #[track_caller]
-pub(crate) fn until<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, condition)
+}
+
+/// The same with a patience of its own.
+#[track_caller]
+pub(crate) fn within<T>(
+    patience: Duration,
+    what: &str,
+    mut condition: impl FnMut() -> Option<T>,
+) -> T {
     let start = Instant::now();
     loop {
         if let Some(found) = condition() {
             return found;
         }
-        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+        assert!(start.elapsed() < patience, "waited in vain until {what}");
         thread::sleep(Duration::from_millis(4));
     }
 }

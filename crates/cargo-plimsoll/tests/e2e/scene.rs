@@ -6,11 +6,12 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 
 use crate::fake_rustc;
-use crate::process::{self, MARK, Process, of_scene, until};
+use crate::process::{self, MARK, PATIENCE, Process, of_scene, until, within};
 
 pub(crate) struct Scene {
     dir: tempfile::TempDir,
@@ -413,8 +414,15 @@ impl Running<'_> {
 
     /// Waits for the end.
     #[track_caller]
-    pub(crate) fn end(mut self) -> Done {
-        let status = until("the command has ended", || self.child.try_wait().unwrap());
+    pub(crate) fn end(self) -> Done {
+        self.end_within(PATIENCE)
+    }
+
+    /// Waits for the end of what takes longer.
+    #[track_caller]
+    pub(crate) fn end_within(mut self, patience: Duration) -> Done {
+        let ended = || self.child.try_wait().unwrap();
+        let status = within(patience, "the command has ended", ended);
         Done { status, stdout: self.stdout(), stderr: self.stderr() }
     }
 }

@@ -1,12 +1,21 @@
 #!/bin/sh
-# Builds the Cloudflare Worker in the directory with its wrangler file:
-# ./build-cf-worker.sh [--dev] [other arguments of worker-build]
+# Builds the workspace's Cloudflare Worker, and an archive of it:
+# ./build-cf-worker.sh [--dev] [other arguments of `cargo plimsoll worker build`]
 @mark@
 MEMORY_LIMIT="auto" # 2G, 4G, 50% …; auto: what the machine leaves
-WORKER=""           # the Worker's directory, from here; empty: the only one that has a wrangler file
+WORKER=""           # the Worker's directory, from here; empty: the only one that there is
 
 set -eu
 cd "$(dirname "$0")"
+if cargo plimsoll --version >/dev/null 2>&1; then
+    if [ -n "$WORKER" ]; then
+        cd "$WORKER"
+    fi
+    if [ $# -eq 0 ]; then
+        set -- --release --zip
+    fi
+    exec cargo plimsoll --memory "$MEMORY_LIMIT" worker build "$@"
+fi
 if [ -z "$WORKER" ]; then
     WORKER=$(find . -maxdepth 4 \( -name target -o -name node_modules -o -name '.?*' \) -prune -o \
         \( -name wrangler.toml -o -name wrangler.json -o -name wrangler.jsonc \) -print |
@@ -31,9 +40,6 @@ if ! command -v worker-build >/dev/null 2>&1; then
 fi
 if [ $# -eq 0 ]; then
     set -- --release
-fi
-if cargo plimsoll --version >/dev/null 2>&1; then
-    exec cargo plimsoll --memory "$MEMORY_LIMIT" run-under -- worker-build "$@"
 fi
 @fallback@
 exec worker-build "$@"
