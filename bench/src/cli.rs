@@ -19,6 +19,7 @@ use crate::store::Store;
 use crate::workload::{self, Workload};
 use crate::{
     artifacts, chaos, cost, editor, giants, overhead, run, smoke, switch, table, together, torture,
+    worker,
 };
 
 /// Measures Plimsoll on real workspaces beside plain Cargo and its peers.
@@ -49,6 +50,8 @@ enum Command {
     Editor(EditorArgs),
     /// The heaviest unit of a workload by itself, with each step of the diet, and inside walls below its need.
     Giants(GiantsArgs),
+    /// A Cloudflare Worker by worker-build alone and under Plimsoll: memory and time of each step, and the same bytes.
+    Worker(WorkerArgs),
     /// Many small builds under faults drawn from a seed: nothing may be lost or left, and each exit status explicable.
     Torture(TortureArgs),
     /// The whole way through on a tiny workload, in about a minute.
@@ -263,6 +266,18 @@ struct GiantsArgs {
 }
 
 #[derive(Args, Debug)]
+struct WorkerArgs {
+    /// What `crates/cargo-plimsoll/tests/worker/provision.sh` has made.
+    #[arg(long, value_name = "DIR")]
+    tools: PathBuf,
+    /// Units at once.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    jobs: u32,
+    #[command(flatten)]
+    places: Places,
+}
+
+#[derive(Args, Debug)]
 struct TortureArgs {
     /// How many builds.
     #[arg(long, default_value_t = 200)]
@@ -380,6 +395,17 @@ pub(crate) fn main() -> Result<ExitCode> {
         Command::Giants(args) => {
             let bench = bench(&args.common, false)?;
             publish(&args.common.places, &[giants::giants(&bench, &args.unit, args.repeat)?])
+        }
+        Command::Worker(args) => {
+            let interrupt = Interrupt::listen()?;
+            let state = state(&args.places)?;
+            let sources = workload::sources(args.places.workloads.clone())?;
+            let plimsoll = Plimsoll::find(args.places.plimsoll.clone(), None)?;
+            let fixture = sources.join("../../crates/cargo-plimsoll/tests/worker/site");
+            let tools = std::path::absolute(&args.tools)?;
+            let plan = worker::Plan { tools, fixture, jobs: args.jobs };
+            let report = worker::worker(&state, &plimsoll, &interrupt, &plan)?;
+            publish(&args.places, &[report])
         }
         Command::Torture(mut args) => {
             let interrupt = Interrupt::listen()?;

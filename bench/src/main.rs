@@ -36,6 +36,7 @@ mod table;
 mod together;
 mod torture;
 mod tree;
+mod worker;
 mod workload;
 
 use std::path::Path;
