@@ -258,6 +258,9 @@ struct GiantsArgs {
     /// The unit, by its crate's name: aws_sdk_ec2, cranelift_codegen, …
     #[arg(long, value_name = "CRATE")]
     unit: String,
+    /// Walls, as shares of what the unit needs with everything that keeps its output.
+    #[arg(long, value_name = "SHARE,…", value_delimiter = ',', default_values_t = [1.1, 0.9, 0.75, 0.6])]
+    walls: Vec<f64>,
     /// How often each step without a wall.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
@@ -394,7 +397,10 @@ pub(crate) fn main() -> Result<ExitCode> {
         }
         Command::Giants(args) => {
             let bench = bench(&args.common, false)?;
-            publish(&args.common.places, &[giants::giants(&bench, &args.unit, args.repeat)?])
+            publish(
+                &args.common.places,
+                &[giants::giants(&bench, &args.unit, args.repeat, &args.walls)?],
+            )
         }
         Command::Worker(args) => {
             let interrupt = Interrupt::listen()?;

@@ -24,8 +24,6 @@ use crate::table;
 const SOONER: &str = "background_thread:true,dirty_decay_ms:200,muzzy_decay_ms:0";
 /// The most that can be asked of the allocator; the shim does not, because of its price.
 const AT_ONCE: &str = "dirty_decay_ms:0,muzzy_decay_ms:0";
-/// Walls, as shares of what the unit needs with everything that keeps its output.
-const WALLS: [f64; 4] = [1.1, 0.9, 0.75, 0.6];
 /// A wall holds file-backed pages, too: what rustc's own code takes of it.
 const FILES: u64 = 192 << 20;
 
@@ -61,7 +59,9 @@ impl Step {
 }
 
 /// Measures all steps on the unit whose crate has this name.
-pub(crate) fn giants(bench: &Bench, unit: &str, repeat: u32) -> Result<Report> {
+///
+/// `walls` are shares of what the unit needs with everything that keeps its output.
+pub(crate) fn giants(bench: &Bench, unit: &str, repeat: u32, walls: &[f64]) -> Result<Report> {
     let recorded = record(bench, unit)?;
     let mut rows = Vec::new();
     let mut steps = vec![
@@ -104,7 +104,7 @@ pub(crate) fn giants(bench: &Bench, unit: &str, repeat: u32) -> Result<Report> {
     }
     rows.insert(0, (steps[0].name.clone(), None, natural));
     let swap = fs::read_to_string("/proc/swaps").is_ok_and(|text| text.lines().count() > 1);
-    for share in WALLS {
+    for share in walls.iter().copied() {
         let bytes = (needs as f64 * share) as u64 + FILES;
         for swap in [false, true].into_iter().filter(|with| !with || swap) {
             let with = if swap { "swap" } else { "no swap" };
@@ -137,8 +137,10 @@ pub(crate) fn giants(bench: &Bench, unit: &str, repeat: u32) -> Result<Report> {
             )
         })
         .collect();
+    let walls: Vec<String> = walls.iter().map(f64::to_string).collect();
+    let at = if walls.is_empty() { String::new() } else { format!(" --walls {}", walls.join(",")) };
     let command =
-        format!("giants --workload {} --unit {unit} --repeat {repeat}", bench.workload.name);
+        format!("giants --workload {} --unit {unit} --repeat {repeat}{at}", bench.workload.name);
     let body = format!(
         "`plimsoll-bench {command}`{}\n\ncommit {} · {} · the compiler of `{unit}` by itself; worst peak and median \
          times of {repeat}\n\n\

@@ -179,6 +179,10 @@ fn once(
 /// The step that a process does: by the program that it is, or that an interpreter runs.
 fn step_of(pid: i32) -> Option<&'static str> {
     let words = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    // What is only asked for its version does no step.
+    if words.split(|byte| *byte == 0).any(|word| word == b"--version") {
+        return None;
+    }
     let mut words = words.split(|byte| *byte == 0).take(2);
     let names = |word: &[u8], step: &str| {
         let word = String::from_utf8_lossy(word);

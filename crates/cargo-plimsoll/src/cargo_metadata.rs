@@ -18,12 +18,13 @@ pub(crate) fn of_workspace<T: DeserializeOwned>(
     cwd: &Path,
 ) -> anyhow::Result<T> {
     read(environment, cwd, &[], &["--no-deps", "--offline"])
+        .context("Cargo finds no workspace here")
 }
 
 /// The part `T` of what `cargo <globals> metadata <words>` says in `cwd`.
 ///
 /// # Errors
-/// As of [`of_workspace`].
+/// Where Cargo cannot tell, which may need the network; its words are the error.
 pub(crate) fn read<T: DeserializeOwned>(
     environment: &Environment,
     cwd: &Path,
@@ -33,7 +34,7 @@ pub(crate) fn read<T: DeserializeOwned>(
     let cargo = environment.get("CARGO").unwrap_or("cargo".as_ref());
     let mut metadata = Command::new(cargo);
     metadata.args(globals).args(["metadata", "--format-version", "1"]).args(words);
-    let said = answer(metadata.current_dir(cwd)).context("Cargo finds no workspace here")?;
+    let said = answer(metadata.current_dir(cwd))?;
     serde_json::from_slice(&said).context("cannot read what `cargo metadata` says")
 }
 

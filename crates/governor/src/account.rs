@@ -40,6 +40,9 @@ pub(crate) fn connections_at_most() -> usize {
 /// Who connects says a word at once; whoever does not in this time has none to say.
 const SILENT_AT_MOST: Millis = Millis(10_000);
 
+/// Without a Cargo a build is over when nothing of it has run for so long; the next compiler begins another.
+const STILL_AT_MOST: Millis = Millis(2000);
+
 /// Of a build from elsewhere.
 #[derive(Debug)]
 pub(crate) struct Elsewhere {
@@ -56,6 +59,8 @@ pub(crate) struct Elsewhere {
     leaving: Option<(Ending, Millis)>,
     /// Its driver has told it to end, and when.
     interrupted: Option<Millis>,
+    /// Since when nothing of it runs.
+    still: Option<Millis>,
     /// Somebody waits for a lock of its.
     lifted: bool,
     /// The cgroups that contain its root.
@@ -217,6 +222,7 @@ impl Governor {
                 had_driver: driver.is_some(),
                 leaving: None,
                 interrupted: None,
+                still: None,
                 lifted: false,
                 cgroups,
             });
@@ -303,8 +309,8 @@ impl Governor {
     /// How the build ended, where it has.
     fn has_ended(&mut self, no: BuildNo, now: Millis) -> Option<Ending> {
         let lives = self.entries.values().any(|entry| entry.build == no && !entry.finished);
-        let build = self.builds.get(&no)?;
-        let it = build.elsewhere.as_ref()?;
+        let it = self.builds.get_mut(&no)?.elsewhere.as_mut()?;
+        it.still = (!lives).then(|| it.still.unwrap_or(now));
         if let Some((ending, since)) = it.leaving {
             if self.has_shims(no) && now - since < GRACE {
                 return None;
@@ -326,8 +332,12 @@ impl Governor {
             // Its Cargo may go on: then it is a plain one's build, which begins with its next compiler.
             return Some(Ending { exit: build.exit_by_its_units(), complete: false });
         }
-        let became_another = || it.is_cargo && !runs_cargo(it.root);
-        if !gone && !became_another() {
+        let over = match it.is_cargo {
+            true => !runs_cargo(it.root),
+            // Whoever else runs compilers may live for ever: a shell, and who adopts the orphans of what has ended.
+            false => it.still.is_some_and(|since| now - since >= STILL_AT_MOST),
+        };
+        if !gone && !over {
             return None;
         }
         let said = it.exit.as_ref().map_or(Ended::Somehow, Exit::ended);

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use serde::Deserialize;
 
 use super::TARGET;
@@ -163,7 +164,8 @@ impl Project {
         named: Option<&str>,
     ) -> anyhow::Result<Self> {
         let words = ["--filter-platform", TARGET];
-        let metadata: Metadata = cargo_metadata::read(environment, cwd, globals, &words)?;
+        let metadata: Metadata = cargo_metadata::read(environment, cwd, globals, &words)
+            .context("Cargo cannot tell what is here, and what it depends on")?;
         let cwd = cwd.canonicalize().unwrap_or_else(|_| cwd.to_owned());
         let has_wrangler = |package: &Package| {
             let files = ["wrangler.toml", "wrangler.json", "wrangler.jsonc"];

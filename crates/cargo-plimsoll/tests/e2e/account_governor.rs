@@ -498,6 +498,31 @@ fn it_leaves_when_nobody_needs_it_and_comes_back() {
     assert!(scene.governor().is_some_and(|next| next != first));
 }
 
+/// A build script that is killed leaves its probes to whoever adopts orphans, which may live as long as the machine.
+#[test]
+fn it_leaves_also_when_who_ran_a_compiler_without_cargo_lives_on() {
+    let scene = enabled("400MiB");
+    scene.write("one.rs", "pub fn f() {}");
+    let shim = Path::new(env!("CARGO_BIN_EXE_plimsoll-rustc")).display().to_string();
+    let script = format!(
+        "'{shim}' rustc --crate-name one --crate-type lib --emit=metadata --out-dir \"$E2E_SCENE\" \
+         \"$E2E_SCENE/one.rs\"; touch \"$E2E_SCENE/compiled\"; \
+         while [ ! -e \"$E2E_SCENE/go\" ]; do sleep 0.01; done; touch \"$E2E_SCENE/ended\""
+    );
+    let mut shell = Command::new("sh");
+    scene.prepare(&mut shell);
+    // An orphan: no Cargo that runs these tests is above it.
+    scene.ok(shell.args(["-c", "sh -c \"$0\" &", &script]));
+    scene.wait_for("compiled");
+    assert!(scene.at("libone.rmeta").exists());
+    let governor = scene.governor().expect("one governs");
+    scene.ok(&mut on_account(&scene, scene.plimsoll("disable")));
+    until("the governor has left", || (!process_exists(governor)).then_some(()));
+    scene.write("go", "");
+    scene.wait_for("ended");
+    assert_eq!(scene.logs().len(), 1, "its build is told");
+}
+
 #[test]
 fn who_speaks_a_newer_protocol_is_left_alone_and_the_build_goes_on() {
     let scene = enabled("1GiB");

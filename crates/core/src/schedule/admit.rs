@@ -182,7 +182,6 @@ impl Schedule {
         let links = |unit: &Unit| matches!(unit.link, LinkState::Running { .. });
         let mut another = self.units.iter().any(|(_, unit)| links(unit));
         let held_up = self.units.held_up();
-        let works = |id, unit: &Unit| unit.uses_processor() && !held_up.contains(&id);
         for (_, id, peak) in asking {
             let Some(unit) = self.units.get(id) else { continue };
             let before = unit.project(self.pace());
@@ -191,6 +190,7 @@ impl Schedule {
             let after = linking.project(self.pace());
             let build = unit.build;
             room.remove(build, &before);
+            let works = |id, unit: &Unit| self.units.computes(id, unit) && !held_up.contains(&id);
             let alone = self.units.iter().all(|(other, u)| other == id || !works(other, u));
             let nested = unit.inside.is_some();
             let fits = room.fits(build, &after);
@@ -289,8 +289,8 @@ impl Schedule {
 
     /// Those of them for which this holds.
     pub(super) fn active_where(&self, which: impl Fn(&Unit) -> bool) -> usize {
-        let active = |unit: &Unit| unit.uses_processor() && which(unit);
-        self.units.iter().filter(|(_, unit)| active(unit)).count()
+        let active = |id, unit: &Unit| self.units.computes(id, unit) && which(unit);
+        self.units.iter().filter(|(id, unit)| active(*id, unit)).count()
     }
 
     pub(super) fn waiting(&self) -> impl Iterator<Item = UnitId> {

@@ -263,6 +263,23 @@ fn tests_start_as_they_fit_and_what_they_compile_never_waits_for_them() {
     assert!(!effects.iter().any(|effect| matches!(effect, Effect::Leave(_))), "{effects:?}");
 }
 
+/// worker-build, and a make that runs Cargo: with `-j2` two compilers run below it.
+#[test]
+fn a_command_that_waits_for_what_it_hosts_takes_no_processor() {
+    let mut schedule = schedule(&[background()]);
+    let mut command = unit(1, 10, 50_000);
+    (command.role, command.retryable, command.running) = (Role::Command, false, true);
+    let _ = register(&mut schedule, 0, 1, command);
+    let compiler = || {
+        let mut compiler = unit(1, 100, 50_000);
+        compiler.below = Some(UnitId(1));
+        compiler
+    };
+    assert_eq!(register(&mut schedule, 1, 2, compiler()), [2]);
+    assert_eq!(register(&mut schedule, 2, 3, compiler()), [3]);
+    assert_eq!(register(&mut schedule, 3, 4, compiler()), [] as [u32; 0]);
+}
+
 #[test]
 fn a_test_is_never_stopped_and_a_command_only_where_nothing_runs_below_it() {
     let stopped = |role, below| {

@@ -68,8 +68,8 @@ impl Schedule {
     pub(super) fn tally(&self, now: Millis) -> Tally {
         let ahead = self.builds.runs_ahead(now, &self.units);
         let mut tally = Tally { ahead, ..Tally::default() };
-        for (_, unit) in self.units.iter().filter(|(_, unit)| unit.state != RunState::Waiting) {
-            let active = usize::from(unit.uses_processor());
+        for (id, unit) in self.units.iter().filter(|(_, unit)| unit.state != RunState::Waiting) {
+            let active = usize::from(self.units.computes(id, unit));
             // What stands still until a person continues it is nothing that others could wait for; nor is what
             // may wait for them.
             let goes_on = !self.builds.is_paused(unit.build) && !unit.role.hosts();

@@ -408,6 +408,11 @@ impl UnitTable {
         std::iter::successors(outer(id), move |(id, _)| outer(*id))
     }
 
+    /// It uses a processor of its own; what hosts others waits for them meanwhile.
+    pub(super) fn computes(&self, id: UnitId, unit: &Unit) -> bool {
+        unit.uses_processor() && !(unit.role.hosts() && self.has_below(id))
+    }
+
     /// Whether units of their own run below this one, or wait to: what stops it would stop them.
     pub(super) fn has_below(&self, id: UnitId) -> bool {
         self.units.values().any(|unit| unit.below == Some(id))

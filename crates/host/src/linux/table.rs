@@ -233,6 +233,8 @@ impl<R: Default> Table<R> {
 
     /// Forgets an owner: what it claimed falls back to the next claimed ancestor.
     pub(super) fn release(&mut self, owner: Owner) {
+        let left: Vec<Index> =
+            self.living().filter(|(_, node)| node.owner == owner).map(|(at, _)| at).collect();
         for node in self.nodes.iter_mut().flatten() {
             if node.claim.is_some_and(|(claimed, _)| claimed == owner) {
                 node.claim = None;
@@ -242,6 +244,12 @@ impl<R: Default> Table<R> {
             self.released += account.usage.cpu;
         }
         self.settle_owners();
+        // What they had used by now stays the owner's, whoever waits for them.
+        for index in left {
+            if let Some(heir) = self.get(index).map(|node| (node.owner, node.cpu)) {
+                self.accounts.entry(heir.0).or_default().foreign += heir.1;
+            }
+        }
     }
 
     /// A process that is not below the root, but belongs to the table as if it were.
@@ -511,6 +519,38 @@ mod tests {
         assert_eq!(table.usage(UNIT).cpu, Millis(1000));
         assert_eq!(table.usage(Owner::REST).cpu, Millis(50));
         assert_eq!(table.total().cpu, Millis(1350));
+    }
+
+    /// make, or worker-build: a unit above the Cargo whose units end one by one.
+    #[test]
+    fn what_a_unit_below_another_has_used_is_not_that_ones_as_well() {
+        const COMMAND: Owner = Owner(5);
+        let mut table = table();
+        let make = table.insert(101, &stat(0), Table::<()>::ROOT);
+        table.claim(make, Some((COMMAND, Role::Child)));
+        let cargo = table.insert(102, &stat(0), make);
+        let shim = table.insert(103, &stat(0), cargo);
+        table.claim(shim, Some((UNIT, Role::Shim)));
+        let rustc = table.insert(104, &stat(0), shim);
+        table.get_mut(rustc).unwrap().cpu = Millis(1000);
+        table.add_up();
+        table.bury(rustc);
+        table.get_mut(shim).unwrap().cpu = Millis(1010);
+        table.add_up();
+        assert_eq!(table.usage(UNIT).cpu, Millis(1010));
+        // The unit says that it has ended; then its shim does, and Cargo waits for that, and make for Cargo.
+        table.release(UNIT);
+        table.add_up();
+        assert_eq!(table.usage(COMMAND).cpu, Millis::ZERO);
+        table.bury(shim);
+        table.get_mut(cargo).unwrap().cpu = Millis(1030);
+        table.add_up();
+        assert_eq!(table.usage(COMMAND).cpu, Millis(20));
+        table.bury(cargo);
+        table.get_mut(make).unwrap().cpu = Millis(1040);
+        table.add_up();
+        assert_eq!(table.usage(COMMAND).cpu, Millis(30));
+        assert_eq!(table.total().cpu, Millis(1040));
     }
 
     #[test]
