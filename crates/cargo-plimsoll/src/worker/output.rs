@@ -204,23 +204,6 @@ fn licences(package: &Path, root: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::worker::project::Kind;
-    use crate::worker::tools::Version;
-
-    fn project(directory: &Path) -> Project {
-        Project {
-            kind: Kind::Pack,
-            name: "my-pack".to_owned(),
-            version: "1.2.3".to_owned(),
-            directory: directory.to_owned(),
-            manifest: directory.join("Cargo.toml"),
-            library: "my_pack".to_owned(),
-            bindgen: Version([0, 2, 130]),
-            target: directory.join("target"),
-            root: directory.to_owned(),
-            profiles: std::collections::BTreeMap::new(),
-        }
-    }
 
     fn write(path: &Path, text: &str) {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -241,7 +224,7 @@ mod tests {
         write(&at("pkg/.gitignore"), "mine");
         write(&at("pkg/snippets/old/c.js"), "old");
         write(&at("LICENSE"), "free");
-        let (project, out) = (project(dir.path()), at("pkg"));
+        let (project, out) = (Project::example(dir.path()), at("pkg"));
         let replaced = publish(&project, "p", &at("stage"), Some(&at("js")), &out).unwrap();
         assert_eq!(replaced, [PathBuf::from("p.js")]);
         let text = |path: &str| fs::read_to_string(out.join(path)).unwrap();

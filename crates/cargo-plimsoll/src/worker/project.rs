@@ -278,6 +278,25 @@ fn everything_below<'a>(metadata: &'a Metadata, id: &str) -> BTreeSet<&'a str> {
 }
 
 #[cfg(test)]
+impl Project {
+    /// A packed crate in `directory`.
+    pub(crate) fn example(directory: &Path) -> Self {
+        Self {
+            kind: Kind::Pack,
+            name: "my-pack".to_owned(),
+            version: "1.2.3".to_owned(),
+            directory: directory.to_owned(),
+            manifest: directory.join("Cargo.toml"),
+            library: "my_pack".to_owned(),
+            bindgen: Version([0, 2, 130]),
+            target: directory.join("target"),
+            root: directory.to_owned(),
+            profiles: BTreeMap::new(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -172,22 +172,10 @@ fn untold_features(module: Option<&Path>) -> Vec<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::worker::project::{Kind, WasmOpt};
-    use crate::worker::tools::Version;
+    use crate::worker::project::WasmOpt;
 
     fn words(packing: &Packing, dev: bool) -> Vec<String> {
-        let project = Project {
-            kind: Kind::Pack,
-            name: "my-pack".to_owned(),
-            version: "1.2.3".to_owned(),
-            directory: "/w".into(),
-            manifest: "/w/Cargo.toml".into(),
-            library: "my_pack".to_owned(),
-            bindgen: Version([0, 2, 130]),
-            target: "/w/target".into(),
-            root: "/w".into(),
-            profiles: std::collections::BTreeMap::new(),
-        };
+        let project = Project::example(Path::new("/w"));
         let profile = if dev { "dev" } else { "release" };
         let module = module(Path::new("/w/t t"), profile, "my_pack");
         let (stage, name) = (Path::new("/s"), "out");
