@@ -233,7 +233,7 @@ pub struct WorkerOptions {
     /// The package [default: the one here, or the only one that can become a Worker]
     #[arg(long, short, value_name = "NAME")]
     pub package: Option<String>,
-    /// Optimised [default]
+    /// Optimised, the default
     #[arg(long, group = "kind")]
     pub release: bool,
     /// For development: not optimised, with checks
@@ -254,7 +254,7 @@ pub struct WorkerOptions {
     /// The JavaScript that goes beside a packed crate, from the package's directory [default: js, where it is there]
     #[arg(long, value_name = "DIRECTORY")]
     pub glue: Option<PathBuf>,
-    /// Also write an archive of modules, JavaScript and licence [default: <package>-worker.zip in the target directory]
+    /// Also write an archive of modules, JavaScript and licence [default: its name and -worker.zip, in the target directory]
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
     pub zip: Option<Option<PathBuf>>,
     /// More arguments of `cargo build`

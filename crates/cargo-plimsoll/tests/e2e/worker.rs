@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::fake_rustc;
-use crate::process::until;
+use crate::process::{process_exists, until};
 use crate::scene::Scene;
 
 /// A compiler that has a standard library for Workers, because it compiles for this machine instead. A module is made
@@ -278,6 +278,25 @@ fn worker_build_is_governed_with_all_that_it_calls() {
         assert!(log.contains(&format!("\"title\":\"{unit}\"")), "{unit}: {log}");
     }
     assert!(scene.read("ws/site/build/index.js").ends_with("// bundled\n"));
+}
+
+#[test]
+fn a_worker_of_an_account_is_inside_its_line() {
+    let scene = scene();
+    add_tools(&scene);
+    let on_account = |mut command: Command| {
+        command.env("CARGO_HOME", scene.at("cargo"));
+        command
+    };
+    scene.ok(&mut on_account(scene.plimsoll("enable --memory 1GiB")));
+    scene.ok(&mut on_account(build(&scene, "-p site")));
+    let governor = scene.governor().expect("one governs");
+    assert_eq!(scene.logs().len(), 1);
+    for unit in ["worker v0.1.0", "site v0.1.0 (wasm-opt)", "site v0.1.0 (esbuild)"] {
+        assert!(scene.log().contains(&format!("\"title\":\"{unit}\"")), "{unit}");
+    }
+    scene.ok(&mut on_account(scene.plimsoll("disable")));
+    until("it has left", || (!process_exists(governor)).then_some(()));
 }
 
 /// The real compiler, tools and runtime, which `tests/worker/provision.sh` has made in `WORKER_ENV`.
