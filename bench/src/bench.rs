@@ -201,7 +201,7 @@ impl Bench {
         Ok(())
     }
 
-    fn limits(&self, wall: Option<&Named>) -> Result<Limits> {
+    pub(crate) fn limits(&self, wall: Option<&Named>) -> Result<Limits> {
         let mut stop_after = self.timeout;
         if wall.is_some() {
             let plain = self.store.get(&self.key(Arm::Plain(self.jobs), &Place::default())?);

@@ -4,6 +4,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -76,8 +77,10 @@ pub(crate) fn giants(bench: &Bench, unit: &str, repeat: u32, walls: &[f64]) -> R
         steps.push(Step { slimmer: vec![slimmer], ..Step::preserving(&name) });
     }
     if recorded.links() {
-        let smaller: [(&str, &[&str]); 3] = [
+        let smaller: [(&str, &[&str]); 5] = [
             ("one thread in its linker", &["-Clink-arg=-Wl,--threads=1"]),
+            ("its linker puts no equal strings together", &["-Clink-arg=-Wl,-O0"]),
+            ("with strip=debuginfo (another output)", &["-Cstrip=debuginfo"]),
             ("the system's linker", &["-Clinker-features=-lld"]),
             (
                 "that, which may read its inputs twice",
@@ -165,14 +168,14 @@ struct Recorded {
     dir: PathBuf,
 }
 
-/// Builds the workload plainly, and keeps the command of one unit.
+/// Builds the workload plainly up to one unit, and keeps its command instead of running it.
 fn record(bench: &Bench, unit: &str) -> Result<Recorded> {
     let dir = bench.state.join("giants");
     fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
     let [wrapper, words, env] = ["wrapper.sh", "words", "env"].map(|name| dir.join(name));
     let _ = fs::remove_file(&words);
     let script = format!(
-        "#!/bin/sh\ncase \" $* \" in *\" --crate-name {unit} \"*)\n  {{ printf '%s\\0' \"$PWD\" \"$@\"; }} >'{}'\n  env -0 >'{}';;\n\
+        "#!/bin/sh\ncase \" $* \" in *\" --crate-name {unit} \"*)\n  {{ printf '%s\\0' \"$PWD\" \"$@\"; }} >'{}'\n  env -0 >'{}'\n  exit 1;;\n\
          esac\nexec \"$@\"\n",
         words.display(),
         env.display()
@@ -183,11 +186,14 @@ fn record(bench: &Bench, unit: &str) -> Result<Recorded> {
     bench.workload.clean()?;
     let mut plain = arms::plain(&bench.workload, bench.jobs);
     plain.env.push(("RUSTC_WRAPPER".to_owned(), wrapper.into_os_string()));
-    let (built, _) = bench.once(&plain, "giants", None)?;
-    if built.exit != Some(0) {
-        bail!("the workload cannot be built");
-    }
-    let said = split(&words).with_context(|| format!("no unit is called `{unit}`"))?;
+    let log = bench.state.join("logs").join(slug(&[&bench.workload.name, "giants"]));
+    launch::run(&plain, bench.limits(None)?, &log, &bench.interrupt, None)?;
+    let said = split(&words).with_context(|| {
+        format!(
+            "the workload has no unit `{unit}`, or cannot be built ({} says which)",
+            log.display()
+        )
+    })?;
     let [dir, program, args @ ..] = said.as_slice() else { bail!("no command was recorded") };
     // All of it: a build script may have set any name. But the jobserver is another one now.
     let variable = |entry: &OsString| {
@@ -215,6 +221,20 @@ impl Recorded {
     /// Whether a linker runs at its end.
     fn links(&self) -> bool {
         self.args.windows(2).any(|pair| pair[0] == "--crate-type" && pair[1] == "bin")
+    }
+
+    /// Removes what an incremental compilation kept of the run before: each run is a first one.
+    fn forget(&self) -> Result<()> {
+        let said = self.args.iter().filter_map(|arg| arg.to_str()?.strip_prefix("incremental="));
+        for kept in said {
+            match fs::remove_dir_all(kept) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("removing {kept}"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }
 
@@ -252,6 +272,7 @@ fn measured(bench: &Bench, recorded: &Recorded, step: &Step, repeat: u32) -> Res
     let log = bench.state.join("logs").join(slug(&["giants", &step.name]));
     let mut runs: Vec<Measured> = Vec::new();
     for _ in 0..repeat {
+        recorded.forget()?;
         runs.push(launch::run(&build, limits, &log, &bench.interrupt, None)?);
     }
     let median = |of: fn(&Measured) -> f64| {
