@@ -44,6 +44,34 @@ pub struct Machine {
     pub available: Bytes,
     /// Swap that is free.
     pub swap_free: Bytes,
+    /// Who kills before the kernel does, if anybody.
+    pub killer: Option<Killer>,
+}
+
+impl Machine {
+    /// What has to stay available so that nobody kills before the kernel does; zero while enough of the swap is free.
+    #[must_use]
+    pub fn kept_from_killer(&self) -> Bytes {
+        let acts = |killer: &Killer| self.swap_free <= killer.swap + KILLER_MARGIN;
+        let killer = self.killer.filter(acts);
+        killer.map_or(Bytes::ZERO, |killer| killer.memory + KILLER_MARGIN)
+    }
+
+    /// The swap that can be filled without memory's shortage alone being enough for a killer.
+    fn swap_to_use(&self) -> Bytes {
+        let kept = self.killer.map_or(Bytes::ZERO, |killer| killer.swap + KILLER_MARGIN);
+        self.swap_free - kept
+    }
+}
+
+/// A daemon that kills before the kernel does (earlyoom, systemd-oomd): as soon as no more than both of these is left.
+/// It takes the largest process or cgroup, which need not be ours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Killer {
+    /// Of what is available of the machine's memory.
+    pub memory: Bytes,
+    /// Of what is free of its swap; zero where there is no swap.
+    pub swap: Bytes,
 }
 
 /// One cgroup above the build.
@@ -91,6 +119,9 @@ pub const LARGEST_WALL_RESERVE: Bytes = Bytes::mib(320);
 /// At most this for the machine. Because there a larger reserve costs little and also serves the
 /// person's other programs.
 pub const LARGEST_MACHINE_RESERVE: Bytes = Bytes::gib(1);
+/// So far the line stays from where a killer would act. Because such a daemon looks ten times a second, and so often do
+/// we: others and the build may take so much between two looks.
+pub const KILLER_MARGIN: Bytes = Bytes::mib(128);
 /// The share of the reserve that even a unit which is too large for everything else must leave to files.
 pub const FILES_AT_LEAST: f64 = 0.25;
 /// What the reserve may learn on top. Because file-backed pages that a build needs at one time are
@@ -202,8 +233,8 @@ impl Reserve {
 /// What others take and give back moves it; what the build itself takes does not.
 #[must_use]
 pub fn auto(reading: &Reading, own: Own, reserve: &Reserve) -> Bytes {
-    let machine = (reading.machine.available + own.resident()).min(reading.machine.total)
-        - reserve.of_machine(reading.machine.total);
+    let kept = reserve.of_machine(reading.machine.total).max(reading.machine.kept_from_killer());
+    let machine = (reading.machine.available + own.resident()).min(reading.machine.total) - kept;
     reading
         .cgroups
         .iter()
@@ -229,6 +260,7 @@ pub fn whole(reading: &Reading) -> Bytes {
 pub fn capacity(reading: &Reading, own: Own, reserve: &Reserve) -> Bytes {
     let files = |reserve: Bytes| reserve.scale(FILES_AT_LEAST);
     let of_machine = files(reserve.of_machine(reading.machine.total));
+    let of_machine = of_machine.max(reading.machine.kept_from_killer());
     at_most(reading, own, of_machine, |limit| files(reserve.under_wall(limit)))
 }
 
@@ -247,13 +279,13 @@ fn at_most(
 ) -> Bytes {
     let machine = (reading.machine.available + own.resident()).min(reading.machine.total)
         - of_machine
-        + reading.machine.swap_free
+        + reading.machine.swap_to_use()
         + own.swapped;
     reading
         .cgroups
         .iter()
         .map(|cgroup| {
-            let swap = cgroup.swap_free.min(reading.machine.swap_free) + own.swapped;
+            let swap = cgroup.swap_free.min(reading.machine.swap_to_use()) + own.swapped;
             let held = cgroup.held - own.resident();
             cgroup.limit - held - under_wall(cgroup.limit) + swap
         })
@@ -265,7 +297,8 @@ fn at_most(
 #[must_use]
 pub fn swap_to_fill(reading: &Reading) -> Bytes {
     let free = reading.cgroups.iter().map(|cgroup| cgroup.swap_free);
-    free.fold(reading.machine.swap_free, Bytes::min).scale(0.75)
+    let free = free.fold(reading.machine.swap_free, Bytes::min);
+    free.scale(0.75).min(reading.machine.swap_to_use())
 }
 
 /// The line of one build, followed over time.
@@ -370,7 +403,7 @@ mod tests {
 
     fn machine(total: Bytes, available: Bytes) -> Reading {
         Reading {
-            machine: Machine { total, available, swap_free: Bytes::ZERO },
+            machine: Machine { total, available, ..Machine::default() },
             ..Reading::default()
         }
     }
@@ -413,6 +446,36 @@ mod tests {
             auto(&machine(Bytes::gib(8), Bytes::gib(4)), own(Bytes::gib(2)), &Reserve::default());
         assert_eq!(before, after);
         assert_eq!(before, Bytes::mib(6 * 1024 - 512));
+    }
+
+    #[test]
+    fn the_line_stays_out_of_the_reach_of_who_kills_before_the_kernel_does() {
+        let reserve = Reserve::default();
+        let mut reading = machine(Bytes::gib(32), Bytes::gib(20));
+        let without = auto(&reading, own(Bytes::ZERO), &reserve);
+        assert_eq!(without, Bytes::gib(19));
+        // earlyoom's defaults, first without swap.
+        let memory = Bytes::mib(3277);
+        reading.machine.killer = Some(Killer { memory, swap: Bytes::ZERO });
+        let most = Bytes::gib(20) - memory - KILLER_MARGIN;
+        assert_eq!(auto(&reading, own(Bytes::ZERO), &reserve), most);
+        assert_eq!(capacity(&reading, own(Bytes::ZERO), &reserve), most, "not for a giant either");
+        // Enough swap is free, but not all of it is to be used.
+        reading.machine.swap_free = Bytes::gib(8);
+        reading.machine.killer = Some(Killer { memory, swap: Bytes::gib(1) });
+        assert_eq!(auto(&reading, own(Bytes::ZERO), &reserve), without);
+        let swap = Bytes::gib(7) - KILLER_MARGIN;
+        let files = Bytes::mib(256);
+        let with_swap = Bytes::gib(20) - files + swap;
+        assert_eq!(capacity(&reading, own(Bytes::ZERO), &reserve), with_swap);
+        assert_eq!(swap_to_fill(&reading), Bytes::gib(6));
+        // It is full.
+        reading.machine.swap_free = Bytes::gib(1);
+        assert_eq!(auto(&reading, own(Bytes::ZERO), &reserve), most);
+        assert_eq!(swap_to_fill(&reading), Bytes::ZERO);
+        // One that wants less than is kept for files anyhow changes nothing.
+        reading.machine.killer = Some(Killer { memory: Bytes::mib(320), swap: Bytes::gib(1) });
+        assert_eq!(auto(&reading, own(Bytes::ZERO), &reserve), without);
     }
 
     #[test]
@@ -563,9 +626,12 @@ mod tests {
             proptest::collection::vec(cgroup, 0..4),
             mib(40_000),
             mib(4_000),
+            proptest::option::of((mib(8_000), mib(4_000))),
         )
-            .prop_map(|(total, available, swap_free, cgroups, memory, swapped)| {
-                let machine = Machine { total, available: available.min(total), swap_free };
+            .prop_map(|(total, available, swap_free, cgroups, memory, swapped, killer)| {
+                let available = available.min(total);
+                let killer = killer.map(|(memory, swap)| Killer { memory, swap });
+                let machine = Machine { total, available, swap_free, killer };
                 let own = Own { memory, swapped: swapped.min(memory) };
                 (Reading { machine, cgroups, stall: Stall::default() }, own)
             })

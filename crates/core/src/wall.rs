@@ -138,7 +138,8 @@ mod tests {
     use crate::line::{Cgroup, Machine, STALL_WINDOW, auto};
 
     fn machine(available: Bytes) -> Look {
-        let machine = Machine { total: Bytes::gib(32), available, swap_free: Bytes::gib(4) };
+        let swap_free = Bytes::gib(4);
+        let machine = Machine { total: Bytes::gib(32), available, swap_free, ..Machine::default() };
         Look { above: Reading { machine, ..Reading::default() }, ..Look::default() }
     }
 

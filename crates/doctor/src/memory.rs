@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use crate::cause::Cause;
 use crate::finding::{About, Finding, Weight};
-use crate::signal::{exit_number, signal, status, windows};
+use crate::signal::{KILLED, exit_number, signal, status, windows};
 use crate::unit::{after, is_of_builds};
 use crate::verdict::Certainty::{Certain, Likely, Possible};
 use crate::words::Words;
@@ -21,6 +21,7 @@ const TRIGGERS: &[&str] = &[
     "bad_alloc",
     "(os error 1",
     "signal",
+    "collect2",
     "SIG",
     "Killed",
     "Terminated",
@@ -55,7 +56,8 @@ const TRIGGERS: &[&str] = &[
 
 /// What a line says about memory, or about a signal.
 pub(crate) fn look(line: &str) -> Option<Finding> {
-    static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(TRIGGERS.iter().copied()));
+    static WORDS: LazyLock<Words> =
+        LazyLock::new(|| Words::new(TRIGGERS.iter().chain(KILLED).copied()));
     if WORDS.first(line).is_some() {
         return look_closely(line);
     }
@@ -219,6 +221,10 @@ fn allocation(line: &str) -> Option<Finding> {
     let lower = line.to_ascii_lowercase();
     if lower.contains("memory exhausted") || lower.contains("ld: out of memory") {
         return failed(if lower.contains("ld") { About::Linker } else { About::Compiler });
+    }
+    // The loader keeps little for the variables of threads, however much memory there is.
+    if lower.contains("in static tls block") {
+        return None;
     }
     if lower.contains("cannot allocate memory") || lower.contains("(os error 12)") {
         let linker = lower.contains("linker") || lower.contains("lld") || lower.contains("mold");

@@ -255,6 +255,7 @@ const FORMS: &[Form] = &[
             "Temporary failure in name resolution",
             "SSL connect error",
             "Connection refused (os error 111)",
+            "error dialing backend: dial tcp",
             "Connection reset by peer",
             "failed to fetch `",
             "failed to authenticate when downloading repository",
@@ -427,9 +428,21 @@ pub(crate) fn look(line: &str) -> Option<Finding> {
     Some(Finding::new(form.cause, form.certainty, form.weight, form.about))
 }
 
+/// How the C library calls a full file system, in English and in other languages.
+const FULL: &[&str] = &[
+    "No space left on device",
+    "Auf dem Gerät ist kein Speicherplatz mehr verfügbar",
+    "Aucun espace disponible sur le périphérique",
+    "No queda espacio en el dispositivo",
+    "Não há espaço disponível no dispositivo",
+    "Spazio esaurito sul device",
+    "Brak miejsca na urządzeniu",
+    "На устройстве не осталось свободного места",
+];
+
 /// A file system is full, and where, as far as the line says it.
 pub(crate) fn full(line: &str) -> Option<Option<&str>> {
-    let full = line.contains("No space left on device") || line.contains("(os error 28)");
+    let full = line.contains("(os error 28)") || FULL.iter().any(|words| line.contains(words));
     if !full || line.contains("inotify") || line.contains("watch") {
         return None;
     }

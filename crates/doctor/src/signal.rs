@@ -19,6 +19,9 @@ pub(crate) fn signal(line: &str) -> Option<Finding> {
         let (_, number) = ENDS.iter().find(|(word, _)| ended.starts_with(word))?;
         return by_signal(*number, About::Linker);
     }
+    if let Some(about) = in_translation(line) {
+        return by_signal(9, about);
+    }
     if line.contains("linker command failed due to signal") {
         let found = by_signal(9, About::Linker)?;
         return Some(Finding { weight: Weight::Heard, ..found });
@@ -125,6 +128,45 @@ fn of_nextest(line: &str) -> Option<Finding> {
         None => test,
     };
     by_signal(number, About::Program).map(|found| found.of(Some(format!("test {test}"))))
+}
+
+/// How the GNU C library calls SIGKILL in other languages than English, and with it shells, make and GCC.
+pub(crate) const KILLED: &[&str] = &[
+    "Getötet",
+    "Processus arrêté",
+    "Tué",
+    "Matado",
+    "Terminado (killed)",
+    "Morto",
+    "Ucciso",
+    "Unicestwiony",
+    "Geëlimineerd",
+    "Dödad",
+    "Zabit",
+    "Убито",
+    "Вбито",
+    "強制終了",
+    "已杀死",
+    "已砍掉",
+];
+
+/// The programs that GCC runs, and says so where a signal ends one.
+const OF_GCC: &[&str] = &["cc1", "collect2", "lto1", "lto-wrapper"];
+
+/// `collect2: schwerwiegender Fehler: ld mit Signal 9 [Getötet] beendet`,
+/// `./ci.sh: linha 14: 30551 Morto   cargo build`.
+fn in_translation(line: &str) -> Option<About> {
+    if line.contains("collect2") && line.contains(" 9 [") {
+        return Some(About::Linker);
+    }
+    let (before, _) = KILLED.iter().find_map(|word| line.split_once(word))?;
+    if OF_GCC.iter().any(|program| line.contains(program)) {
+        return Some(About::Compiler);
+    }
+    // A shell names the line of its script, and the process.
+    let (script, pid) = before.trim_end().rsplit_once(": ")?;
+    let ends_in_number = |text: &str| text.ends_with(|c: char| c.is_ascii_digit());
+    (ends_in_number(pid) && ends_in_number(script) && script.contains(' ')).then_some(About::Job)
 }
 
 /// How shells and make call the signals.

@@ -165,9 +165,15 @@ impl Governor {
             _ if entry.slimmed => String::new(),
             changes => format!(", or `--diet output`, which compiles it with {changes}"),
         };
+        let kept = match self.limits.read().machine.kept_from_killer() {
+            Bytes::ZERO => String::new(),
+            kept => format!(
+                ", but for {kept} that stay free because earlyoom or systemd-oomd kills below that"
+            ),
+        };
         format!(
             "{title} needs more than {needs} by itself, and that is all that this machine (or the container around \
-             this build) has, swap counted. Tried: {tried}. It was stopped before the machine thrashes; what is built \
+             this build) has, swap counted{kept}. Tried: {tried}. It was stopped before the machine thrashes; what is built \
              stays. What helps: {swap} of swap more (`fallocate -l {gib}G /swapfile && chmod 600 /swapfile && mkswap \
              /swapfile && swapon /swapfile`, as root), closing what else holds memory{smaller}",
             gib = swap.0 >> 30

@@ -87,6 +87,8 @@ pub struct Governor {
     pub(crate) next_build: u32,
     pub(crate) tree: ProcessTree,
     pub(crate) limits: Limits,
+    /// Who kills before the kernel does was looked for.
+    pub(crate) knows_killers: bool,
     pub(crate) line: Line,
     pub(crate) walls: Walls,
     /// What all builds hold, as last measured.
@@ -167,6 +169,7 @@ impl Governor {
             next_build: 1,
             tree,
             limits,
+            knows_killers: false,
             line,
             walls: Walls::new(cgroups),
             held: Own::default(),

@@ -6,6 +6,7 @@ use plimsoll_core::diet::Diet;
 use plimsoll_core::event::{ColdFacts, Event};
 use plimsoll_core::forecast::{Forecast, cold_link};
 use plimsoll_core::invocation::{Emit, UnitKind};
+use plimsoll_core::line::KILLER_MARGIN;
 use plimsoll_core::schedule::{self, Again, Input, NewUnit};
 use plimsoll_core::unit::UnitFacts;
 use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
@@ -236,8 +237,9 @@ impl Governor {
     pub(crate) fn memory_was_short(&mut self) -> bool {
         /// earlyoom's own default is 10 % of the machine's memory.
         const NEARLY_GONE: f64 = 0.11;
-        let reading = self.limits.read();
-        let gone = reading.machine.available.share_of(reading.machine.total) < NEARLY_GONE;
+        let machine = self.limits.read().machine;
+        let acts_at = machine.killer.map_or(Bytes::ZERO, |killer| killer.memory + KILLER_MARGIN);
+        let gone = machine.available < machine.total.scale(NEARLY_GONE).max(acts_at);
         self.kernel_has_killed() || gone
     }
 
@@ -343,6 +345,7 @@ impl Governor {
 
     fn enter(&mut self, unit: UnitId, facts: UnitFacts, place: Place) {
         let Place { build, inside, below, cargo, running, script_of } = place;
+        self.heed_killers();
         let now = self.now();
         let (mut forecast, cold) = self.forecast(&facts, build, script_of.as_deref());
         let several = self.builds.len() > 1;

@@ -9,7 +9,7 @@ use plimsoll_core::line::{Line, Machine, Own, capacity, swap_to_fill};
 use plimsoll_core::schedule::{Input, Wall};
 use plimsoll_core::settings::Memory;
 use plimsoll_core::{BuildNo, Bytes, Millis, WallNo};
-use plimsoll_host::{CgroupDir, Limits};
+use plimsoll_host::{CgroupDir, Killers, Limits};
 
 use crate::governor::Governor;
 
@@ -79,8 +79,9 @@ impl Governor {
         let holds_all = |dir: &&CgroupDir| rest.iter().all(|(_, chain)| chain.contains(dir));
         let common: Vec<CgroupDir> = first.iter().filter(holds_all).cloned().collect();
         if common != self.walls.common
-            && let Ok(limits) = Limits::within(Path::new("/"), &common)
+            && let Ok(mut limits) = Limits::within(Path::new("/"), &common)
         {
+            limits.heed(self.limits.killers().clone());
             self.limits = limits;
             self.line = self.options.line();
             self.walls.common = common;
@@ -103,6 +104,15 @@ impl Governor {
             }
         }
         self.read_lines();
+    }
+
+    /// Looks for who kills before the kernel does, once: when the first unit comes, so that a build that compiles nothing
+    /// does not pay for it.
+    pub(crate) fn heed_killers(&mut self) {
+        if !std::mem::replace(&mut self.knows_killers, true) {
+            self.limits.heed(Killers::find(Path::new("/")));
+            self.read_lines();
+        }
     }
 
     /// Reads all lines, and tells of those that moved.

@@ -19,7 +19,7 @@ mod unsupported;
 pub use error::HostError;
 #[cfg(target_os = "linux")]
 pub use linux::{
-    BuildWall, CgroupDir, CgroupLevel, Exit, Jobserver, Limits, LockWait, NoWall, Origin,
+    BuildWall, CgroupDir, CgroupLevel, Exit, Jobserver, Killers, Limits, LockWait, NoWall, Origin,
     ProcessTree, StoppedProcess, Tmpfs, TokenPipe, WallPlace, Witness, lock_waits, oom_kills,
     origin_of, process_group, raise_open_files, runs_cargo, stand_apart,
 };

@@ -343,6 +343,11 @@ impl BuildWall {
         match self.0 {}
     }
 
+    #[must_use]
+    pub fn killed_by_oomd(&self) -> u64 {
+        match self.0 {}
+    }
+
     /// # Errors
     /// None: nobody can call this.
     pub fn set(&self, _height: Height) -> Result<(), HostError> {

@@ -7,8 +7,8 @@ use std::fs;
 use std::path::Path;
 
 use plimsoll_core::Bytes;
-use plimsoll_core::line::{Cgroup, Machine, Reading};
-use plimsoll_host::{CgroupDir, CgroupLevel, Limits};
+use plimsoll_core::line::{Cgroup, Killer, Machine, Reading};
+use plimsoll_host::{CgroupDir, CgroupLevel, Killers, Limits};
 use tempfile::TempDir;
 
 const MEMINFO: &str = "MemTotal:       8388608 kB\nMemFree:         100000 kB\nMemAvailable:   4194304 kB\n\
@@ -72,11 +72,36 @@ fn without_cgroups_the_machine_is_the_only_limit() {
     let reading = tree.read();
     assert_eq!(
         reading.machine,
-        Machine { total: Bytes::gib(8), available: Bytes::gib(4), swap_free: Bytes::gib(1) }
+        Machine {
+            total: Bytes::gib(8),
+            available: Bytes::gib(4),
+            swap_free: Bytes::gib(1),
+            killer: None,
+        }
     );
     assert_eq!(reading.cgroups, []);
     assert_eq!(reading.stall.full_us, 77);
     assert_eq!(reading.stall.refaulted, Bytes(12 * rustix::param::page_size() as u64));
+}
+
+#[test]
+fn who_kills_first_is_heeded_unless_it_would_have_to_already() {
+    let tree = Tree::new("", "");
+    tree.file("proc/70/comm", "earlyoom\n");
+    let killer = |command: &str| {
+        tree.file("proc/70/cmdline", &command.replace(' ', "\0"));
+        let mut limits = tree.discover();
+        assert_eq!(limits.read().machine.killer, None, "not before it is looked for");
+        limits.heed(Killers::find(tree.0.path()));
+        limits.read().machine.killer
+    };
+    let [memory, swap] = [Bytes::gib(2), Bytes::mib(512)];
+    assert_eq!(killer("earlyoom -m 25 -s 25"), Some(Killer { memory, swap }));
+    assert_eq!(
+        killer("earlyoom -m 99 -s 100"),
+        None,
+        "half is available, and all of the swap free"
+    );
 }
 
 #[test]

@@ -17,7 +17,9 @@ pub fn line_now(memory: Memory, reserve: Memory) -> Option<Bytes> {
     use plimsoll_core::Millis;
     use plimsoll_core::line::{Line, Own};
 
-    let limits = plimsoll_host::Limits::discover(std::path::Path::new("/")).ok()?;
+    let root = std::path::Path::new("/");
+    let mut limits = plimsoll_host::Limits::discover(root).ok()?;
+    limits.heed(plimsoll_host::Killers::find(root));
     let mut line = Line::new(memory).keeping(reserve);
     Some(line.update(Millis::ZERO, &limits.read(), Own::default()))
 }

@@ -207,9 +207,16 @@ impl<'a> Build<'a> {
 
     /// What a person should know where Cargo has failed for something that it puts right by itself when it is asked
     /// again. Not where somebody reads its JSON, which would repeat itself.
-    fn reason_to_rerun(&self) -> Option<&'static str> {
+    fn reason_to_rerun(&mut self) -> Option<&'static str> {
+        let by_oomd = self.wall.as_mut().is_some_and(Wall::was_emptied_by_oomd);
         if self.interrupted || self.task.json_messages() {
             return None;
+        }
+        if by_oomd && self.may_run_twice && !self.aside {
+            return Some(
+                "systemd-oomd killed all of this build for want of memory; Cargo runs once more, and finds what is \
+                 built",
+            );
         }
         match self.line.wants_rerun()? {
             Rerun::Differs => Some(

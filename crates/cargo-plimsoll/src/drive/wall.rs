@@ -49,6 +49,7 @@ pub(super) struct Wall {
     /// The line and whether there was a giant, when it was last moved.
     heard: (Bytes, bool),
     kills: u64,
+    killed_by_oomd: u64,
     /// That it cannot be raised was said.
     stuck: bool,
 }
@@ -72,6 +73,7 @@ impl Wall {
                 looked: None,
                 heard: (Bytes::ZERO, false),
                 kills: 0,
+                killed_by_oomd: 0,
                 stuck: false,
             }),
             Err(NoWall::Behind) => None,
@@ -136,6 +138,12 @@ impl Wall {
                 self.height.limit()
             )
         })
+    }
+
+    /// Whether systemd-oomd has killed all that was behind it since this was last asked.
+    pub(super) fn was_emptied_by_oomd(&mut self) -> bool {
+        let killed = self.wall.killed_by_oomd();
+        killed > std::mem::replace(&mut self.killed_by_oomd, killed)
     }
 }
 

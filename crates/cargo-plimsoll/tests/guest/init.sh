@@ -9,37 +9,7 @@ mount -t tmpfs tmp /tmp
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 cgroups=/sys/fs/cgroup
 echo +memory > $cgroups/cgroup.subtree_control
-failed=''
-
-say() { echo "[$(cut -d' ' -f1 /proc/uptime)] $*"; }
-check() { # WHAT COMMAND…
-    what=$1 && shift
-    if "$@"; then say "ok: $what"; else say "FAILED: $what ($*)" && failed="$failed; $what"; fi
-}
-equal() { [ "$1" = "$2" ]; }
-at_least() { [ "$1" -ge "$2" ]; }
-none() { ! "$@"; }
-event() { sed -n "s/^$2 //p" "$1/memory.events"; }
-mib() { # FILE: 0 where there is no number
-    bytes=$(cat "$1" 2> /dev/null)
-    case $bytes in
-        '' | *[!0-9]*) echo 0 ;;
-        *) echo $((bytes >> 20)) ;;
-    esac
-}
-lines() { grep -c "" "/tmp/state/$1" 2> /dev/null || true; }
-wall_in() { find "$cgroups/$1" -name 'plimsoll-*' ! -name '*-driver' 2> /dev/null | head -n 1; }
-stands() { grep -q . "$(wall_in "$1")/cgroup.procs" 2> /dev/null; }
-walls() { find $cgroups -name 'plimsoll-*' 2> /dev/null; }
-until_true() { # WHAT COMMAND…
-    what=$1 && shift
-    for _ in $(seq 200); do
-        "$@" && return
-        sleep 0.1
-    done
-    say "FAILED: waited in vain until $what"
-    failed="$failed; $what"
-}
+. /stand-in/checks.sh
 
 # A cgroup with a limit in MiB, or none, as a container runtime makes it.
 box() {
@@ -48,19 +18,6 @@ box() {
         echo $(($2 << 20)) > "$cgroups/$1/memory.max"
         echo 0 > "$cgroups/$1/memory.swap.max" 2> /dev/null
     fi
-}
-
-# A workspace whose libraries do what follows, `name: steps` each.
-workspace() {
-    rm -rf /tmp/ws /tmp/state /tmp/target
-    mkdir -p /tmp/ws /tmp/state
-    printf '[workspace]\nmembers = ["*"]\nresolver = "2"\n' > /tmp/ws/Cargo.toml
-    for unit in "$@"; do
-        name=${unit%%:*}
-        mkdir -p "/tmp/ws/$name/src"
-        printf '[package]\nname = "%s"\nversion = "0.1.0"\nedition = "2021"\n' "$name" > "/tmp/ws/$name/Cargo.toml"
-        echo "// fake: ${unit#*:}" > "/tmp/ws/$name/src/lib.rs"
-    done
 }
 
 # Runs a command in a box, in the workspace; the output goes to /tmp/out.
@@ -194,6 +151,34 @@ wait $build
 check 'it builds' equal $? 0
 check 'no wall is left' equal "$(walls)" ''
 
-cat /proc/version
-if [ -z "$failed" ]; then echo 'guest: passed'; else cat /tmp/out && echo "guest: FAILED$failed"; fi
-poweroff -f
+if [ -x /bin/earlyoom ]; then
+    say 'earlyoom, which leaves room for two of three units'
+    heavy='alloc 300MiB in 1500ms; hold 1s; until go'
+    begin() { # DIR: from here on it kills below what leaves 750 MiB
+        workspace "a: $heavy" "b: $heavy" "c: $heavy"
+        floor=$(($(sed -n 's/^MemAvailable: *\([0-9]*\).*/\1/p' /proc/meminfo) - (750 << 10)))
+        earlyoom -M $floor -r 0 > /tmp/earlyoom 2>&1 &
+        daemon=$!
+        sleep 2
+    }
+    box first && begin
+    inside first cargo build -j3 &
+    build=$!
+    has_killed() { grep -q 'sending SIG' /tmp/earlyoom; }
+    until_true 'it has killed for plain Cargo' has_killed
+    touch /tmp/state/go
+    wait $build
+    check 'plain Cargo fails' none equal $? 0
+    kill "$daemon"
+    box second && begin && touch /tmp/state/go
+    inside second cargo-plimsoll plimsoll build -j3
+    check 'Plimsoll builds it' equal $? 0
+    tail -n 2 /tmp/out
+    check 'nobody is killed' none has_killed
+    kill "$daemon"
+    cat /tmp/earlyoom
+else
+    say 'left out: earlyoom'
+fi
+
+finish

@@ -6,10 +6,11 @@
 use std::path::{Path, PathBuf};
 
 use plimsoll_core::Bytes;
-use plimsoll_core::line::{Machine, Reading, Stall};
+use plimsoll_core::line::{Killer, Machine, Reading, Stall};
 
 use super::cgroup::CgroupFiles;
 use super::kept::{KeptFile, field};
+use super::killers::Killers;
 use super::mounts::{self, Version};
 use super::procfs::kilobytes;
 use super::wall::is_drivers;
@@ -110,6 +111,7 @@ pub struct Limits {
     pressure: Option<KeptFile>,
     /// The machine's refaults, where no cgroup of ours counts them.
     vmstat: Option<KeptFile>,
+    killers: Killers,
 }
 
 /// How many processes the kernel has killed for memory since it booted, in any cgroup (`oom_kill` in
@@ -148,7 +150,24 @@ impl Limits {
             .filter(says)
             .or_else(|| KeptFile::open(&root.join("proc/pressure/memory")).filter(says));
         let vmstat = KeptFile::open(&root.join("proc/vmstat")).filter(|_| cgroups.is_empty());
-        Ok(Self { meminfo, cgroups, pressure, vmstat })
+        Ok(Self { meminfo, cgroups, pressure, vmstat, killers: Killers::default() })
+    }
+
+    /// Says from now on when these would act; nobody is looked for before, because that is a look at every process. Not
+    /// where one of them would have to act already: what it does is then something else than we think.
+    pub fn heed(&mut self, killers: Killers) {
+        self.killers = killers;
+        let machine = self.read().machine;
+        let acts = |it: Killer| machine.available <= it.memory && machine.swap_free <= it.swap;
+        if machine.killer.is_some_and(acts) {
+            self.killers = Killers::default();
+        }
+    }
+
+    /// Those that are heeded.
+    #[must_use]
+    pub fn killers(&self) -> &Killers {
+        &self.killers
     }
 
     /// What they say now.
@@ -162,10 +181,12 @@ impl Limits {
                 lines.find_map(|line| line.strip_prefix(key.as_bytes())?.strip_prefix(b":"));
             value.map(kilobytes).unwrap_or_default()
         };
+        let total = of("MemTotal");
         let machine = Machine {
-            total: of("MemTotal"),
+            total,
             available: of("MemAvailable"),
             swap_free: of("SwapFree"),
+            killer: self.killers.on(total, of("SwapTotal")),
         };
         let pinned = of("SUnreclaim") + of("KernelStack") + of("PageTables") + of("Percpu");
         let pinned_share = pinned.share_of(pinned + of("SReclaimable"));

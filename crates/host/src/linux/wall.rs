@@ -30,7 +30,7 @@ use super::cgroup::CgroupFiles;
 use super::kept::{KeptFile, field};
 use super::limits::{CgroupDir, Limits, stalled};
 use super::mounts::Version;
-use super::procfs::Proc;
+use super::procfs::{Proc, number};
 use crate::HostError;
 
 /// What every cgroup of ours begins with.
@@ -285,6 +285,15 @@ impl BuildWall {
         let mut buffer = [0; 512];
         let Some(file) = &self.kills else { return 0 };
         field(file.read(&mut buffer), "oom_kill").unwrap_or(0)
+    }
+
+    /// How often systemd-oomd has killed all that is behind it. It counts that on the cgroup itself, before it begins (its
+    /// version 250 and later; only v2 has such attributes).
+    #[must_use]
+    pub fn killed_by_oomd(&self) -> u64 {
+        let mut buffer = [0; 32];
+        let read = rustix::fs::getxattr(&self.place.dir, c"user.oomd_ooms", &mut buffer[..]);
+        read.ok().and_then(|len| number(&buffer[..len])).unwrap_or(0)
     }
 
     /// Moves it.

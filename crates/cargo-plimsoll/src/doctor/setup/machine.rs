@@ -1,6 +1,7 @@
 //! What machine, containers and limits mean for builds. Reads nothing.
 
 use plimsoll_core::Bytes;
+use plimsoll_core::line::Killer;
 
 use super::facts::{Facts, Place};
 use super::findings::{Finding, Fix};
@@ -285,7 +286,11 @@ fn killers(facts: &Facts) -> Finding {
         Some(name) => Finding::note(
             TOPIC,
             format!("{name} runs here"),
-            "it kills before the kernel does, as soon as little is free, and large compilers and linkers first (signal 9 or 15, exit 143, and nothing in the kernel's log); Plimsoll runs what it lost again, plain cargo fails",
+            format!(
+                "it kills before the kernel does{}, and large compilers and linkers first (signal 9 or 15, exit 143, and nothing in the kernel's log); Plimsoll {}runs what it lost again, plain cargo fails",
+                facts.machine.killer.map_or(", as soon as little is free".to_owned(), acts_at),
+                if facts.machine.killer.is_some() { "stays above that and " } else { "" },
+            ),
             Fix::you(if name.starts_with("earlyoom") {
                 "have it spare compilers: earlyoom --avoid '^(rustc|cargo|ld|lld|cc)$'"
             } else {
@@ -293,6 +298,16 @@ fn killers(facts: &Facts) -> Finding {
             }),
         ),
         None => Finding::fine(TOPIC, "no daemon kills before the kernel does"),
+    }
+}
+
+fn acts_at(killer: Killer) -> String {
+    let memory = killer.memory;
+    match killer.swap {
+        Bytes::ZERO => format!(", as soon as no more than {memory} is available"),
+        swap => {
+            format!(", as soon as no more than {memory} of memory and {swap} of swap are left")
+        }
     }
 }
 

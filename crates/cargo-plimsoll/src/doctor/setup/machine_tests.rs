@@ -173,6 +173,18 @@ fn a_daemon_that_kills_first_is_named() {
         let mut facts = well(Bytes::gib(64));
         facts.machine.programs.push((name.to_owned(), Bytes::mib(1)));
         assert!(only(&facts, "killers").what.contains(name));
+        assert!(only(&facts, "killers").why.contains("as soon as little is free"));
+        let memory = Bytes::gib(6);
+        facts.machine.killer = Some(Killer { memory, swap: Bytes::ZERO });
+        let why = only(&facts, "killers").why;
+        assert!(why.contains("no more than 6.00 GiB is available"), "{why}");
+        assert!(why.contains("Plimsoll stays above that"), "{why}");
+        facts.machine.killer = Some(Killer { memory, swap: Bytes::mib(400) });
+        let why = only(&facts, "killers").why;
+        assert!(
+            why.contains("no more than 6.00 GiB of memory and 400 MiB of swap are left"),
+            "{why}"
+        );
     }
 }
 

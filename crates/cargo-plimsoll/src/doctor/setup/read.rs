@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use plimsoll_core::Bytes;
-use plimsoll_host::{CgroupLevel, Limits};
+use plimsoll_host::{CgroupLevel, Killers, Limits};
 
 use super::facts::{Bounds, Facts, Here, Linkers, Machine, Place, Swap};
 use super::flags::{self, Flags};
@@ -86,7 +86,10 @@ fn text(path: impl AsRef<Path>) -> String {
 }
 
 fn machine(processors: u32) -> anyhow::Result<Machine> {
-    let reading = Limits::discover(Path::new("/"))?.read();
+    let root = Path::new("/");
+    let mut limits = Limits::discover(root)?;
+    limits.heed(Killers::find(root));
+    let reading = limits.read();
     let limited = reading.cgroups.iter().map(|it| it.limit - it.held);
     let meminfo = text("/proc/meminfo");
     let of = |key: &str| {
@@ -100,6 +103,7 @@ fn machine(processors: u32) -> anyhow::Result<Machine> {
         total: reading.machine.total,
         free: limited.chain([reading.machine.available]).min().unwrap_or_default(),
         programs: programs(),
+        killer: reading.machine.killer,
         levels: CgroupLevel::around(Path::new("/")),
         swaps: swaps.lines().skip(1).filter_map(swap).collect(),
         huge_pages: chosen(&text("/sys/kernel/mm/transparent_hugepage/enabled")),

@@ -1,0 +1,82 @@
+#!/bin/sh
+# What is shown where systemd makes the cgroups. See systemd.sh.
+export FAKE_REAL_RUSTC=/stand-in/rustc FAKE_STATE=/tmp/state
+cgroups=/sys/fs/cgroup
+. /stand-in/checks.sh
+own=$cgroups/user.slice/user-1000.slice/user@1000.service
+
+# As the user, in the workspace.
+as_user() {
+    chown -R builder /tmp/ws /tmp/state
+    (cd /tmp/ws && exec runuser -u builder -- env XDG_RUNTIME_DIR=/run/user/1000 \
+        DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/1000/bus HOME=/home/builder PATH=/usr/local/bin:/usr/bin:/bin \
+        CARGO_HOME=/tmp/cargo CARGO_NET_OFFLINE=true CARGO_INCREMENTAL=0 RUSTC=/usr/local/bin/rustc \
+        CARGO_TARGET_DIR=/tmp/target PLIMSOLL_HOME=/tmp/plimsoll "$@") > /tmp/out 2>&1
+}
+kills_of_oomd() { journalctl --quiet --unit systemd-oomd --grep Killed | wc -l; }
+
+loginctl enable-linger builder
+until_true 'the user has a bus' [ -S /run/user/1000/bus ]
+systemctl start systemd-oomd
+until_true 'systemd-oomd runs' systemctl is-active --quiet systemd-oomd
+systemctl --version | head -n 1
+
+say 'a wall in a scope of the user'
+workspace 'a: log runs; until go'
+as_user cargo-plimsoll plimsoll build --hard --memory 400MiB &
+build=$!
+until_true 'it runs' [ -s /tmp/state/runs ]
+wall=$(wall_in user.slice)
+say "the wall: ${wall#"$cgroups"}: high $(mib "$wall/memory.high"), max $(mib "$wall/memory.max") MiB"
+in_scope() { case $1 in "$own"/*/run-*.scope/plimsoll-*) ;; *) false ;; esac; }
+check 'it is in a scope that systemd-run has made' in_scope "$wall"
+check 'the build is behind it' grep -q . "$wall/cgroup.procs"
+check 'it has a height' at_least "$(mib "$wall/memory.max")" 400
+touch /tmp/state/go
+wait $build
+check 'it builds' equal $? 0
+tail -n 2 /tmp/out
+check 'no wall is left' equal "$(walls)" ''
+no_scope() { ! ls -d "$own"/*/run-*.scope > /dev/null 2>&1; }
+until_true 'the scope is gone' no_scope
+
+say 'a limit of the session, and systemd-oomd above it'
+session() { as_user systemd-run --user --scope --quiet --collect --property=MemoryHigh=450M "$@"; }
+grows='alloc 200MiB in 3s; hold 2s; until go'
+workspace "a: $grows" "b: $grows" "c: $grows"
+session cargo build -j3
+check 'plain Cargo is killed' none equal $? 0
+tail -n 2 /tmp/out
+check 'by systemd-oomd' at_least "$(kills_of_oomd)" 1
+before=$(kills_of_oomd)
+workspace "a: $grows" "b: $grows" "c: $grows"
+touch /tmp/state/go
+session cargo-plimsoll plimsoll build -j3
+check 'Plimsoll builds it' equal $? 0
+tail -n 2 /tmp/out
+check 'nobody is killed' equal "$(kills_of_oomd)" "$before"
+
+say 'a governor that sees nothing, units that grow, and systemd-oomd'
+heavy='log runs; until grow; alloc 260MiB in 1s; until go'
+workspace "a: $heavy" "b: $heavy"
+as_user cargo-plimsoll plimsoll build -j4 --hard --memory 320MiB &
+build=$!
+both_run() { [ "$(lines runs)" = 2 ]; }
+until_true 'both run' both_run
+wall=$(wall_in user.slice)
+driver=$(basename "$wall" | cut -d- -f2)
+kill -STOP "$driver"
+touch /tmp/state/grow
+is_empty() { ! grep -q . "$wall/cgroup.procs"; }
+until_true 'systemd-oomd has killed all of it' is_empty
+check 'it was systemd-oomd' at_least "$(kills_of_oomd)" "$((before + 1))"
+touch /tmp/state/go
+kill -CONT "$driver"
+wait $build
+check 'the build ends well' equal $? 0
+check 'it is said' grep 'systemd-oomd killed all of this build' /tmp/out
+tail -n 2 /tmp/out
+check 'no wall is left' equal "$(walls)" ''
+
+journalctl --quiet --unit systemd-oomd --grep Killed | tail -n 3
+finish

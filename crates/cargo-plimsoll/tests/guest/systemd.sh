@@ -1,0 +1,51 @@
+#!/bin/sh
+# Walls and lines where the real systemd makes the cgroups and the real systemd-oomd kills: a Debian in a QEMU guest,
+# without hardware acceleration, in about four minutes. Takes root, for the Debian.
+#
+#   apt-get install qemu-system-x86 cpio mmdebstrap
+#   crates/cargo-plimsoll/tests/guest/systemd.sh [KERNEL_IMAGE]
+#
+# As run.sh, with a systemd of this machine's own sources as the first process; `systemd-init.sh` says what is shown.
+set -eu
+
+here=$(cd "$(dirname "$0")" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+. "$here/common.sh"
+needs qemu-system-x86_64 cpio strip mmdebstrap
+find_kernel "${1:-}"
+
+root=$work/root
+sources=''
+for file in /etc/apt/sources.list /etc/apt/sources.list.d/*; do
+    if [ -s "$file" ]; then sources="$sources $file"; fi
+done
+# shellcheck disable=SC2086
+mmdebstrap --quiet --mode=root --variant=essential \
+    --include=systemd-sysv,systemd-oomd,dbus-user-session,libpam-systemd,passwd,util-linux \
+    --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+    --dpkgopt='path-exclude=/usr/share/locale/*' \
+    --customize-hook='chroot "$1" useradd --create-home --uid 1000 builder' \
+    '' "$root" $sources
+put_programs "$root" usr/local/bin
+cp "$here/systemd-init.sh" "$root/stand-in/init"
+chmod +x "$root/stand-in/init"
+cat > "$root/etc/systemd/system/plimsoll-guest.service" << 'END'
+[Unit]
+After=systemd-logind.service dbus.service
+[Service]
+Type=oneshot
+ExecStart=/stand-in/init
+TimeoutStartSec=infinity
+StandardOutput=tty
+StandardError=tty
+TTYPath=/dev/ttyS0
+END
+mkdir -p "$root/etc/systemd/system/multi-user.target.wants" "$root/etc/systemd/system/user@.service.d"
+ln -s ../plimsoll-guest.service "$root/etc/systemd/system/multi-user.target.wants"
+# As Fedora and Ubuntu have it, but sooner.
+printf '[OOM]\nDefaultMemoryPressureDurationSec=2s\n' > "$root/etc/systemd/oomd.conf"
+printf '[Service]\nManagedOOMMemoryPressure=kill\nManagedOOMMemoryPressureLimit=20%%\n' \
+    > "$root/etc/systemd/system/user@.service.d/oomd.conf"
+ln -s lib/systemd/systemd "$root/init"
+boot "$root" 600 3072 psi=1 systemd.show_status=0

@@ -1,0 +1,218 @@
+//! Daemons that kill before the kernel does, and when each of them acts.
+//!
+//! | | acts when no more than this is left | from |
+//! |---|---|---|
+//! | earlyoom | `-m`, `-M` of the machine's memory (10 %) and `-s`, `-S` of its swap (10 %), if there is any | earlyoom(1) |
+//! | systemd-oomd | what `SwapUsedLimit=` leaves of both (10 %), where there is swap | oomd.conf(5), systemd-oomd.service(8) |
+//!
+//! systemd-oomd's other reason, cgroups that wait for memory for half a minute, is none that a line could follow: a
+//! build that keeps its line does not wait. What cannot be seen from here, as a daemon outside of our container, is
+//! not there.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use plimsoll_core::Bytes;
+use plimsoll_core::line::Killer;
+
+/// What both daemons leave to a machine where they are told nothing.
+const USUAL: f64 = 0.1;
+
+/// Where systemd-oomd reads its settings, the weakest first.
+const OOMD: [&str; 4] = [
+    "usr/lib/systemd/oomd.conf.d",
+    "etc/systemd/oomd.conf",
+    "run/systemd/oomd.conf.d",
+    "etc/systemd/oomd.conf.d",
+];
+
+/// The daemons of this machine that kill before the kernel does.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Killers(Vec<Rule>);
+
+/// When one of them acts.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Rule {
+    memory: Bound,
+    swap: Bound,
+    /// It does nothing on a machine without swap.
+    wants_swap: bool,
+}
+
+/// A share of the whole, a size, or the smaller one of both.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Bound {
+    share: Option<f64>,
+    size: Option<Bytes>,
+}
+
+impl Bound {
+    fn of(self, whole: Bytes) -> Bytes {
+        let share = self.share.or(self.size.is_none().then_some(USUAL));
+        let share = share.map_or(Bytes::MAX, |share| whole.scale(share));
+        share.min(self.size.unwrap_or(Bytes::MAX))
+    }
+}
+
+impl Killers {
+    /// Those that run, in the file system below `root` (`/`, but for tests). Looks at every process's name once.
+    #[must_use]
+    pub fn find(root: &Path) -> Self {
+        let processes = fs::read_dir(root.join("proc")).into_iter().flatten().flatten();
+        let is_number = |name: &OsStr| name.as_bytes().first().is_some_and(u8::is_ascii_digit);
+        let dirs = processes.map(|it| it.path()).filter(|it| it.file_name().is_some_and(is_number));
+        let rule = |dir: PathBuf| match fs::read(dir.join("comm")).ok()?.trim_ascii() {
+            b"earlyoom" => earlyoom(&fs::read(dir.join("cmdline")).ok()?),
+            b"systemd-oomd" => Some(oomd(root)),
+            _ => None,
+        };
+        Self(dirs.filter_map(rule).collect())
+    }
+
+    /// When the first of them acts, on a machine of this size.
+    #[must_use]
+    pub fn on(&self, memory: Bytes, swap: Bytes) -> Option<Killer> {
+        let acting = self.0.iter().filter(|rule| swap > Bytes::ZERO || !rule.wants_swap);
+        let each =
+            acting.map(|rule| Killer { memory: rule.memory.of(memory), swap: rule.swap.of(swap) });
+        each.reduce(|one, other| Killer {
+            memory: one.memory.max(other.memory),
+            swap: one.swap.max(other.swap),
+        })
+    }
+}
+
+/// What earlyoom was told (getopt(3): `-m 10,5`, `-m10`, `-pm 10`); `None` where it only watches. Its second numbers
+/// say from where on it does not ask any more.
+fn earlyoom(command: &[u8]) -> Option<Rule> {
+    /// Its short options that have a value.
+    const VALUED: &[u8] = b"msMSNPr";
+    let mut rule = Rule::default();
+    let mut words = command.split(|byte| *byte == 0).skip(1);
+    while let Some(word) = words.next() {
+        if word == b"--dryrun" {
+            return None;
+        }
+        let Some(letters) = word.strip_prefix(b"-").filter(|it| !it.starts_with(b"-")) else {
+            continue;
+        };
+        let Some(at) = letters.iter().position(|letter| VALUED.contains(letter)) else { continue };
+        let value = match &letters[at + 1..] {
+            [] => words.next().unwrap_or_default(),
+            joined => joined,
+        };
+        let number =
+            value.split(|byte| *byte == b',').next().and_then(|it| str::from_utf8(it).ok());
+        let number: Option<f64> = number.and_then(|it| it.trim().parse().ok());
+        let share = number.map(|percent| percent / 100.0);
+        let size = number.map(|kib| Bytes::kib(kib as u64));
+        match letters[at] {
+            b'm' => rule.memory.share = share,
+            b'M' => rule.memory.size = size,
+            b's' => rule.swap.share = share,
+            b'S' => rule.swap.size = size,
+            _ => {}
+        }
+    }
+    Some(rule)
+}
+
+fn oomd(root: &Path) -> Rule {
+    let mut left = None;
+    for path in OOMD.map(|path| root.join(path)) {
+        let mut files = match fs::read_dir(&path) {
+            Ok(entries) => entries.flatten().map(|it| it.path()).collect(),
+            Err(_) => vec![path],
+        };
+        files.sort();
+        for text in files.iter().filter_map(|file| fs::read_to_string(file).ok()) {
+            left = text.lines().filter_map(left_by_oomd).next_back().or(left);
+        }
+    }
+    let bound = Bound { share: left, size: None };
+    Rule { memory: bound, swap: bound, wants_swap: true }
+}
+
+/// `SwapUsedLimit=90%` leaves a tenth; ‰ and ‱ are per cent of per cent.
+fn left_by_oomd(line: &str) -> Option<f64> {
+    let value = line.trim().strip_prefix("SwapUsedLimit")?.trim_start().strip_prefix('=')?.trim();
+    let units = [('%', 100.0), ('‰', 1_000.0), ('‱', 10_000.0)];
+    units.iter().find_map(|(unit, whole)| {
+        let used: f64 = value.strip_suffix(*unit)?.trim_end().parse().ok()?;
+        Some(((whole - used) / whole).clamp(0.0, 1.0))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEMORY: Bytes = Bytes::gib(10);
+    const SWAP: Bytes = Bytes::gib(4);
+
+    fn on(command: &str, swap: Bytes) -> Option<Killer> {
+        let rule = earlyoom(command.replace(' ', "\0").as_bytes());
+        Killers(rule.into_iter().collect()).on(MEMORY, swap)
+    }
+
+    fn killer(memory: Bytes, swap: Bytes) -> Option<Killer> {
+        Some(Killer { memory, swap })
+    }
+
+    #[test]
+    fn earlyooms_options_say_when_it_acts() {
+        let tenth = MEMORY.scale(0.1);
+        for (command, memory, swap) in [
+            ("earlyoom", tenth, SWAP.scale(0.1)),
+            ("/usr/bin/earlyoom -r 3600", tenth, SWAP.scale(0.1)),
+            ("earlyoom -m 20,5 -s 50", MEMORY.scale(0.2), SWAP.scale(0.5)),
+            ("earlyoom -gpm5", MEMORY.scale(0.05), SWAP.scale(0.1)),
+            ("earlyoom -M 409600,1024 -S 0", Bytes::mib(400), Bytes::ZERO),
+            ("earlyoom -m 50 -M 409600", Bytes::mib(400), SWAP.scale(0.1)),
+            ("earlyoom -m 1 -M 4096000", MEMORY.scale(0.01), SWAP.scale(0.1)),
+            ("earlyoom --prefer -m --avoid x -N -m", tenth, SWAP.scale(0.1)),
+        ] {
+            assert_eq!(on(command, SWAP), killer(memory, swap), "{command}");
+        }
+        assert_eq!(
+            on("earlyoom", Bytes::ZERO),
+            killer(tenth, Bytes::ZERO),
+            "memory alone is enough"
+        );
+        assert_eq!(on("earlyoom --dryrun -m 50", SWAP), None);
+    }
+
+    #[test]
+    fn daemons_are_found_by_their_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        let file = |path: &str, text: &str| {
+            let path = root.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        file("proc/1/comm", "systemd\n");
+        file("proc/net/comm", "earlyoom\n");
+        assert_eq!(Killers::find(root).on(MEMORY, SWAP), None);
+        file("proc/70/comm", "systemd-oomd\n");
+        let found = Killers::find(root);
+        assert_eq!(found.on(MEMORY, SWAP), killer(MEMORY.scale(0.1), SWAP.scale(0.1)));
+        assert_eq!(found.on(MEMORY, Bytes::ZERO), None, "it looks at swap, too");
+        file("etc/systemd/oomd.conf", "[OOM]\n#SwapUsedLimit=90%\nSwapUsedLimit = 80 %\n");
+        let fifth = killer(MEMORY.scale(0.2), SWAP.scale(0.2));
+        assert_eq!(Killers::find(root).on(MEMORY, SWAP), fifth);
+        file("usr/lib/systemd/oomd.conf.d/10-weak.conf", "SwapUsedLimit=10%\n");
+        assert_eq!(Killers::find(root).on(MEMORY, SWAP), fifth, "what a package says is weaker");
+        file("etc/systemd/oomd.conf.d/20-own.conf", "SwapUsedLimit=950‰\n");
+        file("etc/systemd/oomd.conf.d/10-own.conf", "SwapUsedLimit=20%\n");
+        let twentieth = killer(MEMORY.scale(0.05), SWAP.scale(0.05));
+        assert_eq!(Killers::find(root).on(MEMORY, SWAP), twentieth);
+        // Of two the one that acts first.
+        file("proc/71/comm", "earlyoom\n");
+        file("proc/71/cmdline", "/usr/bin/earlyoom\x00-m\x0020\x00");
+        let both = Killers::find(root).on(MEMORY, SWAP);
+        assert_eq!(both, killer(MEMORY.scale(0.2), SWAP.scale(0.1)));
+    }
+}
