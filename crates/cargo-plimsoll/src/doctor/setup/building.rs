@@ -28,6 +28,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     found.extend(linker(facts, here));
     found.extend(hidden_flags(facts));
     found.extend(whole_programs(facts, here));
+    found.extend(whole_crates(facts, here));
     found.extend(debug_info(facts, here));
     found.push(incremental(facts, here));
     found.extend(proposals(here));
@@ -266,7 +267,7 @@ fn whole_programs(facts: &Facts, here: &Here) -> Vec<Finding> {
         } else {
             format!("profile `{name}` has fat LTO")
         };
-        let why = "one compiler holds the whole program at its end, with one thread: no line is below what it needs, and nothing runs beside it. Thin LTO needs about half; one codegen unit took 60 % more than 16 (2,151 and 1,336 MiB, cranelift-codegen)";
+        let why = "one compiler holds the whole program at its end, with one thread: no line is below what it needs, and nothing runs beside it. Thin LTO needs about half; one codegen unit takes more than 16, of giants twice as much (aws-sdk-ec2: 17,470 and 7,366 MiB)";
         let figure = here
             .figures
             .compared(|word| word == "lto" || word.starts_with("cgu="), |word| word == "lto")
@@ -283,6 +284,28 @@ fn whole_programs(facts: &Facts, here: &Here) -> Vec<Finding> {
         found.push(Finding::fine(TOPIC, "no profile has fat LTO"));
     }
     found
+}
+
+/// Profiles with one codegen unit, as the advice for small programs goes; with fat LTO that is said already.
+fn whole_crates(facts: &Facts, here: &Here) -> Option<Finding> {
+    const TOPIC: &str = "codegen-units";
+    let all = profiles::all(facts);
+    let is_one = |it: &&Profile| !it.fat && it.codegen_units == Some(1);
+    let names: Vec<String> = all.iter().filter(is_one).map(|it| format!("`{}`", it.name)).collect();
+    if names.is_empty() {
+        return None;
+    }
+    let profiles = if names.len() == 1 { "profile" } else { "profiles" };
+    let what = format!("one codegen unit for each crate in {profiles} {}", names.join(", "));
+    let why = "each crate is compiled in one piece, which giants pay for: aws-sdk-ec2 took 17,470 MiB, and 7,366 in 16 pieces, cranelift-codegen 2,151 and 1,336; and no crate is compiled by two threads";
+    let figure = here.figures.heaviest_unit();
+    let does_not_fit = here.figures.heaviest().is_some_and(|(_, peak)| peak > whole(facts));
+    let fix = Fix::you(LOWMEM);
+    let finding = match does_not_fit {
+        true => Finding::problem(TOPIC, what, why, fix),
+        false => Finding::note(TOPIC, what, why, fix),
+    };
+    Some(finding.with(figure))
 }
 
 fn debug_info(facts: &Facts, here: &Here) -> Option<Finding> {

@@ -214,6 +214,21 @@ fn fat_lto_with_one_codegen_unit_is_a_problem_where_memory_is_small() {
 }
 
 #[test]
+fn one_codegen_unit_is_a_problem_where_the_heaviest_unit_does_not_fit() {
+    const ONE: &str = "[profile.release]\ncodegen-units = 1\nlto = \"thin\"\n";
+    let found = only(&large(ONE, ""), "codegen-units");
+    assert_eq!(found.severity, Severity::Note);
+    assert!(found.what.contains("profile `release`"), "{}", found.what);
+    assert_eq!(found.fix.unwrap().command, LOWMEM, "said, and never applied");
+    let rows = [("-O3 cgu=1", Bytes::gib(70))];
+    let found = only(&facts(Bytes::gib(64), ONE, "", &rows), "codegen-units");
+    assert_eq!(found.severity, Severity::Problem);
+    none(&large("[profile.release]\ncodegen-units = 16\n", ""));
+    let both = judge(&large(FAT, ""));
+    assert!(both.iter().all(|it| it.topic != "codegen-units"), "it is said of fat LTO");
+}
+
+#[test]
 fn debug_info_of_dependencies_is_worth_knowing_where_memory_is_small_or_links_are_large() {
     assert!(only(&facts(Bytes::gib(8), "", "", &[]), "debug-info").what.contains("`dev`"));
     let without = "[profile.dev.package.\"*\"]\ndebug = false\n";
