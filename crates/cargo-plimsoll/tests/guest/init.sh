@@ -164,7 +164,7 @@ if [ -x /bin/earlyoom ]; then
     box first && begin
     inside first cargo build -j3 &
     build=$!
-    has_killed() { grep -q 'sending SIG' /tmp/earlyoom; }
+    has_killed() { grep -q 'sending SIG[A-Z]* to process' /tmp/earlyoom; }
     until_true 'it has killed for plain Cargo' has_killed
     touch /tmp/state/go
     wait $build

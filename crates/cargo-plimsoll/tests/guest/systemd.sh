@@ -3,9 +3,9 @@
 # without hardware acceleration, in about four minutes. Takes root, for the Debian.
 #
 #   apt-get install qemu-system-x86 cpio mmdebstrap
-#   crates/cargo-plimsoll/tests/guest/systemd.sh [KERNEL_IMAGE]
+#   crates/cargo-plimsoll/tests/guest/systemd.sh
 #
-# As run.sh, with a systemd of this machine's own sources as the first process; `systemd-init.sh` says what is shown.
+# As run.sh, with Debian's cloud kernel, whose compressed swap systemd-oomd needs, and a systemd of this machine's own sources as the first process; `systemd-init.sh` says what is shown.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -13,7 +13,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 . "$here/common.sh"
 needs qemu-system-x86_64 cpio strip mmdebstrap
-find_kernel "${1:-}"
+find_kernel ''
 
 root=$work/root
 sources=''
@@ -22,15 +22,18 @@ for file in /etc/apt/sources.list /etc/apt/sources.list.d/*; do
 done
 # shellcheck disable=SC2086
 mmdebstrap --quiet --mode=root --variant=essential \
-    --include=systemd-sysv,systemd-oomd,dbus-user-session,libpam-systemd,passwd,util-linux \
+    --include=systemd-sysv,systemd-oomd,dbus-user-session,libpam-systemd,passwd,util-linux,kmod \
     --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
     --dpkgopt='path-exclude=/usr/share/locale/*' \
     --customize-hook='chroot "$1" useradd --create-home --uid 1000 builder' \
     '' "$root" $sources
 put_programs "$root" usr/local/bin
+for module in zsmalloc lzo-rle zram; do
+    find "$work/kernel/lib/modules" -name "$module.ko*" -exec cp {} "$root/stand-in" \;
+done
 cp "$here/systemd-init.sh" "$root/stand-in/init"
 chmod +x "$root/stand-in/init"
-cat > "$root/etc/systemd/system/plimsoll-guest.service" << 'END'
+cat > "$root/etc/systemd/system/guest.service" << 'END'
 [Unit]
 After=systemd-logind.service dbus.service
 [Service]
@@ -42,9 +45,10 @@ StandardError=tty
 TTYPath=/dev/ttyS0
 END
 mkdir -p "$root/etc/systemd/system/multi-user.target.wants" "$root/etc/systemd/system/user@.service.d"
-ln -s ../plimsoll-guest.service "$root/etc/systemd/system/multi-user.target.wants"
+ln -s ../guest.service "$root/etc/systemd/system/multi-user.target.wants"
 # As Fedora and Ubuntu have it, but sooner.
-printf '[OOM]\nDefaultMemoryPressureDurationSec=2s\n' > "$root/etc/systemd/oomd.conf"
+mkdir -p "$root/etc/systemd/oomd.conf.d"
+printf '[OOM]\nDefaultMemoryPressureDurationSec=2s\n' > "$root/etc/systemd/oomd.conf.d/90-soon.conf"
 printf '[Service]\nManagedOOMMemoryPressure=kill\nManagedOOMMemoryPressureLimit=20%%\n' \
     > "$root/etc/systemd/system/user@.service.d/oomd.conf"
 ln -s lib/systemd/systemd "$root/init"

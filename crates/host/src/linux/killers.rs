@@ -9,7 +9,8 @@
 //! build that keeps its line does not wait. What cannot be seen from here, as a daemon outside of our container, is
 //! not there.
 
-use std::ffi::OsStr;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -20,10 +21,12 @@ use plimsoll_core::line::Killer;
 /// What both daemons leave to a machine where they are told nothing.
 const USUAL: f64 = 0.1;
 
-/// Where systemd-oomd reads its settings, the weakest first.
-const OOMD: [&str; 4] = [
+/// Where systemd-oomd reads its settings first, and where the files are that overrule it in the order of their names;
+/// of two with one name the one that stands later here counts (oomd.conf(5)).
+const OOMD: &str = "etc/systemd/oomd.conf";
+const OOMD_MORE: [&str; 4] = [
     "usr/lib/systemd/oomd.conf.d",
-    "etc/systemd/oomd.conf",
+    "usr/local/lib/systemd/oomd.conf.d",
     "run/systemd/oomd.conf.d",
     "etc/systemd/oomd.conf.d",
 ];
@@ -120,16 +123,13 @@ fn earlyoom(command: &[u8]) -> Option<Rule> {
 }
 
 fn oomd(root: &Path) -> Rule {
+    let dirs = OOMD_MORE.iter().filter_map(|dir| fs::read_dir(root.join(dir)).ok());
+    let more = dirs.flatten().flatten().map(|entry| (entry.file_name(), entry.path()));
+    let more: BTreeMap<OsString, PathBuf> = more.collect();
     let mut left = None;
-    for path in OOMD.map(|path| root.join(path)) {
-        let mut files = match fs::read_dir(&path) {
-            Ok(entries) => entries.flatten().map(|it| it.path()).collect(),
-            Err(_) => vec![path],
-        };
-        files.sort();
-        for text in files.iter().filter_map(|file| fs::read_to_string(file).ok()) {
-            left = text.lines().filter_map(left_by_oomd).next_back().or(left);
-        }
+    for file in [root.join(OOMD)].iter().chain(more.values()) {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        left = text.lines().filter_map(left_by_oomd).next_back().or(left);
     }
     let bound = Bound { share: left, size: None };
     Rule { memory: bound, swap: bound, wants_swap: true }
@@ -203,10 +203,17 @@ mod tests {
         file("etc/systemd/oomd.conf", "[OOM]\n#SwapUsedLimit=90%\nSwapUsedLimit = 80 %\n");
         let fifth = killer(MEMORY.scale(0.2), SWAP.scale(0.2));
         assert_eq!(Killers::find(root).on(MEMORY, SWAP), fifth);
-        file("usr/lib/systemd/oomd.conf.d/10-weak.conf", "SwapUsedLimit=10%\n");
-        assert_eq!(Killers::find(root).on(MEMORY, SWAP), fifth, "what a package says is weaker");
-        file("etc/systemd/oomd.conf.d/20-own.conf", "SwapUsedLimit=950‰\n");
-        file("etc/systemd/oomd.conf.d/10-own.conf", "SwapUsedLimit=20%\n");
+        file("usr/lib/systemd/oomd.conf.d/10-defaults.conf", "SwapUsedLimit=60%\n");
+        let found = Killers::find(root).on(MEMORY, SWAP);
+        assert_eq!(
+            found,
+            killer(MEMORY.scale(0.4), SWAP.scale(0.4)),
+            "what a package adds is stronger"
+        );
+        file("etc/systemd/oomd.conf.d/10-defaults.conf", "");
+        assert_eq!(Killers::find(root).on(MEMORY, SWAP), fifth, "unless it is masked");
+        file("usr/lib/systemd/oomd.conf.d/20-other.conf", "SwapUsedLimit=950‰\n");
+        file("etc/systemd/oomd.conf.d/15-own.conf", "SwapUsedLimit=20%\n");
         let twentieth = killer(MEMORY.scale(0.05), SWAP.scale(0.05));
         assert_eq!(Killers::find(root).on(MEMORY, SWAP), twentieth);
         // Of two the one that acts first.
