@@ -50,8 +50,7 @@ pub struct Machine {
 
 impl Machine {
     /// What has to stay available so that nobody kills before the kernel does; zero while enough of the swap is free.
-    #[must_use]
-    pub fn kept_from_killer(&self) -> Bytes {
+    fn kept_from_killer(&self) -> Bytes {
         let acts = |killer: &Killer| self.swap_free <= killer.swap + KILLER_MARGIN;
         let killer = self.killer.filter(acts);
         killer.map_or(Bytes::ZERO, |killer| killer.memory + KILLER_MARGIN)

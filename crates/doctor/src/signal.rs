@@ -19,7 +19,7 @@ pub(crate) fn signal(line: &str) -> Option<Finding> {
         let (_, number) = ENDS.iter().find(|(word, _)| ended.starts_with(word))?;
         return by_signal(*number, About::Linker);
     }
-    if let Some(about) = in_translation(line) {
+    if let Some(about) = by_gcc(line) {
         return by_signal(9, about);
     }
     if line.contains("linker command failed due to signal") {
@@ -148,25 +148,30 @@ pub(crate) const KILLED: &[&str] = &[
     "強制終了",
     "已杀死",
     "已砍掉",
+    "強制結束",
 ];
 
 /// The programs that GCC runs, and says so where a signal ends one.
 const OF_GCC: &[&str] = &["cc1", "collect2", "lto1", "lto-wrapper"];
 
-/// `collect2: schwerwiegender Fehler: ld mit Signal 9 [Getötet] beendet`,
-/// `./ci.sh: linha 14: 30551 Morto   cargo build`.
-fn in_translation(line: &str) -> Option<About> {
+/// `collect2: schwerwiegender Fehler: ld mit Signal 9 [Getötet] beendet`.
+fn by_gcc(line: &str) -> Option<About> {
     if line.contains("collect2") && line.contains(" 9 [") {
         return Some(About::Linker);
     }
-    let (before, _) = KILLED.iter().find_map(|word| line.split_once(word))?;
-    if OF_GCC.iter().any(|program| line.contains(program)) {
-        return Some(About::Compiler);
-    }
-    // A shell names the line of its script, and the process.
-    let (script, pid) = before.trim_end().rsplit_once(": ")?;
-    let ends_in_number = |text: &str| text.ends_with(|c: char| c.is_ascii_digit());
-    (ends_in_number(pid) && ends_in_number(script) && script.contains(' ')).then_some(About::Job)
+    let killed = KILLED.iter().any(|word| line.contains(word));
+    (killed && OF_GCC.iter().any(|program| line.contains(program))).then_some(About::Compiler)
+}
+
+/// A shell names a line of its script and a process, each in its language: `ci.sh: linha 14: 30551`,
+/// `ci.sh : ligne 14 : 30551`, `ci.sh: 第 14 行：30551`.
+fn names_a_process(before: &str) -> bool {
+    const COLONS: [char; 2] = [':', '：'];
+    let Some((script, pid)) = before.rsplit_once(COLONS) else { return false };
+    let is_digit = |c: char| c.is_ascii_digit();
+    let line = script.rsplit_once(COLONS).map(|(_, line)| line);
+    let pid = pid.trim();
+    !pid.is_empty() && pid.chars().all(is_digit) && line.is_some_and(|line| line.contains(is_digit))
 }
 
 /// How shells and make call the signals.
@@ -197,10 +202,12 @@ fn by_shell(line: &str) -> Option<Finding> {
     if line.starts_with("*** Signal 9") {
         return by_signal(9, About::Job);
     }
-    for (word, number) in ENDS {
+    let translated = KILLED.iter().map(|word| (*word, 9));
+    for (nth, (word, number)) in ENDS.iter().copied().chain(translated).enumerate() {
         let Some(at) = line.find(word) else { continue };
         let before = line[..at].trim_end();
-        let by_job = before.contains("line ") && before.ends_with(|c: char| c.is_ascii_digit());
+        let by_job = before.contains("line ") && before.ends_with(|c: char| c.is_ascii_digit())
+            || nth >= ENDS.len() && names_a_process(before);
         let by_make = before.contains("*** [") && before.ends_with(']');
         let alone = before.is_empty()
             && line[at + word.len()..].trim_start_matches([' ', '(', '.']).len() < 14;
@@ -208,11 +215,11 @@ fn by_shell(line: &str) -> Option<Finding> {
         let by_sh = before.ends_with("sh:") && before.starts_with('/');
         // A program under `cargo run` may write that word.
         if alone {
-            let found = by_signal(*number, About::Job)?;
+            let found = by_signal(number, About::Job)?;
             return Some(Finding { certainty: Possible, ..found });
         }
         if by_job || by_make || by_sh {
-            let found = by_signal(*number, About::Job)?;
+            let found = by_signal(number, About::Job)?;
             // A server that a script ends is not the build.
             let command = line[at + word.len()..].trim();
             let of_builds = |word| is_of_builds(file(word));
@@ -310,4 +317,31 @@ fn number(text: &str) -> Option<u64> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     // `0xc0000005` is another number.
     text[..end].parse().ok().filter(|_| !text[end..].starts_with('x'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shells_and_make_say_it_in_their_languages() {
+        for line in [
+            "./ci.sh: line 14: 30551 Killed                  cargo build",
+            "./ci.sh: linha 14: 30551 Morto                   cargo build",
+            "./ci.sh: Zeile 14: 30551 Getötet                 cargo build",
+            "./ci.sh : ligne 14 : 30551 Processus arrêté        cargo build",
+            "./ci.sh: 第 14 行：30551 已杀死               cargo build",
+            "./ci.sh: 14 行: 30551 強制終了            cargo build",
+            "make: *** [Makefile:2: build] Getötet",
+        ] {
+            let found = signal(line).unwrap();
+            assert_eq!((found.cause, found.weight), (Cause::Killed, Weight::Death), "{line}");
+        }
+        // A server that a script ends is not the build.
+        let server = "./ci.sh: Zeile 20: 4711 Getötet                 python3 -m http.server";
+        assert_eq!(signal(server).unwrap().weight, Weight::Status);
+        for line in ["o disco: 14: Morto de saudade", "Zeile 3 wurde Getötet", "12: x: Morto"] {
+            assert!(signal(line).is_none(), "{line}");
+        }
+    }
 }

@@ -326,6 +326,7 @@ impl Governor {
         }
         self.let_driver_go(no);
         self.entries.retain(|_, entry| entry.build != no);
+        self.knows_killers &= !self.builds.is_empty();
         self.decide(Input::Close(no));
     }
 

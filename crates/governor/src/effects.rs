@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use plimsoll_core::diet::Diet;
 use plimsoll_core::event::Event;
 use plimsoll_core::invocation::UnitKind;
+use plimsoll_core::line::capacity;
 use plimsoll_core::schedule::Effect;
 use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
 use plimsoll_host::TokenPipe;
@@ -165,11 +166,14 @@ impl Governor {
             _ if entry.slimmed => String::new(),
             changes => format!(", or `--diet output`, which compiles it with {changes}"),
         };
-        let kept = match self.limits.read().machine.kept_from_killer() {
-            Bytes::ZERO => String::new(),
-            kept => format!(
-                ", but for {kept} that stay free because earlyoom or systemd-oomd kills below that"
-            ),
+        let reading = self.limits.read();
+        let mut without = reading.clone();
+        without.machine.killer = None;
+        let most = |reading| capacity(reading, self.held, self.line.reserve());
+        let kept = if most(&reading) < most(&without) {
+            ", but for what stays free because earlyoom or systemd-oomd kills below that"
+        } else {
+            ""
         };
         format!(
             "{title} needs more than {needs} by itself, and that is all that this machine (or the container around \

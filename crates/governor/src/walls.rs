@@ -96,7 +96,10 @@ impl Governor {
         for (dir, builds) in around {
             if let Some(wall) = self.walls.around.values_mut().find(|it| it.dir == dir) {
                 wall.builds = builds;
-            } else if let Ok(limits) = Limits::within(Path::new("/"), std::slice::from_ref(&dir)) {
+            } else if let Ok(mut limits) =
+                Limits::within(Path::new("/"), std::slice::from_ref(&dir))
+            {
+                limits.heed(self.limits.killers().clone());
                 let line = Line::new(Memory::Auto);
                 let no = WallNo(self.walls.next);
                 self.walls.next += 1;
@@ -106,11 +109,15 @@ impl Governor {
         self.read_lines();
     }
 
-    /// Looks for who kills before the kernel does, once: when the first unit comes, so that a build that compiles nothing
-    /// does not pay for it.
+    /// Looks for who kills before the kernel does, once: when the first unit comes (again, when there was no build for a
+    /// while), so that a build that compiles nothing does not pay for it.
     pub(crate) fn heed_killers(&mut self) {
         if !std::mem::replace(&mut self.knows_killers, true) {
-            self.limits.heed(Killers::find(Path::new("/")));
+            let killers = Killers::find(Path::new("/"));
+            for around in self.walls.around.values_mut() {
+                around.limits.heed(killers.clone());
+            }
+            self.limits.heed(killers);
             self.read_lines();
         }
     }

@@ -212,7 +212,8 @@ impl<'a> Build<'a> {
         if self.interrupted || self.task.json_messages() {
             return None;
         }
-        if by_oomd && self.may_run_twice && !self.aside {
+        // Whether a test had started, or a unit had failed before, the account's governor could not say any more.
+        if by_oomd && self.task.only_compiles() && !self.task.keep_going() && !self.aside {
             return Some(
                 "systemd-oomd killed all of this build for want of memory; Cargo runs once more, and finds what is \
                  built",

@@ -158,10 +158,16 @@ impl<'a> Task<'a> {
     /// It may be done twice, as long as no test has started: it does nothing but compile before that. Tests behind a
     /// runner of the user's are not seen.
     pub(super) fn may_run_twice(&self, settings: &Settings) -> bool {
-        let compiles = ["build", "check", "clippy", "doc", "install", "run", "rustc", "rustdoc"];
-        let tests = ["bench", "test"].iter().filter(|_| !settings.cargo.has_runner);
-        let mut names = compiles.iter().chain(tests);
-        self.cargo().is_some_and(|call| names.any(|name| call.resolved == *name))
+        self.only_compiles() || !settings.cargo.has_runner && self.is_one_of(&["bench", "test"])
+    }
+
+    /// It does nothing but compile, or does so before all else.
+    pub(super) fn only_compiles(&self) -> bool {
+        self.is_one_of(&["build", "check", "clippy", "doc", "install", "run", "rustc", "rustdoc"])
+    }
+
+    fn is_one_of(&self, names: &[&str]) -> bool {
+        self.cargo().is_some_and(|call| names.iter().any(|name| call.resolved == *name))
     }
 
     /// How it is called in the log.

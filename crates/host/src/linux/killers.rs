@@ -2,8 +2,10 @@
 //!
 //! | | acts when no more than this is left | from |
 //! |---|---|---|
-//! | earlyoom | `-m`, `-M` of the machine's memory (10 %) and `-s`, `-S` of its swap (10 %), if there is any | earlyoom(1) |
-//! | systemd-oomd | what `SwapUsedLimit=` leaves of both (10 %), where there is swap | oomd.conf(5), systemd-oomd.service(8) |
+//! | earlyoom | `-m`, `-M` of the memory (10 %) and `-s`, `-S` of the swap (10 %), if there is any; the memory is the machine's, since its version 1.8 what programs have and could have | earlyoom(1) |
+//! | systemd-oomd | what `SwapUsedLimit=` leaves of both (10 %), where there is swap and some slice or service has `ManagedOOMSwap=kill` | oomd.conf(5), systemd.resource-control(5) |
+//!
+//! Who would have to act already, and runs all the same, is not believed.
 //!
 //! systemd-oomd's other reason, cgroups that wait for memory for half a minute, is none that a line could follow: a
 //! build that keeps its line does not wait. What cannot be seen from here, as a daemon outside of our container, is
@@ -18,6 +20,8 @@ use std::path::{Path, PathBuf};
 use plimsoll_core::Bytes;
 use plimsoll_core::line::Killer;
 
+use super::procfs::kilobytes;
+
 /// What both daemons leave to a machine where they are told nothing.
 const USUAL: f64 = 0.1;
 
@@ -31,6 +35,18 @@ const OOMD_MORE: [&str; 4] = [
     "etc/systemd/oomd.conf.d",
 ];
 
+/// Where units are that may hand their cgroups to systemd-oomd, and which of them contain a build.
+const UNITS: [&str; 3] = ["usr/lib/systemd", "run/systemd", "etc/systemd"];
+const AROUND_BUILDS: [&str; 7] = [
+    "-.slice",
+    "user.slice",
+    "user-.slice",
+    "user@.service",
+    "app.slice",
+    "session.slice",
+    "system.slice",
+];
+
 /// The daemons of this machine that kill before the kernel does.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Killers(Vec<Rule>);
@@ -42,6 +58,20 @@ struct Rule {
     swap: Bound,
     /// It does nothing on a machine without swap.
     wants_swap: bool,
+    /// Its memory is what programs have and could have, and not the machine's.
+    of_programs: bool,
+}
+
+impl Rule {
+    /// When it acts where there is so much memory, so much of it for programs, and so much swap.
+    fn on(self, memory: Bytes, of_programs: Bytes, swap: Bytes) -> Option<Killer> {
+        if self.wants_swap && swap == Bytes::ZERO {
+            return None;
+        }
+        let bound = self.memory.of(memory);
+        let share = if self.of_programs { of_programs.share_of(memory) } else { 1.0 };
+        Some(Killer { memory: bound.scale(share), swap: self.swap.of(swap) })
+    }
 }
 
 /// A share of the whole, a size, or the smaller one of both.
@@ -68,23 +98,39 @@ impl Killers {
         let dirs = processes.map(|it| it.path()).filter(|it| it.file_name().is_some_and(is_number));
         let rule = |dir: PathBuf| match fs::read(dir.join("comm")).ok()?.trim_ascii() {
             b"earlyoom" => earlyoom(&fs::read(dir.join("cmdline")).ok()?),
-            b"systemd-oomd" => Some(oomd(root)),
+            b"systemd-oomd" => watches_swap(root).then(|| oomd(root)),
             _ => None,
         };
-        Self(dirs.filter_map(rule).collect())
+        let meminfo = fs::read_to_string(root.join("proc/meminfo")).unwrap_or_default();
+        Self(dirs.filter_map(rule).filter_map(|rule| believable(rule, &meminfo)).collect())
     }
 
-    /// When the first of them acts, on a machine of this size.
+    /// When the first of them acts, on a machine with so much memory, so much of which programs have and could have, and
+    /// so much swap.
     #[must_use]
-    pub fn on(&self, memory: Bytes, swap: Bytes) -> Option<Killer> {
-        let acting = self.0.iter().filter(|rule| swap > Bytes::ZERO || !rule.wants_swap);
-        let each =
-            acting.map(|rule| Killer { memory: rule.memory.of(memory), swap: rule.swap.of(swap) });
+    pub fn on(&self, memory: Bytes, of_programs: Bytes, swap: Bytes) -> Option<Killer> {
+        let each = self.0.iter().filter_map(|rule| rule.on(memory, of_programs, swap));
         each.reduce(|one, other| Killer {
             memory: one.memory.max(other.memory),
             swap: one.swap.max(other.swap),
         })
     }
+}
+
+/// The rule as it must be, where whoever has it does not act now.
+fn believable(rule: Rule, meminfo: &str) -> Option<Rule> {
+    let of = |key: &str| {
+        let mut lines = meminfo.lines();
+        let value = lines.find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+        value.map(|value| kilobytes(value.as_bytes())).unwrap_or_default()
+    };
+    let (available, free) = (of("MemAvailable"), of("SwapFree"));
+    let acts = |rule: &Rule| {
+        let on = rule.on(of("MemTotal"), available + of("AnonPages"), of("SwapTotal"));
+        on.is_some_and(|it| available <= it.memory && free <= it.swap)
+    };
+    let later = Rule { of_programs: !rule.wants_swap, ..rule };
+    [rule, later].into_iter().find(|rule| !acts(rule))
 }
 
 /// What earlyoom was told (getopt(3): `-m 10,5`, `-m10`, `-pm 10`); `None` where it only watches. Its second numbers
@@ -132,7 +178,23 @@ fn oomd(root: &Path) -> Rule {
         left = text.lines().filter_map(left_by_oomd).next_back().or(left);
     }
     let bound = Bound { share: left, size: None };
-    Rule { memory: bound, swap: bound, wants_swap: true }
+    Rule { memory: bound, swap: bound, wants_swap: true, of_programs: false }
+}
+
+/// Whether systemd-oomd is to look at swap for anything that could contain a build.
+fn watches_swap(root: &Path) -> bool {
+    let says_so = |file: &Path| {
+        let text = fs::read_to_string(file).unwrap_or_default();
+        text.lines().any(|line| line.replace(' ', "") == "ManagedOOMSwap=kill")
+    };
+    let managers =
+        UNITS.iter().flat_map(|dir| ["system", "user"].map(|of| root.join(dir).join(of)));
+    managers.flat_map(|dir| AROUND_BUILDS.map(|unit| dir.join(unit))).any(|unit| {
+        let mut more = unit.clone().into_os_string();
+        more.push(".d");
+        let more = fs::read_dir(more).into_iter().flatten().flatten();
+        says_so(&unit) || more.into_iter().any(|entry| says_so(&entry.path()))
+    })
 }
 
 /// `SwapUsedLimit=90%` leaves a tenth; ‰ and ‱ are per cent of per cent.
@@ -154,7 +216,7 @@ mod tests {
 
     fn on(command: &str, swap: Bytes) -> Option<Killer> {
         let rule = earlyoom(command.replace(' ', "\0").as_bytes());
-        Killers(rule.into_iter().collect()).on(MEMORY, swap)
+        Killers(rule.into_iter().collect()).on(MEMORY, MEMORY, swap)
     }
 
     fn killer(memory: Bytes, swap: Bytes) -> Option<Killer> {
@@ -195,31 +257,53 @@ mod tests {
         };
         file("proc/1/comm", "systemd\n");
         file("proc/net/comm", "earlyoom\n");
-        assert_eq!(Killers::find(root).on(MEMORY, SWAP), None);
+        assert_eq!(Killers::find(root).on(MEMORY, MEMORY, SWAP), None);
+        file("proc/meminfo", "MemTotal: 10485760 kB\nMemAvailable: 9000000 kB\n");
         file("proc/70/comm", "systemd-oomd\n");
+        assert_eq!(Killers::find(root).on(MEMORY, MEMORY, SWAP), None, "nobody asked it to");
+        file("usr/lib/systemd/system/-.slice.d/10-oomd.conf", "[Slice]\nManagedOOMSwap=kill\n");
         let found = Killers::find(root);
-        assert_eq!(found.on(MEMORY, SWAP), killer(MEMORY.scale(0.1), SWAP.scale(0.1)));
-        assert_eq!(found.on(MEMORY, Bytes::ZERO), None, "it looks at swap, too");
+        assert_eq!(found.on(MEMORY, MEMORY, SWAP), killer(MEMORY.scale(0.1), SWAP.scale(0.1)));
+        assert_eq!(found.on(MEMORY, MEMORY, Bytes::ZERO), None, "it looks at swap, too");
         file("etc/systemd/oomd.conf", "[OOM]\n#SwapUsedLimit=90%\nSwapUsedLimit = 80 %\n");
         let fifth = killer(MEMORY.scale(0.2), SWAP.scale(0.2));
-        assert_eq!(Killers::find(root).on(MEMORY, SWAP), fifth);
+        assert_eq!(Killers::find(root).on(MEMORY, MEMORY, SWAP), fifth);
         file("usr/lib/systemd/oomd.conf.d/10-defaults.conf", "SwapUsedLimit=60%\n");
-        let found = Killers::find(root).on(MEMORY, SWAP);
+        let found = Killers::find(root).on(MEMORY, MEMORY, SWAP);
         assert_eq!(
             found,
             killer(MEMORY.scale(0.4), SWAP.scale(0.4)),
             "what a package adds is stronger"
         );
         file("etc/systemd/oomd.conf.d/10-defaults.conf", "");
-        assert_eq!(Killers::find(root).on(MEMORY, SWAP), fifth, "unless it is masked");
+        assert_eq!(Killers::find(root).on(MEMORY, MEMORY, SWAP), fifth, "unless it is masked");
         file("usr/lib/systemd/oomd.conf.d/20-other.conf", "SwapUsedLimit=950‰\n");
         file("etc/systemd/oomd.conf.d/15-own.conf", "SwapUsedLimit=20%\n");
         let twentieth = killer(MEMORY.scale(0.05), SWAP.scale(0.05));
-        assert_eq!(Killers::find(root).on(MEMORY, SWAP), twentieth);
+        assert_eq!(Killers::find(root).on(MEMORY, MEMORY, SWAP), twentieth);
         // Of two the one that acts first.
         file("proc/71/comm", "earlyoom\n");
         file("proc/71/cmdline", "/usr/bin/earlyoom\x00-m\x0020\x00");
-        let both = Killers::find(root).on(MEMORY, SWAP);
+        let both = Killers::find(root).on(MEMORY, MEMORY, SWAP);
         assert_eq!(both, killer(MEMORY.scale(0.2), SWAP.scale(0.1)));
+    }
+
+    #[test]
+    fn who_would_have_to_act_already_is_not_believed() {
+        let earlyoom = Rule::default();
+        let meminfo = |available: u64, anonymous: u64, swap_free: u64| {
+            format!(
+                "MemTotal: 10000 kB\nMemAvailable: {available} kB\nAnonPages: {anonymous} kB\nSwapTotal: 1000 kB\n\
+                 SwapFree: {swap_free} kB\n"
+            )
+        };
+        let [all, programs] = [false, true].map(|of_programs| Rule { of_programs, ..earlyoom });
+        assert_eq!(believable(earlyoom, &meminfo(2000, 5000, 0)), Some(all));
+        assert_eq!(believable(earlyoom, &meminfo(900, 5000, 500)), Some(all), "there is swap");
+        // What the kernel and tmpfs hold is not counted by newer ones: a tenth of 5,900 kB.
+        assert_eq!(believable(earlyoom, &meminfo(900, 5000, 0)), Some(programs));
+        let on = programs.on(Bytes::kib(10_000), Bytes::kib(5_900), Bytes::ZERO).unwrap();
+        assert_eq!(on.memory, Bytes::kib(590));
+        assert_eq!(believable(earlyoom, &meminfo(500, 5000, 0)), None);
     }
 }

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use plimsoll_core::Bytes;
-use plimsoll_core::line::{Killer, Machine, Reading, Stall};
+use plimsoll_core::line::{Machine, Reading, Stall};
 
 use super::cgroup::CgroupFiles;
 use super::kept::{KeptFile, field};
@@ -153,15 +153,9 @@ impl Limits {
         Ok(Self { meminfo, cgroups, pressure, vmstat, killers: Killers::default() })
     }
 
-    /// Says from now on when these would act; nobody is looked for before, because that is a look at every process. Not
-    /// where one of them would have to act already: what it does is then something else than we think.
+    /// Says from now on when these would act; nobody is looked for before, because that is a look at every process.
     pub fn heed(&mut self, killers: Killers) {
         self.killers = killers;
-        let machine = self.read().machine;
-        let acts = |it: Killer| machine.available <= it.memory && machine.swap_free <= it.swap;
-        if machine.killer.is_some_and(acts) {
-            self.killers = Killers::default();
-        }
     }
 
     /// Those that are heeded.
@@ -181,12 +175,13 @@ impl Limits {
                 lines.find_map(|line| line.strip_prefix(key.as_bytes())?.strip_prefix(b":"));
             value.map(kilobytes).unwrap_or_default()
         };
-        let total = of("MemTotal");
+        let (total, available) = (of("MemTotal"), of("MemAvailable"));
+        let of_programs = available + of("AnonPages");
         let machine = Machine {
             total,
-            available: of("MemAvailable"),
+            available,
             swap_free: of("SwapFree"),
-            killer: self.killers.on(total, of("SwapTotal")),
+            killer: self.killers.on(total, of_programs, of("SwapTotal")),
         };
         let pinned = of("SUnreclaim") + of("KernelStack") + of("PageTables") + of("Percpu");
         let pinned_share = pinned.share_of(pinned + of("SReclaimable"));
