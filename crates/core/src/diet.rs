@@ -74,8 +74,8 @@ impl FromStr for Diet {
 }
 
 /// How many codegen units a compiler with fewer is given: enough that each is small beside the front end
-/// (cranelift-codegen: 2,151 MiB with 1, 1,336 with 16, 1,340 with 256; aws-sdk-ec2: 17,470 with 1, 7,366 with 16, 7,385
-/// with 256).
+/// (cranelift-codegen: 2,151 MiB with 1, 1,336 with 16, 1,340 with 256; aws-sdk-ec2: 17,470 with 1, 7,366
+/// with 16).
 const CODEGEN_UNITS: u32 = 16;
 
 /// The settings that let one compiler need less and change its output.

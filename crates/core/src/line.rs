@@ -118,8 +118,8 @@ pub const LARGEST_WALL_RESERVE: Bytes = Bytes::mib(320);
 /// At most this for the machine. Because there a larger reserve costs little and also serves the
 /// person's other programs.
 pub const LARGEST_MACHINE_RESERVE: Bytes = Bytes::gib(1);
-/// So far the line stays from where a killer would act. Because such a daemon looks ten times a second, and so often do
-/// we: others and the build may take so much between two looks.
+/// So far the line stays from where a killer would act. Because such a daemon looks up to ten times a
+/// second, and the line is read four times: others and the build may take so much between two looks.
 pub const KILLER_MARGIN: Bytes = Bytes::mib(128);
 /// The share of the reserve that even a unit which is too large for everything else must leave to files.
 pub const FILES_AT_LEAST: f64 = 0.25;
