@@ -7,7 +7,7 @@
 //! What it deliberately does not do: start or end a Cargo, or listen (the host does both).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use plimsoll_core::line::whole;
@@ -40,17 +40,14 @@ pub(crate) fn connections_at_most() -> usize {
 /// Who connects says a word at once; whoever does not in this time has none to say.
 const SILENT_AT_MOST: Millis = Millis(10_000);
 
-/// Without a Cargo a build is over when nothing of it has run for so long; the next compiler begins another.
-const STILL_AT_MOST: Millis = Millis(2000);
-
 /// Of a build from elsewhere.
 #[derive(Debug)]
 pub(crate) struct Elsewhere {
     /// The process below which it is.
     pub(crate) root: u32,
     exit: Option<Exit>,
-    /// The root is a Cargo, which may yet become the user's own program.
-    is_cargo: bool,
+    /// The program of a plain Cargo, which may yet become the user's own; `None` where the root is a driver.
+    cargo: Option<PathBuf>,
     /// The connection of its driver, where it has one.
     pub(crate) driver: Option<u64>,
     /// It has one, or had.
@@ -59,8 +56,6 @@ pub(crate) struct Elsewhere {
     leaving: Option<(Ending, Millis)>,
     /// Its driver has told it to end, and when.
     interrupted: Option<Millis>,
-    /// Since when nothing of it runs.
-    still: Option<Millis>,
     /// Somebody waits for a lock of its.
     lifted: bool,
     /// The cgroups that contain its root.
@@ -120,7 +115,7 @@ impl Governor {
             target_dir: None,
             jobserver: None,
         };
-        self.open_elsewhere(options, origin.root, None)
+        self.open_elsewhere(options, origin.root, Some(origin.program), None)
     }
 
     /// A driver joins, the process `pid`, at the other end of the connection `id`.
@@ -156,7 +151,7 @@ impl Governor {
         };
         let build = match self.rooted_at(pid) {
             Some(build) => self.adopt_build(build, options, id),
-            None => self.open_elsewhere(options, pid, Some(id))?,
+            None => self.open_elsewhere(options, pid, None, Some(id))?,
         };
         let header = serde_json::to_string(self.header(build)?).ok()?;
         let connection = self.connections.get_mut(&id)?;
@@ -179,7 +174,7 @@ impl Governor {
         if let Some(build) = self.builds.get_mut(&no) {
             build.options = options;
             if let Some(it) = build.elsewhere.as_mut() {
-                (it.driver, it.had_driver, it.is_cargo) = (Some(driver), true, false);
+                (it.driver, it.had_driver, it.cargo) = (Some(driver), true, None);
             }
         }
         self.decide(Input::Open(no, terms));
@@ -203,6 +198,7 @@ impl Governor {
         &mut self,
         options: BuildOptions,
         root: u32,
+        cargo: Option<PathBuf>,
         driver: Option<u64>,
     ) -> Option<BuildNo> {
         let exit = Exit::of(root);
@@ -213,16 +209,14 @@ impl Governor {
         }
         let no = self.open(options, root, unix_ms());
         if let Some(build) = self.builds.get_mut(&no) {
-            let is_cargo = driver.is_none() && runs_cargo(root);
             build.elsewhere = Some(Elsewhere {
                 root,
                 exit,
-                is_cargo,
+                cargo,
                 driver,
                 had_driver: driver.is_some(),
                 leaving: None,
                 interrupted: None,
-                still: None,
                 lifted: false,
                 cgroups,
             });
@@ -309,8 +303,7 @@ impl Governor {
     /// How the build ended, where it has.
     fn has_ended(&mut self, no: BuildNo, now: Millis) -> Option<Ending> {
         let lives = self.entries.values().any(|entry| entry.build == no && !entry.finished);
-        let it = self.builds.get_mut(&no)?.elsewhere.as_mut()?;
-        it.still = (!lives).then(|| it.still.unwrap_or(now));
+        let it = self.builds.get(&no)?.elsewhere.as_ref()?;
         if let Some((ending, since)) = it.leaving {
             if self.has_shims(no) && now - since < GRACE {
                 return None;
@@ -319,7 +312,7 @@ impl Governor {
             return Some(ending);
         }
         let gone = it.root_is_gone();
-        if lives && gone && it.is_cargo {
+        if lives && gone && it.cargo.is_some() {
             // Nobody is left who could use what they make.
             self.abort(no);
         }
@@ -332,12 +325,8 @@ impl Governor {
             // Its Cargo may go on: then it is a plain one's build, which begins with its next compiler.
             return Some(Ending { exit: build.exit_by_its_units(), complete: false });
         }
-        let over = match it.is_cargo {
-            true => !runs_cargo(it.root),
-            // Whoever else runs compilers may live for ever: a shell, and who adopts the orphans of what has ended.
-            false => it.still.is_some_and(|since| now - since >= STILL_AT_MOST),
-        };
-        if !gone && !over {
+        let goes_on = it.cargo.as_ref().is_some_and(|program| runs_cargo(it.root, program));
+        if !gone && goes_on {
             return None;
         }
         let said = it.exit.as_ref().map_or(Ended::Somehow, Exit::ended);

@@ -45,7 +45,12 @@ pub(super) fn read(proc: &Proc, pid: u32, outer: Option<&[u8]>) -> Result<Option
 
 /// The process's `OUT_DIR`, if it has one.
 pub(super) fn out_dir(proc: &Proc, pid: u32) -> Option<Vec<u8>> {
-    variable(&environ_of(proc, pid)?, b"OUT_DIR").map(<[u8]>::to_vec)
+    variable_of(proc, pid, b"OUT_DIR")
+}
+
+/// One variable of the environment that the process was started with, if it has that.
+pub(super) fn variable_of(proc: &Proc, pid: u32, name: &[u8]) -> Option<Vec<u8>> {
+    variable(&environ_of(proc, pid)?, name).map(<[u8]>::to_vec)
 }
 
 fn environ_of(proc: &Proc, pid: u32) -> Option<Vec<u8>> {

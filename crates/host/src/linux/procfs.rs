@@ -109,6 +109,13 @@ impl Proc {
         name.starts_with(b"build-script-") || name.starts_with(b"build_script_")
     }
 
+    /// The user that the process runs as (root for one whose memory may not be dumped).
+    pub(super) fn user_of(&self, pid: u32) -> Option<u32> {
+        let mut buffer = [0u8; 40];
+        let path = file_of(pid, ".", &mut buffer)?;
+        rustix::fs::statat(&self.dir, path, rustix::fs::AtFlags::empty()).ok().map(|it| it.st_uid)
+    }
+
     /// `None` where there is no such process any more (or none that we may see).
     pub(super) fn stat(&self, pid: u32) -> Option<Stat> {
         let file = self.open_file(pid, "stat", OFlags::RDONLY).ok()?;

@@ -20,7 +20,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_s
 
 use super::procfs::Proc;
 use super::table::{Index, Table};
-use super::tree::ProcessTree;
+use super::tree::{INIT, ProcessTree};
 use crate::process::Owner;
 
 /// Passes in a row before a set that is not stable yet is left to the next scan. Because each takes
@@ -258,13 +258,24 @@ impl ProcessTree {
         everything.into_iter().filter(ours).collect()
     }
 
+    /// Whether a signal to it is a matter of one user. The kernel refuses the others to everybody but root.
+    fn is_of_our_user(&self, pid: u32) -> bool {
+        let own = rustix::process::geteuid();
+        !own.is_root() || self.proc.user_of(pid) == Some(own.as_raw())
+    }
+
     fn is_running(&mut self, index: Index) -> bool {
         self.refresh(index).is_some() && self.table.get(index).is_some_and(|node| node.runs())
     }
 
-    /// Sends a signal to exactly the process that the table means. One that has ended is none.
+    /// Sends a signal to exactly the process that the table means, where that has provably started below us and is of
+    /// our user. One that has ended is none.
     fn signal(&self, index: Index, signal: Signal) {
         let Some(node) = self.table.get(index).filter(|node| node.alive) else { return };
+        let ours = node.pid != INIT && self.table.has_started_below(index);
+        if !ours || !self.is_of_our_user(node.pid) {
+            return;
+        }
         let Some(pid) = Pid::from_raw(node.pid as i32) else { return };
         let same = || self.proc.stat(node.pid).is_some_and(|stat| stat.start == node.start);
         // A failure means that it has ended, or is another user's (setuid): nothing to be done.

@@ -353,6 +353,31 @@ impl<R: Default> Table<R> {
         })
     }
 
+    /// Whether the process has provably started below a unit of a build, or below the root itself: through ancestors
+    /// none of which is younger than its child, up to the build's first process. Unlike [`Self::reached_by`] this does not
+    /// say whose it is. It is asked before each signal, so that no other mistake lets one reach a stranger.
+    pub(super) fn has_started_below(&self, index: Index) -> bool {
+        let mut below_a_unit = false;
+        let mut child = u64::MAX;
+        for node in self.ancestry(index) {
+            if node.start > child {
+                return false;
+            }
+            child = node.start;
+            match node.claim {
+                Some((_, Role::Child)) => below_a_unit = true,
+                Some((_, Role::Shim)) => below_a_unit |= !node.alive,
+                Some((_, Role::Root)) => return below_a_unit,
+                None => {}
+            }
+            if node.guest {
+                // It hangs on the root without having started there.
+                return false;
+            }
+        }
+        index != Self::ROOT
+    }
+
     /// Sums what the processes hold by owner, after they were read.
     pub(super) fn add_up(&mut self) {
         for account in self.accounts.values_mut() {
@@ -489,6 +514,32 @@ mod tests {
         assert!(!table.reached_by(rustc, UNIT));
         table.bury(shim);
         assert!(table.reached_by(rustc, UNIT));
+    }
+
+    #[test]
+    fn only_what_has_started_below_a_unit_or_the_root_may_be_signalled() {
+        let at = |start: u64| Stat { start, ..stat(0) };
+        let (mut table, [cargo, shim, rustc, .., ld]) = build();
+        assert!([cargo, shim, rustc, ld].iter().all(|it| table.has_started_below(*it)));
+        assert!(!table.has_started_below(Table::<()>::ROOT));
+        // A build from elsewhere: its Cargo, its shims and what belongs to no unit are nobody's to signal.
+        let cargo = table.hang(200, &at(10));
+        table.claim(cargo, Some((Owner(9), Role::Root)));
+        let shim = table.insert(201, &at(11), cargo);
+        table.claim(shim, Some((UNIT, Role::Shim)));
+        let rustc = table.insert(202, &at(12), shim);
+        table.claim(rustc, Some((UNIT, Role::Child)));
+        let linker = table.insert(203, &at(13), rustc);
+        assert!([rustc, linker].iter().all(|it| table.has_started_below(*it)));
+        assert!([cargo, shim].iter().all(|it| !table.has_started_below(*it)));
+        // Somebody who was there before what the table takes for its parent.
+        let stranger = table.insert(204, &at(5), rustc);
+        let below = table.insert(205, &at(14), stranger);
+        assert!([stranger, below].iter().all(|it| !table.has_started_below(*it)));
+        // What hangs on the root and is no build.
+        let guest = table.hang(300, &at(20));
+        table.claim(guest, Some((UNIT, Role::Child)));
+        assert!(!table.has_started_below(guest));
     }
 
     #[test]

@@ -26,6 +26,9 @@ use super::table::{Index, Node, Table};
 use crate::HostError;
 use crate::process::{BuildScript, Owner, Role, Usage};
 
+/// The process that adopts every orphan of its pid namespace.
+pub(super) const INIT: u32 = 1;
+
 /// A chain of parents that is longer than this is not followed: no build nests that deep.
 const DEEPEST: usize = 128;
 
@@ -362,7 +365,8 @@ impl ProcessTree {
                 return None;
             }
             if let Some(known) = self.known(parent, &stat) {
-                break known;
+                let first = chain.last().map_or(stat, |(_, stat)| *stat);
+                break self.parent_of(&first).filter(|parent| *parent == known)?;
             }
             chain.push((parent, stat));
         };
@@ -370,6 +374,14 @@ impl ProcessTree {
             above = self.table.insert(*pid, stat, above);
         }
         Some(above)
+    }
+
+    /// The process of the table below which one with this `stat` belongs; `None` where it is a stranger's. Process 1
+    /// adopts every orphan of its pid namespace: only what is in its own session is what it has started.
+    fn parent_of(&self, stat: &Stat) -> Option<Index> {
+        let parent = self.table.find(stat.ppid).filter(|_| !stat.is_keeper)?;
+        let of_init = || self.proc.stat(INIT).is_some_and(|init| init.session == stat.session);
+        (stat.ppid != INIT || of_init()).then_some(parent)
     }
 
     /// The process in the table with this pid and start.
@@ -415,11 +427,10 @@ impl ProcessTree {
             let open = unknown.len();
             let mut strangers = Vec::new();
             unknown.retain(|(pid, stat)| {
-                let parent = self.table.find(stat.ppid).filter(|_| !stat.is_keeper);
-                if let Some(parent) = parent {
+                if let Some(parent) = self.parent_of(stat) {
                     self.table.insert(*pid, stat, parent);
                     false
-                } else if stat.ppid == 0
+                } else if stat.ppid <= INIT
                     || stat.is_keeper
                     || foreign.binary_search(&stat.ppid).is_ok()
                 {
