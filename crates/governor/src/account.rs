@@ -426,6 +426,12 @@ impl Governor {
         self.tree.tell_of_stopped(witness);
     }
 
+    /// Somebody is kept stopped.
+    #[must_use]
+    pub fn keeps_something_stopped(&self) -> bool {
+        self.tree.keeps_something_stopped()
+    }
+
     /// Governing ends: everything that is stopped goes on.
     pub fn let_everything_go(&mut self) {
         let builds: Vec<BuildNo> = self.builds.keys().copied().collect();

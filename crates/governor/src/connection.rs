@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 
 use plimsoll_core::{BuildNo, Millis, UnitId};
 use plimsoll_proto::{LineBuffer, ToGovernor, ToShim};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -121,6 +122,15 @@ impl Connection {
             }
         }
         received
+    }
+
+    /// The peer has closed its end, whatever of its words is still to be read: most likely it has ended.
+    pub(crate) fn peer_has_ended(&self) -> bool {
+        let flags = PollFlags::RDHUP;
+        let mut ready = [PollFd::new(&self.stream, flags)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        rustix::event::poll(&mut ready, Some(&now))
+            .is_ok_and(|_| ready[0].revents().intersects(flags | PollFlags::HUP | PollFlags::ERR))
     }
 
     /// The two descriptors that came with the last message, where two did.

@@ -1,6 +1,6 @@
 //! The governor's state and its loop.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::BorrowedFd;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
@@ -85,6 +85,8 @@ pub struct Governor {
     pub(crate) next_unit: u32,
     pub(crate) builds: BTreeMap<BuildNo, Build>,
     pub(crate) next_build: u32,
+    /// The parents of compilers that belong to no build here, of which a person was told.
+    pub(crate) strays: BTreeSet<u32>,
     pub(crate) tree: ProcessTree,
     pub(crate) limits: Limits,
     /// Who kills before the kernel does was looked for.
@@ -167,6 +169,7 @@ impl Governor {
             next_unit: if of_account { first_unit() } else { 1 },
             builds: BTreeMap::new(),
             next_build: 1,
+            strays: BTreeSet::new(),
             tree,
             limits,
             knows_killers: false,

@@ -10,8 +10,8 @@ use plimsoll_core::line::KILLER_MARGIN;
 use plimsoll_core::schedule::{self, Again, Input, NewUnit};
 use plimsoll_core::unit::UnitFacts;
 use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
-use plimsoll_host::{BuildScript, Exit, Role};
-use plimsoll_proto::{Rerun, ToDriver, ToGovernor, VERSION};
+use plimsoll_host::{BuildScript, Exit, Role, parent_of};
+use plimsoll_proto::{Rerun, ToDriver, ToGovernor, ToShim, VERSION};
 
 use crate::builds::Build;
 use crate::builds::Ending;
@@ -69,11 +69,12 @@ impl Governor {
         match (connection.peer, message) {
             (Peer::Unknown, ToGovernor::Hello { version: VERSION, facts, runs, priority }) => {
                 let pid = connection.pid;
-                let Some(build) = self.build_for(pid) else {
-                    // It belongs to nobody here: it goes on without us.
+                if connection.peer_has_ended() {
+                    // Its number may be a stranger's by now.
                     self.connections.remove(&id);
                     return;
-                };
+                }
+                let Some(build) = self.build_for(pid) else { return self.send_away(id) };
                 let unit = UnitId(self.next_unit);
                 self.next_unit += 1;
                 if let Some(connection) = self.connections.get_mut(&id) {
@@ -84,7 +85,9 @@ impl Governor {
                 }
                 self.register(build, unit, pid, *facts, runs);
             }
-            (Peer::Unknown, ToGovernor::Link { version: VERSION, unit, inputs }) => {
+            (Peer::Unknown, ToGovernor::Link { version: VERSION, unit, inputs })
+                if !connection.peer_has_ended() =>
+            {
                 connection.peer = Peer::Linker(unit);
                 self.tree.adopt(connection.pid, linker(unit), Role::Shim);
                 self.ask_for_link(unit, inputs);
@@ -96,7 +99,7 @@ impl Governor {
                 }
             }
             (Peer::Unknown, ToGovernor::Join(join))
-                if join.version == VERSION && self.of_account =>
+                if join.version == VERSION && self.of_account && !connection.peer_has_ended() =>
             {
                 let pid = connection.pid;
                 if self.join(id, pid, *join).is_none() {
@@ -160,6 +163,16 @@ impl Governor {
                 self.tree.release(linker(unit));
                 self.decide(Input::LinkFinished(unit));
             }
+            (_, ToGovernor::Ping) => connection.send(&ToShim::Pong),
+            (Peer::Shim(unit), ToGovernor::Withdraw) => {
+                connection.peer = Peer::Done;
+                self.withdraw(unit);
+            }
+            (Peer::Linker(unit), ToGovernor::Withdraw) => {
+                connection.peer = Peer::Done;
+                self.tree.release(linker(unit));
+                self.decide(Input::LinkFinished(unit));
+            }
             // A message that makes no sense here, or a peer of another version: it goes on without us.
             _ => {
                 let peer = connection.peer;
@@ -167,6 +180,33 @@ impl Governor {
                 self.hung_up(peer);
             }
         }
+    }
+
+    /// A compiler that belongs to no build here goes on without us. Where another governor has taken over, that one
+    /// knows.
+    fn send_away(&mut self, id: u64) {
+        /// Parents of such compilers that are remembered.
+        const STRAYS_AT_MOST: usize = 64;
+        if self.draining {
+            self.connections.remove(&id);
+            return;
+        }
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let parent = parent_of(connection.pid);
+        let say = self.strays.len() < STRAYS_AT_MOST && self.strays.insert(parent);
+        connection.peer = Peer::Done;
+        connection.send(&ToShim::Ungoverned { say });
+    }
+
+    /// A unit goes on without us, because it was not answered for too long: what becomes of it is not known here.
+    fn withdraw(&mut self, unit: UnitId) {
+        self.tree.release(linker(unit));
+        self.tree.release(compiler(unit));
+        if let Some(entry) = self.entries.get_mut(&unit) {
+            entry.admitted = None;
+        }
+        self.end_entry(unit, false);
+        self.decide(Input::Finished { unit, ok: true });
     }
 
     /// A connection closed. After its last word that means nothing; before it, the shim was killed, and
@@ -227,7 +267,7 @@ impl Governor {
     fn pass_on(&mut self, unit: UnitId) {
         if let Some(connection) = self.connection_of(Peer::Shim(unit)) {
             connection.peer = Peer::Done;
-            connection.send(&plimsoll_proto::ToShim::Leave);
+            connection.send(&ToShim::Leave);
         }
         self.finished(unit, false);
     }
@@ -445,11 +485,7 @@ impl Governor {
         let Some(facts) = self.entries.get(&unit).map(|entry| entry.facts.clone()) else {
             // The unit is not ours (a governor before us): nothing stands in the linker's way.
             if let Some(connection) = self.connection_of(Peer::Linker(unit)) {
-                connection.send(&plimsoll_proto::ToShim::Admit {
-                    unit,
-                    again: false,
-                    diet: Diet::None,
-                });
+                connection.send(&ToShim::Admit { unit, again: false, diet: Diet::None });
             }
             return;
         };

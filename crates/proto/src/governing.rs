@@ -45,6 +45,13 @@ impl Governing {
         Self::directory(home).join("governor")
     }
 
+    /// The directory there that says of the governor with this process that it does not answer: with a file for each
+    /// Cargo whose user was told.
+    #[must_use]
+    pub fn unanswered(directory: &Path, pid: u32) -> PathBuf {
+        directory.join(format!("{pid}.unanswered"))
+    }
+
     /// The line, its end included.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {

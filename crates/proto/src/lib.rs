@@ -8,8 +8,8 @@
 //! builds.
 //!
 //! ```text
-//! shim -> governor   hello … | link … | started | announced | lost | finished
-//! governor -> shim   admit (+ two file descriptors: the token pipe) | retry | leave | refuse | abort
+//! shim -> governor   hello … | link … | started | announced | lost | finished | ping | withdraw
+//! governor -> shim   admit (+ two file descriptors: the token pipe) | retry | leave | refuse | abort | ungoverned | pong
 //! driver -> governor join (+ two file descriptors: Cargo's pipe) | interrupt | leave
 //! governor -> driver header | record | differs | shim-lost | script-lost
 //! anybody            status -> one line of JSON a build, and an empty one; pause, priority: of one build
@@ -33,4 +33,4 @@ pub use home::{HOME_VARIABLE, StateHome};
 pub use message::{Join, Rerun, ToDriver, ToGovernor, ToShim, exact};
 
 /// The protocol's version, in every hello.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;

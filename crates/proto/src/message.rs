@@ -98,6 +98,10 @@ pub enum ToGovernor {
     },
     /// A newer governor takes over: no new builds, and an end after the last.
     Drain,
+    /// Asks for a [`ToShim::Pong`]: whoever has waited for long wants to know whether the governor still runs.
+    Ping,
+    /// The client goes on without the governor, which has not answered for too long.
+    Withdraw,
 }
 
 /// What a driver says of its build.
@@ -180,6 +184,13 @@ pub enum ToShim {
     },
     /// The build is ending: kill the child, clean up, exit.
     Abort,
+    /// The client belongs to no build that is known here: it goes on without a governor.
+    Ungoverned {
+        /// A person is to be told, because nobody was told of this client's parent before.
+        say: bool,
+    },
+    /// The answer to a [`ToGovernor::Ping`].
+    Pong,
 }
 
 impl ToGovernor {
@@ -210,6 +221,8 @@ impl ToGovernor {
                 LineWriter::new("favour").text("build", build).text("priority", priority.as_str())
             }
             Self::Drain => LineWriter::new("drain").number("v", VERSION),
+            Self::Ping => LineWriter::new("ping"),
+            Self::Withdraw => LineWriter::new("withdraw"),
             Self::Link { version, unit, inputs } => LineWriter::new("link")
                 .number("v", *version)
                 .number("unit", unit.0)
@@ -254,6 +267,8 @@ impl ToGovernor {
                 priority: parsed(&fields, "priority")?,
             },
             b"drain" => Self::Drain,
+            b"ping" => Self::Ping,
+            b"withdraw" => Self::Withdraw,
             b"link" => Self::Link {
                 version: fields.number("v")?,
                 unit: UnitId(fields.number("unit")?),
@@ -286,6 +301,8 @@ impl ToShim {
             Self::Leave => LineWriter::new("leave"),
             Self::Refuse { text } => LineWriter::new("refuse").text("text", text),
             Self::Abort => LineWriter::new("abort"),
+            Self::Ungoverned { say } => LineWriter::new("ungoverned").number("say", *say),
+            Self::Pong => LineWriter::new("pong"),
         }
         .finish()
     }
@@ -306,6 +323,8 @@ impl ToShim {
             b"leave" => Self::Leave,
             b"refuse" => Self::Refuse { text: fields.text("text")? },
             b"abort" => Self::Abort,
+            b"ungoverned" => Self::Ungoverned { say: fields.flag("say") },
+            b"pong" => Self::Pong,
             verb => return Err(unknown(verb)),
         })
     }
@@ -529,6 +548,8 @@ mod tests {
             ToGovernor::Pause { build: "1-2".to_owned(), paused: true },
             ToGovernor::Favour { build: "1-2".to_owned(), priority: Priority::High },
             ToGovernor::Drain,
+            ToGovernor::Ping,
+            ToGovernor::Withdraw,
         ]
     }
 
@@ -554,6 +575,8 @@ mod tests {
             ToShim::Leave,
             ToShim::Refuse { text: "needs 3 GiB,\nhas 2".to_owned() },
             ToShim::Abort,
+            ToShim::Ungoverned { say: true },
+            ToShim::Pong,
         ] {
             let line = message.encode();
             assert_eq!(ToShim::decode(&line[..line.len() - 1]), Ok(message));

@@ -4,14 +4,14 @@ use plimsoll_core::diet::Diet;
 use plimsoll_proto::ToShim;
 
 use crate::connection::{Connection, Heard};
-use crate::diagnostic;
 use crate::ending::Ending;
+use crate::{diagnostic, orphan};
 
 /// What is to be done.
 pub(crate) enum Answer {
     /// It runs; `again` where it is lost to somebody else, and going so far to need less.
     Run { again: bool, diet: Diet },
-    /// There is no governor any more.
+    /// Nobody governs it (any more).
     Alone,
     /// It is not to run.
     End(Ending),
@@ -28,6 +28,10 @@ pub(crate) fn answer(governor: &mut Connection) -> Answer {
         // The governor has killed what we took for lost: its word comes late.
         Heard::Message(ToShim::Retry, _) => answer(governor),
         Heard::Message(ToShim::Leave | ToShim::Abort, _) => Answer::End(Ending::FAILED),
-        Heard::Gone => Answer::Alone,
+        Heard::Message(ToShim::Ungoverned { .. } | ToShim::Pong, _) | Heard::Gone => Answer::Alone,
+        Heard::Silent(text) => {
+            orphan::say(text.as_deref());
+            Answer::Alone
+        }
     }
 }

@@ -13,6 +13,7 @@ use plimsoll_proto::{LineBuffer, ToGovernor, ToShim};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
+use crate::silence::Silence;
 use crate::{rendezvous, way};
 
 /// A jobserver of the unit's own: what is in it the compiler may take for further threads.
@@ -31,6 +32,8 @@ pub(crate) enum Heard {
     Message(ToShim, Option<TokenPipe>),
     /// There is no governor any more (or it speaks what we do not understand).
     Gone,
+    /// There is one, which does not answer. With what a person is to be told, where nobody else has done that.
+    Silent(Option<String>),
 }
 
 /// What the governor says to a child's death by a signal.
@@ -53,6 +56,10 @@ pub(crate) struct Connection {
     received: LineBuffer,
     descriptors: VecDeque<OwnedFd>,
     gone: bool,
+    /// Of an account's governor: what is known of its silence.
+    silence: Option<Silence>,
+    /// It was asked whether it still runs, and has not answered yet.
+    asked: bool,
 }
 
 impl Connection {
@@ -60,7 +67,8 @@ impl Connection {
     /// that hundreds of shims can come at once. `None` where nobody listens, or somebody who is not us.
     pub(crate) fn open(name: &OsStr) -> Option<Self> {
         if way::is_path(name) {
-            return rendezvous::connect_path(Path::new(name)).ok().map(Self::over);
+            let path = Path::new(name);
+            return rendezvous::connect_path(path).ok().map(|stream| Self::over(stream, path));
         }
         let address = SocketAddr::from_abstract_name(name.as_encoded_bytes()).ok()?;
         let stream = loop {
@@ -72,12 +80,24 @@ impl Connection {
         };
         // Anybody may bind an abstract name, but not under our user's id.
         let peer = rustix::net::sockopt::socket_peercred(&stream).ok()?;
-        (peer.uid == rustix::process::getuid()).then(|| Self::over(stream))
+        (peer.uid == rustix::process::getuid()).then(|| Self::with(stream, None))
     }
 
-    /// Speaks over a connection that is there.
-    pub(crate) fn over(stream: UnixStream) -> Self {
-        Self { stream, received: LineBuffer::default(), descriptors: VecDeque::new(), gone: false }
+    /// Speaks over a connection with the account's governor whose socket is `path`.
+    pub(crate) fn over(stream: UnixStream, path: &Path) -> Self {
+        let silence = path.parent().and_then(|directory| Silence::of(&stream, directory));
+        Self::with(stream, silence)
+    }
+
+    fn with(stream: UnixStream, silence: Option<Silence>) -> Self {
+        Self {
+            stream,
+            received: LineBuffer::default(),
+            descriptors: VecDeque::new(),
+            gone: false,
+            silence,
+            asked: false,
+        }
     }
 
     /// Says `message`. A governor that is gone is noticed by the next [`Self::hear`].
@@ -87,13 +107,34 @@ impl Connection {
         }
     }
 
-    /// Waits for the next message.
+    /// Waits for the next message: for as long as it takes from a governor that answers.
     pub(crate) fn wait(&mut self) -> Heard {
         loop {
             if let Some(heard) = self.next() {
                 return heard;
             }
-            self.receive(RecvFlags::empty());
+            let Some(silence) = &self.silence else {
+                self.receive(RecvFlags::empty());
+                continue;
+            };
+            let mut ready = [PollFd::new(&self.stream, PollFlags::IN)];
+            match rustix::event::poll(&mut ready, Some(&silence.patience())) {
+                Ok(0) if self.asked => {
+                    let text = silence.begins();
+                    self.say(&ToGovernor::Withdraw);
+                    self.gone = true;
+                    return Heard::Silent(text);
+                }
+                Ok(0) => {
+                    self.asked = true;
+                    self.say(&ToGovernor::Ping);
+                }
+                Ok(_) => {
+                    self.receive(RecvFlags::DONTWAIT);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(_) => self.gone = true,
+            }
         }
     }
 
@@ -116,7 +157,7 @@ impl Connection {
                 Some(Heard::Message(ToShim::Retry, _)) => return Some(Verdict::Retry),
                 Some(Heard::Message(ToShim::Abort, _)) => return Some(Verdict::Abort),
                 Some(Heard::Message(..)) => {}
-                Some(Heard::Gone) => return None,
+                Some(Heard::Gone | Heard::Silent(_)) => return None,
                 None => {
                     let mut ready = [PollFd::new(&self.stream, PollFlags::IN)];
                     match rustix::event::poll(&mut ready, Some(&GRACE)) {
@@ -133,7 +174,13 @@ impl Connection {
         let Some(line) = self.received.next_line() else {
             return self.gone.then_some(Heard::Gone);
         };
+        if std::mem::take(&mut self.asked)
+            && let Some(silence) = &self.silence
+        {
+            silence.ends();
+        }
         match ToShim::decode(&line) {
+            Ok(ToShim::Pong) => self.next(),
             Ok(message @ ToShim::Admit { .. }) => {
                 let pipe = match (self.descriptors.pop_front(), self.descriptors.pop_front()) {
                     (Some(read), Some(write)) => Some(TokenPipe { read, write }),

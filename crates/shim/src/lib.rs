@@ -58,6 +58,8 @@ pub mod rendezvous;
 #[cfg(target_os = "linux")]
 mod role;
 #[cfg(target_os = "linux")]
+mod silence;
+#[cfg(target_os = "linux")]
 mod stderr;
 #[cfg(target_os = "linux")]
 mod test_run;

@@ -37,7 +37,10 @@ pub(crate) fn run(args: &[OsString]) -> Ending {
                 diagnostic::plain(&text);
                 return Ending::FAILED;
             }
-            Heard::Gone => return ending::become_command(command(args)),
+            // Our parent is the compiler: what is said to a person its shim says.
+            Heard::Message(ToShim::Ungoverned { .. } | ToShim::Pong, _)
+            | Heard::Gone
+            | Heard::Silent(_) => return ending::become_command(command(args)),
         };
         match attempt(args, &mut governor) {
             Attempt::Again => {}
@@ -133,7 +136,7 @@ fn attempt(args: &[OsString], governor: &mut Connection) -> Attempt {
                         };
                     }
                     Heard::Message(..) => {}
-                    Heard::Gone => {
+                    Heard::Gone | Heard::Silent(_) => {
                         governed = false;
                         break;
                     }

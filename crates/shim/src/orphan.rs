@@ -1,4 +1,5 @@
-//! The governor has died while a unit runs: nothing stays stopped or starved, and a person is told once.
+//! Nobody governs a unit any more, or nobody is left who asked for it. Nothing stays stopped or starved, and a person is
+//! told once.
 //!
 //! The notice goes to the standard error of *Cargo*, our parent: what the shim itself writes Cargo would
 //! keep as this crate's diagnostics and show again in every later build. A marker in the build's temporary
@@ -32,10 +33,33 @@ pub(crate) fn carry_on(tokens: Option<&TokenPipe>) {
 /// Tells the person at the terminal, unless another shim has.
 pub(crate) fn say_once() {
     let Some(dir) = build_dir() else { return };
-    if fs::File::create_new(dir.join(MARKER)).is_ok()
+    if fs::File::create_new(dir.join(MARKER)).is_ok() {
+        say(Some(NOTICE));
+    }
+}
+
+/// Tells the person at the terminal this, where there is something to be told.
+pub(crate) fn say(text: Option<&str>) {
+    if let Some(text) = text
         && let Some(mut cargo) = cargos_stderr()
     {
-        let _ = cargo.write_all(NOTICE.as_bytes());
+        let _ = cargo.write_all(text.as_bytes());
+    }
+}
+
+/// The process that has started us, and is to use what we make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Starter(Option<rustix::process::Pid>);
+
+impl Starter {
+    /// To be asked for when this process begins.
+    pub(crate) fn of_this_process() -> Self {
+        Self(rustix::process::getppid())
+    }
+
+    /// It has ended: the kernel has given us to somebody else.
+    pub(crate) fn is_gone(self) -> bool {
+        self != Self::of_this_process()
     }
 }
 

@@ -139,7 +139,7 @@ impl Tool<'_> {
                         return Outcome::Abort;
                     }
                     Heard::Message(..) => {}
-                    Heard::Gone => {
+                    Heard::Gone | Heard::Silent(_) => {
                         is_governed = false;
                         orphan::carry_on(None);
                     }

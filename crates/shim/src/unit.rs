@@ -36,12 +36,18 @@ use crate::ending::{self, Ending};
 use crate::leftovers::Leftovers;
 use crate::linker;
 use crate::metadata::{self, Comparison, Kept};
+use crate::orphan::Starter;
 use crate::stderr::Forwarder;
 use crate::way::Way;
 use crate::{diagnostic, env, loss, orphan, tree};
 
+/// What a person reads where the governor knows of no build that the unit is of.
+const UNGOVERNED: &str =
+    "warning: Plimsoll finds no Cargo above this compiler; it runs without a memory limit\n";
+
 /// Compiles, under the governor where there is one.
 pub(crate) fn run(line: &CommandLine, invocation: Invocation) -> Ending {
+    let starter = Starter::of_this_process();
     let facts = line.facts(&invocation);
     let retryable = facts.retryable;
     let reached =
@@ -69,6 +75,7 @@ pub(crate) fn run(line: &CommandLine, invocation: Invocation) -> Ending {
         diet: Diet::None,
         rejoined: 0,
         raise: Raise::needed(),
+        starter,
     }
     .run()
 }
@@ -103,12 +110,13 @@ struct Unit<'a> {
     /// How often it has turned to another governor.
     rejoined: u32,
     raise: Raise,
+    starter: Starter,
 }
 
 /// The answer to the registration.
 enum Answer {
     Admitted(UnitId, Option<TokenPipe>),
-    /// There is no governor any more.
+    /// Nobody governs it (any more).
     Alone,
     /// The unit is not to run.
     End(Ending),
@@ -165,9 +173,10 @@ impl Unit<'_> {
             let scratch = self.scratch();
             let (unit, tokens) = match self.wait() {
                 Answer::Admitted(unit, tokens) => (Some(unit), tokens),
+                // Nobody is left who could use what it makes.
+                Answer::Alone if self.starter.is_gone() => return Ending::FAILED,
                 Answer::Alone if self.runs == 0 => {
                     drop(scratch);
-                    orphan::say_once();
                     orphan::clean_up();
                     return ending::become_command(self.line.command());
                 }
@@ -227,9 +236,21 @@ impl Unit<'_> {
                     diagnostic::error(&text, self.line.wants_json());
                     return Answer::End(Ending::FAILED);
                 }
+                Heard::Message(ToShim::Pong, _) => {}
+                Heard::Message(ToShim::Ungoverned { say }, _) => {
+                    self.governor = None;
+                    orphan::say(say.then_some(UNGOVERNED));
+                    return Answer::Alone;
+                }
+                Heard::Silent(text) => {
+                    self.governor = None;
+                    orphan::say(text.as_deref());
+                    return Answer::Alone;
+                }
                 Heard::Gone => {
                     self.governor = None;
-                    if !self.rejoin(None) {
+                    if self.starter.is_gone() || !self.rejoin(None) {
+                        orphan::say_once();
                         return Answer::Alone;
                     }
                     return self.wait();
@@ -371,14 +392,20 @@ impl Unit<'_> {
                         return Some(Outcome::Retry);
                     }
                 }
-                Heard::Message(ToShim::Abort, _) => {
-                    let _ = run.child.kill();
-                    tree::kill_all();
-                    return Some(Outcome::Abort);
+                Heard::Message(ToShim::Abort, _) => return Some(Self::end_for_nobody(run)),
+                Heard::Message(ToShim::Ungoverned { say }, _) => {
+                    self.governor = None;
+                    if self.starter.is_gone() {
+                        return Some(Self::end_for_nobody(run));
+                    }
+                    orphan::say(say.then_some(UNGOVERNED));
                 }
                 Heard::Message(..) => {}
-                Heard::Gone => {
+                Heard::Gone | Heard::Silent(_) => {
                     self.governor = None;
+                    if self.starter.is_gone() {
+                        return Some(Self::end_for_nobody(run));
+                    }
                     orphan::carry_on(run.tokens.as_deref());
                     if !self.rejoin(Some(run.child.id())) {
                         orphan::say_once();
@@ -387,6 +414,13 @@ impl Unit<'_> {
             }
         }
         None
+    }
+
+    /// Nobody is left who could use what it makes.
+    fn end_for_nobody(run: &mut Run) -> Outcome {
+        let _ = run.child.kill();
+        tree::kill_all();
+        Outcome::Abort
     }
 
     /// Passes on what the compiler has said, as far as it is there.

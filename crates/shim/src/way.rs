@@ -42,7 +42,7 @@ impl Way {
             },
             Self::Account(home) => {
                 let (stream, path) = rendezvous::reach(home)?;
-                Some((Connection::over(stream), path.into_os_string()))
+                Some((Connection::over(stream, &path), path.into_os_string()))
             }
         }
     }

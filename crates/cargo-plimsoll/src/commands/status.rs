@@ -180,12 +180,19 @@ mod linux {
     /// What is known of the account's running governor, for `governor` in the JSON; null where none runs.
     fn governor(home: &Path) -> Value {
         let Some(governing) = rendezvous::governing(home) else { return Value::Null };
-        let builds = account_builds(home);
-        // The file may be of one that was killed: then it does not answer.
-        let Ok(builds) = builds else { return Value::Null };
+        let builds = match account_builds(home) {
+            Ok(builds) => builds,
+            // Somebody listens there, and says nothing: it was stopped, or hangs.
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                return json!({ "pid": governing.pid, "answers": false });
+            }
+            // The file is of one that was killed.
+            Err(_) => return Value::Null,
+        };
         let sum = |of: fn(&Told) -> u64| builds.iter().map(of).sum::<u64>();
         json!({
             "pid": governing.pid,
+            "answers": true,
             "version": governing.version,
             "protocol": governing.protocol,
             "program": governing.program.to_string_lossy(),
@@ -202,6 +209,13 @@ mod linux {
         let number = |key: &str| governor[key].as_u64().unwrap_or_default();
         if governor.is_null() {
             return "none runs; one starts with the next build".to_owned();
+        }
+        if governor["answers"] == false {
+            let pid = number("pid");
+            return format!(
+                "process {pid} does not answer: builds go on without a memory limit (`kill -CONT {pid}` continues it if it \
+                 was stopped)"
+            );
         }
         let line = match governor["line_bytes"].as_u64() {
             Some(line) => format!(" of {}", Bytes(line)),

@@ -60,11 +60,11 @@ struct Welcome {
 }
 
 impl Joined {
-    /// Joins the account's governor, which is started where none runs. `None` where none can be had: then the driver
-    /// hosts its own.
-    pub(super) fn open(home: &Path, join: Join, jobserver: Jobserver) -> Result<Self, Jobserver> {
-        let Some(welcome) = join_any(home, &join, &jobserver, Millis::ZERO) else {
-            return Err(jobserver);
+    /// Joins the account's governor, which is started where none runs. Where none can be had, the driver hosts its own.
+    pub(super) fn open(home: &Path, join: Join, jobserver: Jobserver) -> Result<Self, NotJoined> {
+        let welcome = match join_any(home, &join, &jobserver, Millis::ZERO) {
+            Ok(welcome) => welcome,
+            Err(why) => return Err(NotJoined { jobserver, why }),
         };
         Ok(Self {
             home: home.to_owned(),
@@ -194,11 +194,16 @@ impl Joined {
         }
         let now = self.now();
         match join_any(&self.home, &self.join, &self.jobserver, now) {
-            Some(welcome) => self.wire = Some(welcome.wire),
-            None => {
-                let text = "the account's governor has ended and no other can be started; the build \
-                            goes on without a memory line";
-                let event = Event::Notice { text: text.to_owned() };
+            Ok(welcome) => self.wire = Some(welcome.wire),
+            Err(why) => {
+                let text = match why {
+                    Why::Silent(_) => "the account's governor does not answer",
+                    Why::Unreachable => {
+                        "the account's governor has ended and no other can be started"
+                    }
+                };
+                let text = format!("{text}; the build goes on without a memory line");
+                let event = Event::Notice { text };
                 watch.record(BuildNo(1), &Record { t: now, event });
             }
         }
@@ -220,13 +225,66 @@ impl Joined {
     }
 }
 
-fn join_any(home: &Path, join: &Join, jobserver: &Jobserver, since: Millis) -> Option<Welcome> {
-    (0..ATTEMPTS).find_map(|_| join_one(home, join, jobserver, since))
+/// A build that no governor of the account's has taken.
+pub(super) struct NotJoined {
+    /// Cargo's pipe, which it was to hand over.
+    pub(super) jobserver: Jobserver,
+    /// What stood in the way.
+    pub(super) why: Why,
 }
 
-fn join_one(home: &Path, join: &Join, jobserver: &Jobserver, since: Millis) -> Option<Welcome> {
-    let (mut stream, path) = rendezvous::reach(home)?;
-    let socket = path.to_str()?.to_owned();
+/// Why a build was not taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Why {
+    /// No governor can be reached or started, or Plimsoll is not enabled.
+    Unreachable,
+    /// The governor with this process does not answer: it was stopped, or hangs.
+    Silent(u32),
+}
+
+impl Why {
+    /// What a person should know of it.
+    pub(super) fn notice(self) -> Option<String> {
+        match self {
+            Self::Unreachable => None,
+            Self::Silent(pid) => Some(format!(
+                "the account's governor (process {pid}) does not answer; this build has a line of its own, and other \
+                 builds do not count under it (`kill -CONT {pid}` continues the governor if it was stopped)"
+            )),
+        }
+    }
+}
+
+fn join_any(
+    home: &Path,
+    join: &Join,
+    jobserver: &Jobserver,
+    since: Millis,
+) -> Result<Welcome, Why> {
+    for _ in 0..ATTEMPTS {
+        let Some((stream, path)) = rendezvous::reach(home) else { break };
+        let peer = rustix::net::sockopt::socket_peercred(&stream);
+        match join_one(stream, &path, join, jobserver, since) {
+            Ok(welcome) => return Ok(welcome),
+            // A read's time is over (`EAGAIN`).
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let pid = peer.map(|peer| peer.pid.as_raw_pid().cast_unsigned());
+                return Err(Why::Silent(pid.unwrap_or_default()));
+            }
+            Err(_) => {}
+        }
+    }
+    Err(Why::Unreachable)
+}
+
+fn join_one(
+    mut stream: UnixStream,
+    path: &Path,
+    join: &Join,
+    jobserver: &Jobserver,
+    since: Millis,
+) -> io::Result<Welcome> {
+    let socket = path.to_str().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
     let line = ToGovernor::Join(Box::new(join.clone())).encode();
     let (read, write) = jobserver.fds();
     let fds = [read.as_fd(), write.as_fd()];
@@ -234,9 +292,9 @@ fn join_one(home: &Path, join: &Join, jobserver: &Jobserver, since: Millis) -> O
     let mut control = SendAncillaryBuffer::new(&mut space);
     control.push(SendAncillaryMessage::ScmRights(&fds));
     let flags = SendFlags::NOSIGNAL;
-    let sent = rustix::net::sendmsg(&stream, &[IoSlice::new(&line)], &mut control, flags).ok()?;
-    stream.write_all(&line[sent..]).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    let sent = rustix::net::sendmsg(&stream, &[IoSlice::new(&line)], &mut control, flags)?;
+    stream.write_all(&line[sent..])?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     let mut wire = Wire { stream, received: LineBuffer::default(), since };
     let mut bytes = [0; 4096];
     let first = loop {
@@ -244,12 +302,15 @@ fn join_one(home: &Path, join: &Join, jobserver: &Jobserver, since: Millis) -> O
             break line;
         }
         match wire.stream.read(&mut bytes) {
-            Ok(read) if read > 0 => wire.received.extend(&bytes[..read]).ok()?,
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => wire.received.extend(&bytes[..read]).map_err(io::Error::other)?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Ok(_) | Err(_) => return None,
+            Err(error) => return Err(error),
         }
     };
-    let Ok(ToDriver::Header(json)) = ToDriver::decode(&first) else { return None };
-    wire.stream.set_read_timeout(None).ok()?;
-    Some(Welcome { wire, header: serde_json::from_str(&json).ok()?, socket })
+    let Ok(ToDriver::Header(json)) = ToDriver::decode(&first) else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
+    wire.stream.set_read_timeout(None)?;
+    Ok(Welcome { wire, header: serde_json::from_str(&json)?, socket })
 }

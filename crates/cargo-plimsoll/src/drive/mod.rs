@@ -42,7 +42,7 @@ use crate::shell::Shell;
 use crate::shims::Shims;
 use crate::subcommand::Kind;
 use guard::Guard;
-use joined::Joined;
+use joined::{Joined, NotJoined, Why};
 pub(crate) use launch::shim_variables;
 use line::Line;
 use scratch::Scratch;
@@ -163,7 +163,10 @@ impl<'a> Build<'a> {
         let signals = Signals::catch().context("cannot catch signals")?;
         let line = match join(task, settings, environment, jobserver) {
             Ok(joined) => Line::Joined(Box::new(joined)),
-            Err(jobserver) => host(task, settings, environment, &scratch, jobserver, unix_ms)?,
+            Err(NotJoined { jobserver, why }) => {
+                let notice = why.notice();
+                host(task, settings, environment, &scratch, jobserver, unix_ms, notice)?
+            }
         };
         let pipe = line.jobserver().context("no jobserver")?;
         let found = (line.socket(), pipe);
@@ -361,17 +364,19 @@ impl<'a> Build<'a> {
     }
 }
 
-/// Joins the account's line, where there is one. Gives the pipe back where not.
+/// Joins the account's line, where there is one.
 fn join(
     task: Task<'_>,
     settings: &Settings,
     environment: &Environment,
     jobserver: Jobserver,
-) -> Result<Joined, Jobserver> {
+) -> Result<Joined, NotJoined> {
     let in_shell = environment.get(ENABLED).is_some();
     let home = settings.home.value.as_deref();
     let home = home.filter(|home| in_shell || Enabled::file(home).is_file());
-    let Some(home) = home else { return Err(jobserver) };
+    let Some(home) = home else {
+        return Err(NotJoined { jobserver, why: Why::Unreachable });
+    };
     let join = Join {
         version: VERSION,
         command: task.name(),
@@ -400,7 +405,7 @@ fn notes(settings: &Settings) -> BTreeMap<String, Bytes> {
     settings.crates.iter().filter_map(noted).collect()
 }
 
-/// A line of this build's own.
+/// A line of this build's own; with a notice of what a person should know of that.
 fn host(
     task: Task<'_>,
     settings: &Settings,
@@ -408,6 +413,7 @@ fn host(
     scratch: &Scratch,
     jobserver: Jobserver,
     unix_ms: u64,
+    notice: Option<String>,
 ) -> anyhow::Result<Line> {
     let options = Options {
         cores: settings.processors.value,
@@ -436,6 +442,9 @@ fn host(
     let root = std::process::id();
     let mut governor = Governor::new(options, root, unix_ms)?;
     let build = governor.open(build, root, unix_ms);
+    if let Some(text) = notice {
+        governor.notice(build, text);
+    }
     Ok(Line::Own { governor: Box::new(governor), build })
 }
 

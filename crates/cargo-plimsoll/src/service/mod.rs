@@ -19,10 +19,13 @@ use std::io::{self, BufRead as _, BufReader};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
 use plimsoll_proto::{Governing, HOME_VARIABLE};
 use plimsoll_shim::rendezvous;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 
 /// The first process in the new session.
 const KEEP: &str = "keep";
@@ -32,6 +35,11 @@ const SERVE: &str = "serve";
 const READY: &str = "ready";
 /// What it says, before pids and starts, of the processes that it has stopped.
 const STOPPED: &str = "stopped";
+/// What it says again and again while there are any.
+const RUNS: &str = "runs";
+
+/// Who starts or leaves is done within so long. One that is not was stopped, and nobody waits for it for ever.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Where this process is one of these: does its part, and gives its exit code.
 pub(crate) fn main() -> Option<ExitCode> {
@@ -54,6 +62,7 @@ pub(crate) fn main() -> Option<ExitCode> {
 
 /// Starts a governor, unless there is one that stays.
 fn launch(home: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(Governing::directory(home))?;
     let _alone = lock(home)?;
     let program = std::env::current_exe()?;
     if let Some(governing) = rendezvous::governing(home)
@@ -67,7 +76,12 @@ fn launch(home: &Path) -> io::Result<()> {
     keeper.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut keeper = keeper.spawn()?;
     // It says so when the governor listens, or ends without a word.
-    let said = keeper.stdout.take().map(|out| BufReader::new(out).lines().next());
+    let out = keeper.stdout.take().filter(|out| {
+        let patience = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+        let mut ready = [PollFd::new(out, PollFlags::IN)];
+        rustix::event::poll(&mut ready, Some(&patience)).is_ok_and(|ready| ready > 0)
+    });
+    let said = out.map(|out| BufReader::new(out).lines().next());
     match said.flatten() {
         Some(Ok(word)) if word == READY => Ok(()),
         _ => Err(io::Error::other("the governor did not start")),
@@ -82,7 +96,6 @@ fn socket_of(governor: u32) -> String {
 /// The directory where governor and compilers meet, for this user alone, and nobody else who starts or leaves.
 fn lock(home: &Path) -> io::Result<File> {
     let directory = Governing::directory(home);
-    DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
     let found = directory.metadata()?;
     if found.uid() != rustix::process::geteuid().as_raw() {
         let what = format!("`{}` belongs to somebody else", directory.display());
@@ -93,6 +106,14 @@ fn lock(home: &Path) -> io::Result<File> {
     }
     let file =
         File::options().create(true).truncate(false).write(true).open(directory.join("lock"))?;
-    flock(&file, FlockOperation::LockExclusive)?;
-    Ok(file)
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(file),
+            Err(Errno::WOULDBLOCK | Errno::INTR) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
 }

@@ -22,12 +22,15 @@ use plimsoll_shim::rendezvous;
 use plimsoll_view::{BuildState, top_json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::{READY, STOPPED, lock, socket_of};
+use super::{READY, RUNS, STOPPED, lock, socket_of};
 use crate::env::{ENABLED, Environment, MEMORY};
 use crate::plimsoll_toml;
 
 /// Nobody was governed for so long: the next build's start costs a few milliseconds more.
 const IDLE: Millis = Millis(10_000);
+
+/// While something is stopped the keeper is told this often that this process runs.
+const WORD_EVERY: Millis = Millis(1000);
 
 /// What was said of the line is read again this often.
 const SETTINGS_EVERY: Millis = Millis(2000);
@@ -52,6 +55,7 @@ pub(super) fn run(home: &Path) -> io::Result<()> {
         builds: Builds::default(),
         idle_since: Some(Millis::ZERO),
         read: Millis::ZERO,
+        said: Millis::ZERO,
         enabled: true,
     }
     .govern(&mut governor);
@@ -174,6 +178,8 @@ impl Drop for Place {
     fn drop(&mut self) {
         self.withdraw();
         let _ = fs::remove_file(self.socket());
+        let directory = Governing::directory(&self.home);
+        let _ = fs::remove_dir_all(Governing::unanswered(&directory, self.governing.pid));
     }
 }
 
@@ -212,6 +218,8 @@ struct Service {
     idle_since: Option<Millis>,
     /// When the settings were read last.
     read: Millis,
+    /// When the keeper was told last that this process runs.
+    said: Millis,
     enabled: bool,
 }
 
@@ -230,6 +238,10 @@ impl Service {
                 .turn(&[end.as_fd(), keeper.as_fd()], deadline, &mut self.builds)
                 .map_err(io::Error::other)?;
             let now = governor.now();
+            if governor.keeps_something_stopped() && now - self.said >= WORD_EVERY {
+                self.said = now;
+                say(RUNS)?;
+            }
             if now - self.read >= SETTINGS_EVERY {
                 self.read = now;
                 self.follow_settings(governor);

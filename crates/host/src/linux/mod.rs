@@ -28,7 +28,7 @@ pub use killers::Killers;
 pub use limits::{CgroupDir, CgroupLevel, Limits, oom_kills};
 pub use locks::{LockWait, lock_waits};
 pub use origin::{Origin, origin_of, runs_cargo};
-pub use procfs::process_group;
+pub use procfs::{parent_of, process_group};
 pub use signals::{StoppedProcess, Witness};
 pub use tmpfs::Tmpfs;
 pub use tokens::TokenPipe;

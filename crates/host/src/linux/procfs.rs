@@ -174,6 +174,13 @@ pub fn process_group() -> Option<u32> {
     proc.stat(std::process::id()).map(|stat| stat.group)
 }
 
+/// The parent of a process; 0 where it has ended, or has none in our pid namespace.
+#[must_use]
+pub fn parent_of(pid: u32) -> u32 {
+    let stat = Proc::open(Path::new("/proc")).ok().and_then(|proc| proc.stat(pid));
+    stat.map_or(0, |stat| stat.ppid)
+}
+
 /// Reads `statm` through a descriptor that was opened earlier. Fails with `ESRCH` when the process
 /// is gone, also when its pid means another one by now.
 pub(super) fn read_statm(file: &OwnedFd) -> Result<Statm, Errno> {

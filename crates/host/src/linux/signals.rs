@@ -91,6 +91,12 @@ impl ProcessTree {
         }
     }
 
+    /// Somebody is kept stopped.
+    #[must_use]
+    pub fn keeps_something_stopped(&self) -> bool {
+        !self.stopped.is_empty()
+    }
+
     /// Stops the owner's children and everything below them, whoever owns that, and keeps stopped what
     /// is found there later. Its shims stay as they are.
     pub fn stop(&mut self, owner: Owner) {
