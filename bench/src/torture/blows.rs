@@ -89,7 +89,20 @@ impl Blows {
         self.hits.iter().any(|hit| whom.contains(&hit.whom) && how(hit.how))
     }
 
+    /// Deals a blow, and the one that goes with it.
     fn strike(&mut self, scope: &Scope, now: Duration, fault: Fault) -> bool {
+        if !self.strike_one(scope, now, fault) {
+            return false;
+        }
+        if let Some(whom) = fault.and_kill {
+            // Where there is nobody of that kind, the one blow was all.
+            let second = Fault { whom: Some(whom), how: How::Kill, ..fault };
+            self.strike_one(scope, now, second);
+        }
+        true
+    }
+
+    fn strike_one(&mut self, scope: &Scope, now: Duration, fault: Fault) -> bool {
         let build = Family::look(scope, self.root);
         if fault.whom == Some(Whom::Group) {
             // Its own process has not been waited for, so the number is still its group's.

@@ -169,6 +169,8 @@ pub(crate) struct Fault {
     pub(crate) whom: Option<Whom>,
     /// With what.
     pub(crate) how: How,
+    /// Who is killed in the same moment.
+    pub(crate) and_kill: Option<Whom>,
 }
 
 /// One build of the campaign.
@@ -243,15 +245,21 @@ impl Fault {
         let at = random.share() * 0.95;
         if random.once_in(10) {
             let how = random.one_of(&[How::Int, How::Int, How::Term]).unwrap_or(How::Int);
-            return Self { at, whom: Some(Whom::Group), how };
+            return Self { at, whom: Some(Whom::Group), how, and_kill: None };
         }
         let whom = if random.once_in(4) { None } else { random.one_of(Whom::of(way)) };
         let how = match random.below(6) {
             0..=2 => How::Kill,
             3 | 4 => How::Term,
+            // A governor is given up after ten seconds.
+            _ if whom == Some(Whom::Governor) => {
+                How::Stop(random.one_of(&[300, 4000, 12_000]).unwrap_or(300))
+            }
             _ => How::Stop(random.one_of(&[50, 300, 1500, 4000]).unwrap_or(300)),
         };
-        Self { at, whom, how }
+        // A stopped governor and a killed Cargo: its shims come when nobody is left who has started them.
+        let and_kill = if random.once_in(4) { random.one_of(Whom::of(way)) } else { None };
+        Self { at, whom, how, and_kill }
     }
 }
 
@@ -285,6 +293,9 @@ mod tests {
                 "{whom:?}"
             );
         }
+        let twice =
+            |it: &Fault| it.whom == Some(Whom::Governor) && it.and_kill == Some(Whom::Cargo);
+        assert!(all.iter().flat_map(|it| &it.faults).any(twice), "two deaths at once");
         assert!(all.iter().any(|it| it.wall.is_some() && it.swap_until.is_some()));
         assert!(
             all.iter().any(|it| it.disk.is_some()) && all.iter().any(|it| it.faults.is_empty())

@@ -14,6 +14,7 @@ mod drawn;
 mod one;
 mod reference;
 mod report;
+mod stranger;
 mod surroundings;
 mod verdict;
 

@@ -11,6 +11,7 @@ use super::blows::Blows;
 use super::drawn::{BESIDE, Drawn, How, Way, Whom};
 use super::reference::{Reference, on, wrong};
 use super::report::Record;
+use super::stranger::Stranger;
 use super::surroundings::{Disk, Swap};
 use super::verdict::{self, Circumstances, MARK};
 use crate::account::Account;
@@ -59,13 +60,17 @@ impl Campaign<'_> {
     pub(crate) fn one(&mut self, number: u32, drawn: Drawn) -> Result<Record> {
         let reference = self.reference(drawn.workload, drawn.command)?;
         let scene = self.scene(number, &drawn, &reference)?;
-        let ended = self.under_blows(number, &drawn, &reference, &scene)?;
+        // Where there are no cgroups, who is below us counts as the build's, and would get its blows.
+        let beside = scene.dir.join("stranger");
+        let mut stranger = self.means.cgroups.then(|| Stranger::start(&beside)).transpose()?;
+        let ended = self.under_blows(number, &drawn, &reference, &scene, stranger.as_mut())?;
         let around = Circumstances {
             oom_kills: ended.oom_kills,
             small_disk: scene.disk.is_some(),
             walled: drawn.wall.is_some() && self.means.cgroups,
         };
         let mut findings = ended.left.clone();
+        findings.extend(stranger.into_iter().flat_map(Stranger::end));
         let ending = match verdict::explain(ended.exit, &ended.blows, around, &ended.stderr) {
             Ok(ending) => ending.to_owned(),
             Err(odd) => {
@@ -152,6 +157,7 @@ impl Campaign<'_> {
         drawn: &Drawn,
         reference: &Reference,
         scene: &Scene,
+        mut stranger: Option<&mut Stranger>,
     ) -> Result<Ended> {
         let build = self.command(drawn, reference, scene, drawn.way != Way::Plain);
         let swap = drawn.swap_until.filter(|_| self.means.swap);
@@ -172,6 +178,9 @@ impl Campaign<'_> {
             "build",
             &mut |id| Blows::new(id, &drawn.faults, plain, random.clone()),
             &mut |now| {
+                if let Some(stranger) = &mut stranger {
+                    stranger.look();
+                }
                 if swap.as_ref().is_some_and(|(until, _)| now > plain.mul_f64(*until)) {
                     swap = None;
                 }

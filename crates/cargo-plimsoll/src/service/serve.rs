@@ -142,13 +142,17 @@ impl Place {
 
     /// Governors that were killed have left their sockets: nobody listens there any more.
     fn sweep(&self) {
-        let entries =
-            fs::read_dir(Governing::directory(&self.home)).into_iter().flatten().flatten();
+        let directory = Governing::directory(&self.home);
+        let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
         let sockets = entries.map(|entry| entry.path());
         for socket in sockets.filter(|path| path.extension().is_some_and(|it| it == "sock")) {
             let refused = rendezvous::connect_path(&socket)
                 .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
             if refused {
+                let pid = socket.file_stem().and_then(|pid| pid.to_str()?.parse().ok());
+                if let Some(pid) = pid {
+                    let _ = fs::remove_dir_all(Governing::unanswered(&directory, pid));
+                }
                 let _ = fs::remove_file(socket);
             }
         }

@@ -13,8 +13,9 @@ pub(crate) fn path() -> &'static Path {
         std::fs::create_dir_all(&dir).unwrap();
         let source =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/fake-rustc/src/main.rs");
-        // Another run may use the old one while it is replaced.
-        let (path, new) = (dir.join("rustc"), dir.join(format!("rustc.{}", std::process::id())));
+        // Another run may use the old one while it is replaced, or make it at the same time.
+        let own = tempfile::tempdir_in(&dir).unwrap();
+        let (path, new) = (dir.join("rustc"), own.path().join("rustc"));
         let mut rustc = Command::new(real());
         let made = rustc.args(["--edition=2024", "-Copt-level=2", "-o"]).arg(&new).arg(source);
         assert!(made.status().unwrap().success());
