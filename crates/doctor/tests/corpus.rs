@@ -3,18 +3,24 @@
 #![expect(clippy::print_stdout, reason = "the figures and what was misjudged")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use plimsoll_doctor::{Cause, LogReader, Verdict};
 
+/// What is misjudged, and in what; `memory` is want of memory that is missed, or seen where there is none. A text that
+/// would join this list is a fault of the rules, and one that is judged rightly leaves it.
+const MISJUDGED: &[(&str, &str)] = &[
+    ("other/307-e2e-chaos-mesh.log", "memory, cause"),
+    ("other/330-systemd-unit-test-vm.log", "memory, cause"),
+];
+
 /// One row of the index.
 struct Case {
     text: String,
-    number: u32,
     causes: Vec<String>,
     unit: Option<String>,
     memory: bool,
-    blind: bool,
 }
 
 fn cases() -> Vec<Case> {
@@ -23,11 +29,8 @@ fn cases() -> Vec<Case> {
     rows.map(|row| {
         let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
         let text = cells[0].trim_matches('`').to_owned();
-        let number = text.split(['/', '-']).nth(1).unwrap().parse().unwrap();
         Case {
             memory: text.starts_with("memory/"),
-            blind: cells[3] == "blind",
-            number,
             causes: cells[1].split(" or ").map(str::to_owned).collect(),
             unit: (cells[2] != "-").then(|| cells[2].to_owned()),
             text,
@@ -53,7 +56,7 @@ fn name(cause: Cause) -> String {
     serde_json::to_value(cause).unwrap().as_str().unwrap().to_owned()
 }
 
-/// Recall, false alarms and wrong details of some of the cases, and what was misjudged.
+/// Recall, false alarms and wrong details, and which texts are misjudged in what.
 #[derive(Default)]
 struct Score {
     memory: u32,
@@ -63,12 +66,12 @@ struct Score {
     right_cause: u32,
     right_unit: u32,
     units: u32,
-    misjudged: Vec<String>,
+    misjudged: BTreeSet<(String, String)>,
 }
 
-fn score(cases: &[Case], wanted: impl Fn(&Case) -> bool) -> Score {
+fn score(cases: &[Case]) -> Score {
     let mut score = Score::default();
-    for case in cases.iter().filter(|case| wanted(case)) {
+    for case in cases {
         let verdict = judge(&std::fs::read(corpus().join(&case.text)).unwrap());
         let cause = name(verdict.cause);
         let right_cause = case.causes.contains(&cause);
@@ -85,19 +88,27 @@ fn score(cases: &[Case], wanted: impl Fn(&Case) -> bool) -> Score {
             score.units += 1;
             score.right_unit += u32::from(right_unit);
         }
-        if !right_cause || !right_unit || verdict.memory != case.memory {
-            score.misjudged.push(format!(
-                "{}: {cause} of {:?} by {:?}; it is {:?} of {:?}",
+        let wrong = [
+            (verdict.memory != case.memory, "memory"),
+            (!right_cause, "cause"),
+            (!right_unit, "unit"),
+        ];
+        let wrong: Vec<&str> =
+            wrong.iter().filter(|(wrong, _)| *wrong).map(|(_, what)| *what).collect();
+        if !wrong.is_empty() {
+            println!(
+                "misjudged {}: {cause} of {:?} by {:?}; it is {:?} of {:?}",
                 case.text, verdict.unit, verdict.evidence, case.causes, case.unit
-            ));
+            );
+            score.misjudged.insert((case.text.clone(), wrong.join(", ")));
         }
     }
     score
 }
 
-fn say(what: &str, score: &Score) {
+fn say(score: &Score) {
     println!(
-        "{what}: recall {} of {}, false alarms {} of {}, cause right {} of {}, unit right {} of {}",
+        "recall {} of {}, false alarms {} of {}, cause right {} of {}, unit right {} of {}",
         score.found,
         score.memory,
         score.alarms,
@@ -110,22 +121,34 @@ fn say(what: &str, score: &Score) {
 }
 
 #[test]
-fn memory_is_found_and_nothing_else_is_taken_for_it() {
+fn what_is_misjudged_is_known_to_the_text() {
     let cases = cases();
-    let all = score(&cases, |_| true);
-    say("odd numbers", &score(&cases, |case| !case.blind && case.number % 2 == 1));
-    say("even numbers", &score(&cases, |case| !case.blind && case.number % 2 == 0));
-    say("blind", &score(&cases, |case| case.blind));
-    say("all", &all);
-    for line in &all.misjudged {
-        println!("misjudged {line}");
+    let judged = score(&cases);
+    say(&judged);
+    let known: BTreeSet<_> =
+        MISJUDGED.iter().map(|(text, what)| ((*text).to_owned(), (*what).to_owned())).collect();
+    let new: Vec<_> = judged.misjudged.difference(&known).collect();
+    let mended: Vec<_> = known.difference(&judged.misjudged).collect();
+    assert!(new.is_empty(), "misjudged, and not in the list: {new:#?}");
+    assert!(
+        mended.is_empty(),
+        "judged rightly, or wrong in something else than the list says: {mended:#?}"
+    );
+}
+
+#[test]
+fn every_text_has_its_row() {
+    let rows: Vec<String> = cases().into_iter().map(|case| case.text).collect();
+    let mut files = Vec::new();
+    for kind in ["memory", "other"] {
+        for entry in corpus().join(kind).read_dir().unwrap() {
+            files.push(format!("{kind}/{}", entry.unwrap().file_name().to_str().unwrap()));
+        }
     }
-    assert!(all.memory >= 40 && all.other >= 40, "the corpus is too small");
-    assert!(f64::from(all.found) >= 0.95 * f64::from(all.memory), "recall");
-    assert!(f64::from(all.alarms) <= 0.02 * f64::from(all.other), "false alarms");
-    let details = f64::from(all.memory + all.other);
-    assert!(f64::from(all.right_cause) >= 0.95 * details, "causes");
-    assert!(f64::from(all.right_unit) >= 0.95 * f64::from(all.units), "units");
+    files.sort();
+    let mut sorted = rows.clone();
+    sorted.sort();
+    assert_eq!(sorted, files);
 }
 
 #[test]
