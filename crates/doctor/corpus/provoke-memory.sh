@@ -19,7 +19,6 @@ M allocation-failed bash -c 'ulimit -v 500000; cargo build -j1'
 M allocation-failed-check bash -c 'ulimit -v 560000; cargo check -j1'
 app wide; { for i in $(seq 1 4000); do echo "pub fn f$i(v: &[u64]) -> Vec<String> { v.iter().map(|x| format!(\"{x} $i\")).filter(|s| s.len() > $((i % 7))).collect() }"; done; } >src/lib.rs
 for kib in 900000 700000 600000 500000; do M address-space-$kib bash -c "ulimit -v $kib; cargo build --release -j1"; done
-for pids in 4 6 9; do M threads-$pids in_pids $pids cargo build -j1; done
 
 mkdir -p "$W/app"; app server; main 'fn main() { println!("{}", std::env::args().count()); }'
 standin ld "" KILL /usr/bin/ld

@@ -71,3 +71,7 @@ chmod 000 src; setpriv --reuid 65534 true 2>/dev/null && O permission setpriv --
 
 app "oom-killer"; lib 'pub fn memory_limit() -> u32 { "137" }'; O names-of-memory cargo build
 app files; lib ''; O too-many-files bash -c 'ulimit -n 8; cargo build'
+
+# A limit of processes is not want of memory, whatever the compiler calls it.
+app wide; lib "$(big 400)"
+for pids in 4 6 9; do O threads-$pids in_pids $pids cargo build -j1; done

@@ -22,12 +22,12 @@ pub enum Cause {
     AllocationFailed,
     /// A file system in memory (tmpfs, zram) is full.
     TmpfsFull,
-    /// No thread or process could be started.
-    NoThreads,
     /// Intermediate code could not be loaded for link-time optimisation.
     Bitcode,
     /// Plimsoll did not run a unit that is larger than the line or the machine.
     Refused,
+    /// No thread or process could be started: a limit of their number.
+    NoThreads,
     /// The compiler refuses the program.
     CompileError,
     /// A lint, a warning that counts as an error, or formatting.
@@ -54,7 +54,7 @@ pub enum Cause {
     Dependencies,
     /// A build script failed for reasons of its own.
     BuildScript,
-    /// The operating system denies access, or open files ran out.
+    /// A rule of the operating system: access, signatures, a sandbox, a virus scanner, open files.
     Denied,
     /// It failed, and nothing says why.
     Failed,
@@ -87,7 +87,7 @@ impl Cause {
             }
             Self::AllocationFailed => "could not get the memory it asked for",
             Self::TmpfsFull => "found its file system full, and that is one in memory",
-            Self::NoThreads => "could start no more threads or processes",
+            Self::NoThreads => "met a limit of threads or processes",
             Self::Bitcode => {
                 "could not load intermediate code at the link, as when what wrote it was short of memory"
             }
@@ -107,7 +107,7 @@ impl Cause {
                 "could not begin: manifest, lock file, features, versions or arguments"
             }
             Self::BuildScript => "failed in its build script",
-            Self::Denied => "was denied access, or had too many files open",
+            Self::Denied => "was stopped by a rule of the operating system",
             Self::Failed => "failed, and the log does not say why",
             Self::Succeeded => "did not fail",
             Self::Unknown => "ended in a way that the log does not tell",

@@ -1,6 +1,7 @@
 //! What one line of a log says about the end of a build.
 
 use crate::cause::Cause;
+use crate::circumstances::Doing;
 use crate::verdict::{Certainty, Evidence};
 
 /// What a finding is about, which says where its unit is named.
@@ -50,12 +51,29 @@ pub(crate) struct Finding {
     pub(crate) about: About,
     pub(crate) unit: Option<String>,
     pub(crate) evidence: Evidence,
+    /// What was being done.
+    pub(crate) during: Doing,
+    /// A program's start stood on the line before.
+    pub(crate) silent: bool,
+    /// How often free memory had been shown.
+    pub(crate) shown: u32,
 }
 
 impl Finding {
     pub(crate) fn new(cause: Cause, certainty: Certainty, weight: Weight, about: About) -> Self {
         let evidence = Evidence { line: 0, text: String::new() };
-        Self { cause, certainty, weight, about, unit: None, evidence }
+        let during = Doing::default();
+        Self {
+            cause,
+            certainty,
+            weight,
+            about,
+            unit: None,
+            evidence,
+            during,
+            silent: false,
+            shown: 0,
+        }
     }
 
     pub(crate) fn of(mut self, unit: Option<String>) -> Self {

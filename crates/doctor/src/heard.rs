@@ -70,8 +70,10 @@ const JOB: &[&str] = &["job", "build ", "container", "node ", "session"];
 /// Who speaks so tells of something else: a signal that is sent, a time limit, a test, advice, a command.
 const TALK: &[&str] = &["sending", "timeout", "timed out", "assert", "panicked at", "kill -9"];
 const ADVICE: &[&str] = &[" if ", "avoid", "prevent", "would ", "changelog", "fixed "];
-const SHOWN: &[&str] =
-    &["# ", "Run ", "warning", "WARN ", "help:", "= help:", "hint:", "note:", "W: ", "error["];
+const SHOWN: &[&str] = &[
+    "# ", "Run ", "warning", "WARN ", "WARN[", "help:", "= help:", "hint:", "note:", "W: ",
+    "error[",
+];
 
 /// What a line says of memory, in whatever words.
 pub(crate) fn look(line: &str) -> Option<Finding> {

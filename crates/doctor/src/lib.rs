@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! bytes --Lines--> plain lines --memory, signal, other, heard--> findings --LogReader--> Verdict <--recorded-- events
-//!                        `----------------unit--------------^
+//!                        `---------unit, circumstances------^ doubt, remedy
 //! ```
 //! A log is read once, from beginning to end, in bounded memory: what is kept is the findings, at most one for
 //! each cause, and the last statement about a unit. What is deliberately not here: any look at the machine. A log is
@@ -11,6 +11,8 @@
 //! Architecture invariant: this crate is pure. It opens no file, reads no clock and no environment.
 
 mod cause;
+mod circumstances;
+mod doubt;
 mod finding;
 mod heard;
 mod lines;

@@ -11,10 +11,12 @@
 use std::borrow::Cow;
 
 use crate::cause::Cause;
+use crate::circumstances::Circumstances;
+use crate::doubt::doubted;
 use crate::finding::{About, Finding, Weight, evidence};
 use crate::lines::Lines;
 use crate::plain::plain;
-use crate::remedy::{Circumstances, remedies};
+use crate::remedy::{Death, remedies};
 use crate::unit::{Said, said};
 use crate::verdict::{Certainty, Verdict};
 use crate::{heard, memory, other};
@@ -61,6 +63,10 @@ struct State {
     shut_down: bool,
     /// A path in `/dev/shm` was named.
     shared: bool,
+    /// The line before told of a panic in the allocation of a program without `std`, as on a microcontroller.
+    of_device: bool,
+    /// An exception that Rust did not know, which was LLVM's if it is a compiler that failed.
+    foreign: Option<(u64, String)>,
     circumstances: Circumstances,
 }
 
@@ -108,7 +114,15 @@ impl State {
         if let Some(said) = said(line) {
             self.name_findings(&said);
             self.linking = false;
+            if let Some((number, line)) = self.foreign.take_if(|_| !said.script) {
+                let (cause, about) = (Cause::AllocationFailed, About::Compiler);
+                let found = Finding::new(cause, Certainty::Likely, Weight::Death, about);
+                self.keep(number, &line, found.of(Some(said.title.clone())));
+            }
             self.last = Some((number, said));
+        }
+        if line.contains(memory::FOREIGN) {
+            self.foreign = Some((number, line.to_owned()));
         }
         if let Some((mount, in_memory)) = other::mounted(line)
             && self.mounts.len() < MOUNTS
@@ -126,11 +140,14 @@ impl State {
                     About::Compiler,
                 ))
             }
+            // Its memory is not the build's.
+            None if self.of_device => None,
             None => memory::look(line).or_else(|| {
                 let other = if self.of_a_warning(line) { None } else { other::look(line) };
                 heavier(other, heard::look(line))
             }),
         };
+        self.of_device = line.contains("panicked at ") && line.contains("/alloc.rs:");
         if line.starts_with("error: failed to ") {
             self.failed_path = other::path(line).map(str::to_owned);
         }
@@ -249,6 +266,9 @@ impl State {
 
     fn keep(&mut self, number: u64, line: &str, mut found: Finding) {
         found.evidence = evidence(number, line);
+        found.during = self.circumstances.doing;
+        found.silent = self.circumstances.just_started;
+        found.shown = self.circumstances.shown;
         // What Cargo said just before knows the kind of a target, which a command line does not say.
         if let Some((at, said)) = &self.last {
             let near = number.saturating_sub(*at) <= CAUSED_BY || !line.contains('`');
@@ -290,6 +310,7 @@ impl State {
         // What Cargo names a unit for weighs more than what stood anywhere in a CI's log.
         let best = heaviest.find(|found| found.unit.is_some()).or(first).cloned();
         let best = best.map(|best| self.unless_cancelled(best));
+        let best = best.map(|best| doubted(best, &self.findings, &self.circumstances));
         let Some(best) = best else {
             let cause = if self.went_well { Cause::Succeeded } else { Cause::Unknown };
             let certainty = if self.went_well { Certainty::Certain } else { Certainty::Possible };
@@ -304,12 +325,14 @@ impl State {
         };
         let unit = best.unit.clone().or_else(|| self.unit_beside(&best));
         let certainty = self.certainty(&best);
-        let remedies = remedies(
-            best.cause,
-            unit.as_deref(),
-            certainty == Certainty::Certain,
-            &self.circumstances,
-        );
+        let death = Death {
+            cause: best.cause,
+            certainty,
+            unit: unit.as_deref().unwrap_or_default(),
+            line: &best.evidence.text,
+            during: best.during,
+        };
+        let remedies = remedies(death, &self.circumstances);
         Verdict {
             memory: best.cause.is_memory(),
             cause: best.cause,
@@ -344,6 +367,12 @@ impl State {
     fn certainty(&self, best: &Finding) -> Certainty {
         let traces = self.findings.iter().filter(|found| found.cause.is_memory()).count();
         match best.certainty {
+            // What is doubtful about a request is its size.
+            Certainty::Possible
+                if best.cause == Cause::AllocationFailed && best.weight == Weight::Death =>
+            {
+                Certainty::Possible
+            }
             Certainty::Possible if best.cause.is_memory() && traces > 1 => Certainty::Likely,
             certainty => certainty,
         }
@@ -367,7 +396,7 @@ impl State {
         // A write into a mapped file ends by SIGBUS on any full file system; CIs have their targets on disks.
         let on_disk = !shared
             && !matches!(in_memory, Some((true, _)))
-            && (self.circumstances.in_ci()
+            && (self.circumstances.in_ci
                 || self.findings.iter().any(|f| f.cause == Cause::DiskFull));
         for found in &mut self.findings {
             match (found.cause, in_memory) {

@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 
 use crate::cause::Cause;
 use crate::finding::{About, Finding, Weight};
+use crate::other::os_error;
 use crate::signal::{KILLED, exit_number, signal, status, windows};
 use crate::unit::{after, is_of_builds};
 use crate::verdict::Certainty::{Certain, Likely, Possible};
@@ -19,7 +20,14 @@ const TRIGGERS: &[&str] = &[
     "sending sig",
     "nohang",
     "bad_alloc",
-    "(os error 1",
+    "os error",
+    "WinError",
+    "enomem",
+    "allocating stack",
+    "allocate fiber",
+    "stack space",
+    "Array buffer allocation",
+    "Process completed",
     "signal",
     "collect2",
     "SIG",
@@ -29,6 +37,8 @@ const TRIGGERS: &[&str] = &[
     "Segmentation fault",
     "Illegal instruction",
     "Abort",
+    "Bad system call",
+    "size limit exceeded",
     "unavailable",
     "pthread_create",
     "create thread",
@@ -173,8 +183,14 @@ fn in_brackets<'a>(line: &'a str, mark: &str) -> Option<&'a str> {
     after(line, mark)?.split_once('(')?.1.split(')').next()
 }
 
-/// More than any machine has: a request that large is a mistake of the program.
-const ABSURD: u64 = 1 << 46;
+/// 1 TiB, more than any machine for builds has: a request that large is corrupt, or a mistake of the program.
+const ABSURD: u64 = 1 << 40;
+
+/// 10 GiB: what a compiler asks for at once is seldom so much, and mistakes of programs mostly are.
+const LARGE: u64 = 10 << 30;
+
+/// What LLVM's `bad_alloc` becomes in rustc; a program of the user's may meet another exception.
+pub(crate) const FOREIGN: &str = "Rust cannot catch foreign exceptions";
 
 /// What systems, runtimes and compilers say of memory that they were not given.
 const REFUSED: &[&str] = &[
@@ -196,7 +212,41 @@ const REFUSED: &[&str] = &[
     "lld: error: out of memory",
     "failed to allocate memory",
     "tried to allocate more memory than available to compiler",
+    "array buffer allocation failed",
+    "spawn enomem",
+    "enomem: ",
+    // rustc's stacks that grow.
+    "allocating stack failed",
+    "unable to allocate fiber",
+    "failed to allocate stack",
+    "failed to reserve stack space",
 ];
+
+/// What systems call by a number in parentheses, behind words in any language. Windows: not enough memory (8), out of
+/// memory (14), no system resources (1450), quota (1453, 1454, 1816), commitment limit (1455). Unix: ENOMEM (12).
+fn by_number(line: &str) -> bool {
+    match os_error(line) {
+        Some(1450 | 1453 | 1454 | 1455 | 1816) => true,
+        // Unix has other errors of these numbers, and says them in English always.
+        Some(8) => !line.contains("Exec format error"),
+        Some(14) => !line.contains("Bad address"),
+        // Windows has another.
+        Some(12) => !line.contains("access code is invalid") && !line.contains(":\\"),
+        _ => false,
+    }
+}
+
+/// What was asked for at once, where a line says that and nothing else.
+fn requested(line: &str) -> Option<u64> {
+    let rest = ["memory allocation of ", "out of memory allocating "]
+        .iter()
+        .find_map(|mark| after(line, mark))?;
+    let (digits, rest) = rest.split_once(' ')?;
+    let failed = rest.starts_with("bytes failed") || rest.starts_with("bytes after a total of");
+    (failed && !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()))
+        // Too large for a number is too large.
+        .then(|| digits.parse().unwrap_or(u64::MAX))
+}
 
 /// An allocation failed, and the program says so.
 fn allocation(line: &str) -> Option<Finding> {
@@ -205,18 +255,17 @@ fn allocation(line: &str) -> Option<Finding> {
         return None;
     }
     let failed = |about| Some(Finding::new(Cause::AllocationFailed, Certain, Weight::Death, about));
-    if let Some(rest) = after(line, "memory allocation of ") {
-        let digits = rest.split(' ').next()?;
-        if !digits.is_empty()
-            && digits.bytes().all(|b| b.is_ascii_digit())
-            && rest.contains(" bytes failed")
-        {
-            return if digits.parse::<u64>().is_ok_and(|bytes| bytes < ABSURD) {
-                failed(About::Compiler)
-            } else {
-                Some(Finding::new(Cause::Crash, Likely, Weight::Death, About::Compiler))
-            };
-        }
+    if let Some(bytes) = requested(line) {
+        return match bytes {
+            ABSURD.. => Some(Finding::new(Cause::Crash, Likely, Weight::Death, About::Compiler)),
+            LARGE.. => Some(Finding::new(
+                Cause::AllocationFailed,
+                Possible,
+                Weight::Death,
+                About::Compiler,
+            )),
+            _ => failed(About::Compiler),
+        };
     }
     let lower = line.to_ascii_lowercase();
     if lower.contains("memory exhausted") || lower.contains("ld: out of memory") {
@@ -226,7 +275,7 @@ fn allocation(line: &str) -> Option<Finding> {
     if lower.contains("in static tls block") {
         return None;
     }
-    if lower.contains("cannot allocate memory") || lower.contains("(os error 12)") {
+    if lower.contains("cannot allocate memory") || by_number(line) {
         let linker = lower.contains("linker") || lower.contains("lld") || lower.contains("mold");
         return failed(if linker { About::Linker } else { About::Compiler });
     }
@@ -238,8 +287,15 @@ fn allocation(line: &str) -> Option<Finding> {
     if known { failed(About::Compiler) } else { None }
 }
 
-/// Threads and processes ran out.
+/// Threads and processes ran out: a limit of their number, of the account, the container or the system.
 fn threads(line: &str) -> Option<Finding> {
+    // Termux, when Android has ended it: of all apps together, 32 processes may have been started by others.
+    if line.starts_with("[Process completed (signal 9)") {
+        return Some(Finding::new(Cause::NoThreads, Likely, Weight::Death, About::Job));
+    }
+    if line.contains("rejected by pids controller") {
+        return Some(Finding::new(Cause::NoThreads, Certain, Weight::Death, About::Job));
+    }
     const STARTING: &[&str] = &[
         "spawn",
         "thread",

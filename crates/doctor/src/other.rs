@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use crate::cause::Cause;
 use crate::finding::{About, Finding, Weight};
 use crate::signal::exit_number;
+use crate::unit::after;
 use crate::verdict::Certainty::{self, Certain, Likely, Possible};
 use crate::words::Words;
 
@@ -66,6 +67,14 @@ const FORMS: &[Form] = &[
             "run time limit",
             "walltime ",
             "of inactivity",
+            "ommand timed out",
+            "TimeoutExpired",
+            "rocess timed out after",
+            "tep timed out after",
+            "uild timed out after",
+            "ob timed out after",
+            "Failed with result 'timeout'",
+            " timed out. Killing.",
         ],
     ),
     form(
@@ -97,6 +106,8 @@ const FORMS: &[Form] = &[
             "pot instance interruption",
             "pot interruption",
             "exceeded the maximum log length",
+            "failed liveness probe",
+            "resorting to SIGKILL",
         ],
     ),
     form(Cause::DiskFull, Certain, Weight::Confession, About::Job, &["condition: [DiskPressure]"]),
@@ -155,6 +166,8 @@ const FORMS: &[Form] = &[
             "Argument list too long",
             "Access is denied",
             "being used by another process",
+            "contains a virus",
+            "ile size limit exceeded",
         ],
     ),
     form(
@@ -236,6 +249,7 @@ const FORMS: &[Form] = &[
             "Undefined symbols for architecture",
             "unresolved external",
             "will not fit in region",
+            "LNK1104",
             "' overflowed by ",
             "file in wrong format",
         ],
@@ -414,6 +428,9 @@ pub(crate) fn look(line: &str) -> Option<Finding> {
     if line.starts_with("^C") {
         return Some(Finding::new(Cause::Interrupted, Likely, Weight::Status, About::Job));
     }
+    if let Some(cause) = by_number(line) {
+        return Some(Finding::new(cause, Likely, Weight::Resource, About::Compiler));
+    }
     static WORDS: LazyLock<Words> =
         LazyLock::new(|| Words::new(FORMS.iter().flat_map(|form| form.any).copied()));
     WORDS.first(line)?;
@@ -426,6 +443,25 @@ pub(crate) fn look(line: &str) -> Option<Finding> {
         return None;
     }
     Some(Finding::new(form.cause, form.certainty, form.weight, form.about))
+}
+
+/// Windows says its errors in any language, and their numbers. Unix has others of these, and says them in English.
+fn by_number(line: &str) -> Option<Cause> {
+    match os_error(line)? {
+        5 if !line.contains("Input/output error") => Some(Cause::Denied),
+        32 if !line.contains("Broken pipe") => Some(Cause::Denied),
+        112 if !line.contains("Host is down") => Some(Cause::DiskFull),
+        225 => Some(Cause::Denied),
+        _ => None,
+    }
+}
+
+/// The number of `… (os error 1455)`, `[WinError 1455] …`.
+pub(crate) fn os_error(line: &str) -> Option<u32> {
+    ["(os error ", "[WinError "].iter().find_map(|mark| {
+        let rest = after(line, mark)?;
+        rest.split([')', ']']).next()?.parse().ok()
+    })
 }
 
 /// How the C library calls a full file system, in English and in other languages.

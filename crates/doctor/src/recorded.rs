@@ -10,7 +10,8 @@ use plimsoll_core::invocation::UnitKind;
 use plimsoll_core::{Bytes, UnitId};
 
 use crate::cause::Cause;
-use crate::remedy::{Circumstances, remedies};
+use crate::circumstances::{Circumstances, Doing};
+use crate::remedy::{Death, remedies};
 use crate::verdict::{Certainty, Evidence, Remedy, Verdict};
 
 /// What is known of a unit.
@@ -93,12 +94,14 @@ pub fn recorded(header: &Header, records: &[Record], runs: bool) -> Verdict {
         let why = "The record keeps none of a compiler's words: `cargo plimsoll doctor FILE` reads the build's log.";
         vec![Remedy { command: None, why: why.to_owned() }]
     } else {
-        remedies(
-            verdict.cause,
-            verdict.unit.as_deref(),
-            verdict.certainty == Certainty::Certain,
-            &Circumstances::of(&header.command),
-        )
+        let death = Death {
+            cause: verdict.cause,
+            certainty: verdict.certainty,
+            unit: verdict.unit.as_deref().unwrap_or_default(),
+            line: "",
+            during: Doing::default(),
+        };
+        remedies(death, &Circumstances::of(&header.command))
     };
     verdict
 }

@@ -101,7 +101,7 @@ pub(crate) fn windows(line: &str) -> Option<Finding> {
         "000013a" => (Cause::Interrupted, Weight::Death),
         "0000135" | "0000139" | "000007b" => (Cause::MissingLibrary, Weight::Resource),
         // An access, an instruction, a stack, a heap, an abort.
-        "0000005" | "000001d" | "00000fd" | "0000374" | "0000409" => {
+        "0000005" | "000001d" | "00000fd" | "0000142" | "0000374" | "0000409" => {
             (Cause::Crash, Weight::Resource)
         }
         _ => return None,
@@ -183,6 +183,8 @@ const ENDS: &[(&str, u64)] = &[
     ("Illegal instruction", 4),
     ("Aborted (core dumped)", 6),
     ("Abort trap", 6),
+    ("Bad system call", 31),
+    ("File size limit exceeded", 25),
 ];
 
 /// `Killed`, `ci.sh: line 1: 301 Killed   cargo build`, `make: *** [Makefile:2: build] Killed`, `[1]  301 killed  cargo build`.
@@ -231,6 +233,14 @@ fn by_shell(line: &str) -> Option<Finding> {
     None
 }
 
+/// The command that a shell names behind a kill: `zsh: killed     ./app --version`, `line 3: 4121 Killed: 9    ./app`.
+pub(crate) fn command_of_shell(line: &str) -> Option<&str> {
+    let (before, rest) = line.split_once("illed")?;
+    let shell = before.ends_with(['k', 'K'])
+        && (before.starts_with("zsh: ") || before.contains("line ") || before.starts_with('['));
+    shell.then(|| rest.trim_start_matches(": 9").trim())
+}
+
 /// A program's name without its directory.
 fn file(program: &str) -> &str {
     program.rsplit('/').next().unwrap_or(program)
@@ -242,7 +252,9 @@ fn by_signal(number: u64, about: About) -> Option<Finding> {
         15 => (Cause::Terminated, Possible, Weight::Resource),
         7 if about != About::Program => (Cause::TmpfsFull, Possible, Weight::Resource),
         2 => (Cause::Interrupted, Certain, Weight::Death),
-        4 | 6 | 7 | 8 | 11 => (Cause::Crash, Likely, Weight::Resource),
+        // A file as large as it may be, a system call that a sandbox forbids.
+        25 | 31 => (Cause::Denied, Likely, Weight::Resource),
+        4..=8 | 11 => (Cause::Crash, Likely, Weight::Resource),
         _ => return None,
     };
     Some(Finding::new(cause, certainty, weight, about))
@@ -274,6 +286,7 @@ pub(crate) fn status(line: &str) -> Option<Finding> {
         143 => found(Cause::Terminated, Possible, Weight::Shutdown),
         130 => found(Cause::Interrupted, Certain, Weight::Status),
         124 => found(Cause::Timeout, Possible, Weight::Status),
+        153 | 159 => found(Cause::Denied, Possible, Weight::Status),
         _ => None,
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::cause::Cause;
-use crate::verdict::Verdict;
+use crate::verdict::{Certainty, Verdict};
 
 /// What a person reads.
 #[must_use]
@@ -24,7 +24,11 @@ pub fn text(verdict: &Verdict) -> String {
     }
     let known = !matches!(verdict.cause, Cause::Succeeded | Cause::Unknown | Cause::Failed);
     if !verdict.memory && known {
-        let _ = writeln!(text, "It is not want of memory.");
+        let not = match verdict.certainty {
+            Certainty::Possible => "It is probably not want of memory.",
+            Certainty::Likely | Certainty::Certain => "It is not want of memory.",
+        };
+        let _ = writeln!(text, "{not}");
     }
     if !verdict.remedies.is_empty() {
         let helps = match (verdict.memory, verdict.cause) {

@@ -67,17 +67,18 @@ pub(crate) fn of_command(command: &str) -> Option<String> {
         });
     }
     let program = command.split_whitespace().next()?;
-    let file = program.rsplit('/').next()?;
+    let file = program.rsplit(['/', '\\']).next()?;
+    let file = file.strip_suffix(".exe").unwrap_or(file);
     if file.starts_with("build-script-") || file.starts_with("build_script_") {
         // target/debug/build/aws-lc-sys-0123456789abcdef/build-script-build
-        let package = program.rsplit('/').nth(1).map_or("", without_hash);
+        let package = program.rsplit(['/', '\\']).nth(1).map_or("", without_hash);
         return (!package.is_empty()).then(|| format!("{package} (build script)"));
     }
     if is_compiler(file) || matches!(file, "sh" | "bash" | "cargo" | "make" | "docker") {
         return None;
     }
     let name = without_hash(file);
-    Some(if program.contains("/deps/") && name != file {
+    Some(if (program.contains("/deps/") || program.contains("\\deps\\")) && name != file {
         format!("run of test {name}")
     } else {
         format!("run of {name}")

@@ -1,0 +1,375 @@
+//! What a log shows beside the death: what was being done, and on what machine.
+//!
+//! Certainty and remedies depend on it. A log says little of it, and mostly by the way: a path, a toolchain's name. What
+//! is not said is taken to be Cargo building on a 64-bit Linux.
+
+use std::sync::LazyLock;
+
+use crate::words::Words;
+
+/// The system that the log is from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum System {
+    #[default]
+    Linux,
+    Macos,
+    Windows,
+    Android,
+}
+
+/// What was being done, and so which program it is that dies without a name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Doing {
+    /// Cargo builds.
+    #[default]
+    Building,
+    /// Tests run.
+    Testing,
+    /// Cargo reads an index or a repository, by a library of its own.
+    Fetching,
+    /// Git's own program reads a repository.
+    Cloning,
+    /// rustup unpacks a toolchain.
+    Installing,
+    /// Node builds a front end.
+    Bundling,
+    /// An image builder looks at or writes what was built.
+    Packing,
+}
+
+/// What a log shows beside the death.
+#[derive(Debug, Default)]
+pub(crate) struct Circumstances {
+    /// The subcommand of Cargo that fits, as far as the log shows it.
+    pub(crate) subcommand: Option<&'static str>,
+    pub(crate) release: bool,
+    pub(crate) fat_lto: bool,
+    pub(crate) full_debuginfo: bool,
+    /// It is the log of a CI's job.
+    pub(crate) in_ci: bool,
+    pub(crate) system: System,
+    pub(crate) doing: Doing,
+    /// The triple of a compiler that is a 32-bit program itself, or its platform.
+    pub(crate) narrow: Option<String>,
+    /// Nix builds a derivation.
+    pub(crate) nix: bool,
+    /// It is docs.rs that builds.
+    pub(crate) docs_rs: bool,
+    /// Somebody's `timeout` kills what takes too long.
+    pub(crate) timed: bool,
+    /// A build script that failed has written something.
+    pub(crate) spoke: bool,
+    /// The line before said that a program starts.
+    pub(crate) just_started: bool,
+    starts: bool,
+    /// How much memory was free where that was shown last, in bytes, and how often it was shown.
+    pub(crate) free: u64,
+    pub(crate) shown: u32,
+    /// How much was free in somebody's own words.
+    pub(crate) told_free: u64,
+}
+
+/// What stands behind a drive of Windows.
+const DRIVE: &str = ":\\";
+
+/// Every line that tells of the machine or of what is done has one of these.
+const TRIGGERS: &[&str] = &[
+    "/users/",
+    "-darwin",
+    "killed: 9",
+    "macbook",
+    "link.exe",
+    "exit code: 0xc",
+    "termux",
+    "process completed (signal",
+    "i686",
+    "i586",
+    "i386",
+    "linux/386",
+    "arm",
+    "mips",
+    "powerpc",
+    ".drv'",
+    "rustwide",
+    "docs.rs",
+    "timeout",
+    "--- std",
+    "free",
+    "avail",
+    "mem:",
+    "in use",
+    "updating ",
+    "locking ",
+    "download",
+    "compiling ",
+    "checking ",
+    "documenting ",
+    "running ",
+    "doc-tests ",
+    "starting ",
+    "cloning into",
+    "index-pack",
+    "git fetch",
+    "info: ",
+    "vite v",
+    "next.js",
+    "webpack",
+    "javascript heap",
+    "array buffer allocation",
+    "snapshot",
+    "exporting to ",
+    "exporting layers",
+];
+
+impl Circumstances {
+    /// Those of a recorded build, of which only Cargo's subcommand is known.
+    pub(crate) fn of(command: &str) -> Self {
+        const KNOWN: &[&str] =
+            &["build", "check", "clippy", "doc", "test", "bench", "run", "rustc", "install"];
+        let subcommand = KNOWN.iter().find(|known| **known == command).copied();
+        Self { subcommand, ..Self::default() }
+    }
+
+    pub(crate) fn look(&mut self, line: &str) {
+        static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(TRIGGERS.iter().copied()));
+        self.look_for_settings(line);
+        self.just_started = std::mem::take(&mut self.starts);
+        if WORDS.first(line).is_none() && !line.contains(DRIVE) {
+            return;
+        }
+        self.starts = line.starts_with("Running ");
+        self.spoke |= line == "--- stdout" || line == "--- stderr";
+        self.nix |= line.contains(".drv'");
+        self.docs_rs |= line.contains("rustwide") || line.contains("docs.rs/");
+        self.timed |= is_timed(line);
+        if self.system == System::Linux {
+            self.system = system(line).unwrap_or_default();
+        }
+        if self.narrow.is_none() {
+            self.narrow = narrow(line);
+        }
+        if let Some(doing) = doing(line) {
+            self.doing = doing;
+        }
+        let lower = line.to_ascii_lowercase();
+        if let Some(free) = shown_free(&lower) {
+            self.free = free;
+            self.shown += 1;
+        }
+        self.told_free = told_free(&lower).unwrap_or(self.told_free);
+    }
+
+    fn look_for_settings(&mut self, line: &str) {
+        let tests = line.starts_with("running ") && line.ends_with(" tests");
+        let seen = if line.starts_with("Documenting ") {
+            Some("doc")
+        } else if line.contains("clippy-driver") {
+            Some("clippy")
+        } else if line.starts_with("Nextest run ID") {
+            Some("nextest run")
+        } else if tests || line.contains("--test ") && line.contains("--crate-name") {
+            self.subcommand.or(Some("test"))
+        } else if line.starts_with("Checking ") {
+            self.subcommand.or(Some("check"))
+        } else {
+            None
+        };
+        self.subcommand = seen.or(self.subcommand);
+        self.release |= line.contains("target/release/")
+            || line.contains("`release` profile")
+            || line.contains("-C opt-level=3");
+        self.fat_lto |= line.contains("-C lto=fat") || line.contains("-C lto ");
+        self.full_debuginfo |= line.contains("-C debuginfo=2");
+        self.in_ci |= line.contains("/home/runner/work")
+            || line.contains("##[")
+            || line.contains("Process completed with exit code")
+            || line.contains("runner has received")
+            || line.contains("ERROR: Job failed")
+            || line.contains("/builds/")
+            || line.contains("non-zero code");
+    }
+}
+
+/// The system by a line's paths and words.
+fn system(line: &str) -> Option<System> {
+    let before = |mark: &str, fits: fn(char) -> bool| {
+        line.match_indices(mark).any(|(at, _)| line[..at].ends_with(fits))
+    };
+    // `C:\src`, and not an escape behind a colon.
+    if before(DRIVE, |c| c.is_ascii_uppercase()) || line.contains("exit code: 0xc") {
+        return Some(System::Windows);
+    }
+    if line.contains("termux") || line.contains("[Process completed (signal ") {
+        return Some(System::Android);
+    }
+    // `/c/Users/` is Git's shell on Windows.
+    let users = line
+        .match_indices("/Users/")
+        .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_ascii_alphanumeric()));
+    let darwin = line.contains("-apple-darwin") || line.contains("64-darwin");
+    // How its C library calls the signal.
+    (users || darwin || line.contains("Killed: 9") || line.contains("MacBook"))
+        .then_some(System::Macos)
+}
+
+/// The triple or platform of a compiler that is a 32-bit program: by its toolchain's name or its own words, and not by
+/// what it compiles for.
+fn narrow(line: &str) -> Option<String> {
+    const ARCHITECTURES: &[&str] = &[
+        "i686-",
+        "i586-",
+        "i386-",
+        "armv7-",
+        "armv6",
+        "arm-unknown",
+        "armv7l",
+        "mipsel-",
+        "mips-",
+        "powerpc-unknown",
+    ];
+    const BEFORE: &[&str] =
+        &["stable-", "beta-", "nightly-", "host: ", "running on ", "triple is ", "Linux "];
+    for platform in ["linux/arm/v7", "linux/arm/v6", "linux/386"] {
+        if line.contains(platform) {
+            return Some(platform.to_owned());
+        }
+    }
+    for architecture in ARCHITECTURES {
+        for (at, _) in line.match_indices(architecture) {
+            let before = &line[..at];
+            // `1.84.0-i686-pc-windows-msvc`.
+            let version = before
+                .strip_suffix('-')
+                .is_some_and(|toolchain| toolchain.ends_with(|c: char| c.is_ascii_digit()));
+            let alone = before.is_empty() && *architecture == "armv7l";
+            if version || alone || BEFORE.iter().any(|words| before.ends_with(words)) {
+                let rest = &line[at..];
+                let end = rest
+                    .find(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_')
+                    .unwrap_or(rest.len());
+                return Some(rest[..end].to_owned());
+            }
+        }
+    }
+    None
+}
+
+/// What a line says that is being done now.
+fn doing(line: &str) -> Option<Doing> {
+    let any = |words: &[&str]| words.iter().any(|word| line.contains(word));
+    let begins = |words: &[&str]| words.iter().any(|word| line.starts_with(word));
+    if any(&["index-pack", "`git fetch "]) || begins(&["Cloning into"]) {
+        return Some(Doing::Cloning);
+    }
+    if begins(&["Updating "]) && any(&[" index", " git repository"]) {
+        return Some(Doing::Fetching);
+    }
+    if any(&["JavaScript heap out of memory", "Array buffer allocation failed"])
+        || begins(&["vite v", "> vite build", "> next build", "> webpack"])
+        || any(&["Next.js 1"])
+    {
+        return Some(Doing::Bundling);
+    }
+    if begins(&["info: installing component", "info: downloading component"]) {
+        return Some(Doing::Installing);
+    }
+    if any(&["Taking snapshot of ", "exporting to image", "exporting layers"]) {
+        return Some(Doing::Packing);
+    }
+    if begins(&["Running unittests", "Running tests", "Doc-tests "])
+        || begins(&["Starting "]) && any(&[" tests across ", " test across "])
+    {
+        return Some(Doing::Testing);
+    }
+    let builds = begins(&["Compiling ", "Checking ", "Documenting ", "Locking ", "Downloading "])
+        || begins(&["Downloaded ", "Running `", "Running: [", "info: default toolchain"])
+        || any(&["Running: [/bin/sh"]);
+    builds.then_some(Doing::Building)
+}
+
+/// A command that is killed when it takes too long: `timeout --signal=KILL 900 cargo test`.
+fn is_timed(line: &str) -> bool {
+    let mut words = line.split_whitespace().map(|word| word.trim_matches(['"', '\'', '`']));
+    words.any(|word| word == "timeout" || word.ends_with("/timeout"))
+        && line.split_whitespace().any(|word| {
+            matches!(word, "-sKILL" | "-s9" | "--signal=KILL" | "--signal=9" | "-k" | "-9")
+                || word.starts_with("--kill-after")
+                || word == "KILL"
+        })
+}
+
+/// Bytes of `12196008 kb`, `51gi`, `48,120 mb`.
+fn bytes(number: &str, unit: &str) -> Option<u64> {
+    let unit = unit.trim_end_matches([',', '.', ';', ')', '!', '?']);
+    let digits: String =
+        number.chars().filter(|c| !matches!(c, ',' | '\u{a0}' | '\u{202f}')).collect();
+    // Tenths do not matter here.
+    let whole: u64 = digits.split('.').next()?.parse().ok()?;
+    let shift = match unit {
+        "kb" | "kib" | "k" | "ki" => 10,
+        "mb" | "mib" | "m" | "mi" => 20,
+        "gb" | "gib" | "g" | "gi" => 30,
+        _ => return None,
+    };
+    whole.checked_shl(shift).filter(|bytes| bytes >> shift == whole)
+}
+
+/// A number with its unit, in one word or two.
+fn size(words: &[&str]) -> Option<u64> {
+    let word = words.first()?.trim_start_matches(['(', '~']);
+    let end = word.find(|c: char| c.is_alphabetic()).unwrap_or(word.len());
+    match &word[end..] {
+        "" => bytes(word, words.get(1)?),
+        unit => bytes(&word[..end], unit),
+    }
+}
+
+/// What a table shows as free: `free`, `/proc/meminfo`, `systeminfo`.
+fn shown_free(lower: &str) -> Option<u64> {
+    for name in [
+        "memavailable:",
+        "memfree:",
+        "lowfree:",
+        "available physical memory:",
+        "virtual memory: available:",
+    ] {
+        if let Some((_, rest)) = lower.split_once(name) {
+            return size(&rest.split_whitespace().take(2).collect::<Vec<_>>());
+        }
+    }
+    let columns: Vec<&str> = lower.strip_prefix("mem:")?.split_whitespace().collect();
+    let [total, _, free, ..] = columns[..] else { return None };
+    let free = columns.get(5).copied().unwrap_or(free);
+    // Without a unit: kB, or MB by `-m`, which is a number that no machine has in kB.
+    const MEGABYTES: u64 = 4_000_000;
+    match total.parse::<u64>() {
+        Ok(total) => bytes(free, if total < MEGABYTES { "mb" } else { "kb" }),
+        Err(_) => size(&[free]),
+    }
+}
+
+/// What somebody says was free: `40 GB of RAM free`, or what is left of `64 GB` with `20 GB in use`.
+fn told_free(lower: &str) -> Option<u64> {
+    let of_memory = ["ram", "memory"].iter().any(|word| lower.contains(word));
+    if !of_memory || ["disk", "storage", "drive"].iter().any(|word| lower.contains(word)) {
+        return None;
+    }
+    let words: Vec<&str> = lower.split_whitespace().collect();
+    let sizes: Vec<(usize, u64)> =
+        (0..words.len()).filter_map(|at| Some((at, size(&words[at..])?))).collect();
+    let is_free = |word: &&str| {
+        ["free", "available", "unused", "idle"].iter().any(|free| word.starts_with(free))
+    };
+    for (at, size) in &sizes {
+        // Behind it, in the same clause, or just before.
+        let behind = words[*at..].iter().take(6).any(is_free);
+        let before = words[at.saturating_sub(2)..*at].iter().any(is_free);
+        if behind || before {
+            return Some(*size);
+        }
+    }
+    let most = sizes.iter().map(|(_, size)| *size).max()?;
+    let least = sizes.iter().map(|(_, size)| *size).min()?;
+    let used = lower.contains("in use") || lower.contains("used");
+    (used && sizes.len() == 2).then_some(most - least)
+}

@@ -1,0 +1,93 @@
+//! Second thoughts about the heaviest finding: what the rest of the log says against it.
+//!
+//! SIGKILL and "out of memory" have other causes, too, and some show only beside the line itself: a system that
+//! kills what it does not trust, a machine with much free memory, a time limit.
+
+use crate::cause::Cause;
+use crate::circumstances::{Circumstances, System};
+use crate::finding::{About, Finding, Weight};
+use crate::memory::FOREIGN;
+use crate::signal::command_of_shell;
+use crate::unit::is_of_builds;
+use crate::verdict::Certainty::{self, Likely, Possible};
+
+/// So much free memory, shown behind a death, was not short: single requests of compilers are smaller.
+const PLENTY: u64 = 8 << 30;
+
+/// The same, shown before: what the build itself may use of it must be left out.
+const PLENTY_AT_FIRST: u64 = 32 << 30;
+
+/// What it is, if not what it seems.
+pub(crate) fn doubted(best: Finding, findings: &[Finding], seen: &Circumstances) -> Finding {
+    let instead = |cause, certainty: Certainty| Finding { cause, certainty, ..best.clone() };
+    if best.cause == Cause::Killed {
+        // Android ends the terminal with all that runs in it.
+        if let Some(all) = findings
+            .iter()
+            .find(|found| found.cause == Cause::NoThreads && found.weight >= Weight::Death)
+        {
+            return all.clone();
+        }
+        if let Some(certainty) = distrusted(&best, findings, seen) {
+            return instead(Cause::Denied, certainty);
+        }
+        if seen.timed && best.unit.is_none() && best.about == About::Job {
+            return instead(Cause::Timeout, Possible);
+        }
+    }
+    if best.cause == Cause::AllocationFailed && had_plenty(&best, seen) {
+        return instead(Cause::Crash, Possible);
+    }
+    best
+}
+
+/// macOS kills at its start a program without a valid signature, or one that it holds in quarantine: it has written
+/// nothing, and is none of the compilers.
+fn distrusted(best: &Finding, findings: &[Finding], seen: &Circumstances) -> Option<Certainty> {
+    let said =
+        findings.iter().any(|found| found.weight == Weight::Confession && found.cause.is_memory());
+    if seen.system != System::Macos || said {
+        return None;
+    }
+    match best.unit.as_deref() {
+        Some(unit) if unit.ends_with("(build script)") => {
+            (best.about != About::Job && !seen.spoke && is_of_macos(&best.evidence.text))
+                .then_some(Likely)
+        }
+        Some(unit) if unit.starts_with("run of ") => {
+            (best.silent && is_of_macos(&best.evidence.text)).then_some(Possible)
+        }
+        Some(_) => None,
+        None => {
+            let command = command_of_shell(&best.evidence.text)?;
+            (!command.is_empty()
+                && !command
+                    .split_whitespace()
+                    .any(|word| is_of_builds(word.rsplit('/').next().unwrap_or(word))))
+            .then_some(Possible)
+        }
+    }
+}
+
+/// Whether the program in backticks may lie on a Mac: a container there has paths of Linux.
+fn is_of_macos(line: &str) -> bool {
+    const PLACES: &[&str] = &["/Users/", "/private/", "/Volumes/", "/opt/homebrew/", "-darwin"];
+    line.split('`').nth(1).is_none_or(|program| {
+        !program.starts_with('/') || PLACES.iter().any(|place| program.contains(place))
+    })
+}
+
+/// Whether the log shows that there was much free memory when this failed for want of it.
+fn had_plenty(best: &Finding, seen: &Circumstances) -> bool {
+    let text = best.evidence.text.as_str();
+    let by_status = text.contains("STATUS_NO_MEMORY") || text.contains("0xc0000017");
+    let by_llvm = ["LLVM ERROR: out of memory", FOREIGN].iter().any(|words| text.contains(words));
+    // A 32-bit compiler has little, however much there is.
+    if !by_status && (!by_llvm || seen.narrow.is_some()) {
+        return false;
+    }
+    let later = seen.shown > best.shown;
+    seen.told_free >= PLENTY
+        || (later || by_status) && seen.free >= PLENTY
+        || seen.free >= PLENTY_AT_FIRST
+}
