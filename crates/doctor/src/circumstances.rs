@@ -5,6 +5,7 @@
 
 use std::sync::LazyLock;
 
+use crate::free;
 use crate::words::Words;
 
 /// The system that the log is from.
@@ -79,6 +80,8 @@ const TRIGGERS: &[&str] = &[
     "killed: 9",
     "macbook",
     "link.exe",
+    "lnk1",
+    "os error 14",
     "exit code: 0xc",
     "termux",
     "process completed (signal",
@@ -97,7 +100,11 @@ const TRIGGERS: &[&str] = &[
     "free",
     "avail",
     "mem:",
+    "mem[",
     "in use",
+    "used",
+    " ram",
+    "memory",
     "updating ",
     "locking ",
     "download",
@@ -114,6 +121,9 @@ const TRIGGERS: &[&str] = &[
     "vite v",
     "next.js",
     "webpack",
+    "##[group]",
+    "installing ",
+    "finished ",
     "javascript heap",
     "array buffer allocation",
     "snapshot",
@@ -133,11 +143,13 @@ impl Circumstances {
     pub(crate) fn look(&mut self, line: &str) {
         static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(TRIGGERS.iter().copied()));
         self.look_for_settings(line);
-        self.just_started = std::mem::take(&mut self.starts);
+        // Cargo says first that it failed, and then how.
+        self.just_started = self.starts;
+        self.starts &= line.starts_with("error: ") || line == "Caused by:";
         if WORDS.first(line).is_none() && !line.contains(DRIVE) {
             return;
         }
-        self.starts = line.starts_with("Running ");
+        self.starts |= line.starts_with("Running ");
         self.spoke |= line == "--- stdout" || line == "--- stderr";
         self.nix |= line.contains(".drv'");
         self.docs_rs |= line.contains("rustwide") || line.contains("docs.rs/");
@@ -152,11 +164,11 @@ impl Circumstances {
             self.doing = doing;
         }
         let lower = line.to_ascii_lowercase();
-        if let Some(free) = shown_free(&lower) {
+        if let Some(free) = free::shown(&lower) {
             self.free = free;
             self.shown += 1;
         }
-        self.told_free = told_free(&lower).unwrap_or(self.told_free);
+        self.told_free = free::told(&lower).unwrap_or(self.told_free);
     }
 
     fn look_for_settings(&mut self, line: &str) {
@@ -196,7 +208,8 @@ fn system(line: &str) -> Option<System> {
         line.match_indices(mark).any(|(at, _)| line[..at].ends_with(fits))
     };
     // `C:\src`, and not an escape behind a colon.
-    if before(DRIVE, |c| c.is_ascii_uppercase()) || line.contains("exit code: 0xc") {
+    let windows = ["exit code: 0xc", "link.exe", "LNK1", "(os error 1450)", "(os error 1455)"];
+    if before(DRIVE, |c| c.is_ascii_uppercase()) || windows.iter().any(|mark| line.contains(mark)) {
         return Some(System::Windows);
     }
     if line.contains("termux") || line.contains("[Process completed (signal ") {
@@ -282,94 +295,17 @@ fn doing(line: &str) -> Option<Doing> {
         return Some(Doing::Testing);
     }
     let builds = begins(&["Compiling ", "Checking ", "Documenting ", "Locking ", "Downloading "])
-        || begins(&["Downloaded ", "Running `", "Running: [", "info: default toolchain"])
-        || any(&["Running: [/bin/sh"]);
+        || begins(&["Downloaded ", "Installing ", "Finished ", "Running `", "##[group]"])
+        || begins(&["info: default toolchain"])
+        || any(&["Running: [/bin/"]);
     builds.then_some(Doing::Building)
 }
 
 /// A command that is killed when it takes too long: `timeout --signal=KILL 900 cargo test`.
 fn is_timed(line: &str) -> bool {
-    let mut words = line.split_whitespace().map(|word| word.trim_matches(['"', '\'', '`']));
-    words.any(|word| word == "timeout" || word.ends_with("/timeout"))
-        && line.split_whitespace().any(|word| {
-            matches!(word, "-sKILL" | "-s9" | "--signal=KILL" | "--signal=9" | "-k" | "-9")
-                || word.starts_with("--kill-after")
-                || word == "KILL"
-        })
-}
-
-/// Bytes of `12196008 kb`, `51gi`, `48,120 mb`.
-fn bytes(number: &str, unit: &str) -> Option<u64> {
-    let unit = unit.trim_end_matches([',', '.', ';', ')', '!', '?']);
-    let digits: String =
-        number.chars().filter(|c| !matches!(c, ',' | '\u{a0}' | '\u{202f}')).collect();
-    // Tenths do not matter here.
-    let whole: u64 = digits.split('.').next()?.parse().ok()?;
-    let shift = match unit {
-        "kb" | "kib" | "k" | "ki" => 10,
-        "mb" | "mib" | "m" | "mi" => 20,
-        "gb" | "gib" | "g" | "gi" => 30,
-        _ => return None,
-    };
-    whole.checked_shl(shift).filter(|bytes| bytes >> shift == whole)
-}
-
-/// A number with its unit, in one word or two.
-fn size(words: &[&str]) -> Option<u64> {
-    let word = words.first()?.trim_start_matches(['(', '~']);
-    let end = word.find(|c: char| c.is_alphabetic()).unwrap_or(word.len());
-    match &word[end..] {
-        "" => bytes(word, words.get(1)?),
-        unit => bytes(&word[..end], unit),
-    }
-}
-
-/// What a table shows as free: `free`, `/proc/meminfo`, `systeminfo`.
-fn shown_free(lower: &str) -> Option<u64> {
-    for name in [
-        "memavailable:",
-        "memfree:",
-        "lowfree:",
-        "available physical memory:",
-        "virtual memory: available:",
-    ] {
-        if let Some((_, rest)) = lower.split_once(name) {
-            return size(&rest.split_whitespace().take(2).collect::<Vec<_>>());
-        }
-    }
-    let columns: Vec<&str> = lower.strip_prefix("mem:")?.split_whitespace().collect();
-    let [total, _, free, ..] = columns[..] else { return None };
-    let free = columns.get(5).copied().unwrap_or(free);
-    // Without a unit: kB, or MB by `-m`, which is a number that no machine has in kB.
-    const MEGABYTES: u64 = 4_000_000;
-    match total.parse::<u64>() {
-        Ok(total) => bytes(free, if total < MEGABYTES { "mb" } else { "kb" }),
-        Err(_) => size(&[free]),
-    }
-}
-
-/// What somebody says was free: `40 GB of RAM free`, or what is left of `64 GB` with `20 GB in use`.
-fn told_free(lower: &str) -> Option<u64> {
-    let of_memory = ["ram", "memory"].iter().any(|word| lower.contains(word));
-    if !of_memory || ["disk", "storage", "drive"].iter().any(|word| lower.contains(word)) {
-        return None;
-    }
-    let words: Vec<&str> = lower.split_whitespace().collect();
-    let sizes: Vec<(usize, u64)> =
-        (0..words.len()).filter_map(|at| Some((at, size(&words[at..])?))).collect();
-    let is_free = |word: &&str| {
-        ["free", "available", "unused", "idle"].iter().any(|free| word.starts_with(free))
-    };
-    for (at, size) in &sizes {
-        // Behind it, in the same clause, or just before.
-        let behind = words[*at..].iter().take(6).any(is_free);
-        let before = words[at.saturating_sub(2)..*at].iter().any(is_free);
-        if behind || before {
-            return Some(*size);
-        }
-    }
-    let most = sizes.iter().map(|(_, size)| *size).max()?;
-    let least = sizes.iter().map(|(_, size)| *size).min()?;
-    let used = lower.contains("in use") || lower.contains("used");
-    (used && sizes.len() == 2).then_some(most - least)
+    let Some((before, rest)) = line.split_once("timeout ") else { return false };
+    let command = before.is_empty() || before.ends_with([' ', '/', '"', '\'', '`']);
+    let kill = ["-s KILL", "-sKILL", "-s 9", "-s9", "-s SIGKILL", "--signal=KILL", "--signal=9"];
+    let kill = kill.iter().chain(&["--signal=SIGKILL", "--signal KILL", "--signal 9"]);
+    command && kill.clone().any(|option| rest.trim_start().starts_with(option))
 }

@@ -6,7 +6,7 @@
 use crate::cause::Cause;
 use crate::circumstances::{Circumstances, System};
 use crate::finding::{About, Finding, Weight};
-use crate::memory::FOREIGN;
+use crate::memory::{FOREIGN, requested};
 use crate::signal::command_of_shell;
 use crate::unit::is_of_builds;
 use crate::verdict::Certainty::{self, Likely, Possible};
@@ -35,8 +35,13 @@ pub(crate) fn doubted(best: Finding, findings: &[Finding], seen: &Circumstances)
             return instead(Cause::Timeout, Possible);
         }
     }
-    if best.cause == Cause::AllocationFailed && had_plenty(&best, seen) {
-        return instead(Cause::Crash, Possible);
+    if best.cause == Cause::AllocationFailed && best.weight >= Weight::Death {
+        return match had_plenty(&best, seen) {
+            Some(Plenty::Unexplained) => instead(Cause::Crash, Possible),
+            // A limit of the address space would explain it, or of what is promised.
+            Some(Plenty::Limited) => instead(best.cause, Possible),
+            None => best,
+        };
     }
     best
 }
@@ -58,8 +63,13 @@ fn distrusted(best: &Finding, findings: &[Finding], seen: &Circumstances) -> Opt
             (best.silent && is_of_macos(&best.evidence.text)).then_some(Possible)
         }
         Some(_) => None,
+        // What asks a compiler for its version needs no memory to speak of.
+        None if best.evidence.text.contains("rustc -vV`") => Some(Likely),
         None => {
             let command = command_of_shell(&best.evidence.text)?;
+            if command.ends_with(" --version") || command.ends_with(" -V") {
+                return Some(Likely);
+            }
             (!command.is_empty()
                 && !command
                     .split_whitespace()
@@ -67,6 +77,14 @@ fn distrusted(best: &Finding, findings: &[Finding], seen: &Circumstances) -> Opt
             .then_some(Possible)
         }
     }
+}
+
+/// Much memory was free, and yet it failed.
+enum Plenty {
+    /// For no reason that the log shows.
+    Unexplained,
+    /// As it does at a limit.
+    Limited,
 }
 
 /// Whether the program in backticks may lie on a Mac: a container there has paths of Linux.
@@ -78,16 +96,18 @@ fn is_of_macos(line: &str) -> bool {
 }
 
 /// Whether the log shows that there was much free memory when this failed for want of it.
-fn had_plenty(best: &Finding, seen: &Circumstances) -> bool {
+fn had_plenty(best: &Finding, seen: &Circumstances) -> Option<Plenty> {
     let text = best.evidence.text.as_str();
     let by_status = text.contains("STATUS_NO_MEMORY") || text.contains("0xc0000017");
     let by_llvm = ["LLVM ERROR: out of memory", FOREIGN].iter().any(|words| text.contains(words));
+    let asked = requested(text).is_some();
     // A 32-bit compiler has little, however much there is.
-    if !by_status && (!by_llvm || seen.narrow.is_some()) {
-        return false;
+    if !by_status && (!by_llvm && !asked || seen.narrow.is_some()) {
+        return None;
     }
     let later = seen.shown > best.shown;
-    seen.told_free >= PLENTY
+    let plenty = seen.told_free >= PLENTY
         || (later || by_status) && seen.free >= PLENTY
-        || seen.free >= PLENTY_AT_FIRST
+        || seen.free >= PLENTY_AT_FIRST;
+    plenty.then_some(if asked { Plenty::Limited } else { Plenty::Unexplained })
 }

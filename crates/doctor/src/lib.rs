@@ -14,6 +14,7 @@ mod cause;
 mod circumstances;
 mod doubt;
 mod finding;
+mod free;
 mod heard;
 mod lines;
 mod log;

@@ -187,7 +187,7 @@ fn in_brackets<'a>(line: &'a str, mark: &str) -> Option<&'a str> {
 const ABSURD: u64 = 1 << 40;
 
 /// 10 GiB: what a compiler asks for at once is seldom so much, and mistakes of programs mostly are.
-const LARGE: u64 = 10 << 30;
+pub(crate) const LARGE: u64 = 10 << 30;
 
 /// What LLVM's `bad_alloc` becomes in rustc; a program of the user's may meet another exception.
 pub(crate) const FOREIGN: &str = "Rust cannot catch foreign exceptions";
@@ -237,7 +237,7 @@ fn by_number(line: &str) -> bool {
 }
 
 /// What was asked for at once, where a line says that and nothing else.
-fn requested(line: &str) -> Option<u64> {
+pub(crate) fn requested(line: &str) -> Option<u64> {
     let rest = ["memory allocation of ", "out of memory allocating "]
         .iter()
         .find_map(|mark| after(line, mark))?;

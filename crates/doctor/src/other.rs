@@ -168,6 +168,7 @@ const FORMS: &[Form] = &[
             "being used by another process",
             "contains a virus",
             "ile size limit exceeded",
+            " sig=31 ",
         ],
     ),
     form(
@@ -250,6 +251,8 @@ const FORMS: &[Form] = &[
             "unresolved external",
             "will not fit in region",
             "LNK1104",
+            "LNK1168",
+            "LNK1201",
             "' overflowed by ",
             "file in wrong format",
         ],

@@ -4,6 +4,7 @@
 
 use crate::cause::Cause;
 use crate::circumstances::{Circumstances, Doing, System};
+use crate::memory::{LARGE, requested};
 use crate::verdict::{Certainty, Remedy};
 
 /// What died, and how.
@@ -138,6 +139,15 @@ impl Told<'_> {
     fn of_another_program(&self) -> Option<Vec<Remedy>> {
         let seen = self.seen;
         let heap = self.death.line.contains("heap");
+        if ["java.lang.OutOfMemoryError", "Java heap space"]
+            .iter()
+            .any(|words| self.death.line.contains(words))
+        {
+            return Some(vec![with(
+                "export JAVA_TOOL_OPTIONS=-Xmx4g".to_owned(),
+                "Java died, and not a compiler: its heap has a limit of its own (Gradle has it in `org.gradle.jvmargs`)",
+            )]);
+        }
         if seen.docs_rs {
             return Some(vec![words(
                 "docs.rs builds with a limit of its own: less to document by `[package.metadata.docs.rs]` (`features`, `targets`), or a higher limit on request, which needs the measured peak of a local `cargo doc`.",
@@ -414,7 +424,7 @@ fn of_program(program: &str) -> Vec<Remedy> {
 
 /// Whether a line tells of one request that is doubtful by its size alone.
 fn is_large(line: &str) -> bool {
-    line.contains("memory allocation of ") || line.contains("out of memory allocating ")
+    requested(line).is_some_and(|bytes| bytes >= LARGE)
 }
 
 /// A 64-bit compiler for the same programs.

@@ -119,6 +119,7 @@ fn of_nextest(line: &str) -> Option<Finding> {
         "SIGBUS" => 7,
         "SIGABRT" => 6,
         "SIGSEGV" => 11,
+        "SIGSYS" => 31,
         _ => return None,
     };
     let (_, test) = rest.split_once("] ")?;
