@@ -16,6 +16,8 @@ pub(crate) enum System {
     Macos,
     Windows,
     Android,
+    /// A BSD or illumos.
+    Unix,
 }
 
 /// What was being done, and so which program it is that dies without a name.
@@ -58,6 +60,8 @@ pub(crate) struct Circumstances {
     pub(crate) docs_rs: bool,
     /// Somebody's `timeout` kills what takes too long.
     pub(crate) timed: bool,
+    /// Somebody types at a prompt that something be killed.
+    pub(crate) killed_by_hand: bool,
     /// A build script that failed has written something.
     pub(crate) spoke: bool,
     /// The line before said that a program starts.
@@ -84,6 +88,15 @@ const TRIGGERS: &[&str] = &[
     "os error 14",
     "exit code: 0xc",
     "termux",
+    "jid ",
+    "freebsd",
+    "openbsd",
+    "netbsd",
+    "illumos",
+    "/wrkdirs/",
+    "code: 1455",
+    "sandboxoom",
+    "kill -",
     "process completed (signal",
     "i686",
     "i586",
@@ -152,8 +165,12 @@ impl Circumstances {
         self.starts |= line.starts_with("Running ");
         self.spoke |= line == "--- stdout" || line == "--- stderr";
         self.nix |= line.contains(".drv'");
-        self.docs_rs |= line.contains("rustwide") || line.contains("docs.rs/");
+        self.docs_rs |=
+            line.contains("rustwide") || line.contains("docs.rs/") || line == "SandboxOOM";
         self.timed |= is_timed(line);
+        self.killed_by_hand |= ["$ kill -9 ", "$ kill -KILL ", "$ pkill -9 ", "$ killall -9 "]
+            .iter()
+            .any(|command| line.contains(command));
         if self.system == System::Linux {
             self.system = system(line).unwrap_or_default();
         }
@@ -208,12 +225,19 @@ fn system(line: &str) -> Option<System> {
         line.match_indices(mark).any(|(at, _)| line[..at].ends_with(fits))
     };
     // `C:\src`, and not an escape behind a colon.
-    let windows = ["exit code: 0xc", "link.exe", "LNK1", "(os error 1450)", "(os error 1455)"];
+    let windows =
+        ["exit code: 0xc", "link.exe", "LNK1", "(os error 1450)", "(os error 1455)", "code: 1455"];
     if before(DRIVE, |c| c.is_ascii_uppercase()) || windows.iter().any(|mark| line.contains(mark)) {
         return Some(System::Windows);
     }
     if line.contains("termux") || line.contains("[Process completed (signal ") {
         return Some(System::Android);
+    }
+    if ["), jid ", "-freebsd", "-openbsd", "-netbsd", "-illumos", "/wrkdirs/"]
+        .iter()
+        .any(|mark| line.contains(mark))
+    {
+        return Some(System::Unix);
     }
     // `/c/Users/` is Git's shell on Windows.
     let users = line

@@ -31,6 +31,9 @@ pub(crate) fn doubted(best: Finding, findings: &[Finding], seen: &Circumstances)
         if let Some(certainty) = distrusted(&best, findings, seen) {
             return instead(Cause::Denied, certainty);
         }
+        if seen.killed_by_hand && best.about == About::Job {
+            return instead(Cause::Interrupted, Possible);
+        }
         if seen.timed && best.unit.is_none() && best.about == About::Job {
             return instead(Cause::Timeout, Possible);
         }
@@ -85,6 +88,13 @@ enum Plenty {
     Unexplained,
     /// As it does at a limit.
     Limited,
+}
+
+/// Whether a line speaks of a place that there is in a Linux only, as in a container on a Mac.
+pub(crate) fn is_of_linux(line: &str) -> bool {
+    const PLACES: &[&str] =
+        &["/usr/src/", "/usr/local/rustup", "/usr/local/cargo", "/home/", "/root/", "/app/"];
+    line.split([' ', '`', '=', '"']).any(|word| PLACES.iter().any(|place| word.starts_with(place)))
 }
 
 /// Whether the program in backticks may lie on a Mac: a container there has paths of Linux.

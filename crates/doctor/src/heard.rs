@@ -68,7 +68,8 @@ const ENDED: &[&str] = &[
 const JOB: &[&str] = &["job", "build ", "container", "node ", "session"];
 
 /// Who speaks so tells of something else: a signal that is sent, a time limit, a test, advice, a command.
-const TALK: &[&str] = &["sending", "timeout", "timed out", "assert", "panicked at", "kill -9"];
+const TALK: &[&str] =
+    &["sending", "timeout", "timed out", "assert", "panicked at", "kill -9", "restarting"];
 const ADVICE: &[&str] = &[" if ", "avoid", "prevent", "would ", "changelog", "fixed "];
 const SHOWN: &[&str] = &[
     "# ", "Run ", "warning", "WARN ", "WARN[", "help:", "= help:", "hint:", "note:", "W: ",

@@ -89,6 +89,7 @@ impl LogReader {
 impl State {
     fn raw(&mut self, number: u64, text: &str) {
         self.step_failed |= text.contains("##[error]");
+        self.circumstances.docs_rs |= text.contains("[INFO] [stderr]");
         if !is_script(text) {
             self.line(number, &plain(text));
         }

@@ -4,6 +4,7 @@
 
 use crate::cause::Cause;
 use crate::circumstances::{Circumstances, Doing, System};
+use crate::doubt::is_of_linux;
 use crate::memory::{LARGE, requested};
 use crate::verdict::{Certainty, Remedy};
 
@@ -84,6 +85,7 @@ impl Told<'_> {
     /// Whether Plimsoll has a line there.
     fn has_line(&self) -> bool {
         self.seen.system == System::Linux
+            || self.seen.system == System::Macos && is_of_linux(self.death.line)
     }
 
     fn is_doc(&self) -> bool {
@@ -129,7 +131,7 @@ impl Told<'_> {
         // Nobody adds swap to a CI's machine, and a container's limit is not widened by it.
         let own =
             !self.seen.in_ci && !matches!(self.death.cause, Cause::MemoryLimit | Cause::Terminated);
-        if own && self.has_line() && !allocation {
+        if own && (self.has_line() || self.seen.system == System::Unix) && !allocation {
             all.push(swap());
         }
         all
@@ -279,7 +281,7 @@ impl Told<'_> {
             System::Windows => words(
                 "A larger page file: Windows promises no more memory than RAM and page file hold together, however little of it is used.",
             ),
-            System::Macos | System::Android => swap(),
+            System::Macos | System::Android | System::Unix => swap(),
             System::Linux => words(
                 "Swap: where the kernel promises no more than there is (`vm.overcommit_memory=2`), and where one unit alone is larger than the machine.",
             ),

@@ -43,6 +43,27 @@ fn windows_gets_a_page_file_and_no_ulimit_and_linux_swap() {
 }
 
 #[test]
+fn plimsoll_is_named_where_it_has_a_line_to_keep() {
+    let killed = |program: &str| {
+        format!(
+            "error: could not compile `app` (lib)\n\nCaused by:\n  process didn't exit successfully: `{program} \
+             --crate-name app` (signal: 9, SIGKILL: kill)\n"
+        )
+    };
+    let named = |log: String| first(&log).starts_with("cargo plimsoll build");
+    assert!(named(killed("rustc")));
+    assert!(!named(killed("/Users/me/.rustup/toolchains/stable-aarch64-apple-darwin/bin/rustc")));
+    assert!(!named(format!(
+        "{}pid 4 (rustc), jid 1, uid 5, was killed: out of swap space\n",
+        killed("rustc")
+    )));
+    // A container on a Mac is a Linux.
+    let container =
+        killed("/usr/local/rustup/toolchains/stable-aarch64-unknown-linux-gnu/bin/rustc");
+    assert!(named(format!("host: aarch64-apple-darwin\n{container}")));
+}
+
+#[test]
 fn a_32_bit_compiler_is_to_be_a_64_bit_one() {
     let toolchain =
         "C:\\Users\\me\\.rustup\\toolchains\\stable-i686-pc-windows-msvc\\bin\\rustc.exe\n";
