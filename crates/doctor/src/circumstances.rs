@@ -6,6 +6,7 @@
 use std::sync::LazyLock;
 
 use crate::free;
+use crate::narrow::narrow;
 use crate::words::Words;
 
 /// The system that the log is from.
@@ -64,9 +65,9 @@ pub(crate) struct Circumstances {
     pub(crate) killed_by_hand: bool,
     /// A build script that failed has written something.
     pub(crate) spoke: bool,
-    /// The line before said that a program starts.
-    pub(crate) just_started: bool,
-    starts: bool,
+    /// A program runs that Cargo has started, and whether it has written something.
+    runs: bool,
+    pub(crate) wrote: bool,
     /// How much memory was free where that was shown last, in bytes, and how often it was shown.
     pub(crate) free: u64,
     pub(crate) shown: u32,
@@ -94,6 +95,10 @@ const TRIGGERS: &[&str] = &[
     "netbsd",
     "illumos",
     "/wrkdirs/",
+    "/private/",
+    "/var/folders/",
+    "darwin kernel",
+    "32-bit",
     "code: 1455",
     "sandboxoom",
     "kill -",
@@ -157,12 +162,18 @@ impl Circumstances {
         static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(TRIGGERS.iter().copied()));
         self.look_for_settings(line);
         // Cargo says first that it failed, and then how.
-        self.just_started = self.starts;
-        self.starts &= line.starts_with("error: ") || line == "Caused by:";
+
+        let of_cargo = ["error: ", "`error: ", "Caused by:", "process didn't exit"]
+            .iter()
+            .any(|words| line.starts_with(words));
+        self.wrote |= self.runs && !of_cargo;
         if WORDS.first(line).is_none() && !line.contains(DRIVE) {
             return;
         }
-        self.starts |= line.starts_with("Running ");
+        if line.starts_with("Running ") || line.starts_with("Compiling ") {
+            self.runs = line.starts_with("Running ");
+            self.wrote = false;
+        }
         self.spoke |= line == "--- stdout" || line == "--- stderr";
         self.nix |= line.contains(".drv'");
         self.docs_rs |=
@@ -245,50 +256,15 @@ fn system(line: &str) -> Option<System> {
         .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_ascii_alphanumeric()));
     let darwin = line.contains("-apple-darwin") || line.contains("64-darwin");
     // How its C library calls the signal.
-    (users || darwin || line.contains("Killed: 9") || line.contains("MacBook"))
-        .then_some(System::Macos)
-}
-
-/// The triple or platform of a compiler that is a 32-bit program: by its toolchain's name or its own words, and not by
-/// what it compiles for.
-fn narrow(line: &str) -> Option<String> {
-    const ARCHITECTURES: &[&str] = &[
-        "i686-",
-        "i586-",
-        "i386-",
-        "armv7-",
-        "armv6",
-        "arm-unknown",
-        "armv7l",
-        "mipsel-",
-        "mips-",
-        "powerpc-unknown",
+    let marks = [
+        "Killed: 9",
+        "MacBook",
+        "/private/tmp/",
+        "/private/var/",
+        "/var/folders/",
+        "Darwin Kernel",
     ];
-    const BEFORE: &[&str] =
-        &["stable-", "beta-", "nightly-", "host: ", "running on ", "triple is ", "Linux "];
-    for platform in ["linux/arm/v7", "linux/arm/v6", "linux/386"] {
-        if line.contains(platform) {
-            return Some(platform.to_owned());
-        }
-    }
-    for architecture in ARCHITECTURES {
-        for (at, _) in line.match_indices(architecture) {
-            let before = &line[..at];
-            // `1.84.0-i686-pc-windows-msvc`.
-            let version = before
-                .strip_suffix('-')
-                .is_some_and(|toolchain| toolchain.ends_with(|c: char| c.is_ascii_digit()));
-            let alone = before.is_empty() && *architecture == "armv7l";
-            if version || alone || BEFORE.iter().any(|words| before.ends_with(words)) {
-                let rest = &line[at..];
-                let end = rest
-                    .find(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_')
-                    .unwrap_or(rest.len());
-                return Some(rest[..end].to_owned());
-            }
-        }
-    }
-    None
+    (users || darwin || marks.iter().any(|mark| line.contains(mark))).then_some(System::Macos)
 }
 
 /// What a line says that is being done now.

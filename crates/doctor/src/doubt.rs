@@ -69,7 +69,11 @@ fn distrusted(best: &Finding, findings: &[Finding], seen: &Circumstances) -> Opt
         // What asks a compiler for its version needs no memory to speak of.
         None if best.evidence.text.contains("rustc -vV`") => Some(Likely),
         None => {
-            let command = command_of_shell(&best.evidence.text)?;
+            let text = best.evidence.text.as_str();
+            // Said in a sentence.
+            let told = Some(text)
+                .filter(|text| best.weight == Weight::Heard && text.contains("Killed: 9"));
+            let command = command_of_shell(text).or(told)?;
             if command.ends_with(" --version") || command.ends_with(" -V") {
                 return Some(Likely);
             }
@@ -99,7 +103,8 @@ pub(crate) fn is_of_linux(line: &str) -> bool {
 
 /// Whether the program in backticks may lie on a Mac: a container there has paths of Linux.
 fn is_of_macos(line: &str) -> bool {
-    const PLACES: &[&str] = &["/Users/", "/private/", "/Volumes/", "/opt/homebrew/", "-darwin"];
+    const PLACES: &[&str] =
+        &["/Users/", "/private/", "/Volumes/", "/opt/homebrew/", "/var/folders/", "-darwin"];
     line.split('`').nth(1).is_none_or(|program| {
         !program.starts_with('/') || PLACES.iter().any(|place| program.contains(place))
     })

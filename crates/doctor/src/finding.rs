@@ -53,7 +53,7 @@ pub(crate) struct Finding {
     pub(crate) evidence: Evidence,
     /// What was being done.
     pub(crate) during: Doing,
-    /// A program's start stood on the line before.
+    /// What ran had written nothing.
     pub(crate) silent: bool,
     /// How often free memory had been shown.
     pub(crate) shown: u32,

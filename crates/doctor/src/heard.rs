@@ -90,6 +90,11 @@ pub(crate) fn look(line: &str) -> Option<Finding> {
     if any(LIMITED) && any(LIMIT) && any(PASSED) {
         return found(Cause::MemoryLimit, Likely, About::Job);
     }
+    // What a shell wrote, quoted by a person.
+    let quoted = ["`Killed`", "\"Killed\"", "'Killed'"].iter().any(|word| line.contains(word));
+    if quoted && any(&[" returns ", " says ", " prints ", " shows ", " get ", " just "]) {
+        return found(Cause::Killed, Possible, About::Job);
+    }
     if any(NINE) && any(ENDED) && !any(TALK) {
         return found(Cause::Killed, Likely, About::Job);
     }

@@ -19,6 +19,7 @@ mod heard;
 mod lines;
 mod log;
 mod memory;
+mod narrow;
 mod other;
 mod plain;
 mod recorded;

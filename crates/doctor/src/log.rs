@@ -11,7 +11,7 @@
 use std::borrow::Cow;
 
 use crate::cause::Cause;
-use crate::circumstances::Circumstances;
+use crate::circumstances::{Circumstances, Doing};
 use crate::doubt::doubted;
 use crate::finding::{About, Finding, Weight, evidence};
 use crate::lines::Lines;
@@ -143,6 +143,12 @@ impl State {
             }
             // Its memory is not the build's.
             None if self.of_device => None,
+            None if self.packer_failed(line) => Some(Finding::new(
+                Cause::MemoryLimit,
+                Certainty::Possible,
+                Weight::Status,
+                About::Job,
+            )),
             None => memory::look(line).or_else(|| {
                 let other = if self.of_a_warning(line) { None } else { other::look(line) };
                 heavier(other, heard::look(line))
@@ -161,6 +167,12 @@ impl State {
             }
             self.keep(number, line, found);
         }
+    }
+
+    /// Whether a pod failed, without a word, while an image builder looked at all that was built: its files are then in
+    /// memory, and its limit is the usual end.
+    fn packer_failed(&self, line: &str) -> bool {
+        self.circumstances.doing == Doing::Packing && line.contains("status is \"Failed\"")
     }
 
     /// Whether the line is a note behind a warning, which ends nothing.
@@ -268,7 +280,7 @@ impl State {
     fn keep(&mut self, number: u64, line: &str, mut found: Finding) {
         found.evidence = evidence(number, line);
         found.during = self.circumstances.doing;
-        found.silent = self.circumstances.just_started;
+        found.silent = !self.circumstances.wrote;
         found.shown = self.circumstances.shown;
         // What Cargo said just before knows the kind of a target, which a command line does not say.
         if let Some((at, said)) = &self.last {

@@ -454,7 +454,8 @@ fn by_number(line: &str) -> Option<Cause> {
         5 if !line.contains("Input/output error") => Some(Cause::Denied),
         32 if !line.contains("Broken pipe") => Some(Cause::Denied),
         112 if !line.contains("Host is down") => Some(Cause::DiskFull),
-        225 => Some(Cause::Denied),
+        // A virus, a group's policy, Smart App Control.
+        225 | 1260 | 4551 => Some(Cause::Denied),
         _ => None,
     }
 }

@@ -108,7 +108,7 @@ impl Told<'_> {
             return vec![
                 with(
                     "cargo clean".to_owned(),
-                    "so much at once is seldom what a program needs: it comes from data that is corrupt or of another version, which this removes",
+                    "so much at once is seldom what a program needs: it comes from data that is corrupt or of another version, which this removes, or from a fault that another version of the program may not have",
                 ),
                 swap(),
             ];
@@ -365,9 +365,9 @@ impl Told<'_> {
                 "A sandbox (seccomp) ends programs that make a call it does not know: a newer container runtime with its newer profile, or `--security-opt seccomp=unconfined` to see whether that is it.",
             )];
         }
-        if any(&["virus", "(os error 225)"]) {
+        if any(&["virus", "(os error 225)", "(os error 1260)", "(os error 4551)"]) {
             return vec![words(
-                "Exclude the target directory from what the virus scanner watches.",
+                "A virus scanner or a policy of Windows forbids the program: exclude the target directory from what is watched, or allow what is built there.",
             )];
         }
         let killed =
@@ -439,7 +439,7 @@ fn of_narrow(narrow: &str) -> Remedy {
         None => Remedy {
             command: None,
             why: format!(
-                "A 64-bit toolchain, on a 64-bit machine or container, with `--target` for what is a {narrow} now: a 32-bit compiler can hold 2 to 4 GiB, however much the machine has."
+                "A 64-bit toolchain, on a 64-bit machine or container (now: {narrow}), with `--target` for the same programs: a 32-bit compiler can hold 2 to 4 GiB, however much the machine has."
             ),
         },
     }
