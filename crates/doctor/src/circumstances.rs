@@ -126,8 +126,6 @@ const TRIGGERS: &[&str] = &[
     "updating ",
     "locking ",
     "download",
-    "compiling ",
-    "checking ",
     "documenting ",
     "running ",
     "doc-tests ",
@@ -161,8 +159,17 @@ impl Circumstances {
     pub(crate) fn look(&mut self, line: &str) {
         static WORDS: LazyLock<Words> = LazyLock::new(|| Words::new(TRIGGERS.iter().copied()));
         self.look_for_settings(line);
+        // Most of a log.
+        if ["Compiling ", "Checking ", "Downloaded "].iter().any(|word| line.starts_with(word)) {
+            self.doing = Doing::Building;
+            (self.runs, self.wrote) = (false, false);
+            // It names a package's directory.
+            if self.system == System::Linux && line.contains('(') {
+                self.system = system(line).unwrap_or_default();
+            }
+            return;
+        }
         // Cargo says first that it failed, and then how.
-
         let of_cargo = ["error: ", "`error: ", "Caused by:", "process didn't exit"]
             .iter()
             .any(|words| line.starts_with(words));
@@ -170,9 +177,8 @@ impl Circumstances {
         if WORDS.first(line).is_none() && !line.contains(DRIVE) {
             return;
         }
-        if line.starts_with("Running ") || line.starts_with("Compiling ") {
-            self.runs = line.starts_with("Running ");
-            self.wrote = false;
+        if line.starts_with("Running ") {
+            (self.runs, self.wrote) = (true, false);
         }
         self.spoke |= line == "--- stdout" || line == "--- stderr";
         self.nix |= line.contains(".drv'");

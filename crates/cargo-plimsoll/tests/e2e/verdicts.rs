@@ -107,3 +107,39 @@ fn a_log_that_is_not_there_is_said_and_a_pipe_without_a_byte_is_no_log() {
     let done = running.end();
     assert!(!done.stdout.contains("the build ended"), "{}", done.stdout);
 }
+
+#[test]
+fn the_status_and_the_json_say_what_the_text_says() {
+    let scene = Scene::new();
+    let threads = "failed to spawn thread: Os { code: 11, message: \"Resource temporarily unavailable\" }\n\
+                   error: could not compile `app` (lib)\n";
+    let script = "error: failed to run custom build command for `app v0.1.0`\n\nCaused by:\n  process didn't exit \
+                  successfully: `/Users/me/app/target/debug/build/app-0123456789abcdef/build-script-build` (signal: 9, \
+                  SIGKILL: kill)\n";
+    let large = "memory allocation of 63063237072 bytes failed\n";
+    for (log, memory, certainty, words) in [
+        (threads, false, "likely", "It is not want of memory."),
+        (script, false, "likely", "It is not want of memory."),
+        (
+            "memory allocation of 9007199254740992 bytes failed\n",
+            false,
+            "likely",
+            "not want of memory.",
+        ),
+        (large, true, "possible", "What would have prevented it:"),
+    ] {
+        scene.write("build.log", log);
+        let file = scene.at("build.log");
+        let (said, status) = verdict(&scene, scene.plimsoll("doctor --json").arg(&file));
+        assert_eq!(
+            (&said["memory"], &said["certainty"]),
+            (&memory.into(), &certainty.into()),
+            "{said}"
+        );
+        assert_eq!(status, i32::from(memory), "{said}");
+        let text = scene.run(scene.plimsoll("doctor").arg(&file));
+        assert_eq!(text.code(), status, "{}", text.stdout);
+        assert!(text.stdout.contains(words), "{}", text.stdout);
+        assert!(text.stdout.contains(&format!("({certainty})")), "{}", text.stdout);
+    }
+}
