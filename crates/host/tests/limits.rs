@@ -3,12 +3,18 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[macro_use]
+extern crate plimsoll_testing;
+
 use std::fs;
 use std::path::Path;
+use std::process::ExitCode;
 
 use plimsoll_core::Bytes;
 use plimsoll_core::line::{Cgroup, Killer, Machine, Reading};
 use plimsoll_host::{CgroupDir, CgroupLevel, Killers, Limits};
+use plimsoll_testing::ignored;
+use plimsoll_testing::wall::Wall;
 use tempfile::TempDir;
 
 const MEMINFO: &str = "MemTotal:       8388608 kB\nMemFree:         100000 kB\nMemAvailable:   4194304 kB\n\
@@ -271,29 +277,65 @@ fn this_machine_is_read() {
     }
 }
 
-/// Run by `tests/guest/v2.sh` and, on a machine with v1, by hand in a cgroup with this limit.
+/// The variable that makes this program look at the wall around it instead of running tests.
+const INSIDE: &str = "PLIMSOLL_HOST_TEST_INSIDE";
+
+fn main() -> ExitCode {
+    match std::env::var(INSIDE).as_deref() {
+        Ok("memory") => memory_inside(),
+        Ok("files") => files_inside(),
+        Ok(other) => panic!("no such look: {other}"),
+        Err(_) => return plimsoll_testing::run(),
+    }
+    ExitCode::SUCCESS
+}
+
+/// This program in a real cgroup of 512 MiB, where it fails by panicking.
+fn look_from_inside(what: &str) {
+    let wall = Wall::new(512 << 20);
+    let mut inside = wall.entrance();
+    let status = inside.arg(std::env::current_exe().unwrap()).env(INSIDE, what).status().unwrap();
+    assert!(status.success(), "{status}");
+}
+
+fn wall_around_us() -> Cgroup {
+    let reading = Limits::discover(Path::new("/")).unwrap().read();
+    let wall = reading.cgroups.iter().find(|cgroup| cgroup.limit == Bytes::mib(512));
+    wall.copied().unwrap_or_else(|| panic!("no wall of 512 MiB in {reading:?}"))
+}
+
 #[test]
-#[ignore = "runs in a real cgroup with a limit of 512 MiB"]
 fn a_wall_is_read_from_inside() {
-    let limits = Limits::discover(Path::new("/")).unwrap();
-    let own = |reading: &Reading| {
-        let wall = reading.cgroups.iter().find(|cgroup| cgroup.limit == Bytes::mib(512));
-        wall.copied().unwrap_or_else(|| panic!("no wall of 512 MiB in {reading:?}"))
-    };
-    let before = own(&limits.read());
+    look_from_inside("memory");
+}
+
+fn memory_inside() {
+    let before = wall_around_us();
     let memory = vec![1u8; 200 << 20];
-    let after = own(&limits.read());
+    let after = wall_around_us();
     drop(memory);
     let grown = after.held - before.held;
     assert!(grown >= Bytes::mib(190) && grown <= Bytes::mib(215), "{before:?} {after:?}");
+}
 
-    // What can be dropped is not held. Not on a tmpfs, whose pages cannot.
-    let dir = tempfile::tempdir_in(std::env::var_os("PLIMSOLL_HOST_TEST_DISK").unwrap()).unwrap();
-    let before = own(&limits.read());
+/// Not on a tmpfs, whose pages cannot be dropped.
+#[test]
+fn what_can_be_dropped_is_not_held() {
+    const TMPFS: rustix::fs::FsWord = 0x0102_1994;
+    let kind = rustix::fs::statfs(Path::new(env!("CARGO_TARGET_TMPDIR"))).unwrap().f_type;
+    if kind == TMPFS {
+        ignored("the target directory is in memory");
+    }
+    look_from_inside("files");
+}
+
+fn files_inside() {
+    let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let before = wall_around_us();
     let file = dir.path().join("pages");
     fs::write(&file, vec![1u8; 100 << 20]).unwrap();
     fs::File::open(&file).unwrap().sync_all().unwrap();
     assert_eq!(fs::read(&file).unwrap().len(), 100 << 20);
-    let after = own(&limits.read());
+    let after = wall_around_us();
     assert!(after.held - before.held <= Bytes::mib(20), "{before:?} {after:?}");
 }

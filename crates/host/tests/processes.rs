@@ -7,39 +7,46 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[macro_use]
+extern crate plimsoll_testing;
+
 use std::cell::RefCell;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use plimsoll_core::{Bytes, Millis};
 use plimsoll_host::{Owner, ProcessTree, Role};
+use plimsoll_testing::needs;
 
 const UNIT: Owner = Owner(1);
 const LINK: Owner = Owner(2);
 const REST: Owner = Owner::REST;
 
-/// The variable that makes this binary's `puppet` test act: `role argument`.
+/// The variable that makes this program a [`puppet`] instead of running tests: `role argument`.
 const PUPPET: &str = "PLIMSOLL_HOST_TEST_PUPPET";
 
-/// Not a test: what the tests start, as `current_exe --ignored --exact puppet`.
-#[test]
+fn main() -> ExitCode {
+    match std::env::var(PUPPET) {
+        Ok(act) => puppet(&act),
+        Err(_) => plimsoll_testing::run(),
+    }
+}
+
+/// What the tests start, in processes of their own.
 #[expect(clippy::zombie_processes, reason = "as a root it waits for any child, not for one")]
-#[ignore = "the other tests run it in processes of their own"]
-fn puppet() {
-    let Ok(act) = std::env::var(PUPPET) else { return };
+fn puppet(act: &str) -> ! {
     let mut words = act.split(' ');
     match words.next() {
         Some("hold") => {
             let mib: usize = words.next().unwrap().parse().unwrap();
             let memory = vec![1u8; mib << 20];
             say_ready();
-            wait_for_the_end();
-            drop(memory);
+            wait_for_the_end(&memory)
         }
         Some("share") => {
             let mib: usize = words.next().unwrap().parse().unwrap();
@@ -49,16 +56,14 @@ fn puppet() {
             file.write_all(&vec![1u8; mib << 20]).unwrap();
             let kept = share::map(&file, mib << 20);
             say_ready();
-            wait_for_the_end();
-            drop(kept);
+            wait_for_the_end(&kept)
         }
         Some("swap") => {
             let mib: usize = words.next().unwrap().parse().unwrap();
             let memory = vec![1u8; mib << 20];
             share::page_out(&memory);
             say_ready();
-            wait_for_the_end();
-            drop(memory);
+            wait_for_the_end(&memory)
         }
         Some("burn") => {
             say_ready();
@@ -73,7 +78,7 @@ fn puppet() {
             let script = act.strip_prefix("root ").unwrap();
             Command::new("sh").args(["-c", script]).env_remove(PUPPET).spawn().unwrap();
             while rustix::process::wait(rustix::process::WaitOptions::empty()).is_ok() {}
-            wait_for_the_end();
+            wait_for_the_end(&())
         }
         other => panic!("no such act: {other:?}"),
     }
@@ -122,9 +127,10 @@ fn say_ready() {
     out.flush().unwrap();
 }
 
-/// Until the test kills it. (Background jobs of a shell have no standard input to wait for.)
-fn wait_for_the_end() {
+/// Until the test kills it, with what it has. (Background jobs of a shell have no standard input to wait for.)
+fn wait_for_the_end<T>(kept: &T) -> ! {
     loop {
+        std::hint::black_box(kept);
         thread::park();
     }
 }
@@ -132,7 +138,7 @@ fn wait_for_the_end() {
 /// A command line for a shell that acts as the puppet.
 fn puppet_line(act: &str) -> String {
     let exe = std::env::current_exe().unwrap();
-    format!("env {PUPPET}='{act}' '{}' --ignored --exact puppet --nocapture", exe.display())
+    format!("env {PUPPET}='{act}' '{}'", exe.display())
 }
 
 /// A root with everything below it, all gone when it is dropped.
@@ -147,7 +153,6 @@ impl Root {
     /// A subreaper that runs `script` in a shell and outlives it.
     fn start(script: &str) -> Self {
         let mut process = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "puppet", "--nocapture"])
             .env(PUPPET, format!("root {script}"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -251,8 +256,8 @@ fn shared_memory_is_counted() {
 }
 
 #[test]
-#[ignore = "needs 100 MiB of swap"]
 fn swapped_memory_is_counted() {
+    needs::swap(100);
     let mut root = Root::start(&format!("{} & echo pid $!; wait", puppet_line("swap 64")));
     let mut tree = root.tree();
     let pid = root.pid("pid");

@@ -8,12 +8,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use plimsoll_testing::wall::Wall;
 use rustix::process::Signal;
 
 use crate::process::{Process, Sampler, is_stopped, process_exists, runs, signal, until};
 use crate::scene::Scene;
 use crate::terminal::Terminal;
-use crate::wall::Wall;
 
 const MIB: u64 = 1 << 20;
 
@@ -92,7 +92,7 @@ fn two_plain_cargos_share_the_line() {
 /// The governor was started elsewhere, for somebody who is not behind the wall.
 #[test]
 fn a_wall_around_some_builds_holds_wherever_the_governor_was_started() {
-    let Some(wall) = Wall::new(750 * MIB) else { return };
+    let wall = Wall::new(750 * MIB);
     let scene = enabled("6GiB");
     scene.lib("outside", &[], "// fake: touch outside-is-up; until go\n");
     for name in ["a", "b"] {

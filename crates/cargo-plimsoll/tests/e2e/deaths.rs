@@ -175,7 +175,7 @@ fn a_killed_cargo_leaves_nothing_that_runs() {
 fn a_killed_cargo_leaves_nothing_where_the_session_began_outside_the_namespace() {
     let scene = crowded();
     let build = scene.fake("--memory 400MiB --jobs 4 build");
-    let Some(mut build) = scene.in_namespaces(&["--pid", "--mount-proc"], &build) else { return };
+    let mut build = scene.in_namespaces(&["--pid", "--mount-proc"], &build);
     let running = scene.start(&mut build);
     let b =
         scene.wait_for_process("b", |p| p.program == "rustc" && p.args.iter().any(|a| a == "b"));

@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
+use plimsoll_testing::needs;
+
 use crate::scene::{Scene, below};
 
 /// Nobody can make anything there, root neither.
@@ -57,23 +59,18 @@ fn on_small_disk(scene: &Scene, options: &str, prepare: &str, command: &Command)
     scene.inside(inside, command)
 }
 
-/// Whether this kernel lets us mount; said loudly where not.
-fn can_mount(scene: &Scene) -> bool {
+/// The test is ignored where this kernel does not let us mount.
+fn needs_mounts(scene: &Scene) {
     let mut probe = Command::new("true");
     scene.prepare(&mut probe);
-    let can = scene.run(&mut on_small_disk(scene, "", ":", &probe)).code() == 0;
-    if !can {
-        eprintln!("SKIPPED: this user may not mount a file system in a namespace of its own");
-    }
-    can
+    let reason = "this user may not mount a file system in a namespace of its own";
+    needs::success(&mut on_small_disk(scene, "", ":", &probe), reason);
 }
 
 #[test]
 fn a_full_disk_for_history_and_log_costs_only_them() {
     let scene = one_crate();
-    if !can_mount(&scene) {
-        return;
-    }
+    needs_mounts(&scene);
     let fill = "cat /dev/zero >\"$PLIMSOLL_HOME/fill\" 2>/dev/null";
     let command = scene.plimsoll("--memory 1GiB build");
     let done = scene.ok(&mut on_small_disk(&scene, "", fill, &command));
@@ -85,9 +82,7 @@ fn a_full_disk_for_history_and_log_costs_only_them() {
 #[test]
 fn a_read_only_home_costs_only_the_memory_of_it() {
     let scene = one_crate();
-    if !can_mount(&scene) {
-        return;
-    }
+    needs_mounts(&scene);
     let command = scene.plimsoll("--memory 1GiB build");
     let done = scene.ok(&mut on_small_disk(&scene, ",ro", ":", &command));
     assert!(done.stderr.contains("plimsoll: peak"), "{}", done.stderr);

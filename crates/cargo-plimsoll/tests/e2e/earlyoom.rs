@@ -6,6 +6,8 @@
 
 use std::process::Command;
 
+use plimsoll_testing::needs;
+
 use crate::scene::Scene;
 
 /// Less than the last percent is never free, and less than one never taken: SIGTERM, and no SIGKILL.
@@ -20,8 +22,11 @@ const EARLYOOM: &str = "
     \"$@\"";
 
 #[test]
-#[ignore = "needs earlyoom, and root, who may make a PID namespace"]
 fn a_compiler_that_earlyoom_tells_to_end_runs_once_more() {
+    needs::program("earlyoom");
+    needs::root();
+    let own = ["--pid", "--fork", "--kill-child", "--mount-proc", "--"];
+    needs::success(Command::new("unshare").args(own).arg("true"), "root may make no PID namespace");
     let scene = Scene::new();
     scene.script("bin/once", "touch $E2E_SCENE/has-ended-one; kill -9 $PPID");
     scene.lib(
@@ -32,8 +37,7 @@ fn a_compiler_that_earlyoom_tells_to_end_runs_once_more() {
     scene.lib("b", &["a"], "pub fn g() { a::f() }");
     let build = scene.fake("--memory 1GiB build");
     let mut namespace = Command::new("unshare");
-    namespace.args(["--pid", "--fork", "--kill-child", "--mount-proc", "--"]);
-    namespace.args(["sh", "-c", EARLYOOM, "sh"]);
+    namespace.args(own).args(["sh", "-c", EARLYOOM, "sh"]);
     let running = scene.start(&mut scene.inside(namespace, &build));
     scene.wait_for("has-ended-one");
     scene.wait_for_lines("run-a", 2);

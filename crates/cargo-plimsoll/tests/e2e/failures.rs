@@ -1,5 +1,7 @@
 //! Builds that fail: as plain Cargo's, and no later.
 
+use plimsoll_testing::needs;
+
 use crate::process::{is_stopped, until};
 use crate::scene::Scene;
 
@@ -20,12 +22,6 @@ fn failing() -> Scene {
 fn long(text: &str) -> String {
     const LINE: &str = "// Nothing to see here, but for somebody who goes by the size of it.\n";
     text.to_owned() + &LINE.repeat((500 << 10) / LINE.len())
-}
-
-pub(crate) fn tells_how_others_children_end() -> bool {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
-    (numbers.next(), numbers.next()) >= (Some(6), Some(15))
 }
 
 const TIGHT: &str = "--memory 280MiB --jobs 4";
@@ -53,13 +49,11 @@ fn what_waits_leaves_when_something_fails() {
     );
 }
 
-/// A build script has no shim to say that it failed, and another unit is not done yet.
+/// A build script has no shim to say that it failed (the kernel tells how Cargo's child ended), and another unit is not
+/// done yet.
 #[test]
 fn what_waits_leaves_when_a_build_script_fails() {
-    if !tells_how_others_children_end() {
-        eprintln!("SKIPPED: Linux before 6.15 does not say how Cargo's child ended");
-        return;
-    }
+    needs::linux(6, 15);
     let scene = Scene::new();
     scene.lib("scripted", &[], "");
     scene.write(

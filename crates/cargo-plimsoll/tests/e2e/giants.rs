@@ -2,9 +2,11 @@
 
 use std::fs;
 
+use plimsoll_testing::needs;
+use plimsoll_testing::wall::Wall;
+
 use crate::process::{is_stopped, until};
 use crate::scene::Scene;
-use crate::wall::Wall;
 
 const MIB: u64 = 1 << 20;
 
@@ -55,7 +57,7 @@ fn a_giant_is_compiled_by_other_settings_only_where_that_was_agreed_to() {
 
 #[test]
 fn what_is_above_the_whole_machine_is_stopped_with_what_was_tried_and_what_helps() {
-    let Some(wall) = Wall::new(450 * MIB) else { return };
+    let wall = Wall::new(450 * MIB);
     let scene = slims();
     scene.lib("good", &[], "").lib(
         "giant",
@@ -82,12 +84,11 @@ fn what_is_above_the_whole_machine_is_stopped_with_what_was_tried_and_what_helps
 
 /// `b` has worked for seconds and holds much when `a`, which is there first, needs the room.
 #[test]
-#[ignore = "needs root (CAP_SYS_NICE, a v1 memory cgroup) and swap that is switched on"]
 fn with_swap_long_work_is_paged_out_and_not_done_again() {
-    let swaps = fs::read_to_string("/proc/swaps").unwrap();
-    assert!(swaps.lines().count() > 1, "no swap is on: mkswap and swapon a file of 1 GiB");
+    needs::swap(600);
+    needs::root();
     for (diet, again) in [("preserving", false), ("none", true)] {
-        let wall = Wall::with_swap(520 * MIB).expect("a wall can be made");
+        let wall = Wall::with_swap(520 * MIB);
         let scene = Scene::new();
         scene.lib("a", &[], "// fake: alloc 40MiB in 80ms; touch a-is-up; until grow; alloc 170MiB in 700ms; touch grown; until go\n");
         scene.lib("z", &[], "").lib(

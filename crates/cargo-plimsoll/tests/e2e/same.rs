@@ -3,6 +3,8 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
+use plimsoll_testing::needs;
+
 use crate::scene::Scene;
 
 /// A library with a unit test, a documentation test and a warning, and a program.
@@ -82,11 +84,8 @@ fn doctests_pass_and_go_through_the_shim() {
 #[test]
 fn a_toolchain_by_name_is_used() {
     let scene = workspace();
-    let said = Command::new("rustup").args(["show", "active-toolchain"]).output();
-    let Ok(said) = said else {
-        eprintln!("SKIPPED: there is no rustup here");
-        return;
-    };
+    needs::program("rustup");
+    let said = Command::new("rustup").args(["show", "active-toolchain"]).output().unwrap();
     let text = String::from_utf8(said.stdout).unwrap();
     let name = text.split_whitespace().next().unwrap().to_owned();
     scene.ok(&mut scene.plimsoll(&format!("+{name} build")));
@@ -119,10 +118,7 @@ fn fixes_are_applied() {
 #[test]
 fn nextest_runs_the_tests() {
     let scene = workspace();
-    if scene.run(&mut scene.cargo("nextest --version")).code() != 0 {
-        eprintln!("SKIPPED: cargo-nextest is not installed here");
-        return;
-    }
+    needs::success(&mut scene.cargo("nextest --version"), "there is no cargo-nextest");
     let done = scene.ok(&mut scene.plimsoll("--memory 1GiB nextest run"));
     assert!(done.stderr.contains("1 passed"), "{}", done.stderr);
     assert!(scene.events("finished") > 0, "its build was not governed");

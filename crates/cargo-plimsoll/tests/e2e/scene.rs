@@ -8,6 +8,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use plimsoll_testing::needs;
 use rustix::process::{Pid, Signal};
 
 use crate::fake_rustc;
@@ -227,8 +228,8 @@ impl Scene {
         outer
     }
 
-    /// The command in namespaces of its own; `None`, and said loudly, where this user may make none.
-    pub(crate) fn in_namespaces(&self, options: &[&str], command: &Command) -> Option<Command> {
+    /// The command in namespaces of its own. The test is ignored where this user may make none.
+    pub(crate) fn in_namespaces(&self, options: &[&str], command: &Command) -> Command {
         let unshare = || {
             let mut unshare = Command::new("unshare");
             unshare.args(["--map-root-user", "--fork"]).args(options).arg("--");
@@ -236,11 +237,9 @@ impl Scene {
         };
         let mut probe = Command::new("true");
         self.prepare(&mut probe);
-        if self.run(&mut self.inside(unshare(), &probe)).code() == 0 {
-            return Some(self.inside(unshare(), command));
-        }
-        eprintln!("SKIPPED: this user may not make namespaces ({options:?})");
-        None
+        let reason = format!("this user may not `unshare --map-root-user {}`", options.join(" "));
+        needs::success(&mut self.inside(unshare(), &probe), &reason);
+        self.inside(unshare(), command)
     }
 
     /// Waits for a process of the scene.

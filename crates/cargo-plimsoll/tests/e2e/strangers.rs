@@ -1,5 +1,6 @@
 //! Another user on the same machine: its process hears nothing, is told nothing, and changes nothing.
 
+use std::ffi::OsStr;
 use std::io::{Read as _, Write as _};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,9 +10,13 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use plimsoll_testing::needs;
+
 use crate::process::until;
 use crate::scene::Scene;
 
+/// Names what this program is to do ([`act`]).
+pub(crate) const ROLE: &str = "E2E_STRANGER";
 /// Names the socket for the client below.
 const SOCKET: &str = "E2E_SOCKET";
 /// `nobody`, who owns nothing.
@@ -28,11 +33,17 @@ fn socket(driver: u32) -> Option<String> {
     names.map(str::trim).find(ours).map(str::to_owned)
 }
 
-/// Not a test: the client, which the tests below start as whomever they want.
-#[test]
-#[ignore = "the tests below start it as another user"]
-fn client() {
-    let Some(name) = std::env::var_os(SOCKET) else { return };
+/// What this program does instead of running tests, when a test below has started it as whomever it wants.
+pub(crate) fn act(role: &OsStr) -> ! {
+    match role.to_str() {
+        Some("client") => client(),
+        Some("listener") => listener(),
+        _ => panic!("no such role: {role:?}"),
+    }
+}
+
+fn client() -> ! {
+    let name = std::env::var_os(SOCKET).unwrap();
     let address = if Path::new(&name).is_absolute() {
         SocketAddr::from_pathname(&name).unwrap()
     } else {
@@ -47,48 +58,33 @@ fn client() {
     std::process::exit(if heard > 0 { 10 } else { 11 });
 }
 
-/// Not a test: somebody who listens, and writes down that a byte came.
-#[test]
-#[ignore = "a test below starts it as another user"]
-fn listener() {
-    let (Some(path), Some(heard)) = (std::env::var_os(SOCKET), std::env::var_os(HEARD)) else {
-        return;
-    };
-    let listener = UnixListener::bind(path).unwrap();
-    for mut stream in listener.incoming().flatten() {
+/// Somebody who listens, and writes down that a byte came.
+fn listener() -> ! {
+    let listener = UnixListener::bind(std::env::var_os(SOCKET).unwrap()).unwrap();
+    loop {
+        let (mut stream, _) = listener.accept().unwrap();
         if stream.read(&mut [0; 1]).is_ok_and(|read| read > 0) {
-            std::fs::write(&heard, "").unwrap();
+            std::fs::write(std::env::var_os(HEARD).unwrap(), "").unwrap();
         }
     }
 }
 
-/// This test program, copied to where another user may run it; `test` of it is run as user `uid`.
-fn as_user(scene: &Scene, uid: u32, test: &str) -> Command {
+/// This test program, copied to where another user may run it, in a role ([`act`]) and as user `uid`.
+fn as_user(scene: &Scene, uid: u32, role: &str) -> Command {
     set_mode(scene.dir(), 0o755);
     let program = scene.at("stranger");
     if !program.exists() {
         scene.program(std::env::current_exe().unwrap(), "stranger");
     }
     let mut command = Command::new(&program);
-    command.args(["--ignored", "--exact", &format!("strangers::{test}"), "--nocapture"]);
-    command.current_dir("/").uid(uid).gid(uid);
+    command.env(ROLE, role).current_dir("/").uid(uid).gid(uid);
     command
-}
-
-fn may_be_another_user() -> bool {
-    let root = rustix::process::geteuid().is_root();
-    if !root {
-        eprintln!("SKIPPED: only root can act as another user");
-    }
-    root
 }
 
 #[test]
 fn another_users_process_hears_nothing() {
+    needs::root();
     let scene = Scene::new();
-    if !may_be_another_user() {
-        return;
-    }
     scene.lib("a", &[], "// fake: log run-a; until go\n");
     let running = scene.start(&mut scene.fake("--memory 1GiB build"));
     scene.wait_for_lines("run-a", 1);
@@ -118,10 +114,8 @@ fn set_mode(path: &Path, mode: u32) {
 
 #[test]
 fn another_users_process_hears_nothing_of_the_accounts_governor_even_where_all_doors_are_open() {
+    needs::root();
     let scene = Scene::new();
-    if !may_be_another_user() {
-        return;
-    }
     scene.lib("a", &[], "// fake: log run-a; until go\n");
     let running = scene.start(&mut on_account(&scene));
     scene.wait_for_lines("run-a", 1);
@@ -145,10 +139,8 @@ fn another_users_process_hears_nothing_of_the_accounts_governor_even_where_all_d
 
 #[test]
 fn a_socket_or_a_directory_of_another_users_is_told_nothing() {
+    needs::root();
     let scene = Scene::new();
-    if !may_be_another_user() {
-        return;
-    }
     scene.lib("a", &[], "");
     let mut build = on_account(&scene);
     for (owner, target) in [(0, "target-socket"), (NOBODY, "target-directory")] {

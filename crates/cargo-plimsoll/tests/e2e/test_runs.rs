@@ -2,11 +2,11 @@
 
 use std::fs;
 
+use plimsoll_testing::wall::Wall;
 use rustix::process::Signal;
 
 use crate::process::{Sampler, signal, until};
 use crate::scene::Scene;
-use crate::wall::Wall;
 
 const MIB: u64 = 1 << 20;
 
@@ -178,7 +178,7 @@ fn a_test_that_the_kernel_killed_for_memory_runs_once_more_only_where_that_is_al
     for (options, times, runs, code) in
         [("", 1, 1, 101), ("--retry-tests", 1, 2, 0), ("--retry-tests", 9, 2, 101)]
     {
-        let Some(wall) = Wall::new(350 * MIB) else { return };
+        let wall = Wall::new(350 * MIB);
         let scene = too_large(times);
         scene.ok(&mut scene.plimsoll("--memory 1GiB test --no-run --test it"));
         let test = scene.plimsoll(&format!("{options} test --test it"));

@@ -1,6 +1,6 @@
 //! What build scripts run: make, ninja, C compilers; all inside Cargo's places.
 
-use std::process::Command;
+use plimsoll_testing::ignored;
 
 use crate::scene::Scene;
 
@@ -49,15 +49,8 @@ one two three:
 
 #[test]
 fn ninja_in_a_build_script_runs_edges_side_by_side() {
-    let version = Command::new("ninja").arg("--version").output();
-    let text = version.map(|said| String::from_utf8_lossy(&said.stdout).into_owned());
-    let new = |text: &str| {
-        let mut words = text.trim().split('.').map(|word| word.parse().unwrap_or(0));
-        (words.next(), words.next()) >= (Some(1), Some(13))
-    };
-    if !text.as_ref().is_ok_and(|text| new(text)) {
-        eprintln!("SKIPPED: no ninja of 1.13 or later in PATH: {text:?}");
-        return;
+    if plimsoll_host::ToolVersions::probe().ninja < Some((1, 13)) {
+        ignored("there is no ninja of 1.13 or later");
     }
     let scene = Scene::new();
     let script =
