@@ -57,6 +57,8 @@ impl Schedule {
         let mut tally = self.tally(now);
         let mut if_others_yield: Option<Outlook> = None;
         self.advance_stages(now);
+        // It takes a look at all units, so it is not asked for each.
+        let mut pace = self.pace();
         for id in self.queue(now) {
             let Some(unit) = self.units.get(id) else { continue };
             if self.awaits_stage(unit) {
@@ -72,7 +74,7 @@ impl Schedule {
                 self.builds.with(build, |build| build.short = true);
                 continue;
             }
-            let own = unit.project(self.pace());
+            let own = unit.project(pace);
             if self.builds.goes_first(build) && if_others_yield.is_none() {
                 if_others_yield = Some(self.outlook_if_others_yield(now));
             }
@@ -110,6 +112,7 @@ impl Schedule {
                 let work = self.units.get(id).map(|unit| unit.forecast.curve.cpu());
                 self.builds.charge(build, work.unwrap_or_default());
                 self.units.with(id, |unit| effects.push(unit.admit(now, id, diet)));
+                pace = self.pace();
                 if alone {
                     break;
                 }

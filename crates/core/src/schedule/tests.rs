@@ -481,9 +481,16 @@ fn an_anchor_that_waits_for_a_stopped_one_brings_it_back() {
 fn a_decision_over_a_thousand_queued_units_is_made_in_one_pass() {
     let mut schedule = schedule(700);
     let _ = schedule.handle(Millis(0), Input::Register(UnitId(0), unit(600, 9000, Source::Cold)));
+    // How many units the decision looks at, some of them more than once, when so many are there.
+    let mut looks = vec![0];
     for id in 1..1000 {
         let new = unit(200 + u64::from(id) % 90, 9000, Source::Cold);
+        schedule.units.looks.set(0);
         assert!(admitted(&schedule.handle(Millis(1), Input::Register(UnitId(id), new))).is_empty());
+        looks.push(schedule.units.looks.get());
     }
     assert_eq!(schedule.views().filter(|v| v.state == RunState::Waiting).count(), 999);
+    let (half, whole) = (looks[499], looks[999]);
+    assert!(whole <= 100 * 1000, "{whole} looks at a thousand units");
+    assert!(whole <= half * 2 + 100, "{half} looks for half of them, and {whole} for all");
 }

@@ -366,9 +366,17 @@ impl Unit {
 #[derive(Debug, Default)]
 pub(super) struct UnitTable {
     units: BTreeMap<UnitId, Unit>,
+    /// How often a unit was looked at: the work of decisions, which a test bounds.
+    #[cfg(test)]
+    pub(super) looks: std::cell::Cell<u64>,
 }
 
 impl UnitTable {
+    fn look(&self) {
+        #[cfg(test)]
+        self.looks.set(self.looks.get() + 1);
+    }
+
     pub(super) fn insert(&mut self, id: UnitId, unit: Unit) {
         self.units.insert(id, unit);
     }
@@ -383,6 +391,7 @@ impl UnitTable {
     }
 
     pub(super) fn get(&self, id: UnitId) -> Option<&Unit> {
+        self.look();
         self.units.get(&id)
     }
 
@@ -392,7 +401,7 @@ impl UnitTable {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (UnitId, &Unit)> {
-        self.units.iter().map(|(id, unit)| (*id, unit))
+        self.units.iter().inspect(|_| self.look()).map(|(id, unit)| (*id, unit))
     }
 
     pub(super) fn running(&self) -> impl Iterator<Item = (UnitId, &Unit)> {
@@ -415,7 +424,7 @@ impl UnitTable {
 
     /// Whether units of their own run below this one, or wait to: what stops it would stop them.
     pub(super) fn has_below(&self, id: UnitId) -> bool {
-        self.units.values().any(|unit| unit.below == Some(id))
+        self.iter().any(|(_, unit)| unit.below == Some(id))
     }
 
     /// May be stopped for the sake of others.
