@@ -1,12 +1,18 @@
 # shellcheck shell=sh
 # What the guests' scripts have in common; sourced there. `cgroups` is where those are mounted, `failed` names what does
-# not hold.
-failed=''
+# not hold. What holds is said as a test program says it.
+failed='' part=''
 
 say() { echo "[$(cut -d' ' -f1 /proc/uptime)] $*"; }
+part() { part=$1 && say "$1"; }
+holds() { echo "test $part: $1 ... ok"; }
+fails() { # WHAT WHY
+    echo "test $part: $1 ... FAILED: $2"
+    failed="$failed; $1"
+}
 check() { # WHAT COMMAND…
     what=$1 && shift
-    if "$@"; then say "ok: $what"; else say "FAILED: $what ($*)" && failed="$failed; $what"; fi
+    if "$@"; then holds "$what"; else fails "$what" "$*"; fi
 }
 equal() { [ "$1" = "$2" ]; }
 at_least() { [ "$1" -ge "$2" ]; }
@@ -29,8 +35,7 @@ until_true() { # WHAT COMMAND…
         "$@" && return
         sleep 0.1
     done
-    say "FAILED: waited in vain until $what"
-    failed="$failed; $what"
+    fails "$what" 'waited in vain'
 }
 
 # A workspace whose libraries do what follows, `name: steps` each.

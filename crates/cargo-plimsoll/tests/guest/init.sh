@@ -10,6 +10,7 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 cgroups=/sys/fs/cgroup
 echo +memory > $cgroups/cgroup.subtree_control
 . /stand-in/checks.sh
+echo 'tests: root-v2 guest without systemd'
 
 # A cgroup with a limit in MiB, or none, as a container runtime makes it.
 box() {
@@ -37,7 +38,7 @@ nothing_is_left() {
 three='alloc 150MiB in 1500ms; hold 1s; until go'
 tight() { workspace "a: $three" "b: $three" "c: $three"; }
 
-say 'a container of 450 MiB and three units of 150'
+part 'a container of 450 MiB and three units of 150'
 box plain 450 && tight
 inside plain cargo build -j3 &
 build=$!
@@ -70,7 +71,7 @@ tail -n 2 /tmp/out
 check 'nothing is killed there' equal "$(event $cgroups/hard oom_kill)" 0
 nothing_is_left hard
 
-say 'a governor that sees nothing, and units that grow'
+part 'a governor that sees nothing, and units that grow'
 box blind
 grows='log runs; until grow; alloc 260MiB in 1s; until go'
 workspace "a: $grows" "b: $grows"
@@ -97,7 +98,7 @@ check "a unit ran again" at_least "$(lines runs)" 3
 check 'it is said' grep 'the kernel killed 1 process of this build at its wall' /tmp/out
 nothing_is_left blind
 
-say 'a driver that is killed'
+part 'a driver that is killed'
 box orphan
 workspace 'a: log runs; until go'
 inside orphan cargo-plimsoll plimsoll build --hard --memory 400MiB &
@@ -112,7 +113,7 @@ gone() { [ -z "$(walls)$(cat $cgroups/orphan/cgroup.procs)" ]; }
 until_true 'wall and guard are gone' gone
 nothing_is_left orphan
 
-say 'a cgroup that others are in'
+part 'a cgroup that others are in'
 box shared 1500
 workspace 'a: hold 10ms'
 sleep 1000 &
@@ -124,7 +125,7 @@ check 'it is said why' grep 'no wall at the line: other processes are in' /tmp/o
 check 'no scope that would be without the limit' none [ -e /tmp/systemd-run.calls ]
 check 'the stranger is where it was' equal "$(cat $cgroups/shared/cgroup.procs)" $stranger
 
-say 'the same without a limit, where systemd makes scopes'
+part 'the same without a limit, where systemd makes scopes'
 echo max > $cgroups/shared/memory.max
 echo max > $cgroups/shared/memory.swap.max 2> /dev/null
 workspace 'a: log runs; until go'
@@ -139,7 +140,7 @@ check 'a trial and the command, once' equal "$(wc -l < /tmp/systemd-run.calls)" 
 cat /tmp/systemd-run.calls
 check 'no wall is left' equal "$(walls)" ''
 
-say 'the root of all cgroups'
+part 'the root of all cgroups'
 workspace 'a: log runs; until go'
 (cd /tmp/ws && CARGO_TARGET_DIR=/tmp/target PLIMSOLL_HOME=/tmp/plimsoll \
     exec cargo-plimsoll plimsoll build --hard --memory 400MiB) > /tmp/out 2>&1 &
@@ -152,7 +153,7 @@ check 'it builds' equal $? 0
 check 'no wall is left' equal "$(walls)" ''
 
 if [ -x /bin/earlyoom ]; then
-    say 'earlyoom, which leaves room for two of three units'
+    part 'earlyoom, which leaves room for two of three units'
     heavy='alloc 300MiB in 1500ms; hold 1s; until go'
     begin() { # DIR: from here on it kills below what leaves 750 MiB
         workspace "a: $heavy" "b: $heavy" "c: $heavy"
@@ -178,7 +179,7 @@ if [ -x /bin/earlyoom ]; then
     kill "$daemon"
     cat /tmp/earlyoom
 else
-    say 'left out: earlyoom'
+    echo 'test earlyoom ... ignored, there is no earlyoom'
 fi
 
 finish

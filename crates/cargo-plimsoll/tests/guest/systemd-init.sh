@@ -3,6 +3,7 @@
 export FAKE_REAL_RUSTC=/stand-in/rustc FAKE_STATE=/tmp/state
 cgroups=/sys/fs/cgroup
 . /stand-in/checks.sh
+echo 'tests: root-v2 guest with systemd'
 own=$cgroups/user.slice/user-1000.slice/user@1000.service
 
 # As the user, in the workspace.
@@ -24,7 +25,7 @@ systemctl start systemd-oomd
 until_true 'systemd-oomd runs' systemctl is-active --quiet systemd-oomd
 systemctl --version | head -n 1
 
-say 'a wall in a scope of the user'
+part 'a wall in a scope of the user'
 workspace 'a: log runs; until go'
 as_user cargo-plimsoll plimsoll build --hard --memory 400MiB &
 build=$!
@@ -43,7 +44,7 @@ check 'no wall is left' equal "$(walls)" ''
 no_scope() { ! ls -d "$own"/*/run-*.scope > /dev/null 2>&1; }
 until_true 'the scope is gone' no_scope
 
-say 'a limit of the session, and systemd-oomd above it'
+part 'a limit of the session, and systemd-oomd above it'
 session() { as_user systemd-run --user --scope --quiet --collect --property=MemoryHigh=450M "$@"; }
 grows='alloc 300MiB in 3s; hold 2s; until go'
 workspace "a: $grows" "b: $grows" "c: $grows"
@@ -59,7 +60,7 @@ check 'Plimsoll builds it' equal $? 0
 tail -n 2 /tmp/out
 check 'nobody is killed' equal "$(kills_of_oomd)" "$before"
 
-say 'a governor that sees nothing, units that grow, and systemd-oomd'
+part 'a governor that sees nothing, units that grow, and systemd-oomd'
 heavy='log runs; until grow; alloc 500MiB in 1s; until go'
 workspace "d: $heavy" "e: $heavy"
 as_user cargo-plimsoll plimsoll build -j4 --hard --memory 320MiB &
