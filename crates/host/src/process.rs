@@ -32,8 +32,8 @@ pub enum Role {
 /// What an owner's processes use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Tree memory: anonymous, shared and swapped pages of all its processes. Pages shared between
-    /// processes (a fork's, a `memfd`'s) are counted in each of them.
+    /// Tree memory: anonymous, shared and swapped pages of all its processes. Pages of a `memfd` are counted in each of
+    /// the processes that map it, pages that a fork's child has of its parent only with that.
     pub memory: Bytes,
     /// The swapped part of `memory`.
     pub swapped: Bytes,

@@ -4,7 +4,7 @@
 //! a descriptor that stays open; `stat` (processor time) five times a second, or twice where it stood still;
 //! `status` (shared memory, swap) every second, and only where swap exists or the shared pages moved, or at
 //! once where the resident pages fell or the shared ones rose by much. A shim sleeps, and neither its memory
-//! nor its time moves: it is looked at every two seconds.
+//! nor its time moves: it is looked at every two seconds. What has not called exec since its fork is `forked`'s.
 
 use plimsoll_core::{Bytes, Millis};
 use rustix::fs::OFlags;
@@ -12,6 +12,7 @@ use rustix::io::Errno;
 
 use std::os::fd::OwnedFd;
 
+use super::forked::Forked;
 use super::procfs::{Hidden, Statm, read_statm};
 use super::table::Index;
 use super::tree::ProcessTree;
@@ -25,7 +26,7 @@ const STILL_PERIOD: Millis = Millis(500);
 /// How often a shim is looked at.
 const SHIM_PERIOD: Millis = Millis(2_000);
 /// How often shared memory and swap are read.
-const STATUS_PERIOD: Millis = Millis(1_000);
+pub(super) const STATUS_PERIOD: Millis = Millis(1_000);
 /// Resident pages that fall, or shared ones that rise, by so much are looked into at once: it may be
 /// swap, or shared memory that fills.
 const LARGE: Bytes = Bytes::mib(16);
@@ -35,14 +36,10 @@ const SAME: Bytes = Bytes::mib(1);
 /// connection each; further processes are opened for each reading.
 const KEPT: usize = 256;
 
-/// How long a fork's child is given until its exec. Because on a busy machine it waits for a processor first.
-const FORKED: Millis = Millis(300);
-
 /// What the last readings of a process were.
 #[derive(Debug, Default)]
 pub(super) struct Sampled {
     statm: Option<OwnedFd>,
-    seen_at: Option<Millis>,
     stat_at: Option<Millis>,
     /// It used no processor between the last two readings of `stat`.
     still: bool,
@@ -50,6 +47,7 @@ pub(super) struct Sampled {
     hidden_at: Option<Millis>,
     /// `statm` when `hidden` was read.
     beside: Statm,
+    pub forked: Forked,
     /// The `oom_score_adj` that was set.
     pub oom_score: Option<i32>,
 }
@@ -97,6 +95,9 @@ impl ProcessTree {
                 sampled.stat_at = Some(now);
             }
         }
+        if self.table.get(index).is_some_and(|node| !node.settled) {
+            return self.sample_forked(index, now, page);
+        }
         let statm = match self.statm(index, !shim, kept) {
             Ok(statm) => statm,
             Err(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => return,
@@ -106,7 +107,7 @@ impl ProcessTree {
             return;
         }
         let Some(node) = self.table.get_mut(index) else { return };
-        let (pid, settled, sampled) = (node.pid, node.settled, &mut node.record.sampled);
+        let (pid, sampled) = (node.pid, &mut node.record.sampled);
         if sampled.wants_hidden(now, statm, page, self.has_swap) {
             if let Some(hidden) = self.proc.hidden(pid) {
                 sampled.hidden = hidden;
@@ -114,16 +115,18 @@ impl ProcessTree {
             sampled.hidden_at = Some(now);
             sampled.beside = statm;
         }
-        // Until its exec a fork's child shows its parent's pages: only if it stays like that are they taken
-        // for its own.
-        let counts = settled || now - *sampled.seen_at.get_or_insert(now) >= FORKED;
-        let anonymous = Bytes(statm.resident.saturating_sub(statm.shared) * page);
         let Hidden { shmem, swap } = sampled.hidden;
-        node.memory = if counts { anonymous + shmem + swap } else { Bytes::ZERO };
-        node.swapped = if counts { swap } else { Bytes::ZERO };
+        node.memory = statm.anonymous(page) + shmem + swap;
+        node.swapped = swap;
     }
 
-    fn statm(&mut self, index: Index, keep: bool, kept: &mut usize) -> Result<Statm, Errno> {
+    /// Reads `statm`, through a descriptor that stays open if `keep` says so and there are not too many.
+    pub(super) fn statm(
+        &mut self,
+        index: Index,
+        keep: bool,
+        kept: &mut usize,
+    ) -> Result<Statm, Errno> {
         let node = self.table.get_mut(index).ok_or(Errno::SRCH)?;
         if let Some(file) = &node.record.sampled.statm {
             return read_statm(file);

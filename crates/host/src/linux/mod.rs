@@ -4,6 +4,7 @@ mod apart;
 mod cgroup;
 mod environ;
 mod exit;
+mod forked;
 mod jobserver;
 mod kept;
 mod killers;

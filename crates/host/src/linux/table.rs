@@ -326,6 +326,12 @@ impl<R: Default> Table<R> {
         (0..self.end()).map(Index).find(claimed)
     }
 
+    /// The process that has forked it, while that lives.
+    pub(super) fn parent(&self, index: Index) -> Option<Index> {
+        let parent = self.get(index).filter(|node| !node.guest)?.parent?;
+        self.get(parent).filter(|node| node.alive).map(|_| parent)
+    }
+
     /// Whether the process hangs on the root directly.
     pub(super) fn is_top(&self, index: Index) -> bool {
         self.get(index).is_some_and(|node| node.parent == Some(Self::ROOT))
