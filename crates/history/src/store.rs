@@ -1,8 +1,8 @@
 //! The history: what was remembered of a unit, and what is to be remembered.
 //!
-//! Reads go to the database at once; what is recorded waits in memory until [`History::flush`] writes it
-//! in one transaction, so a unit that ends costs the governor's loop nothing. What waits is seen by reads: the
-//! tests of one program, or the builds of five worktrees, learn from each other as they go. Nothing here fails: what
+//! Reads go to the database at once; what is recorded waits in memory and is written in transactions of many, so a unit
+//! that ends costs the governor's loop next to nothing; the last ones with [`History::flush`]. What waits is seen by
+//! reads: the tests of one program, or the builds of five worktrees, learn from each other as they go. Nothing here fails: what
 //! cannot be read is unknown, what cannot be written is dropped, and a person is told once.
 
 use std::path::{Path, PathBuf};
@@ -24,7 +24,10 @@ use crate::schema;
 /// feature sets has enough among the newest.
 const ELDERS_SEEN: u32 = 32;
 
-/// Changes that wait for a locked database at most: twice the largest build that we met.
+/// So many changes are written together: a transaction of 10 ms, and no more than this is looked through by reads.
+const TOGETHER: usize = 256;
+
+/// Changes that wait for a locked database at most, because each holds a kilobyte or two.
 const PENDING: usize = 4096;
 
 /// What the history knows of a unit.
@@ -52,7 +55,7 @@ pub struct History {
     /// Statements wait for a lock, each for [`open::BUSY`]. After one that waited in vain they do not, until
     /// a write succeeds: what one build may lose to a lock stays under 200 ms.
     patient: bool,
-    /// Pruned once a build, with its first write.
+    /// Pruned with the first flush.
     pruned: bool,
     /// A person was told that something was dropped.
     told_dropped: bool,
@@ -145,6 +148,10 @@ impl History {
     }
 
     fn push(&mut self, change: Change) {
+        // What could not be written is tried again with the next so many.
+        if !self.pending.is_empty() && self.pending.len().is_multiple_of(TOGETHER) {
+            self.write(integer(unix_now()), None);
+        }
         if self.place == Place::ReadOnly || self.db.is_none() {
             return;
         }
@@ -158,20 +165,29 @@ impl History {
         self.pending.push(change);
     }
 
+    /// What is forgotten is so once all of the build is remembered: its units are the newest then.
     fn flush_at(&mut self, unix_now: i64, keep: u32) {
+        let prune = (!self.pruned).then_some(keep);
+        self.pruned |= self.write(unix_now, prune);
+    }
+
+    /// Writes what waits; says whether that went well.
+    fn write(&mut self, unix_now: i64, prune: Option<u32>) -> bool {
         let Some(db) = self.db.as_mut().filter(|_| !self.pending.is_empty()) else {
-            return;
+            return false;
         };
-        let pruned = self.pruned;
         let written = record::write(db, &self.pending, unix_now)
-            .and_then(|()| if pruned { Ok(()) } else { record::prune(db, keep, unix_now) });
+            .and_then(|()| prune.map_or(Ok(()), |keep| record::prune(db, keep, unix_now)));
         match written {
             Ok(()) => {
                 self.pending.clear();
-                self.pruned = true;
                 self.wait_for_locks(true);
+                true
             }
-            Err(source) => self.troubled("write", source),
+            Err(source) => {
+                self.troubled("write", source);
+                false
+            }
         }
     }
 

@@ -228,6 +228,27 @@ fn what_a_busy_database_refuses_is_written_later() {
     assert!(history.forecast(&unit).unwrap().exact);
 }
 
+/// Two thousand crates are four thousand changes, and as many more with the next of the account's builds.
+#[test]
+fn a_build_of_any_size_is_remembered_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut history = open(dir.path());
+    let units: Vec<_> = (0..3 * PENDING / 2).map(|n| facts(&format!("c{n}"), "1.0.0")).collect();
+    for unit in &units {
+        history.record(unit, &seen(10));
+        assert!(history.pending.len() <= TOGETHER);
+    }
+    let tails: Vec<_> = units.iter().map(|unit| (unit.key(), Millis(1))).collect();
+    history.set_tails(&tails);
+    assert_eq!(history.flush(), None);
+    drop(history);
+    let mut history = open(dir.path());
+    for unit in [&units[0], &units[TOGETHER], &units[units.len() - 1]] {
+        let known = history.forecast(unit).unwrap();
+        assert!(known.exact && known.observations[0].tail == Some(Millis(1)), "{known:?}");
+    }
+}
+
 #[test]
 fn what_never_can_be_written_is_dropped_with_one_warning() {
     let dir = tempfile::tempdir().unwrap();
