@@ -213,12 +213,22 @@ pub enum Event {
         /// Only the linker was lost.
         link_only: bool,
     },
-    /// It is above the line by itself and runs with nothing beside it.
+    /// It runs with nothing beside it, and what there is is above the line: the unit by itself, or with what belongs to
+    /// no unit.
     Lone {
         /// The unit.
         unit: UnitId,
-        /// What it needs, as far as is known.
+        /// What it needs by itself, as far as is known.
         needs: Bytes,
+        /// The line then; 0 in logs of before it was noted, where `needs` is above it.
+        #[serde(default)]
+        line: Bytes,
+        /// What belonged to no unit then: Cargo, Plimsoll, what units and build scripts have left.
+        #[serde(default)]
+        rest: Bytes,
+        /// The largest parts of that, by the names of programs.
+        #[serde(default)]
+        programs: Vec<(String, Bytes)>,
     },
     /// It will not be run: above the line under `--strict`, or above what the machine has.
     Refused {
@@ -322,6 +332,9 @@ mod tests {
         let sample = r#"{"t":1,"event":"sample","used":1,"line":1,"admitted":1,"running":1,"waiting":0,"stopped":0,"units":[]}"#;
         let read: Record = serde_json::from_str(sample).unwrap();
         assert!(matches!(read.event, Event::Sample { stalled: Millis::ZERO, short: false, .. }));
+        let lone = r#"{"t":1,"event":"lone","unit":1,"needs":9}"#;
+        let read: Record = serde_json::from_str(lone).unwrap();
+        assert!(matches!(read.event, Event::Lone { line: Bytes::ZERO, .. }));
         let registered = r#"{"t":1,"event":"registered","unit":1,"title":"a","kind":"lib","key":"0","forecast":1,"source":"cold"}"#;
         let read: Record = serde_json::from_str(registered).unwrap();
         assert!(matches!(read.event, Event::Registered { made: None, .. }));

@@ -86,6 +86,10 @@ pub(crate) struct Build {
     pub(crate) peak: Bytes,
     /// What it holds, as last measured.
     pub(crate) held: Own,
+    /// What of that belongs to no unit.
+    pub(crate) rest: Bytes,
+    /// What of that are files of the target directory, where that is memory.
+    pub(crate) in_files: Bytes,
     /// Its line, as last told.
     pub(crate) line: Bytes,
     /// Why Cargo must run once more.
@@ -178,6 +182,8 @@ impl Governor {
             missing_since: None,
             peak: Bytes::ZERO,
             held: Own::default(),
+            rest: Bytes::ZERO,
+            in_files: Bytes::ZERO,
             line,
             rerun: None,
             cargo: None,

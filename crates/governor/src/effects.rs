@@ -14,10 +14,17 @@ use plimsoll_proto::ToShim;
 use crate::connection::Peer;
 use crate::governor::Governor;
 use crate::ledger::{Entry, compiler, linker};
+use crate::sampling::Rest;
 
 /// What the kernel should rather take than the anchor, Cargo or anything else of the user's
 /// (`oom_score_adj`, -1000 to 1000). Shims set the same before they start a compiler.
 const RATHER_THIS: i32 = 500;
+
+/// ` (sleep 300 MiB, cargo 14 MiB)`.
+fn listed(programs: &[(String, Bytes)]) -> String {
+    let told: Vec<String> = programs.iter().map(|(name, held)| format!("{name} {held}")).collect();
+    if told.is_empty() { String::new() } else { format!(" ({})", told.join(", ")) }
+}
 
 impl Governor {
     pub(crate) fn carry_out(&mut self, now: Millis, effect: Effect) {
@@ -64,8 +71,13 @@ impl Governor {
                 let lost_cpu = self.tree.usage(linker(unit)).cpu;
                 self.say(unit, Event::Killed { unit, cause, freed, lost_cpu, link_only: true });
             }
-            Effect::Refuse { unit, needs, expected } => self.refuse(unit, needs, expected),
-            Effect::Lone { unit, needs } => self.say(unit, Event::Lone { unit, needs }),
+            Effect::Refuse { unit, needs, expected, line } => {
+                self.refuse(unit, needs, expected, line);
+            }
+            Effect::Lone { unit, needs, line } => {
+                let Rest { memory: rest, programs } = self.rest_beside(unit);
+                self.say(unit, Event::Lone { unit, needs, line, rest, programs });
+            }
             Effect::Leave(unit) => self.leave(unit),
             Effect::Anchor(unit) => {
                 if let Some(old) = self.anchor.replace(unit) {
@@ -127,10 +139,10 @@ impl Governor {
         self.send(Peer::Shim(unit), &message);
     }
 
-    fn refuse(&mut self, unit: UnitId, needs: Bytes, expected: Bytes) {
+    fn refuse(&mut self, unit: UnitId, needs: Bytes, expected: Bytes, line: Bytes) {
         let Some(build) = self.entries.get(&unit).map(|entry| entry.build) else { return };
-        let line = self.schedule.line_of(build);
-        let strict = self.builds.get(&build).is_some_and(|build| build.options.terms.strict);
+        let strict =
+            needs > line && self.builds.get(&build).is_some_and(|build| build.options.terms.strict);
         let title = self.entries.get(&unit).map(|entry| entry.facts.title()).unwrap_or_default();
         let text = if strict {
             format!(
@@ -170,13 +182,20 @@ impl Governor {
         let mut without = reading.clone();
         without.machine.killer = None;
         let most = |reading| capacity(reading, self.held, self.line.reserve());
-        let kept = if most(&reading) < most(&without) {
+        let most_now = most(&reading);
+        let beside = match self.rest_beside(unit) {
+            Rest { memory, programs } if needs <= most_now => {
+                format!(" beside {memory} that belong to no unit{}", listed(&programs))
+            }
+            _ => String::new(),
+        };
+        let kept = if most_now < most(&without) {
             ", but for what stays free because earlyoom or systemd-oomd kills below that"
         } else {
             ""
         };
         format!(
-            "{title} needs more than {needs} by itself, and that is all that this machine (or the container around \
+            "{title} needs more than {needs} by itself{beside}, and that is all that this machine (or the container around \
              this build) has, swap counted{kept}. Tried: {tried}. It was stopped before the machine thrashes; what is built \
              stays. What helps: {swap} of swap more (`fallocate -l {gib}G /swapfile && chmod 600 /swapfile && mkswap \
              /swapfile && swapon /swapfile`, as root), closing what else holds memory{smaller}",

@@ -1,6 +1,7 @@
 //! Measuring: when, what, and what follows from it.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll_core::event::Event;
 use plimsoll_core::invocation::UnitKind;
@@ -8,7 +9,7 @@ use plimsoll_core::line::Own;
 use plimsoll_core::schedule::{Input, RunState};
 use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
 
-use plimsoll_host::{Ended, Exit, Tmpfs, Usage};
+use plimsoll_host::{Ended, Exit, Owner, Tmpfs, Usage};
 use plimsoll_proto::Rerun;
 
 use crate::account::root_of;
@@ -114,13 +115,38 @@ impl Governor {
                 memory: own.memory + tmpfs + of_units.memory,
                 swapped: own.swapped + of_units.swapped,
             };
+            (build.rest, build.in_files) = (own.memory + tmpfs, tmpfs);
             build.peak = build.peak.max(build.held.memory);
             build.stage.peak = build.stage.peak.max(build.held.memory);
-            builds.push((*no, own.memory + tmpfs));
+            builds.push((*no, build.rest));
             total += tmpfs;
         }
         self.held = Own { memory: total, swapped: all.swapped };
         Memory { rest: total - all_units, builds }
+    }
+
+    /// What of the unit's build belongs to no unit, as last measured.
+    pub(crate) fn rest_beside(&self, unit: UnitId) -> Rest {
+        /// More names than that help nobody.
+        const PROGRAMS: usize = 3;
+        /// What holds less is not what memory is short for.
+        const TOLD: Bytes = Bytes::mib(1);
+        let no = self.entries.get(&unit).map(|entry| entry.build);
+        let Some((no, build)) = no.and_then(|no| self.builds.get_key_value(&no)) else {
+            return Rest::default();
+        };
+        let live: BTreeSet<Owner> =
+            self.schedule.views().flat_map(|it| [compiler(it.id), linker(it.id)]).collect();
+        let is_of_it = |owner: Owner| match build.elsewhere {
+            Some(_) => owner == root_of(*no),
+            None => !live.contains(&owner),
+        };
+        let mut programs = self.tree.programs(is_of_it);
+        programs.push(("files in the target directory".to_owned(), build.in_files));
+        programs.retain(|(_, held)| *held >= TOLD);
+        programs.sort_by_key(|(_, held)| Reverse(*held));
+        programs.truncate(PROGRAMS);
+        Rest { memory: build.rest, programs }
     }
 
     /// One unit's last look before it ends.
@@ -274,6 +300,14 @@ impl Governor {
         };
         self.say_in(no, sample);
     }
+}
+
+/// What of a build belongs to no unit: Cargo, Plimsoll, what units and build scripts have left.
+#[derive(Debug, Default)]
+pub(crate) struct Rest {
+    pub(crate) memory: Bytes,
+    /// The largest parts of it, by the names of programs.
+    pub(crate) programs: Vec<(String, Bytes)>,
 }
 
 /// What is held now.

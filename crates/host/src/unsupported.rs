@@ -112,6 +112,11 @@ impl ProcessTree {
     }
 
     #[must_use]
+    pub fn programs(&self, _which: impl Fn(Owner) -> bool) -> Vec<(String, Bytes)> {
+        match self.0 {}
+    }
+
+    #[must_use]
     pub fn can_page_out(&self) -> bool {
         match self.0 {}
     }

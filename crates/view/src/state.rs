@@ -40,6 +40,16 @@ pub enum Status {
     Refused,
 }
 
+impl Unit {
+    /// What it needs, where that is above the line by itself: what it did need is better than what was known before.
+    #[must_use]
+    pub fn giant(&self) -> Option<Bytes> {
+        let above = self.above.as_ref()?;
+        let needs = above.needs.max(self.peak);
+        (needs > above.line || self.status == Status::Refused).then_some(needs)
+    }
+}
+
 impl Status {
     /// Whether nothing more happens to the unit.
     #[must_use]
@@ -89,14 +99,27 @@ pub struct Unit {
     pub kills: u32,
     /// The signal by which it was lost last: somebody else's, or SIGABRT where it found no memory.
     pub lost: Option<i32>,
-    /// What it needs, where that is above the line.
-    pub needs: Option<Bytes>,
+    /// The line was crossed though nothing ran beside it, or it was not run for that.
+    pub above: Option<Above>,
     /// By which other settings than Cargo's it was compiled.
     pub slimmed: Option<String>,
     /// Why it was suspended or killed, while it has not gone on.
     pub held_by: Option<Cause>,
     /// The status that a suspension interrupted.
     before: Status,
+}
+
+/// How a unit and the line stood to each other when that was crossed with nothing beside the unit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Above {
+    /// What the unit needs by itself, as far as was known.
+    pub needs: Bytes,
+    /// The line then.
+    pub line: Bytes,
+    /// What belonged to no unit then.
+    pub rest: Bytes,
+    /// The largest parts of that, by the names of programs.
+    pub programs: Vec<(String, Bytes)>,
 }
 
 /// Something that was decided about the build, to be told with its reason.
@@ -235,7 +258,7 @@ impl BuildState {
                         paged_out: 0,
                         kills: 0,
                         lost: None,
-                        needs: None,
+                        above: None,
                         slimmed: None,
                         held_by: None,
                         before: Status::Running,
@@ -303,14 +326,26 @@ impl BuildState {
                 });
                 self.decide(record, Some(*unit));
             }
-            Event::Lone { unit, needs } => {
+            Event::Lone { unit, needs, line, rest, programs } => {
+                // Older logs do not say which line that was.
+                let line = if *line == Bytes::ZERO { self.line } else { *line };
                 if let Some(unit) = self.units.get_mut(unit) {
-                    unit.needs = unit.needs.max(Some(*needs));
+                    let before = unit.above.as_ref().map_or(Bytes::ZERO, |above| above.needs);
+                    let programs = programs.iter().map(|(name, held)| (one_line(name), *held));
+                    unit.above = Some(Above {
+                        needs: before.max(*needs),
+                        line,
+                        rest: *rest,
+                        programs: programs.collect(),
+                    });
                 }
                 self.decide(record, Some(*unit));
             }
-            Event::Refused { unit, needs, .. } => {
-                self.with(*unit, Status::Refused, |unit| unit.needs = Some(*needs));
+            Event::Refused { unit, needs, line } => {
+                self.with(*unit, Status::Refused, |unit| {
+                    let (rest, programs) = (Bytes::ZERO, Vec::new());
+                    unit.above = Some(Above { needs: *needs, line: *line, rest, programs });
+                });
                 self.decide(record, Some(*unit));
             }
             Event::Finished { unit, ok, peak, cpu, wall, waited } => {

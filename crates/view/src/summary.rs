@@ -1,10 +1,13 @@
 //! What is said at the end of a build: six lines at most, the calm ones first; and one for each stage.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
 use plimsoll_core::Bytes;
 use plimsoll_core::event::Header;
 
-use crate::state::{BuildState, StageEnded, Status, Unit};
-use crate::wording::{Loss, at_least, count, names, percent, short};
+use crate::state::{Above, BuildState, StageEnded, Status, Unit};
+use crate::wording::{Loss, at_least, count, names, percent, programs, short};
 
 /// Names shown in one line of the summary; the report has them all.
 const NAMES: usize = 3;
@@ -95,28 +98,57 @@ fn heaviest(state: &BuildState) -> Option<String> {
     (!heaviest.is_empty()).then(|| format!("heaviest: {}", heaviest.join(", ")))
 }
 
-/// Units that are too large for the line by themselves, and what of them was compiled otherwise for that: one line.
+/// Units with which the line was crossed though nothing ran beside them, and what was compiled otherwise for that: one line.
 fn too_large(state: &BuildState) -> Option<String> {
-    let parts: Vec<String> = giants(state).into_iter().chain(slimmed(state)).collect();
+    let parts: Vec<String> =
+        giants(state).into_iter().chain(crowded(state)).chain(slimmed(state)).collect();
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-/// Units that by themselves are above the line: what they need is what a person has to know.
-fn giants(state: &BuildState) -> Option<String> {
-    let mut giants: Vec<&Unit> = state.units().filter(|unit| unit.needs.is_some()).collect();
-    giants.sort_by_key(|unit| (std::cmp::Reverse(unit.needs), unit.id));
-    let told: Vec<String> = giants
-        .iter()
-        .map(|unit| {
-            // What it did need is better than what was known before.
-            let needs = unit.needs.unwrap_or_default().max(unit.peak);
-            let what = if unit.status == Status::Refused { "refused" } else { "ran alone" };
-            format!("{} needs {} ({what})", short(&unit.title), at_least(needs))
-        })
+/// Units that by themselves are above the line: what they need is what a person has to know. The line moves: each is told
+/// with the one that it was above.
+fn giants(state: &BuildState) -> Vec<String> {
+    let mut by_line: BTreeMap<Reverse<Bytes>, Vec<(Bytes, &Unit)>> = BTreeMap::new();
+    for unit in state.units() {
+        if let (Some(needs), Some(above)) = (unit.giant(), &unit.above) {
+            by_line.entry(Reverse(above.line)).or_default().push((needs, unit));
+        }
+    }
+    let tell = |(Reverse(line), mut giants): (Reverse<Bytes>, Vec<(Bytes, &Unit)>)| {
+        giants.sort_by_key(|(needs, unit)| (Reverse(*needs), unit.id));
+        let told: Vec<String> = giants
+            .iter()
+            .map(|(needs, unit)| {
+                let refused = unit.status == Status::Refused;
+                let what = if refused { "refused" } else { "ran alone" };
+                format!("{} needs {} ({what})", short(&unit.title), at_least(*needs))
+            })
+            .collect();
+        format!("more than the line of {line} by itself: {}", names(&told, NAMES))
+    };
+    by_line.into_iter().map(tell).collect()
+}
+
+/// Units that are not above the line by themselves, but with what belongs to no unit: that is told by its name.
+fn crowded(state: &BuildState) -> Option<String> {
+    let mut units: Vec<(&Above, &Unit)> = state
+        .units()
+        .filter(|unit| unit.giant().is_none())
+        .filter_map(|unit| Some((unit.above.as_ref()?, unit)))
         .collect();
-    (!told.is_empty()).then(|| {
-        format!("more than the line of {} by itself: {}", state.line(), names(&told, NAMES))
-    })
+    units.sort_by_key(|(above, unit)| (Reverse(above.needs), unit.id));
+    let told: Vec<String> = units
+        .iter()
+        .map(|(above, unit)| format!("{} {}", short(&unit.title), above.needs.max(unit.peak)))
+        .collect();
+    let (most, _) = units.iter().max_by_key(|(above, _)| above.rest)?;
+    Some(format!(
+        "above the line of {} with {} that belong to no unit{}: {}",
+        most.line,
+        most.rest,
+        programs(&most.programs),
+        names(&told, NAMES)
+    ))
 }
 
 /// What was compiled by other settings than Cargo's: its output is another.
@@ -156,6 +188,6 @@ fn notices(notices: &[String]) -> Option<String> {
 /// The short names of some units, the most important first.
 fn heaviest_names(state: &BuildState, which: impl Fn(&Unit) -> bool) -> Vec<String> {
     let mut units: Vec<&Unit> = state.units().filter(|unit| which(unit)).collect();
-    units.sort_by_key(|unit| (std::cmp::Reverse(unit.peak.max(unit.forecast)), unit.id));
+    units.sort_by_key(|unit| (Reverse(unit.peak.max(unit.forecast)), unit.id));
     units.iter().map(|unit| short(&unit.title)).collect()
 }

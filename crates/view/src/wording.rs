@@ -124,8 +124,19 @@ pub(crate) fn decision(event: &Event, title: &str) -> Option<String> {
                 Loss::Killed => "was killed by somebody else",
             },
         ),
-        Event::Lone { needs, .. } => {
-            format!("{title} runs alone: by itself it needs {}", at_least(*needs))
+        Event::Lone { needs, line, rest, programs, .. } if Bytes::ZERO < *line && needs <= line => {
+            format!(
+                "{title} runs alone: it needs {needs}, and {rest} belong to no unit{}; the line is {line}",
+                self::programs(programs)
+            )
+        }
+        Event::Lone { needs, line, .. } => {
+            // Older logs do not say which line that was.
+            let line = match *line {
+                Bytes::ZERO => String::new(),
+                line => format!(", the line is {line}"),
+            };
+            format!("{title} runs alone: by itself it needs {}{line}", at_least(*needs))
         }
         Event::Refused { needs, line, .. } => {
             format!("refused {title}: it needs {}, the line is {line}", at_least(*needs))
@@ -142,6 +153,12 @@ pub(crate) fn decision(event: &Event, title: &str) -> Option<String> {
         Event::Notice { text } => text.clone(),
         _ => return None,
     })
+}
+
+/// What some programs hold: ` (sleep 300 MiB, cargo 14 MiB)`.
+pub(crate) fn programs(programs: &[(String, Bytes)]) -> String {
+    let told: Vec<String> = programs.iter().map(|(name, held)| format!("{name} {held}")).collect();
+    if told.is_empty() { String::new() } else { format!(" ({})", told.join(", ")) }
 }
 
 /// A need that may be unknown.

@@ -88,7 +88,11 @@ fn event() -> impl Strategy<Value = Event> {
             signal,
             link_only
         }),
-        (unit(), bytes()).prop_map(|(unit, needs)| Event::Lone { unit, needs }),
+        (unit(), bytes(), bytes(), bytes(), "\\PC{0,20}|a\nb").prop_map(
+            |(unit, needs, line, rest, name)| {
+                Event::Lone { unit, needs, line, rest, programs: vec![(name, rest)] }
+            }
+        ),
         (unit(), bytes(), bytes()).prop_map(|(unit, needs, line)| Event::Refused {
             unit,
             needs,

@@ -135,7 +135,16 @@ fn the_rest() -> Vec<Record> {
         sample(80, 700, 950, &[(2, 640)]),
         sample(100, 1010, 1000, &[(2, 954)]),
         finished(110, 2, true, 954, 109, 1),
-        at(110, Event::Lone { unit: unit(7), needs: Bytes::mib(2400) }),
+        at(
+            110,
+            Event::Lone {
+                unit: unit(7),
+                needs: Bytes::mib(2400),
+                line: Bytes::mib(1600),
+                rest: Bytes::mib(40),
+                programs: vec![("cargo".to_owned(), Bytes::mib(30))],
+            },
+        ),
         admitted(110, 7, 1),
         sample(120, 1500, 1600, &[(7, 1440)]),
         sample(130, 1590, 1600, &[(7, 1530)]),
@@ -235,6 +244,36 @@ fn the_summary_of_a_strict_build_that_refused_a_unit() {
         at(0, Event::Refused { unit: UnitId(1), needs: Bytes::mib(2400), line: Bytes::mib(1600) }),
     ];
     check(include_str!("expected/summary-refused.txt"), &summary(&state(&records), &header()));
+}
+
+/// The line moves, and with it what is above it; and what no unit holds is not what a unit needs.
+#[test]
+fn the_summary_tells_a_unit_with_the_line_that_it_was_above_and_names_what_belongs_to_no_unit() {
+    let lone = |id, needs, line| {
+        let programs =
+            vec![("sleep".to_owned(), Bytes::mib(300)), ("cargo".to_owned(), Bytes::mib(20))];
+        let (unit, needs, line) = (UnitId(id), Bytes::mib(needs), Bytes::mib(line));
+        Event::Lone { unit, needs, line, rest: Bytes::mib(320), programs }
+    };
+    let records = [
+        registered(0, 1, "serde_core v1.0.228", 100, Source::Cold),
+        admitted(0, 1, 1),
+        at(1, lone(1, 145, 120)),
+        finished(5, 1, true, 145, 5, 0),
+        registered(6, 2, "serde_derive v1.0.228", 100, Source::Cold),
+        admitted(6, 2, 1),
+        at(7, lone(2, 110, 420)),
+        finished(9, 2, true, 132, 3, 0),
+        at(10, Event::Line { line: Bytes::mib(1792) }),
+    ];
+    let text = summary(&state(&records), &header());
+    let told = "  more than the line of 120 MiB by itself: serde_core needs 145 MiB (ran alone); above the line of \
+                420 MiB with 320 MiB that belong to no unit (sleep 300 MiB, cargo 20 MiB): serde_derive 132 MiB\n";
+    assert!(text.contains(told), "{text}");
+    let report = report_text(&header(), &records);
+    let told = "serde_derive v1.0.228 runs alone: it needs 110 MiB, and 320 MiB belong to no unit (sleep 300 MiB, \
+                cargo 20 MiB); the line is 420 MiB";
+    assert!(report.contains(told), "{report}");
 }
 
 #[test]

@@ -66,7 +66,7 @@ impl Watch {
 
     /// The line, and whether a unit runs that by itself is above it.
     pub(super) fn line(&self) -> (Bytes, bool) {
-        let is_lone = |unit: &Unit| unit.needs.is_some() && !unit.status.ended();
+        let is_lone = |unit: &Unit| unit.above.is_some() && !unit.status.ended();
         (self.state.line(), self.state.units().any(is_lone))
     }
 

@@ -126,6 +126,55 @@ fn a_giant_is_refused_where_the_line_is_strict() {
     scene.assert_fresh(&mut scene.fake_cargo("build"));
 }
 
+/// A server that a build script has started is nobody's: what it holds is told by its name, and no unit is refused for it.
+#[test]
+fn what_a_build_script_leaves_behind_is_no_units_need() {
+    // It ends when the test says so, or is over.
+    let script = "use std::{env, path::Path, process, thread, time::Duration};
+        fn main() {
+            let scene = env::var(\"E2E_SCENE\").unwrap();
+            let end = Path::new(&scene).join(\"end\");
+            if env::args().count() > 1 {
+                let held = vec![1u8; 300 << 20];
+                std::fs::write(Path::new(&scene).join(\"held\"), \"\").unwrap();
+                while Path::new(&scene).exists() && !end.exists() {
+                    thread::sleep(Duration::from_millis(20));
+                }
+                drop(held);
+                return;
+            }
+            let mut server = process::Command::new(env::current_exe().unwrap());
+            let null = process::Stdio::null;
+            server.arg(\"serve\").stdin(null()).stdout(null()).stderr(null()).spawn().unwrap();
+            while !Path::new(&scene).join(\"held\").exists() && !end.exists() {
+                thread::sleep(Duration::from_millis(20));
+            }
+        }";
+    let scene = Scene::new();
+    scene.lib("serves", &[], "").write("ws/serves/build.rs", script);
+    scene.lib("small", &["serves"], "// fake: log run; alloc 130MiB in 100ms; until go\n");
+    // What it needs is known from a build without a server.
+    scene.write("end", "").write("go", "");
+    scene.ok(&mut scene.fake("--memory 2GiB build"));
+    for file in ["end", "go"] {
+        fs::remove_file(scene.at(file)).unwrap();
+    }
+    fs::remove_dir_all(scene.at("target")).unwrap();
+    let _ = fs::remove_file(scene.at("held"));
+    let running = scene.start(&mut scene.fake("--memory 420MiB --strict build"));
+    until("it crosses the line", || (scene.events("lone") > 0).then_some(()));
+    scene.write("go", "");
+    let done = running.end();
+    scene.write("end", "");
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    let said = done.stderr.lines().find(|line| line.contains("above the line of 420 MiB with "));
+    let said = said.unwrap_or_else(|| panic!("{}", done.stderr));
+    assert!(said.contains("belong to no unit (build-script-build 30"), "{said}");
+    assert!(said.contains("): small 1"), "{said}");
+    assert!(!done.stderr.contains("by itself"), "{}", done.stderr);
+    scene.assert_clean();
+}
+
 #[test]
 fn a_target_directory_in_memory_is_counted() {
     let Ok(shm) = tempfile::tempdir_in("/dev/shm") else {

@@ -236,21 +236,26 @@ pub enum Effect {
     Kill(UnitId, Cause),
     /// Kill its linker only; its link shim waits to be admitted again.
     KillLink(UnitId, Cause),
-    /// It is above the line (or the machine) by itself and may not run: tell its shim to fail.
+    /// It is above the line by itself (or what there is is above the machine) and may not run: tell its shim to fail.
     Refuse {
         /// The unit.
         unit: UnitId,
-        /// What it is known to need.
+        /// What it is known to need, by itself.
         needs: Bytes,
         /// What it is expected to need in all, where it was stopped on its way up.
         expected: Bytes,
+        /// The line that it is above of.
+        line: Bytes,
     },
-    /// It is above the line by itself and runs with nothing beside it.
+    /// It runs with nothing beside it, and what there is is above the line: the unit by itself, or with what belongs
+    /// to no unit.
     Lone {
         /// The unit.
         unit: UnitId,
-        /// What it is known to need.
+        /// What it is known to need, by itself.
         needs: Bytes,
+        /// The line now.
+        line: Bytes,
     },
     /// The build has failed elsewhere: tell its shim to leave.
     Leave(UnitId),

@@ -219,8 +219,8 @@ impl Schedule {
             && unit.resident() > Bytes::ZERO
     }
 
-    /// A unit that is above the line with nothing beside it: said once; refused under `--strict`; and
-    /// stopped where even the machine has no more.
+    /// The line is crossed with one unit alone: said, and again where the unit crosses it by itself, too; it is refused under `--strict` where it is above the
+    /// line by itself; and stopped where even the machine has no more. What belongs to no unit is not the unit's need.
     fn judge_the_lone(&mut self, now: Millis, bound: Bound, effects: &mut Vec<Effect>) {
         let Bound { scope, line } = bound;
         let Some(id) = self.anchor_in(scope) else { return };
@@ -232,17 +232,16 @@ impl Schedule {
         };
         let others = self.units.iter().any(|(other, unit)| other != id && beside(other, unit));
         let Some(unit) = self.units.get(id) else { return };
-        let needs = self.used_by_all(scope);
+        let (needs, used) = (unit.resident(), self.used_by_all(scope));
         // Where another output is agreed to, the line need not be crossed.
         let fullest = self.fullest_diet(id);
         let slims = fullest == Diet::Output && unit.diet < fullest;
         let bound = if slims { line - guard(line) } else { line };
-        if others || needs <= bound || unit.inside.is_some() {
+        if others || used <= bound || unit.inside.is_some() {
             return;
         }
-        let too_large = needs > self.capacity_in(scope);
-        let terms = self.builds.terms(unit.build);
-        let strict = terms.strict;
+        let too_large = used > self.capacity_in(scope);
+        let strict = self.builds.terms(unit.build).strict && needs > line;
         // What is left to try comes before it is given up, where that can be enough; and before the line is crossed,
         // where a person has agreed to another output for that.
         let nearly = unit.known_need() <= self.capacity_in(scope).scale(1.0 + LEAN_SAVES);
@@ -256,12 +255,12 @@ impl Schedule {
             let cause = Cause::TooLarge;
             let expected = unit.expected().max(needs);
             self.units.with(id, |unit| effects.push(unit.kill(now, id, cause)));
-            effects.push(Effect::Refuse { unit: id, needs, expected });
+            effects.push(Effect::Refuse { unit: id, needs, expected, line });
             self.fail(id);
             self.units.remove(id);
-        } else if !unit.lone_said {
-            self.units.with(id, |unit| unit.lone_said = true);
-            effects.push(Effect::Lone { unit: id, needs });
+        } else if unit.lone_said.is_none_or(|said| said <= line && needs > line) {
+            self.units.with(id, |unit| unit.lone_said = Some(needs));
+            effects.push(Effect::Lone { unit: id, needs, line });
         }
     }
 }

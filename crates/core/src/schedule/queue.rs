@@ -231,7 +231,7 @@ impl Schedule {
         self.units.iter().any(|(_, unit)| unit.alone && unit.state != RunState::Waiting)
     }
 
-    /// Under `--strict` a unit that is known to be above a line that bounds it is refused before it runs.
+    /// Under `--strict` a unit that is known to be above a line that bounds it, by itself, is refused before it runs.
     fn refuses_lone(
         &mut self,
         id: UnitId,
@@ -242,13 +242,13 @@ impl Schedule {
         let Some(unit) = self.units.get(id).filter(|_| self.builds.terms(build).strict) else {
             return false;
         };
+        let needs = unit.known_need();
         let above = |scope: &Scope| {
-            let needs = unit.known_need() + self.rest_in(*scope);
             !self.has_started(tally, *scope, unit.role) && needs > self.line_in(*scope)
         };
         let Some(scope) = self.scopes_of(build).find(above) else { return false };
-        let needs = unit.known_need() + self.rest_in(scope);
-        effects.push(Effect::Refuse { unit: id, needs, expected: needs });
+        let line = self.line_in(scope);
+        effects.push(Effect::Refuse { unit: id, needs, expected: needs, line });
         self.fail(id);
         self.units.remove(id);
         true

@@ -309,8 +309,42 @@ fn strict_refuses_what_is_known_to_be_above_the_line() {
     let mut schedule = Schedule::of_one(config, Bytes::mib(500));
     let giant = unit(900, 1000, Source::History);
     let effects = schedule.handle(Millis(0), Input::Register(UnitId(1), giant));
-    let needs = Bytes::mib(900);
-    assert!(effects.contains(&Effect::Refuse { unit: UnitId(1), needs, expected: needs }));
+    let (needs, line) = (Bytes::mib(900), Bytes::mib(500));
+    assert!(effects.contains(&Effect::Refuse { unit: UnitId(1), needs, expected: needs, line }));
+}
+
+/// A child that a build script has left, or a large Cargo: no unit needs more for it.
+#[test]
+fn what_belongs_to_no_unit_is_no_units_need() {
+    let config = Config { jobs: 2, cores: 2, strict: true, keep_going: false };
+    let mut schedule = Schedule::of_one(config, Bytes::mib(500));
+    let holds = |schedule: &mut Schedule, now, rest, of_unit: &[(u32, u64)]| {
+        let units = of_unit.iter().map(|(id, mib)| Measured {
+            unit: UnitId(*id),
+            memory: Bytes::mib(*mib),
+            link_memory: Bytes::ZERO,
+            swapped: Bytes::ZERO,
+            cpu: Millis(now),
+            issued: 0,
+            unread: 0,
+        });
+        let rest = Bytes::mib(rest);
+        let (builds, units) = (vec![(BuildNo(1), rest)], units.collect());
+        let input = Input::Sample { rest, builds, cpu: Millis(now), units };
+        schedule.handle(Millis(now), input)
+    };
+    let _ = holds(&mut schedule, 100, 400, &[]);
+    let known = unit(132, 1000, Source::History);
+    let effects = schedule.handle(Millis(200), Input::Register(UnitId(1), known));
+    assert_eq!(admitted(&effects), [1], "{effects:?}");
+    let effects = holds(&mut schedule, 300, 400, &[(1, 132)]);
+    let (needs, line) = (Bytes::mib(132), Bytes::mib(500));
+    assert!(effects.contains(&Effect::Lone { unit: UnitId(1), needs, line }), "{effects:?}");
+    // That is said once; and it is refused where it comes to be above the line by itself.
+    assert_eq!(holds(&mut schedule, 400, 400, &[(1, 140)]), []);
+    let effects = holds(&mut schedule, 500, 20, &[(1, 501)]);
+    let (needs, expected) = (Bytes::mib(501), Bytes::mib(501));
+    assert!(effects.contains(&Effect::Refuse { unit: UnitId(1), needs, expected, line }));
 }
 
 #[test]

@@ -89,7 +89,8 @@ pub(super) struct Unit {
     pub(super) cargo: u32,
     /// The stage of a staged build that it belongs to, once that is known.
     pub(super) stage: Option<u32>,
-    pub(super) lone_said: bool,
+    /// What it held when it was told as one with which the line is crossed though nothing runs beside it.
+    pub(super) lone_said: Option<Bytes>,
     pub(super) announced: bool,
     pub(super) overtaken: u32,
     /// Since when it is the first in the queue that does not fit.
@@ -161,7 +162,7 @@ impl Unit {
             preferably: false,
             cargo: new.cargo,
             stage: None,
-            lone_said: false,
+            lone_said: None,
             announced: false,
             overtaken: 0,
             head_since: None,

@@ -124,13 +124,20 @@ impl Proc {
 
     /// Whether the process's program has a name that Cargo gives to build scripts.
     pub(super) fn is_build_script(&self, pid: u32) -> bool {
+        let name = self.program(pid).unwrap_or_default();
+        name.starts_with("build-script-") || name.starts_with("build_script_")
+    }
+
+    /// The file name of the process's program.
+    pub(super) fn program(&self, pid: u32) -> Option<String> {
         let mut buffer = [0u8; 40];
-        let path = file_of(pid, "exe", &mut buffer);
-        let program =
-            path.and_then(|path| rustix::fs::readlinkat(&self.dir, path, Vec::new()).ok());
-        let program = program.unwrap_or_default();
-        let name = program.to_bytes().rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-        name.starts_with(b"build-script-") || name.starts_with(b"build_script_")
+        let path = file_of(pid, "exe", &mut buffer)?;
+        let program = rustix::fs::readlinkat(&self.dir, path, Vec::new()).ok()?;
+        let program = program.to_string_lossy();
+        // As the kernel says of a file that is not there any more.
+        let program = program.strip_suffix(" (deleted)").unwrap_or(&program);
+        let name = program.rsplit('/').next()?;
+        Some(name.replace(char::is_control, "?"))
     }
 
     /// The user that the process runs as (root for one whose memory may not be dumped).

@@ -9,12 +9,13 @@
 //! Deliberately not here: what a process holds (`memory`), signals (`signals`), what the table is
 //! (`table`).
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use plimsoll_core::Millis;
+use plimsoll_core::{Bytes, Millis};
 
 use super::environ::{self, Script};
 use super::exit::Exit;
@@ -345,6 +346,18 @@ impl ProcessTree {
     #[must_use]
     pub fn total(&self) -> Usage {
         self.table.total()
+    }
+
+    /// What the processes of these owners hold, by the names of their programs.
+    pub fn programs(&self, which: impl Fn(Owner) -> bool) -> Vec<(String, Bytes)> {
+        let mut programs: BTreeMap<String, Bytes> = BTreeMap::new();
+        let holding = self.table.living().map(|(_, node)| node);
+        for node in holding.filter(|node| which(node.owner()) && node.memory > Bytes::ZERO) {
+            if let Some(name) = self.proc.program(node.pid) {
+                *programs.entry(name).or_default() += node.memory;
+            }
+        }
+        programs.into_iter().collect()
     }
 
     /// The process in the table, entered with its ancestors where it is below the root.

@@ -241,7 +241,8 @@ impl Reader {
                 self.again(*unit, *link_only);
             }
             Event::Lost { unit, link_only, .. } => self.again(*unit, *link_only),
-            Event::Lone { unit, .. } => {
+            // What is above the line only with what belongs to no unit does not run alone for its own sake.
+            Event::Lone { unit, needs, line, .. } if needs > line => {
                 if let Some(unit) = self.unit(*unit) {
                     unit.is_lone = true;
                 }
