@@ -122,6 +122,9 @@ pub struct Invocation {
     pub debuginfo: u8,
     /// `-C codegen-units`, where given.
     pub codegen_units: Option<u32>,
+    /// The threads of the front end, where they are named (`-Zthreads`, `--jobs-frontend`); 0 is one for each
+    /// processor.
+    pub threads: Option<u32>,
     /// `-C lto` is on (thin or fat).
     pub lto: bool,
     /// It is fat: the whole program is optimised at once.
@@ -185,6 +188,7 @@ struct Found {
     opt_level: Option<String>,
     debuginfo: u8,
     codegen_units: Option<u32>,
+    threads: Option<u32>,
     lto: bool,
     fat_lto: bool,
     incremental: Option<PathBuf>,
@@ -238,6 +242,10 @@ const WITH_VALUE: &[&str] = &[
     "--forbid",
     "--force-warn",
     "--output",
+    "--jobs",
+    "--jobs-frontend",
+    "--jobs-backend",
+    "--jobs-linker",
 ];
 
 impl Found {
@@ -255,9 +263,15 @@ impl Found {
                     self.codegen(value);
                 }
             }
-            "-o" | "-L" | "-l" | "-A" | "-W" | "-D" | "-F" | "-Z" => {
+            "-Z" => {
+                if let Some(value) = words.next() {
+                    self.unstable(value);
+                }
+            }
+            "-o" | "-L" | "-l" | "-A" | "-W" | "-D" | "-F" | "-j" => {
                 words.next();
             }
+            _ if text.starts_with("-Z") => self.unstable(OsStr::new(&text[2..])),
             _ if text.starts_with("-C") => self.codegen(OsStr::new(&text[2..])),
             _ if text.starts_with("--") => {
                 let (name, value) = match text.split_once('=') {
@@ -270,8 +284,14 @@ impl Found {
                 }
             }
             _ if text.starts_with('-') => {}
-            _ => self.source = Some(PathBuf::from(text)),
+            _ => self.input(arg),
         }
+    }
+
+    /// The compiler takes one file, and Cargo names it before what a person adds: a word after it is the value of an
+    /// option that is not known here.
+    fn input(&mut self, file: &OsStr) {
+        self.source.get_or_insert_with(|| PathBuf::from(file));
     }
 
     /// A word that is not UTF-8: an option whose value is a path, or the source file itself.
@@ -285,7 +305,7 @@ impl Found {
             }
             Some((name, value)) => self.long(&name, &value),
             None if arg.as_encoded_bytes().starts_with(b"-") => {}
-            None => self.source = Some(PathBuf::from(arg)),
+            None => self.input(arg),
         }
     }
 
@@ -301,6 +321,7 @@ impl Found {
             "--out-dir" => self.out_dir = Some(PathBuf::from(value)),
             "--target" => self.target = Some(text.into_owned()),
             "--codegen" => self.codegen(value),
+            "--jobs-frontend" => self.threads = text.parse().ok(),
             "--cfg" => {
                 if let Some(feature) =
                     text.strip_prefix("feature=\"").and_then(|rest| rest.strip_suffix('"'))
@@ -314,6 +335,12 @@ impl Found {
                 }
             }
             _ => {}
+        }
+    }
+
+    fn unstable(&mut self, value: &OsStr) {
+        if let Some(threads) = value.to_str().and_then(|text| text.strip_prefix("threads=")) {
+            self.threads = threads.parse().ok();
         }
     }
 
@@ -374,6 +401,7 @@ impl Found {
             opt_level: self.opt_level.unwrap_or_else(|| "0".to_owned()),
             debuginfo: self.debuginfo,
             codegen_units: self.codegen_units,
+            threads: self.threads,
             lto: self.lto,
             fat_lto: self.fat_lto,
             incremental: self.incremental,
@@ -499,6 +527,32 @@ mod tests {
         assert_eq!(unit.source, Path::new("src/lib.rs"));
         assert!(unit.lto);
         assert_eq!(unit.crate_name, "lib");
+    }
+
+    #[test]
+    fn the_threads_of_the_front_end_are_read_in_every_spelling() {
+        for (options, threads) in [
+            ("", None),
+            ("-Zthreads=4", Some(4)),
+            ("-Z threads=4", Some(4)),
+            ("-Zunstable-options --jobs-frontend=4", Some(4)),
+            ("-Z unstable-options --jobs-frontend 4", Some(4)),
+            ("-Zthreads=8 -Zthreads=0", Some(0)),
+            // These limit what the compiler does by itself.
+            ("--jobs 4", None),
+            ("-j 4 --jobs-backend 4 --jobs-linker 4", None),
+            ("-j4 --jobs=4", None),
+        ] {
+            let unit = compile(&format!("--crate-name a src/lib.rs --crate-type lib {options}"));
+            assert_eq!(unit.threads, threads, "{options}");
+            assert_eq!(unit.source, Path::new("src/lib.rs"), "{options}");
+        }
+    }
+
+    #[test]
+    fn the_value_of_an_unknown_option_is_not_the_source() {
+        let unit = compile("--crate-name a src/lib.rs --crate-type lib --invented-tomorrow value");
+        assert_eq!(unit.source, Path::new("src/lib.rs"));
     }
 
     #[cfg(unix)]

@@ -140,7 +140,8 @@ impl Governor {
             }
             (Peer::Shim(unit), ToGovernor::Announced) => {
                 self.say(unit, Event::Announced { unit });
-                self.decide(Input::Announced(unit));
+                let repeats = self.entries.get(&unit).is_none_or(|it| it.facts.repeats());
+                self.decide(Input::Announced { unit, repeats });
             }
             (Peer::Shim(unit), ToGovernor::Lost { signal }) => {
                 self.lost(unit, signal, false);

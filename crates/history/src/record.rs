@@ -40,6 +40,7 @@ pub(crate) struct Made {
     pub(crate) opt_level: String,
     pub(crate) debuginfo: u8,
     pub(crate) codegen_units: u32,
+    pub(crate) threads: u32,
     pub(crate) lto: bool,
     pub(crate) incremental: bool,
     pub(crate) features: String,
@@ -58,6 +59,7 @@ impl Made {
             opt_level: facts.opt_level.clone(),
             debuginfo: facts.debuginfo,
             codegen_units: facts.codegen_units,
+            threads: facts.threads,
             lto: facts.lto,
             incremental: facts.incremental,
             features: facts.features.clone(),
@@ -76,8 +78,8 @@ pub(crate) fn write(
         let mut unit = transaction.prepare_cached(
             "INSERT INTO units (key, family, package, version, crate, kind, is_check, opt_level,
                  debuginfo, codegen_units, lto, incremental, features, runs, peak_max, at_least,
-                 tail, last_seen)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+                 tail, last_seen, threads)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
              ON CONFLICT (key) DO UPDATE SET
                  runs = runs + excluded.runs,
                  peak_max = max(peak_max, excluded.peak_max),
@@ -170,6 +172,7 @@ fn upsert(
             at_least,
             tail.map(|millis| integer(millis.0)),
             unix_now,
+            made.threads,
         ],
         |row| row.get(0),
     )

@@ -42,7 +42,7 @@ pub(crate) fn list(db: &Connection, filter: Option<&str>) -> rusqlite::Result<Ve
     let mut statement = db.prepare(
         "SELECT package, version, crate, kind, is_check, opt_level, debuginfo, codegen_units, lto,
              incremental, runs, coalesce(peak, 0), peak_max, at_least, coalesce(cpu, 0),
-             coalesce(wall, 0), coalesce(link_peak, 0), last_seen
+             coalesce(wall, 0), coalesce(link_peak, 0), last_seen, threads
          FROM units LEFT JOIN observations ON observations.id =
              (SELECT max(id) FROM observations WHERE unit = units.id)
          WHERE instr(replace(package, '-', '_'), ?1) OR instr(replace(crate, '-', '_'), ?1)
@@ -86,6 +86,7 @@ fn profile(row: &rusqlite::Row<'_>) -> rusqlite::Result<String> {
     let opt_level: String = row.get(5)?;
     let debuginfo: u8 = row.get(6)?;
     let codegen_units: u32 = row.get(7)?;
+    let threads: u32 = row.get(18)?;
     let mut words = Vec::new();
     if row.get(4)? {
         words.push("check".to_owned());
@@ -99,6 +100,9 @@ fn profile(row: &rusqlite::Row<'_>) -> rusqlite::Result<String> {
     }
     if codegen_units > 0 {
         words.push(format!("cgu={codegen_units}"));
+    }
+    if threads > 1 {
+        words.push(format!("threads={threads}"));
     }
     if row.get(9)? {
         words.push("incremental".to_owned());

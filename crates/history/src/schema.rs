@@ -50,6 +50,8 @@ const MIGRATIONS: &[&str] = &[
         name  TEXT PRIMARY KEY,
         value REAL NOT NULL
     ) WITHOUT ROWID;",
+    // 2: the threads of the front end; what was recorded before had one, mostly.
+    "ALTER TABLE units ADD COLUMN threads INTEGER NOT NULL DEFAULT 1;",
 ];
 
 /// The schema's number after all migrations.
@@ -78,6 +80,13 @@ fn migrate_by(db: &mut Connection, migrations: &[&str]) -> rusqlite::Result<()> 
     }
     transaction.pragma_update(None, "user_version", migrations.len().max(done) as u32)?;
     transaction.commit()
+}
+
+/// Makes a database as the first version made it.
+#[cfg(test)]
+pub(crate) fn first(db: &Connection) {
+    db.execute_batch(MIGRATIONS[0]).unwrap();
+    db.pragma_update(None, "user_version", 1).unwrap();
 }
 
 #[cfg(test)]

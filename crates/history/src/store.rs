@@ -35,7 +35,8 @@ const PENDING: usize = 4096;
 pub struct Remembered {
     /// The observations are of this very unit; else of related ones.
     pub exact: bool,
-    /// Of this unit: newest first. Of related ones: one of each, the most alike first. At most four. Empty
+    /// Of this unit: newest first. Of related ones: one of each, the most alike first, as their memory would be with
+    /// this unit's threads. At most four. Empty
     /// where only [`Remembered::at_least`] is known. Each carries the bottom level of its unit in the last
     /// complete build.
     pub observations: Vec<Observation>,
@@ -327,7 +328,7 @@ fn remembered(
     elder::most_alike_first(&mut elders, facts);
     let observations: Vec<Observation> = elders
         .into_iter()
-        .map(|elder| elder.observation)
+        .map(|elder| elder.observation.with_threads(elder.threads, facts.threads))
         .take(KEPT_OBSERVATIONS as usize)
         .collect();
     let known = !observations.is_empty() || at_least > Bytes::ZERO;
@@ -347,7 +348,7 @@ fn observations(db: &Connection, id: i64) -> rusqlite::Result<Vec<Observation>> 
 fn elders(db: &Connection, facts: &UnitFacts) -> rusqlite::Result<Vec<Elder>> {
     let mut statement = db.prepare_cached(
         "SELECT curve, cpu, wall, link_peak, tokens, tail, version, features, debuginfo,
-             codegen_units, lto, incremental, last_seen, key
+             codegen_units, lto, incremental, last_seen, key, threads
          FROM units JOIN observations ON observations.id =
              (SELECT max(id) FROM observations WHERE unit = units.id)
          WHERE family = ?1 ORDER BY last_seen DESC, units.id DESC LIMIT ?2",
@@ -362,6 +363,7 @@ fn elders(db: &Connection, facts: &UnitFacts) -> rusqlite::Result<Vec<Elder>> {
             incremental: row.get(11)?,
             last_seen: row.get(12)?,
             key: UnitKey(row.get(13)?),
+            threads: row.get(14)?,
             observation: observation(row)?,
         })
     })?;

@@ -69,6 +69,59 @@ fn a_unit_that_was_never_seen_has_its_elders() {
     assert_eq!(history.forecast(&optimised), None);
 }
 
+#[test]
+fn threads_of_the_front_end_are_reckoned_in_and_remembered_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut history = open(dir.path());
+    let one = facts("serde", "1.0.1");
+    let mut four = one.clone();
+    four.threads = 4;
+    history.record(&one, &seen(129));
+    for flushed in [false, true] {
+        if flushed {
+            history.flush();
+        }
+        let known = history.forecast(&four).unwrap();
+        let peak = known.observations[0].curve.peak().as_mib();
+        assert!(!known.exact && (180.0..200.0).contains(&peak), "{peak}");
+    }
+    history.record(&four, &seen(192));
+    history.flush();
+    for (unit, mib) in [(&one, 129), (&four, 192)] {
+        let known = history.forecast(unit).unwrap();
+        assert_eq!((known.exact, known.observations[0].curve.peak()), (true, Bytes::mib(mib)));
+    }
+    let profiles: Vec<_> = history.list(None).unwrap().into_iter().map(|it| it.profile).collect();
+    assert_eq!(profiles, ["-O0 threads=4", "-O0"]);
+}
+
+/// A database of the first schema, with one unit that was seen.
+#[test]
+fn what_was_recorded_before_threads_were_told_apart_is_of_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let unit = facts("serde", "1.0.1");
+    let db = Connection::open(dir.path().join(open::FILE)).unwrap();
+    schema::first(&db);
+    db.execute_batch(&format!(
+        "INSERT INTO units VALUES (1, '{}', '{}', 'serde', '1.0.1', 'serde', 'lib', 0, '0', 0, 0, 0, 0, '', 1, 5, 0,
+             NULL, {});
+         INSERT INTO observations VALUES (1, 1, 1, '[[1000,135266304]]', 135266304, 1000, 1000, 0, 1)",
+        unit.key().0,
+        unit.family().0,
+        unix_now(),
+    ))
+    .unwrap();
+    drop(db);
+    let mut history = open(dir.path());
+    let peak = |known: Option<Remembered>| {
+        known.map(|it| (it.exact, it.observations[0].curve.peak().as_mib() as u64))
+    };
+    assert_eq!(peak(history.forecast(&unit)), Some((true, 129)));
+    let mut four = unit.clone();
+    four.threads = 4;
+    assert_eq!(peak(history.forecast(&four)), Some((false, 191)));
+}
+
 /// The tests of one program learn from each other, and so do two builds of the same crates.
 #[test]
 fn what_waits_to_be_written_is_known_already() {

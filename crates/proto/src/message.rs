@@ -447,6 +447,7 @@ fn encode_facts(line: LineWriter, facts: &UnitFacts) -> LineWriter {
         .text("opt", &facts.opt_level)
         .number("debuginfo", facts.debuginfo)
         .number("cgus", facts.codegen_units)
+        .number("threads", facts.threads)
         .number("lto", facts.lto)
         .number("incremental", facts.incremental)
         .text("features", &facts.features)
@@ -471,6 +472,7 @@ fn decode_facts(fields: &Fields<'_>) -> Result<UnitFacts, DecodeError> {
         opt_level: fields.text("opt")?,
         debuginfo: fields.number("debuginfo")?,
         codegen_units: fields.number("cgus")?,
+        threads: fields.number("threads").unwrap_or(1),
         lto: fields.flag("lto"),
         incremental: fields.flag("incremental"),
         features: fields.text("features")?,

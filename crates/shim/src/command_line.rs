@@ -71,6 +71,9 @@ impl CommandLine {
         let var = |name| std::env::var(name).unwrap_or_default();
         let mut facts =
             UnitFacts::new(invocation.clone(), var("CARGO_PKG_NAME"), var("CARGO_PKG_VERSION"));
+        if invocation.threads == Some(0) {
+            facts.threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u32);
+        }
         facts.source = absolute(&facts.source);
         for path in &mut facts.externs {
             *path = absolute(path);

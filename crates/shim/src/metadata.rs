@@ -1,8 +1,8 @@
 //! Metadata that dependents have already read, kept over a second run of the compiler.
 //!
 //! Once a unit's `.rmeta` is announced, Cargo starts its dependents. A second run writes it again: with a
-//! newer time all dependents would be stale for the next Cargo, and with other bytes (a procedural macro
-//! that is not deterministic) they would not fit. So the file is kept under a second name before the second
+//! newer time all dependents would be stale for the next Cargo, and with other bytes (several threads in the front
+//! end, a procedural macro that is not deterministic) they would not fit. So the file is kept under a second name before the second
 //! run, and takes its place again afterwards: the same inode, the same bytes, the same time.
 
 use std::fs;

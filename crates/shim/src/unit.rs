@@ -269,6 +269,9 @@ impl Unit<'_> {
         }
         let Some((mut governor, socket)) = self.way.open() else { return false };
         governor.say(&hello(&self.facts, runs));
+        if self.forwarder.announced() {
+            governor.say(&ToGovernor::Announced);
+        }
         (self.governor, self.socket) = (Some(governor), socket);
         true
     }
@@ -508,15 +511,29 @@ impl Unit<'_> {
         if !differs {
             return ending;
         }
-        let name = &self.invocation.crate_name;
-        diagnostic::error(
-            &format!(
-                "crate `{name}` was compiled twice to save memory, and came out differently: other crates \
-                 have read the first metadata already. Its build is not deterministic (most often a \
-                 procedural macro is not). Run the same command again"
-            ),
-            self.line.wants_json(),
-        );
+        diagnostic::error(&self.came_out_differently(), self.line.wants_json());
         Ending::FAILED
+    }
+
+    /// Why that is, and what helps.
+    fn came_out_differently(&self) -> String {
+        let name = &self.invocation.crate_name;
+        let why = match (self.facts.threads, self.invocation.threads) {
+            (threads @ 2.., _) => format!(
+                "Its compiler's front end has {threads} threads, and with more than one rustc writes other metadata \
+                 each time. Run the same command again, or keep to one thread (no `-Zthreads` or `--jobs-frontend`)"
+            ),
+            (_, Some(_)) => "Its build is not deterministic (most often a procedural macro is not). Run the same \
+                             command again"
+                .to_owned(),
+            (_, None) => "Its build is not deterministic (most often a procedural macro is not; a nightly rustc whose \
+                          front end has several threads by itself is not, either: `-Zthreads=1` gives it one). Run \
+                          the same command again"
+                .to_owned(),
+        };
+        format!(
+            "crate `{name}` was compiled twice to save memory, and came out differently: other crates have read the \
+             first metadata already. {why}"
+        )
     }
 }

@@ -224,8 +224,8 @@ impl<'a> Build<'a> {
         }
         match self.line.wants_rerun()? {
             Rerun::Differs => Some(
-                "a crate's metadata changed when it was compiled again (a procedural macro is not \
-                 deterministic); Cargo runs once more to build its dependents anew",
+                "a crate's metadata changed when it was compiled again; Cargo runs once more to build its dependents \
+                 anew",
             ),
             Rerun::ShimLost if self.may_run_twice && !self.aside => Some(
                 "somebody killed the process through which Cargo runs a compiler; Cargo runs once more, and finds \

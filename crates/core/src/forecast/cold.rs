@@ -138,6 +138,7 @@ impl Forecast {
             tail: None,
             source: Source::Cold,
         }
+        .with_threads(facts.threads)
     }
 }
 

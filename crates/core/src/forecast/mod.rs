@@ -6,6 +6,7 @@
 mod cold;
 mod curve;
 mod estimate;
+mod threads;
 
 use serde::{Deserialize, Serialize};
 

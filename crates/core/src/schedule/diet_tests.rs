@@ -86,7 +86,7 @@ fn one_that_crosses_the_line_unforeseen_runs_again_with_other_settings_where_tha
         let new = compiler(300, Source::Cold, true);
         let _ = schedule.handle(Millis(2), Input::Register(UnitId(1), new));
         if announced {
-            let _ = schedule.handle(Millis(3), Input::Announced(UnitId(1)));
+            let _ = schedule.handle(Millis(3), Input::Announced { unit: UnitId(1), repeats: true });
         }
         let first = sample(&mut schedule, 5_000, &[Seen(1, 1100, 0, 4_000)]);
         let then = sample(&mut schedule, 5_100, &[Seen(1, 0, 0, 0)]);

@@ -143,7 +143,12 @@ pub enum Input {
     /// A unit asks to be admitted (or, a build script, was found running).
     Register(UnitId, Box<NewUnit>),
     /// Its metadata is written: killing it now makes work for its dependents.
-    Announced(UnitId),
+    Announced {
+        /// The unit.
+        unit: UnitId,
+        /// A second run would write the same again; else the unit fails after one.
+        repeats: bool,
+    },
     /// Its linker asks to start and is expected to need this much.
     LinkAsked(UnitId, Bytes),
     /// Its linker ended.
@@ -404,7 +409,9 @@ impl Schedule {
             Input::Pause(no, paused) => self.builds.with(no, |build| build.paused = paused),
             Input::Lift(no, lifted) => self.builds.with(no, |build| build.lifted = lifted),
             Input::Register(id, new) => self.register(now, id, *new, effects),
-            Input::Announced(id) => self.units.with(id, |unit| unit.announced = true),
+            Input::Announced { unit, repeats } => self.units.with(unit, |unit| {
+                (unit.announced, unit.repeats) = (true, repeats);
+            }),
             Input::LinkAsked(id, peak) => self.units.with(id, |unit| {
                 unit.link = LinkState::Waiting { since: now, peak };
             }),

@@ -300,18 +300,25 @@ impl Unit {
 }
 
 /// What killing this unit costs: the work that is thrown away, dearer where dependents already read
-/// its metadata, and dearer where it does not free enough, because then another must go as well.
+/// its metadata, more than anything else where a second run would fail for that, and dearer where it does not free
+/// enough, because then another must go as well.
 fn price(unit: &Unit, missing: Bytes) -> f64 {
     /// A kill that is not enough by itself is priced as if it took several.
     const NOT_ENOUGH: f64 = 4.0;
     /// After its metadata was announced a retry must reproduce it to the byte.
     const ANNOUNCED: f64 = 3.0;
+    /// One that cannot fails, and with it the build: such a unit goes only where nothing else can.
+    const FAILS: f64 = 1e12;
     /// Even a unit that has just begun costs a start: milliseconds of processor time.
     const START: f64 = 50.0;
     let frees = if link_is_cheaper(unit, missing) { unit.link_memory } else { unit.resident() };
     let work = if link_is_cheaper(unit, missing) { 0.0 } else { unit.cpu.0 as f64 };
     let shares = missing.0 as f64 / frees.0.max(1) as f64;
-    let announced = if unit.announced && work > 0.0 { ANNOUNCED } else { 1.0 };
+    let announced = match unit.announced && work > 0.0 {
+        true if unit.repeats => ANNOUNCED,
+        true => FAILS,
+        false => 1.0,
+    };
     (START + work) * announced * if shares > 1.0 { shares * NOT_ENOUGH } else { 1.0 }
 }
 

@@ -511,6 +511,45 @@ fn an_anchor_that_waits_for_a_stopped_one_brings_it_back() {
     assert!(resumed.is_some_and(|at| at >= 3400), "{resumed:?}");
 }
 
+/// Three compilers, of which the second has announced its metadata and the third has worked for longer, or is not
+/// there; and memory that gets short. Who is killed.
+fn killed_when_short(repeats: bool, third: bool) -> Vec<u32> {
+    let mut schedule = schedule(1000);
+    for id in 1..=if third { 3 } else { 2 } {
+        let new = unit(280, 90_000, Source::History);
+        let admits = schedule.handle(Millis(0), Input::Register(UnitId(id), new));
+        assert_eq!(admitted(&admits), [id]);
+    }
+    let _ = schedule.handle(Millis(1000), Input::Announced { unit: UnitId(2), repeats });
+    let mut sample = |at, sizes: [u64; 3]| {
+        let seen = |(id, mib): (u32, u64)| Measured {
+            unit: UnitId(id),
+            memory: Bytes::mib(mib),
+            link_memory: Bytes::ZERO,
+            swapped: Bytes::ZERO,
+            cpu: Millis([0, 2000, 1000, 50_000][id as usize]),
+            issued: 0,
+            unread: 0,
+        };
+        let units = [1, 2, 3].into_iter().zip(sizes).filter(|(_, mib)| *mib > 0).map(seen);
+        let units = units.collect();
+        let (rest, cpu) = (Bytes::mib(20), Millis(at));
+        schedule.handle(Millis(at), Input::Sample { rest, builds: Vec::new(), cpu, units })
+    };
+    let sizes = |first, others| [first, others, if third { others } else { 0 }];
+    let _ = sample(60_000, sizes(200, 200));
+    let effects = sample(60_500, sizes(if third { 500 } else { 750 }, 240));
+    let kill = |it: &Effect| if let Effect::Kill(id, _) = it { Some(id.0) } else { None };
+    effects.iter().filter_map(kill).collect()
+}
+
+#[test]
+fn a_unit_that_would_write_other_metadata_again_is_killed_where_nothing_else_can_be() {
+    assert_eq!(killed_when_short(true, true), [2], "the least work is lost");
+    assert_eq!(killed_when_short(false, true), [3]);
+    assert_eq!(killed_when_short(false, false), [2], "the line is kept all the same");
+}
+
 #[test]
 fn a_decision_over_a_thousand_queued_units_is_made_in_one_pass() {
     let mut schedule = schedule(700);

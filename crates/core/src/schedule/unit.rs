@@ -92,6 +92,8 @@ pub(super) struct Unit {
     /// What it held when it was told as one with which the line is crossed though nothing runs beside it.
     pub(super) lone_said: Option<Bytes>,
     pub(super) announced: bool,
+    /// A second run would write the metadata that was announced; else it fails after one.
+    pub(super) repeats: bool,
     pub(super) overtaken: u32,
     /// Since when it is the first in the queue that does not fit.
     pub(super) head_since: Option<Millis>,
@@ -164,6 +166,7 @@ impl Unit {
             stage: None,
             lone_said: None,
             announced: false,
+            repeats: true,
             overtaken: 0,
             head_since: None,
             memory: Bytes::ZERO,

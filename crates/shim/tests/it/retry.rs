@@ -53,10 +53,24 @@ fn a_unit_that_is_run_again_says_everything_once_and_leaves_nothing() {
 }
 
 #[test]
-fn metadata_that_comes_out_differently_fails_the_unit() {
+fn metadata_that_comes_out_differently_fails_the_unit_and_says_why() {
+    let one = "several threads by itself is not, either: `-Zthreads=1` gives it one";
+    for (option, threads, why) in [
+        ("-Zthreads=4", 4, "front end has 4 threads"),
+        ("-Zthreads=1", 1, "most often a procedural macro is not)."),
+        ("--jobs=4", 1, one),
+    ] {
+        metadata_that_differs(option, threads, why);
+    }
+}
+
+fn metadata_that_differs(option: &str, threads: u32, why: &str) {
     let scene = twice("$(wc -l <runs 2>/dev/null)");
-    let mut running = Running::start(scene.shim(LIB).arg("--error-format=json"));
-    let (mut peer, _) = scene.governor().start();
+    let mut running = Running::start(scene.shim(LIB).arg("--error-format=json").arg(option));
+    let (mut peer, facts) = scene.governor().unit();
+    assert_eq!(facts.threads, threads);
+    peer.admit();
+    peer.started();
     assert_eq!(peer.hear(), ToGovernor::Announced);
     pid_in(&scene.at("inner"));
     while running.line() != "waiting" {}
@@ -66,10 +80,7 @@ fn metadata_that_comes_out_differently_fails_the_unit() {
     assert_eq!(peer.hear(), ToGovernor::Finished { ok: false, differs: true });
     let (status, _, stderr) = running.end();
     assert_eq!(status.code(), Some(1));
-    assert!(
-        stderr.contains("\"level\":\"error\"") && stderr.contains("not deterministic"),
-        "{stderr}"
-    );
+    assert!(stderr.contains("\"level\":\"error\"") && stderr.contains(why), "{option}: {stderr}");
     assert_eq!(scene.names("out"), ["libfoo-ab.rmeta"]);
 }
 
