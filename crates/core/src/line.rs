@@ -148,6 +148,11 @@ pub const THRASHING_REFAULTS: Bytes = Bytes::mib(24);
 /// A line that is about to rise waits for so long. Because what others gave back for a moment (a
 /// test that restarts, two readings that do not fit together) is taken again at once.
 pub const RISE_WINDOW: Millis = Millis(1_000);
+/// For so long what the build has let go of counts as its own. Because a process that has ended shows nothing any more
+/// while the kernel still takes its pages back, which for a gigabyte takes some tenths of a second on a busy machine:
+/// seen as somebody else's, they took the line down by as much. Less than [`RISE_WINDOW`], so that a line never rises
+/// for it.
+pub const ENDING_WINDOW: Millis = Millis(750);
 /// Smaller moves of the line are not made. Because processes and cgroups are read one after the
 /// other, and in between a busy build grows by about as much.
 pub const SMALLEST_MOVE: Bytes = Bytes::mib(16);
@@ -307,6 +312,8 @@ pub struct Line {
     reserve: Reserve,
     /// What the last readings allowed, oldest first, none older than [`RISE_WINDOW`] but one.
     recent: VecDeque<(Millis, Bytes)>,
+    /// What the build held in memory at the last readings, oldest first, none older than [`ENDING_WINDOW`].
+    held: VecDeque<(Millis, Bytes)>,
     current: Option<Bytes>,
     /// The last reading allowed more than what was named.
     by_name: bool,
@@ -320,6 +327,7 @@ impl Line {
             memory,
             reserve: Reserve::default(),
             recent: VecDeque::new(),
+            held: VecDeque::new(),
             current: None,
             by_name: false,
         }
@@ -342,10 +350,14 @@ impl Line {
 
     /// The line from `now` on. Falls at once, rises when every reading of the last
     /// [`RISE_WINDOW`] allowed it. A named line is kept below what the machine leaves.
+    ///
+    /// The `reading` is not younger than `own`: what the build gains in between would look like somebody else's.
     pub fn update(&mut self, now: Millis, reading: &Reading, own: Own) -> Bytes {
         let share = self.current.map_or(0.0, |line| own.memory.share_of(line));
         self.reserve.observe(now, reading.stall, share);
-        let allowed = auto(reading, own, &self.reserve);
+        self.held.retain(|(at, _)| now - *at <= ENDING_WINDOW);
+        self.held.push_back((now, own.resident()));
+        let allowed = auto(reading, self.charged(own), &self.reserve);
         let wanted = match self.memory {
             Memory::Auto => allowed,
             Memory::Size(size) => size.min(allowed),
@@ -370,6 +382,18 @@ impl Line {
             self.current = Some(lowest);
         }
         self.current.unwrap_or(lowest)
+    }
+
+    /// What of a reading is the build's: what it holds now, or has held a moment ago ([`ENDING_WINDOW`]).
+    fn charged(&self, own: Own) -> Own {
+        let most = self.held.iter().map(|(_, held)| *held).fold(own.resident(), Bytes::max);
+        Own { memory: most + own.swapped, ..own }
+    }
+
+    /// What the build could hold at the very most ([`capacity`]), by the reading of the last [`Self::update`].
+    #[must_use]
+    pub fn capacity(&self, reading: &Reading, own: Own) -> Bytes {
+        capacity(reading, self.charged(own), &self.reserve)
     }
 
     /// Whether the line stands where a person has put it: then what is swapped out counts, because the promise is
@@ -548,6 +572,38 @@ mod tests {
     }
 
     #[test]
+    fn what_a_process_of_ours_gives_back_page_by_page_is_not_somebody_elses() {
+        let mut line = Line::new(Memory::Auto);
+        let mut at = |now: u64, held: u64, ours: u64| {
+            let reading = wall(Bytes::mib(634), Bytes::mib(held));
+            let line_now = line.update(Millis(now), &reading, own(Bytes::mib(ours)));
+            (line_now.as_mib(), line.capacity(&reading, own(Bytes::mib(ours))).as_mib())
+        };
+        let before = (634.0 - 34.0 - 192.0, 634.0 - 34.0 - 48.0);
+        assert_eq!(at(0, 384, 350), before);
+        // Its process of 300 MiB has ended.
+        let (allowed, most) = at(250, 370, 50);
+        assert!(allowed == before.0 && most >= before.1, "{allowed} {most}");
+        assert_eq!(at(500, 150, 50).0, before.0);
+        assert_eq!(at(750, 84, 50).0, before.0);
+        // What is still there then is somebody else's, and more of it at once.
+        assert_eq!(at(1_250, 184, 50).0, before.0 - 100.0);
+        assert_eq!(at(1_500, 284, 50).0, before.0 - 200.0);
+    }
+
+    #[test]
+    fn the_line_does_not_rise_with_what_has_just_ended() {
+        let mut line = Line::new(Memory::Auto);
+        let mut highest = Bytes::ZERO;
+        for step in 0..60 {
+            let ours = Bytes::mib(if step % 4 == 0 { 350 } else { 50 });
+            let reading = wall(Bytes::gib(1), ours + Bytes::mib(200));
+            highest = highest.max(line.update(Millis(250 * step), &reading, own(ours)));
+        }
+        assert_eq!(highest, Bytes::mib(1024 - 200 - 192));
+    }
+
+    #[test]
     fn a_named_line_comes_back_exactly() {
         let mut line = Line::new(Memory::Size(Bytes::mib(1600)));
         let nearly = machine(Bytes::gib(8), Bytes::mib(1590 + 512));
@@ -669,7 +725,8 @@ mod tests {
             for (pause, (reading, own)) in steps {
                 now += Millis(pause);
                 let current = line.update(now, &reading, own);
-                prop_assert!(current <= auto(&reading, own, line.reserve()) + SMALLEST_MOVE);
+                let charged = line.charged(own);
+                prop_assert!(current <= auto(&reading, charged, line.reserve()) + SMALLEST_MOVE);
             }
         }
 

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use plimsoll_core::diet::Diet;
 use plimsoll_core::event::Event;
 use plimsoll_core::invocation::UnitKind;
-use plimsoll_core::line::capacity;
 use plimsoll_core::schedule::Effect;
 use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
 use plimsoll_host::TokenPipe;
@@ -181,7 +180,7 @@ impl Governor {
         let reading = self.limits.read();
         let mut without = reading.clone();
         without.machine.killer = None;
-        let most = |reading| capacity(reading, self.held, self.line.reserve());
+        let most = |reading| self.line.capacity(reading, self.held);
         let most_now = most(&reading);
         let beside = match self.rest_beside(unit) {
             Rest { memory, programs } if needs <= most_now => {

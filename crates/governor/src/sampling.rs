@@ -49,14 +49,16 @@ impl Governor {
             return;
         }
         self.sampled = now;
-        if now - self.scanned >= SCAN_EVERY || self.scanned == Millis::ZERO {
+        let reading = (now - self.line_read >= LINE_EVERY).then(|| self.read_limits());
+        // What the limits count already and nobody has found yet would be somebody else's.
+        if now - self.scanned >= SCAN_EVERY || self.scanned == Millis::ZERO || reading.is_some() {
             self.scan();
         }
         self.tree.sample(None, now);
         let Memory { rest, builds } = self.measure_units();
         self.end_unwatched();
-        if now - self.line_read >= LINE_EVERY {
-            self.read_lines();
+        if let Some(reading) = reading {
+            self.follow_limits(&reading);
         }
         self.audit_places();
         let due = now - self.sample_logged >= LOG_EVERY;

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use plimsoll_core::line::{Line, Machine, Own, capacity, swap_to_fill};
+use plimsoll_core::line::{Line, Machine, Own, Reading, swap_to_fill};
 use plimsoll_core::schedule::{Input, Wall};
 use plimsoll_core::settings::Memory;
 use plimsoll_core::{BuildNo, Bytes, Millis, WallNo};
@@ -27,6 +27,8 @@ pub(crate) struct Walls {
 struct Around {
     dir: CgroupDir,
     limits: Limits,
+    /// What they said last.
+    reading: Reading,
     line: Line,
     builds: BTreeSet<BuildNo>,
 }
@@ -42,11 +44,17 @@ impl Walls {
         self.around.values().any(|it| it.line.thrashes(now))
     }
 
-    /// How they stand now; `held` is what each build holds.
-    fn read(&mut self, now: Millis, held: impl Fn(BuildNo) -> Own) -> BTreeMap<WallNo, Wall> {
+    fn read(&mut self) {
+        for around in self.around.values_mut() {
+            around.reading = around.limits.read();
+        }
+    }
+
+    /// How they stood at the last reading; `held` is what each build holds.
+    fn stand(&mut self, now: Millis, held: impl Fn(BuildNo) -> Own) -> BTreeMap<WallNo, Wall> {
         let mut walls = BTreeMap::new();
         for (no, around) in &mut self.around {
-            let mut reading = around.limits.read();
+            let mut reading = around.reading.clone();
             if reading.cgroups.is_empty() {
                 continue;
             }
@@ -59,7 +67,7 @@ impl Walls {
                 own.swapped += build.swapped;
             }
             let line = around.line.update(now, &reading, own);
-            let capacity = capacity(&reading, own, around.line.reserve());
+            let capacity = around.line.capacity(&reading, own);
             let builds = around.builds.clone();
             let swap = swap_to_fill(&reading);
             walls.insert(*no, Wall { line, capacity, swap, builds });
@@ -103,7 +111,8 @@ impl Governor {
                 let line = Line::new(Memory::Auto);
                 let no = WallNo(self.walls.next);
                 self.walls.next += 1;
-                self.walls.around.insert(no, Around { dir, limits, line, builds });
+                let reading = Reading::default();
+                self.walls.around.insert(no, Around { dir, limits, reading, line, builds });
             }
         }
         self.read_lines();
@@ -122,23 +131,34 @@ impl Governor {
         }
     }
 
-    /// Reads all lines, and tells of those that moved.
+    /// Reads all limits, and tells of lines that moved.
     pub(crate) fn read_lines(&mut self) {
+        let reading = self.read_limits();
+        self.follow_limits(&reading);
+    }
+
+    /// Reads the limits, before what the builds hold is measured anew ([`Line::update`]).
+    pub(crate) fn read_limits(&mut self) -> Reading {
+        self.line_read = self.now();
+        self.walls.read();
+        self.limits.read()
+    }
+
+    /// Moves the lines to what the limits said, and tells of those that moved.
+    pub(crate) fn follow_limits(&mut self, reading: &Reading) {
         let now = self.now();
-        self.line_read = now;
         let all = self.held;
-        let reading = self.limits.read();
         let before = self.stalled_us;
         self.stalled_us = before.max(reading.stall.full_us);
         if before == 0 {
             // The first reading is where counting begins, not something that was lost.
             self.stalled_logged_us = self.stalled_us;
         }
-        let line = self.line.update(now, &reading, all);
-        let machine = capacity(&reading, all, self.line.reserve());
+        let line = self.line.update(now, reading, all);
+        let machine = self.line.capacity(reading, all);
         let held = |no| self.builds.get(&no).map(|build| build.held).unwrap_or_default();
-        let mut walls = self.walls.read(now, held);
-        let mut swap = swap_to_fill(&reading);
+        let mut walls = self.walls.stand(now, held);
+        let mut swap = swap_to_fill(reading);
         if !self.tree.can_page_out() {
             swap = Bytes::ZERO;
             walls.values_mut().for_each(|wall| wall.swap = Bytes::ZERO);
