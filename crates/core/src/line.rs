@@ -148,11 +148,6 @@ pub const THRASHING_REFAULTS: Bytes = Bytes::mib(24);
 /// A line that is about to rise waits for so long. Because what others gave back for a moment (a
 /// test that restarts, two readings that do not fit together) is taken again at once.
 pub const RISE_WINDOW: Millis = Millis(1_000);
-/// For so long what the build has let go of counts as its own. Because a process that has ended shows nothing any more
-/// while the kernel still takes its pages back, which for a gigabyte takes some tenths of a second on a busy machine:
-/// seen as somebody else's, they took the line down by as much. Less than [`RISE_WINDOW`], so that a line never rises
-/// for it.
-pub const ENDING_WINDOW: Millis = Millis(750);
 /// Smaller moves of the line are not made. Because processes and cgroups are read one after the
 /// other, and in between a busy build grows by about as much.
 pub const SMALLEST_MOVE: Bytes = Bytes::mib(16);
@@ -305,15 +300,23 @@ pub fn swap_to_fill(reading: &Reading) -> Bytes {
     free.scale(0.75).min(reading.machine.swap_to_use())
 }
 
+/// One of the last readings.
+#[derive(Clone, Copy, Debug)]
+struct Recent {
+    at: Millis,
+    /// What it allowed.
+    line: Bytes,
+    /// What the build held in memory.
+    held: Bytes,
+}
+
 /// The line of one build, followed over time.
 #[derive(Clone, Debug)]
 pub struct Line {
     memory: Memory,
     reserve: Reserve,
-    /// What the last readings allowed, oldest first, none older than [`RISE_WINDOW`] but one.
-    recent: VecDeque<(Millis, Bytes)>,
-    /// What the build held in memory at the last readings, oldest first, none older than [`ENDING_WINDOW`].
-    held: VecDeque<(Millis, Bytes)>,
+    /// The last readings, oldest first, none older than [`RISE_WINDOW`].
+    recent: VecDeque<Recent>,
     current: Option<Bytes>,
     /// The last reading allowed more than what was named.
     by_name: bool,
@@ -327,7 +330,6 @@ impl Line {
             memory,
             reserve: Reserve::default(),
             recent: VecDeque::new(),
-            held: VecDeque::new(),
             current: None,
             by_name: false,
         }
@@ -355,8 +357,7 @@ impl Line {
     pub fn update(&mut self, now: Millis, reading: &Reading, own: Own) -> Bytes {
         let share = self.current.map_or(0.0, |line| own.memory.share_of(line));
         self.reserve.observe(now, reading.stall, share);
-        self.held.retain(|(at, _)| now - *at <= ENDING_WINDOW);
-        self.held.push_back((now, own.resident()));
+        self.recent.retain(|it| now - it.at <= RISE_WINDOW);
         let allowed = auto(reading, self.charged(own), &self.reserve);
         let wanted = match self.memory {
             Memory::Auto => allowed,
@@ -366,11 +367,8 @@ impl Line {
             }
         };
         self.by_name = wanted < allowed;
-        self.recent.push_back((now, wanted));
-        while self.recent.len() > 1 && now - self.recent[0].0 > RISE_WINDOW {
-            self.recent.pop_front();
-        }
-        let lowest = self.recent.iter().map(|(_, line)| *line).min().unwrap_or(wanted);
+        self.recent.push_back(Recent { at: now, line: wanted, held: own.resident() });
+        let lowest = self.recent.iter().map(|it| it.line).min().unwrap_or(wanted);
         let moved = match self.current {
             Some(current) => {
                 let (low, high) = (current.min(lowest), current.max(lowest));
@@ -384,9 +382,12 @@ impl Line {
         self.current.unwrap_or(lowest)
     }
 
-    /// What of a reading is the build's: what it holds now, or has held a moment ago ([`ENDING_WINDOW`]).
+    /// What of a reading is the build's: what it holds now, or has held within [`RISE_WINDOW`]. A process that has ended
+    /// shows nothing any more while the kernel still takes its pages back, which on a busy machine takes some tenths of a
+    /// second: as somebody else's they would take the line down by as much. The line does not rise for what had gone at
+    /// once, because the reading that saw it there counts for as long.
     fn charged(&self, own: Own) -> Own {
-        let most = self.held.iter().map(|(_, held)| *held).fold(own.resident(), Bytes::max);
+        let most = self.recent.iter().map(|it| it.held).fold(own.resident(), Bytes::max);
         Own { memory: most + own.swapped, ..own }
     }
 
