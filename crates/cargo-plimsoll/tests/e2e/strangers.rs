@@ -38,6 +38,7 @@ pub(crate) fn act(role: &OsStr) -> ! {
     match role.to_str() {
         Some("client") => client(),
         Some("listener") => listener(),
+        Some(crate::bystanders::INSIDE) => crate::bystanders::inside(),
         _ => panic!("no such role: {role:?}"),
     }
 }
