@@ -45,12 +45,6 @@ pub fn governing(home: &Path) -> Option<Governing> {
     Governing::decode(&fs::read(Governing::file(home)).ok()?).ok()
 }
 
-/// Whether compilers have found that this governor does not answer, and go on without it.
-#[must_use]
-pub fn is_silent(home: &Path, governing: &Governing) -> bool {
-    Governing::unanswered(&Governing::directory(home), governing.pid).exists()
-}
-
 /// When the program was last changed, in nanoseconds since the Unix epoch.
 ///
 /// # Errors

@@ -57,6 +57,12 @@ pub fn run(
         return Ok(live::run(home)?);
     }
     let answers = answers(home, PATIENCE).context("cannot read `/proc/net/unix`")?;
+    if let Some(pid) = home.and_then(silent_governor) {
+        shell.warn(format_args!(
+            "the account's governor (process {pid}) does not answer: its builds are not shown, and go on without a memory \
+             limit (`kill -CONT {pid}` continues it if it was stopped)"
+        ));
+    }
     if answers.is_empty() {
         return Err(Failure::NothingRuns);
     }
@@ -100,6 +106,14 @@ fn builds(home: Option<&Path>, patience: Duration) -> Vec<(plimsoll_view::Told, 
 pub(super) fn account_builds(home: &Path) -> std::io::Result<Vec<plimsoll_view::Told>> {
     let lines = Governor::Account(home.to_owned()).ask(&ToGovernor::Status, PATIENCE)?;
     Ok(lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+/// The account's governor, where it listens and says nothing: it was stopped, or hangs.
+#[cfg(target_os = "linux")]
+pub(super) fn silent_governor(home: &Path) -> Option<u32> {
+    let governing = rendezvous::governing(home)?;
+    let silent = account_builds(home).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
+    silent.then_some(governing.pid)
 }
 
 /// One line of JSON of each running build, and who governs it.

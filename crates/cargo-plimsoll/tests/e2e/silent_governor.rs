@@ -50,6 +50,8 @@ fn a_build_goes_on_without_a_governor_that_stands_still_says_so_once_and_joins_i
     let again = scene.ok(&mut build(&scene, "b"));
     assert!(!again.stderr.contains("does not answer"), "{}", again.stderr);
     assert!(status(&scene).contains(&format!("process {governor} does not answer")));
+    let top = scene.run(&mut scene.plimsoll("top --once"));
+    assert!(top.stderr.contains(&said), "{}", top.stderr);
     // A second build's user is told, too.
     let done = scene.ok(build(&scene, "b").env("CARGO_TARGET_DIR", scene.at("target-other")));
     assert_eq!(done.stderr.matches(&said).count(), 1, "{}", done.stderr);
