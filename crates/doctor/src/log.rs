@@ -8,8 +8,6 @@
 //! ```
 //! At the end the finding with the highest weight is the cause; of several, the earliest for which Cargo names a unit.
 
-use std::borrow::Cow;
-
 use crate::cause::Cause;
 use crate::circumstances::{Circumstances, Doing};
 use crate::doubt::doubted;
@@ -17,9 +15,13 @@ use crate::finding::{About, Finding, Weight, evidence};
 use crate::lines::Lines;
 use crate::plain::plain;
 use crate::remedy::{Death, remedies};
+use crate::shown::{
+    behind_a_test_s_name, ends, fails_by_itself, is_command, is_progress, is_script, is_source,
+    is_title,
+};
 use crate::unit::{Said, said};
 use crate::verdict::{Certainty, Verdict};
-use crate::{heard, memory, other};
+use crate::{full, heard, memory, other};
 
 /// How many lines behind Cargo's statement still belong to it: `Caused by:`, the command and its signal.
 const CAUSED_BY: u64 = 6;
@@ -125,12 +127,12 @@ impl State {
         if line.contains(memory::FOREIGN) {
             self.foreign = Some((number, line.to_owned()));
         }
-        if let Some((mount, in_memory)) = other::mounted(line)
+        if let Some((mount, in_memory)) = full::mounted(line)
             && self.mounts.len() < MOUNTS
         {
             self.mounts.push((mount.to_owned(), in_memory));
         }
-        let found = match other::full(line) {
+        let found = match full::full(line) {
             Some(path) => {
                 let path = path.map(str::to_owned).or_else(|| self.failed_path.clone());
                 self.full = self.full.take().or(path);
@@ -156,7 +158,7 @@ impl State {
         };
         self.of_device = line.contains("panicked at ") && line.contains("/alloc.rs:");
         if line.starts_with("error: failed to ") {
-            self.failed_path = other::path(line).map(str::to_owned);
+            self.failed_path = full::path(line).map(str::to_owned);
         }
         self.shut_down |= line.contains("received a shutdown signal");
         self.linking |=
@@ -402,7 +404,7 @@ impl State {
         let shared = self.shared;
         let in_memory = match on {
             Some((_, in_memory)) => Some((*in_memory, Certainty::Certain)),
-            None if other::is_in_memory(&path) => Some((true, Certainty::Likely)),
+            None if full::is_in_memory(&path) => Some((true, Certainty::Likely)),
             None if path.is_empty() && shared => Some((true, Certainty::Likely)),
             None => None,
         };
@@ -431,85 +433,5 @@ fn heavier(one: Option<Finding>, other: Option<Finding>) -> Option<Finding> {
     match (&one, &other) {
         (Some(first), Some(second)) if first.weight < second.weight => other,
         _ => one.or(other),
-    }
-}
-
-/// What Cargo says while all is well, most of a log: a crate may be called `oom-killer`.
-fn is_progress(line: &str) -> bool {
-    const WORDS: &[&str] = &[
-        "Compiling ",
-        "Checking ",
-        "Downloaded ",
-        "Downloading ",
-        "Fresh ",
-        "Adding ",
-        "Locking ",
-        // Of Git, a commit's title.
-        "HEAD is now at ",
-    ];
-    WORDS.iter().any(|word| line.starts_with(word))
-}
-
-/// A command that a shell shows before it runs it.
-fn is_command(line: &str) -> bool {
-    ["+ ", "$ ", "[command]"].iter().any(|sign| line.starts_with(sign))
-}
-
-/// A line of a step's script, which GitHub shows in this colour before it runs it.
-fn is_script(text: &str) -> bool {
-    text.contains("\u{1b}[36;1m") && text.trim_end().ends_with("\u{1b}[0m")
-}
-
-/// Of a line longer than both together, what is looked at: a compiler's command line names its crate at the
-/// beginning, and Cargo its signal at the end.
-const LOOKED_AT: (usize, usize) = (2048, 512);
-
-fn ends(line: &str) -> Cow<'_, str> {
-    let (head, tail) = LOOKED_AT;
-    if line.len() <= head + tail {
-        return Cow::Borrowed(line);
-    }
-    let from = line.len() - tail;
-    let head = (0..=head).rev().find_map(|end| line.get(..end)).unwrap_or_default();
-    let tail = (from..line.len()).find_map(|start| line.get(start..)).unwrap_or_default();
-    Cow::Owned(format!("{head} … {tail}"))
-}
-
-/// A line of the program that rustc shows: `12 |     let x = "Killed";`, and what it draws below; a comment.
-fn is_source(line: &str) -> bool {
-    if line.starts_with("//") || line.starts_with("/*") {
-        return true;
-    }
-    let bar = line.trim_start_matches(|c: char| c.is_ascii_digit()).trim_start();
-    bar.starts_with('|') && !bar.starts_with("||")
-}
-
-/// A commit's title, as conventions have it: it tells of what was, and was mended.
-fn is_title(line: &str) -> bool {
-    const KINDS: &[&str] = &["fix", "feat", "chore", "revert", "refactor"];
-    KINDS.iter().any(|kind| {
-        line.match_indices(kind).any(|(at, _)| {
-            let rest = &line[at + kind.len()..];
-            let rest =
-                rest.strip_prefix('(').and_then(|r| r.split_once(')')).map_or(rest, |(_, r)| r);
-            (at == 0 || line[..at].ends_with(' ')) && rest.trim_start_matches('!').starts_with(": ")
-        })
-    })
-}
-
-/// That a test failed, said by the program that ran it, which therefore lives.
-fn fails_by_itself(line: &str) -> bool {
-    line.starts_with("test result: FAILED")
-        || line.starts_with("test ") && line.ends_with(" ... FAILED")
-}
-
-/// Of `test name ... ok` and nextest's `PASS [`, what is not of the test's name and result: these say nothing, but
-/// one that dies leaves what it wrote behind its name.
-fn behind_a_test_s_name(line: &str) -> &str {
-    match line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")) {
-        Some((_, rest)) if !rest.starts_with("ignored") => rest,
-        Some(_) => "",
-        None if line.starts_with("PASS [") || line.starts_with("START [") => "",
-        None => line,
     }
 }

@@ -86,17 +86,17 @@ fn after_time(line: &str) -> Option<&str> {
         return None;
     }
     let stream = rest.as_bytes();
-    let gitlab = stream.len() >= 4
+    let gitlab = stream.len() >= 3
         && stream[0].is_ascii_digit()
         && stream[1].is_ascii_digit()
         && matches!(stream[2], b'O' | b'E')
-        && matches!(stream[3], b' ' | b'+');
-    Some(if gitlab { &rest[4..] } else { rest })
+        && matches!(stream.get(3), None | Some(b' ' | b'+'));
+    Some(if gitlab { rest.get(4..).unwrap_or_default() } else { rest })
 }
 
 /// `[build/test]   | ` of `act`, `app-1  | ` of docker compose.
 fn after_stage(line: &str) -> Option<&str> {
-    let (stage, rest) = line.split_once("| ")?;
+    let (stage, rest) = line.split_once("| ").or_else(|| Some((line.strip_suffix('|')?, "")))?;
     let stage = stage.trim_end();
     let bracketed = stage.starts_with('[') && stage.ends_with(']');
     (bracketed || is_service(stage)).then_some(rest)
@@ -140,7 +140,7 @@ fn after_bar(line: &str) -> Option<&str> {
 fn after_seconds(line: &str) -> Option<&str> {
     let (inner, rest) = match line.strip_prefix('[') {
         Some(bracketed) => bracketed.split_once(']')?,
-        None => line.split_once(' ')?,
+        None => line.split_once(' ').unwrap_or((line, "")),
     };
     let inner = inner.trim();
     let is_seconds = inner.contains('.')
@@ -178,6 +178,9 @@ mod tests {
             "\u{1b}]8;;link\u{7}error: x",
         ] {
             assert_eq!(plain(line), "error: x", "{line:?}");
+        }
+        for empty in ["2026-01-01T00:00:00.123456Z 01O ", "[ci/build]   | ", "#12 34.56 "] {
+            assert_eq!(plain(empty), "", "{empty:?}");
         }
         assert_eq!(plain("  |   error: x"), "|   error: x", "what rustc draws");
         assert_eq!(plain("2.5 is no version"), "is no version");
