@@ -117,7 +117,12 @@ const FORMS: &[Form] = &[
         Certain,
         Weight::Confession,
         About::Compiler,
-        &["CODE SIGNING: ", "Security policy would not allow process", "Code Signature Invalid"],
+        &[
+            "CODE SIGNING: ",
+            "Security policy would not allow process",
+            "Code Signature Invalid",
+            "not valid for use in process",
+        ],
     ),
     form(
         Cause::Crash,

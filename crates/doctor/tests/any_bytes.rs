@@ -54,6 +54,13 @@ fn line() -> impl Strategy<Value = Vec<u8>> {
             "| ",
             "exit code ",
             "tmpfs on / type tmpfs",
+            "Mem: 99999999999999999999Gi 1 18446744073709551615G",
+            "Mem[|||| 1.2G/",
+            "(os error ",
+            "zsh: killed ",
+            "toolchains/1.84.0-i686",
+            "40 GB of RAM free",
+            "timeout -s KILL ",
             "Finished `dev` profile target(s) in",
         ])
         .prop_map(|text| text.as_bytes().to_vec()),
