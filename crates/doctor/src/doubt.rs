@@ -31,6 +31,10 @@ pub(crate) fn doubted(best: Finding, findings: &[Finding], seen: &Circumstances)
         if let Some(certainty) = distrusted(&best, findings, seen) {
             return instead(Cause::Denied, certainty);
         }
+        // It counts processes, too, and does not say which it was.
+        if seen.system == System::Android {
+            return instead(best.cause, Possible);
+        }
         if seen.killed_by_hand && best.about == About::Job {
             return instead(Cause::Interrupted, Possible);
         }

@@ -6,6 +6,7 @@ use crate::cause::Cause;
 use crate::circumstances::{Circumstances, Doing, System};
 use crate::doubt::is_of_linux;
 use crate::memory::{LARGE, requested};
+use crate::signal::exit_number;
 use crate::verdict::{Certainty, Remedy};
 
 /// What died, and how.
@@ -40,6 +41,11 @@ pub(crate) fn remedies(death: Death<'_>, seen: &Circumstances) -> Vec<Remedy> {
         Cause::NoThreads => told.of_threads(),
         Cause::DiskFull => told.of_disk(),
         Cause::Denied => told.of_rules(),
+        Cause::LinkError if ["LNK1104", "LNK1168"].iter().any(|code| death.line.contains(code)) => {
+            vec![words(
+                "The linker may not write the file: end the program that is still running, or exclude the target directory from what the virus scanner watches. Where it is a library (`.lib`), it is not installed.",
+            )]
+        }
         Cause::Crash => told.of_crash(),
         Cause::Timeout => vec![with(
             "cargo plimsoll doctor --slow".to_owned(),
@@ -120,8 +126,17 @@ impl Told<'_> {
         if allocation {
             all.extend(self.of_allocation());
         }
+        if self.is_doc() && self.has_line() {
+            all.push(with(
+                format!("{} --no-deps", self.command("")),
+                "documents the workspace alone, and not all that it depends on",
+            ));
+        }
         if !self.is_doc() && !self.is_test() && !self.seen.nix {
             all.push(self.lean());
+        }
+        if self.seen.system == System::Android {
+            all.push(of_phantoms());
         }
         if self.death.cause == Cause::SystemdOomd {
             all.insert(1, words(
@@ -334,11 +349,7 @@ impl Told<'_> {
     fn of_threads(&self) -> Vec<Remedy> {
         if self.seen.system == System::Android {
             return vec![
-                with(
-                    "adb shell settings put global settings_enable_monitor_phantom_procs false"
-                        .to_owned(),
-                    "Android ends apps whose processes are more than 32 together; this switches that off (Android 12L and later)",
-                ),
+                of_phantoms(),
                 with(
                     format!("cargo {}{} -j 1", self.subcommand(), self.release()),
                     "starts one compiler at a time, so that there are fewer processes",
@@ -360,9 +371,16 @@ impl Told<'_> {
     fn of_rules(&self) -> Vec<Remedy> {
         let line = self.death.line;
         let any = |marks: &[&str]| marks.iter().any(|mark| line.contains(mark));
-        if any(&["SIGSYS", "Bad system call", "signal: 31", "159"]) {
+        if any(&["SIGSYS", "Bad system call", "signal: 31", "sig=31"])
+            || exit_number(line) == Some(159)
+        {
             return vec![words(
                 "A sandbox (seccomp) ends programs that make a call it does not know: a newer container runtime with its newer profile, or `--security-opt seccomp=unconfined` to see whether that is it.",
+            )];
+        }
+        if any(&["Too many open files", "(os error 24)"]) {
+            return vec![words(
+                "Raise the limit of open files: `ulimit -n`, or the container's (`--ulimit nofile=`).",
             )];
         }
         if any(&["virus", "(os error 225)", "(os error 1260)", "(os error 4551)"]) {
@@ -427,6 +445,14 @@ fn of_program(program: &str) -> Vec<Remedy> {
 /// Whether a line tells of one request that is doubtful by its size alone.
 fn is_large(line: &str) -> bool {
     requested(line).is_some_and(|bytes| bytes >= LARGE)
+}
+
+/// Android counts the processes that apps start.
+fn of_phantoms() -> Remedy {
+    with(
+        "adb shell settings put global settings_enable_monitor_phantom_procs false".to_owned(),
+        "Android ends apps whose processes are more than 32 together; this switches that off (Android 12L and later)",
+    )
 }
 
 /// A 64-bit compiler for the same programs.

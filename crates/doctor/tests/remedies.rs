@@ -133,6 +133,7 @@ fn rustdoc_nix_and_docs_rs_get_what_applies_to_them() {
                --crate-name app src/lib.rs` (signal: 9, SIGKILL: kill)\n";
     let said = suggested(doc);
     assert!(said.starts_with("cargo plimsoll doc |") && !said.contains("--lowmem"), "{said}");
+    assert!(said.contains("cargo plimsoll doc --no-deps"), "{said}");
     let at_docs_rs = format!("[INFO] running `Command {{ std: \"docker\" }}` by rustwide\n{doc}");
     let said = suggested(&at_docs_rs);
     assert!(
@@ -211,6 +212,37 @@ fn macos_kills_at_its_start_what_it_does_not_trust() {
     assert!(judge(compiler).memory, "a compiler is signed");
     assert_eq!(judge("me@MacBook ~ % app\nzsh: killed     app --version\n").cause, Cause::Denied);
     assert!(judge("me@MacBook ~ % cargo build\nzsh: killed     cargo build\n").memory);
+}
+
+#[test]
+fn android_ends_a_terminal_for_its_processes_and_may_have_killed_a_compiler_for_them() {
+    let ended = "   Compiling app v0.1.0\n\n[Process completed (signal 9) - press Enter]\n";
+    let judged = judge(ended);
+    assert_eq!((judged.cause, judged.memory), (Cause::NoThreads, false));
+    assert!(first(ended).starts_with("adb shell"), "{}", first(ended));
+    let compiler = "error: could not compile `app` (lib)\n\nCaused by:\n  process didn't exit successfully: \
+                    `/data/data/com.termux/files/usr/bin/rustc --crate-name app` (signal: 9, SIGKILL: kill)\n";
+    let judged = judge(compiler);
+    assert_eq!((judged.memory, judged.certainty), (true, Certainty::Possible));
+    assert!(suggested(compiler).contains("adb shell"), "{}", suggested(compiler));
+}
+
+#[test]
+fn what_a_rule_of_the_system_forbids_gets_that_rule_s_remedy() {
+    for (log, remedy) in [
+        (
+            "process didn't exit successfully: `rustc --crate-name app` (signal: 31, SIGSYS: bad system call)\n",
+            "seccomp",
+        ),
+        ("##[error]Process completed with exit code 159.\n", "seccomp"),
+        ("error: x: Too many open files (os error 24)\n", "ulimit -n"),
+        ("Caused by:\n  x (os error 225)\n", "virus scanner"),
+        ("  = note: LINK : fatal error LNK1104: cannot open file 'a.exe'\n", "still running"),
+    ] {
+        let verdict = judge(log);
+        assert!(!verdict.memory, "{log}");
+        assert!(suggested(log).contains(remedy), "{log}{verdict:?}");
+    }
 }
 
 #[test]
