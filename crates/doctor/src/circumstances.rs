@@ -135,6 +135,8 @@ const TRIGGERS: &[&str] = &[
     "git fetch",
     "info: ",
     "vite v",
+    "vite build",
+    "next build",
     "next.js",
     "webpack",
     "##[group]",
@@ -284,7 +286,7 @@ fn doing(line: &str) -> Option<Doing> {
         return Some(Doing::Fetching);
     }
     if any(&["JavaScript heap out of memory", "Array buffer allocation failed"])
-        || begins(&["vite v", "> vite build", "> next build", "> webpack"])
+        || begins(&["vite v", "vite build", "next build", "webpack"])
         || any(&["Next.js 1"])
     {
         return Some(Doing::Bundling);

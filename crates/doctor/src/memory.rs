@@ -25,6 +25,7 @@ const TRIGGERS: &[&str] = &[
     "enomem",
     "allocating stack",
     "allocate fiber",
+    "allocate stack",
     "stack space",
     "Array buffer allocation",
     "Process completed",

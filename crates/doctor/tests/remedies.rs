@@ -95,6 +95,7 @@ fn the_program_that_died_gets_a_remedy_of_its_own() {
         ("INFO[0107] Taking snapshot of full filesystem...\n", "image builder"),
         ("#18 exporting to image\n", "image builder"),
         ("vite v6.0.0 building for production...\n", "--max-old-space-size"),
+        ("> next build\n", "--max-old-space-size"),
         (
             "     Running tests/load.rs (target/debug/deps/load-0123456789abcdef)\n",
             "--test-threads=1",
@@ -147,6 +148,25 @@ fn rustdoc_nix_and_docs_rs_get_what_applies_to_them() {
         said.starts_with("nix build --max-jobs 1") && !said.contains("cargo plimsoll"),
         "{said}"
     );
+}
+
+#[test]
+fn a_compiler_s_stack_that_cannot_grow_is_want_of_memory_whatever_the_system_calls_it() {
+    for said in [
+        "allocating stack failed with: Resource temporarily unavailable (os error 11)",
+        "mmap failed to allocate stack: Resource temporarily unavailable (os error 11)",
+        "unable to allocate fiber: слова (os error 8)",
+    ] {
+        let log = format!(
+            "thread 'rustc' panicked at stacker/src/lib.rs:1:\n{said}\nerror: could not compile `app` (lib)\n"
+        );
+        let judged = judge(&log);
+        assert_eq!(
+            (judged.cause, judged.unit.as_deref()),
+            (Cause::AllocationFailed, Some("app")),
+            "{said}"
+        );
+    }
 }
 
 #[test]
