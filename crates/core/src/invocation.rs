@@ -102,6 +102,8 @@ pub struct Invocation {
     pub crate_name: String,
     /// What is made.
     pub kind: UnitKind,
+    /// How Cargo calls a target of this kind: `bin`, `cdylib`, `example`, `bench`, …
+    pub target_kind: &'static str,
     /// How far the compiler goes.
     pub emit: Emit,
     /// Whether a linker will run.
@@ -390,6 +392,7 @@ impl Found {
                     kind,
                     UnitKind::Bin | UnitKind::Test | UnitKind::ProcMacro | UnitKind::BuildScript
                 ),
+            target_kind: target_kind(kind, &self.kind_words, &source, self.out_dir.as_deref()),
             crate_name,
             kind,
             emit,
@@ -429,6 +432,33 @@ fn kind_of(crate_types: &[String], test: bool, rustdoc: bool, crate_name: &str) 
         UnitKind::BuildScript
     } else {
         UnitKind::Bin
+    }
+}
+
+/// Cargo's word for the target. What is an example or a benchmark says only where its source lies, or its output.
+fn target_kind(
+    kind: UnitKind,
+    crate_types: &[String],
+    source: &Path,
+    out_dir: Option<&Path>,
+) -> &'static str {
+    let lies_in = |name: &str| {
+        let file = source.file_name().is_some_and(|file| file == "main.rs");
+        let above = source.parent().filter(|dir| dir.file_name().is_some_and(|dir| dir != "src"));
+        let dir = if file { above.and_then(Path::parent) } else { above };
+        let own = |dir: Option<&Path>| dir.and_then(Path::file_name).is_some_and(|it| it == name);
+        own(dir) || own(above)
+    };
+    let is_example = lies_in("examples") || out_dir.is_some_and(|dir| dir.ends_with("examples"));
+    match kind {
+        UnitKind::Bin | UnitKind::Lib if is_example => "example",
+        UnitKind::Bin => ["cdylib", "dylib", "staticlib"]
+            .into_iter()
+            .find(|word| crate_types.iter().any(|it| it == word))
+            .unwrap_or("bin"),
+        UnitKind::Test if is_example => "example test",
+        UnitKind::Test if lies_in("benches") => "bench",
+        kind => kind.as_str(),
     }
 }
 
@@ -517,6 +547,28 @@ mod tests {
         let test = compile("--crate-name a src/lib.rs --emit=dep-info,link --test -Clinker=clang");
         assert_eq!((test.kind, test.links), (UnitKind::Test, true));
         assert_eq!(test.linker.as_deref(), Some(OsStr::new("clang")));
+        let target = |line: &str| compile(&format!("--crate-name a {line}")).target_kind;
+        for (word, line) in [
+            ("lib", "src/lib.rs --crate-type lib"),
+            ("cdylib", "src/lib.rs --crate-type cdylib --crate-type rlib"),
+            ("dylib", "src/lib.rs --crate-type dylib"),
+            ("staticlib", "src/lib.rs --crate-type staticlib"),
+            ("proc-macro", "src/lib.rs --crate-type proc-macro"),
+            ("bin", "src/main.rs --crate-type bin"),
+            ("bin", "src/bin/a.rs --crate-type bin --out-dir /t/debug/deps"),
+            ("bin", "/ws/examples/app/src/main.rs --crate-type bin"),
+            ("example", "examples/a.rs --crate-type bin"),
+            ("example", "examples/a/main.rs --crate-type bin"),
+            ("example", "examples/a.rs --crate-type cdylib"),
+            ("example", "demo.rs --crate-type bin --out-dir /t/debug/examples"),
+            ("example test", "examples/a.rs --test --out-dir /t/debug/examples"),
+            ("test", "src/lib.rs --test"),
+            ("test", "tests/a.rs --test"),
+            ("bench", "benches/a.rs --test"),
+            ("bench", "benches/a/main.rs --test"),
+        ] {
+            assert_eq!(target(line), word, "{line}");
+        }
         let script = compile("--crate-name build_script_build build.rs --crate-type bin");
         assert_eq!((script.kind, script.links), (UnitKind::BuildScript, true));
     }

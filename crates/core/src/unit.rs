@@ -18,6 +18,8 @@ pub struct UnitFacts {
     pub crate_name: String,
     /// What is made.
     pub kind: UnitKind,
+    /// How Cargo calls a target of this kind ([`Invocation::target_kind`]); empty for what is not compiled.
+    pub target_kind: String,
     /// How far the compiler goes.
     pub emit: Emit,
     /// Whether a linker will run.
@@ -67,6 +69,7 @@ impl UnitFacts {
             package: if package.is_empty() { invocation.crate_name.clone() } else { package },
             version,
             kind: invocation.kind,
+            target_kind: invocation.target_kind.to_owned(),
             file_stem: invocation.file_stem(),
             emit: invocation.emit,
             links: invocation.links,
@@ -124,6 +127,7 @@ impl UnitFacts {
             package,
             version,
             kind,
+            target_kind: String::new(),
             emit: Emit::Build,
             links: false,
             metadata: String::new(),
@@ -257,11 +261,18 @@ impl UnitFacts {
             title.push_str(&self.version);
         }
         match self.kind {
-            UnitKind::Lib => {}
-            UnitKind::Bin if self.crate_name == self.package.replace('-', "_") => {
-                title.push_str(" (bin)");
+            UnitKind::Lib if self.target_kind != "example" => {}
+            UnitKind::Lib | UnitKind::Bin | UnitKind::Test => {
+                // A shim of before it was told says nothing.
+                let word = match self.target_kind.as_str() {
+                    "" => self.kind.as_str(),
+                    word => word,
+                };
+                match self.crate_name == self.package.replace('-', "_") {
+                    true => title.push_str(&format!(" ({word})")),
+                    false => title.push_str(&format!(" ({word} {})", self.crate_name)),
+                }
             }
-            UnitKind::Bin => title.push_str(&format!(" (bin {})", self.crate_name)),
             UnitKind::BuildScript => title.push_str(" (build script)"),
             UnitKind::BuildScriptRun => title.push_str(" (build script run)"),
             UnitKind::TestRun if self.features.is_empty() => {
@@ -349,6 +360,7 @@ impl Fnv {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::invocation::Request;
 
     #[test]
     fn a_test_is_the_same_after_it_was_compiled_anew() {
@@ -364,6 +376,33 @@ mod tests {
         let [tool, package, version] = ["wasm-opt", "site", "0.1.0"].map(str::to_owned);
         let tool = UnitFacts::tool(tool, package, version, PathBuf::from("a_bg.wasm"));
         assert_eq!(tool.title(), "site v0.1.0 (wasm-opt)");
+    }
+
+    #[test]
+    fn a_unit_is_called_by_cargos_word_for_its_target() {
+        let title = |line: &str| {
+            let args: Vec<_> = line.split(' ').map(Into::into).collect();
+            let Request::Compile(invocation) = crate::invocation::parse(&args, false) else {
+                panic!("{line}");
+            };
+            UnitFacts::new(*invocation, "the-app".to_owned(), "1.0.0".to_owned()).title()
+        };
+        for (line, called) in [
+            ("--crate-name the_app src/lib.rs --crate-type lib", ""),
+            ("--crate-name the_app src/lib.rs --crate-type cdylib", " (cdylib)"),
+            ("--crate-name ffi src/lib.rs --crate-type staticlib", " (staticlib ffi)"),
+            ("--crate-name the_app src/main.rs --crate-type bin", " (bin)"),
+            ("--crate-name tool src/bin/tool.rs --crate-type bin", " (bin tool)"),
+            ("--crate-name the_app src/lib.rs --test", " (test)"),
+            ("--crate-name it tests/it.rs --test", " (test it)"),
+            ("--crate-name speed benches/speed.rs --test", " (bench speed)"),
+            ("--crate-name show examples/show.rs --crate-type bin", " (example show)"),
+            ("--crate-name show examples/show.rs --crate-type lib", " (example show)"),
+            ("--crate-name the_app src/lib.rs --crate-type proc-macro", " (proc-macro)"),
+            ("--crate-name build_script_build build.rs --crate-type bin", " (build script)"),
+        ] {
+            assert_eq!(title(line), format!("the-app v1.0.0{called}"), "{line}");
+        }
     }
 
     #[test]

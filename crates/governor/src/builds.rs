@@ -17,7 +17,7 @@ use plimsoll_proto::{Rerun, ToDriver};
 use crate::account::Elsewhere;
 use crate::connection::Peer;
 use crate::governor::{Governor, Observer};
-use crate::graph::{Graph, GraphCommand, GraphReader};
+use crate::graph::{Graph, GraphCommand, GraphReader, jobs_of_cargo};
 use crate::ledger;
 
 /// A build, as its driver describes it.
@@ -156,12 +156,10 @@ impl Governor {
             started_unix_ms: unix_ms,
             command: options.command.clone(),
             line,
-            memory: options.memory.to_string(),
-            // A plain Cargo does not say how many units it starts at once.
-            jobs: if options.terms.jobs == u32::MAX {
-                self.options.cores
-            } else {
-                options.terms.jobs
+            memory: self.named_memory(options.memory).to_string(),
+            jobs: match options.terms.jobs {
+                u32::MAX => jobs_of_cargo(root).unwrap_or(self.options.cores),
+                jobs => jobs,
             },
             processors: self.options.cores,
             target_was_empty: options.target_dir.as_deref().map(is_empty),
@@ -195,6 +193,11 @@ impl Governor {
         };
         self.builds.insert(no, build);
         no
+    }
+
+    /// By what the line of a build that asks for `own` is named: by the account's word, where it has none of its own.
+    fn named_memory(&self, own: Memory) -> Memory {
+        if own == Memory::Auto { self.options.memory } else { own }
     }
 
     /// The first line of a build's log.

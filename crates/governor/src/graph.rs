@@ -83,6 +83,32 @@ impl GraphCommand {
     }
 }
 
+/// How many units the running Cargo `pid` was told to start at once, by its words or its environment. `None` where
+/// neither says: then it is as many as there are processors, or what its configuration says.
+pub(crate) fn jobs_of_cargo(pid: u32) -> Option<u32> {
+    let read = |name: &str| fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    jobs_in(&read("cmdline"), &read("environ"))
+}
+
+fn jobs_in(words: &[u8], environment: &[u8]) -> Option<u32> {
+    let text = |bytes| std::str::from_utf8(bytes).ok();
+    let mut words = words.split(|byte| *byte == 0).map_while(text).take_while(|word| *word != "--");
+    let mut told = None;
+    while let Some(word) = words.next() {
+        let value = match word {
+            "-j" | "--jobs" => words.next(),
+            _ => word.strip_prefix("--jobs=").or_else(|| {
+                let short = word.strip_prefix("-j")?;
+                Some(short.strip_prefix('=').unwrap_or(short))
+            }),
+        };
+        told = value.or(told);
+    }
+    let mut variables = environment.split(|byte| *byte == 0).filter_map(text);
+    let told = told.or_else(|| variables.find_map(|it| it.strip_prefix("CARGO_BUILD_JOBS=")));
+    told?.parse().ok().filter(|jobs| *jobs > 0)
+}
+
 /// The version of Cargo's unit graph that is understood here.
 const GRAPH_VERSION: u64 = 1;
 
@@ -251,6 +277,10 @@ fn node(unit: &Value) -> Option<Node> {
         "doctest" => UnitKind::DocTest,
         _ if kinds.contains(&"custom-build") => UnitKind::BuildScript,
         _ if kinds.contains(&"proc-macro") => UnitKind::ProcMacro,
+        // As the compiler is told: what is linked, too, is what its unit is.
+        _ if kinds.iter().any(|kind| matches!(*kind, "cdylib" | "dylib" | "staticlib")) => {
+            UnitKind::Bin
+        }
         _ if kinds.iter().any(|kind| matches!(*kind, "lib" | "rlib")) => UnitKind::Lib,
         _ => UnitKind::Bin,
     };
@@ -298,6 +328,29 @@ mod tests {
             "target": {"kind": [kind], "name": id.rsplit('/').next(), "src_path": ""},
             "dependencies": needs.iter().map(|n| json!({"index": n})).collect::<Vec<_>>(),
         })
+    }
+
+    #[test]
+    fn a_plain_cargos_jobs_are_in_its_words_or_its_environment() {
+        let environment = b"PATH=/bin\0CARGO_BUILD_JOBS=8\0";
+        for (words, jobs) in [
+            ("cargo\0build\0", Some(8)),
+            ("cargo\0build\0-j3\0", Some(3)),
+            ("cargo\0build\0-j\x003\0--jobs=4\0", Some(4)),
+            ("cargo\0build\0--jobs\x005\0", Some(5)),
+            ("cargo\0run\0--\0-j3\0", Some(8)),
+            ("cargo\0build\0-j\0default\0", None),
+        ] {
+            assert_eq!(jobs_in(words.as_bytes(), environment), jobs, "{words:?}");
+        }
+        assert_eq!(jobs_in(b"cargo\0build\0", b""), None);
+    }
+
+    #[test]
+    fn a_library_that_is_linked_too_is_what_its_compiler_says() {
+        let mut both = unit("path+file:///w/app#0.1.0", "cdylib", "build", &[]);
+        both["target"]["kind"] = json!(["cdylib", "rlib"]);
+        assert_eq!(node(&both).unwrap().facts.kind, UnitKind::Bin);
     }
 
     #[test]

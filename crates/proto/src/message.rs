@@ -454,7 +454,8 @@ fn encode_facts(line: LineWriter, facts: &UnitFacts) -> LineWriter {
         .bytes("source", path_bytes(&facts.source))
         .bytes("out_dir", path_bytes(&facts.out_dir))
         .number("retryable", facts.retryable)
-        .text("slimmer", &facts.slimmer);
+        .text("slimmer", &facts.slimmer)
+        .text("target-kind", &facts.target_kind);
     facts.externs.iter().fold(line, |line, path| line.bytes("extern", path_bytes(path)))
 }
 
@@ -481,6 +482,7 @@ fn decode_facts(fields: &Fields<'_>) -> Result<UnitFacts, DecodeError> {
         externs: fields.all("extern").map(path_from).collect(),
         retryable: fields.flag("retryable"),
         slimmer: fields.text("slimmer").unwrap_or_default(),
+        target_kind: fields.text("target-kind").unwrap_or_default(),
     })
 }
 
@@ -509,6 +511,7 @@ mod tests {
     fn facts(package: String, source: Vec<u8>, externs: Vec<Vec<u8>>) -> UnitFacts {
         let mut facts = UnitFacts::build_script_run(package, "1.0\t%0".to_owned());
         facts.kind = UnitKind::Lib;
+        facts.target_kind = "example".to_owned();
         facts.source = path_from(&source);
         facts.externs = externs.iter().map(|e| path_from(e)).collect();
         facts

@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
+use plimsoll_core::Millis;
 use plimsoll_core::event::{Event, Header, Record};
-use plimsoll_core::{Bytes, Millis};
 
 use crate::cells::{fit, one_line};
 use crate::date::utc;
 use crate::state::{BuildState, Status, Unit};
 use crate::timeline::{self, Point};
-use crate::wording::{count, decision, names, percent, short, source};
+use crate::wording::{Loss, count, decision, names, peak_share, percent, short, source};
 
 /// Units in the table; the rest needed less than each of them.
 const HEAVIEST: usize = 15;
@@ -54,12 +54,8 @@ fn heading(text: &mut String, state: &BuildState, header: &Header) {
         one_line(&header.version),
         one_line(&header.build.0),
     );
-    let line = state.line_at_peak();
-    let share = if line == Bytes::MAX {
-        String::new()
-    } else {
-        format!(" ({} of the line)", percent(state.peak().share_of(line)))
-    };
+    let share =
+        peak_share(state).map_or_else(String::new, |(_, share)| format!(" ({share} of the line)"));
     let _ = writeln!(
         text,
         "line {} (--memory {}), {}; peak {}{share}, {}{}",
@@ -172,31 +168,43 @@ fn waits(text: &mut String, state: &BuildState) {
 }
 
 fn totals(text: &mut String, state: &BuildState) {
-    let by = |which: fn(&Unit) -> bool| state.units().filter(|unit| which(unit)).count();
-    let share = state.lost_cpu().0 as f64 / state.cpu().0.max(1) as f64;
+    let tally = state.tally();
+    let more = |n: usize, what: &str| match n {
+        0 => String::new(),
+        n => format!(", {n} {what}"),
+    };
     let _ = write!(text, "\nTotals\n");
     let _ = writeln!(
         text,
-        "  {}: {} finished, {} failed, {} refused, {} not started",
-        count(state.units().count(), "unit"),
-        by(|unit| unit.status == Status::Finished),
-        by(|unit| unit.status == Status::Failed),
-        by(|unit| unit.status == Status::Refused),
-        by(|unit| unit.status == Status::Left),
+        "  {} ran: {} finished, {} failed, {} refused, {} not started{}{}",
+        count(tally.ran, "unit"),
+        tally.finished,
+        tally.failed,
+        tally.refused,
+        tally.left,
+        more(tally.under_way, "under way"),
+        more(tally.inside, "more inside of them"),
+    );
+    let of = |is: fn(&Unit) -> bool| state.which(is).len();
+    let lost = |loss| state.which(|unit| Loss::is_of(unit, loss)).len();
+    let _ = writeln!(
+        text,
+        "  {} suspended{}, {} killed and run again, {} killed by somebody else{}{}",
+        of(Unit::was_suspended),
+        more(of(Unit::was_paged_out), "paged out meanwhile"),
+        of(Unit::was_killed),
+        lost(Loss::Killed),
+        more(lost(Loss::Ended), "ended by somebody else"),
+        more(lost(Loss::NoMemory), "without memory"),
     );
     let _ = writeln!(
         text,
-        "  {} suspended, {} killed and run again, {} killed by somebody else",
-        by(|unit| unit.suspensions > 0),
-        by(|unit| unit.kills > 0),
-        by(|unit| unit.lost.is_some()),
-    );
-    let _ = writeln!(
-        text,
-        "  CPU time {}, of it lost {} ({}){}",
+        "  CPU time{} {}, of it lost {} ({}){}",
+        // What runs tells its time at its end.
+        if tally.under_way > 0 { " of what has ended" } else { "" },
         state.cpu(),
         state.lost_cpu(),
-        percent(share),
+        percent(state.lost_share()),
         state.done().map_or(String::new(), |done| format!("; governor {}", done.governor_cpu)),
     );
 }

@@ -41,6 +41,24 @@ pub enum Status {
 }
 
 impl Unit {
+    /// Stopped near the line, or before it began.
+    #[must_use]
+    pub fn was_suspended(&self) -> bool {
+        self.suspensions > 0
+    }
+
+    /// Paged out while it was stopped.
+    #[must_use]
+    pub fn was_paged_out(&self) -> bool {
+        self.paged_out > 0
+    }
+
+    /// Killed to run again.
+    #[must_use]
+    pub fn was_killed(&self) -> bool {
+        self.kills > 0
+    }
+
     /// What it needs, where that is above the line by itself: what it did need is better than what was known before.
     #[must_use]
     pub fn giant(&self) -> Option<Bytes> {
@@ -144,6 +162,25 @@ pub struct Counts {
     pub stopped: usize,
     /// Units of which nothing more comes.
     pub ended: usize,
+}
+
+/// How far the units of a build have come, without what runs inside others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Units that were admitted at least once.
+    pub ran: usize,
+    /// Units that ended well.
+    pub finished: usize,
+    /// Units that ended with an error.
+    pub failed: usize,
+    /// Units that were not run to their end, since they are too large.
+    pub refused: usize,
+    /// Units that left without having run.
+    pub left: usize,
+    /// Units of which more comes, or would have come.
+    pub under_way: usize,
+    /// What ran inside others: a build script's questions to the compiler, a documentation test.
+    pub inside: usize,
 }
 
 /// A stage of a staged build, as it was.
@@ -473,10 +510,47 @@ impl BuildState {
         self.lost_cpu
     }
 
-    /// Processor time of all attempts of all units that ended, thrown away or not.
+    /// Processor time of all attempts of all units that have ended, thrown away or not.
     #[must_use]
     pub fn cpu(&self) -> Millis {
         self.units().map(|unit| unit.cpu).sum::<Millis>() + self.lost_cpu
+    }
+
+    /// The part of that which was thrown away.
+    #[must_use]
+    pub fn lost_share(&self) -> f64 {
+        self.lost_cpu.0 as f64 / self.cpu().0.max(1) as f64
+    }
+
+    /// How far the build's units have come. What runs inside another one is a part of that.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        let mut tally = Tally::default();
+        for unit in self.units() {
+            if unit.inside.is_some() {
+                tally.inside += 1;
+                continue;
+            }
+            tally.ran += usize::from(unit.attempts > 0);
+            match unit.status {
+                Status::Finished => tally.finished += 1,
+                Status::Failed => tally.failed += 1,
+                Status::Refused => tally.refused += 1,
+                Status::Left => tally.left += 1,
+                Status::Waiting | Status::Running | Status::LinkHeld | Status::Suspended => {
+                    tally.under_way += 1;
+                }
+            }
+        }
+        tally
+    }
+
+    /// Those of the units for which this holds, the most important first.
+    #[must_use]
+    pub fn which(&self, is: impl Fn(&Unit) -> bool) -> Vec<&Unit> {
+        let mut units: Vec<&Unit> = self.units().filter(|unit| is(unit)).collect();
+        units.sort_by_key(|unit| (std::cmp::Reverse(unit.peak.max(unit.forecast)), unit.id));
+        units
     }
 
     /// How long linkers waited to be started, summed over all.

@@ -7,7 +7,7 @@ use plimsoll_core::Bytes;
 use plimsoll_core::event::Header;
 
 use crate::state::{Above, BuildState, StageEnded, Status, Unit};
-use crate::wording::{Loss, at_least, count, names, percent, programs, short};
+use crate::wording::{Loss, at_least, count, names, peak_share, percent, programs, short};
 
 /// Names shown in one line of the summary; the report has them all.
 const NAMES: usize = 3;
@@ -16,7 +16,7 @@ const NAMES: usize = 3;
 /// nothing was compiled and nothing must be said.
 #[must_use]
 pub fn summary(state: &BuildState, header: &Header) -> String {
-    let ran = state.units().filter(|unit| unit.attempts > 0 && unit.inside.is_none()).count();
+    let ran = state.tally().ran;
     let mut lines: Vec<String> = stages(state).collect();
     lines.extend(held_back(state));
     lines.extend(heaviest(state));
@@ -26,13 +26,10 @@ pub fn summary(state: &BuildState, header: &Header) -> String {
     if ran == 0 && lines.is_empty() {
         return String::new();
     }
-    let line = state.line_at_peak();
-    let of = if line == Bytes::MAX {
-        String::new()
-    } else {
+    let of = peak_share(state).map_or_else(String::new, |(line, share)| {
         let auto = if header.memory == "auto" { ", auto" } else { "" };
-        format!(" of {line} ({}{auto})", percent(state.peak().share_of(line)))
-    };
+        format!(" of {line} ({share}{auto})")
+    });
     let mut text =
         format!("plimsoll: peak {}{of}, {}, {}\n", state.peak(), state.wall(), count(ran, "unit"),);
     for line in lines {
@@ -54,24 +51,23 @@ fn stages(state: &BuildState) -> impl Iterator<Item = String> {
 /// What was suspended and what was run again, why, and what that cost.
 fn held_back(state: &BuildState) -> Option<String> {
     let mut parts = Vec::new();
-    let suspended = heaviest_names(state, |unit| unit.suspensions > 0);
+    let suspended = heaviest_names(state, Unit::was_suspended);
     if !suspended.is_empty() {
         let units = count(suspended.len(), "unit");
         parts.push(format!("suspended {units} near the line ({})", names(&suspended, NAMES)));
     }
-    let paged_out = heaviest_names(state, |unit| unit.paged_out > 0);
+    let paged_out = heaviest_names(state, Unit::was_paged_out);
     if !paged_out.is_empty() {
         let units = count(paged_out.len(), "unit");
         parts.push(format!("paged out {units} meanwhile ({})", names(&paged_out, NAMES)));
     }
-    let killed = heaviest_names(state, |unit| unit.kills > 0);
+    let killed = heaviest_names(state, Unit::was_killed);
     if !killed.is_empty() {
         let (units, lost) = (count(killed.len(), "unit"), state.lost_cpu());
-        let share = lost.0 as f64 / state.cpu().0.max(1) as f64;
         parts.push(format!(
             "killed and ran again {units} to stay below it ({}), {lost} of CPU time lost ({})",
             names(&killed, NAMES),
-            percent(share)
+            percent(state.lost_share())
         ));
     }
     for (loss, how) in [
@@ -79,7 +75,7 @@ fn held_back(state: &BuildState) -> Option<String> {
         (Loss::Ended, "that somebody else ended with SIGTERM, as earlyoom does,"),
         (Loss::NoMemory, "alone that had found no memory"),
     ] {
-        let lost = heaviest_names(state, |unit| unit.lost.map(Loss::of) == Some(loss));
+        let lost = heaviest_names(state, |unit| Loss::is_of(unit, loss));
         if !lost.is_empty() {
             let units = count(lost.len(), "unit");
             parts.push(format!("ran again {units} {how} ({})", names(&lost, NAMES)));
@@ -186,8 +182,6 @@ fn notices(notices: &[String]) -> Option<String> {
 }
 
 /// The short names of some units, the most important first.
-fn heaviest_names(state: &BuildState, which: impl Fn(&Unit) -> bool) -> Vec<String> {
-    let mut units: Vec<&Unit> = state.units().filter(|unit| which(unit)).collect();
-    units.sort_by_key(|unit| (Reverse(unit.peak.max(unit.forecast)), unit.id));
-    units.iter().map(|unit| short(&unit.title)).collect()
+fn heaviest_names(state: &BuildState, is: impl Fn(&Unit) -> bool) -> Vec<String> {
+    state.which(is).iter().map(|unit| short(&unit.title)).collect()
 }

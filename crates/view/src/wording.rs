@@ -4,6 +4,8 @@ use plimsoll_core::event::{Cause, Event};
 use plimsoll_core::forecast::Source;
 use plimsoll_core::{Bytes, Millis};
 
+use crate::state::{BuildState, Unit};
+
 /// A link that waited less than this was not held back: so long a question to the governor may take.
 const HELD: Millis = Millis(100);
 
@@ -26,6 +28,17 @@ impl Loss {
             _ => Self::Killed,
         }
     }
+
+    /// The unit was lost last in this way.
+    pub(crate) fn is_of(unit: &Unit, loss: Self) -> bool {
+        unit.lost.map(Self::of) == Some(loss)
+    }
+}
+
+/// The line at the moment of the build's peak, and the peak's share of it; `None` where there is no line.
+pub(crate) fn peak_share(state: &BuildState) -> Option<(Bytes, String)> {
+    let line = state.line_at_peak();
+    (line < Bytes::MAX).then(|| (line, percent(state.peak().share_of(line))))
 }
 
 /// `1 unit`, `2 units`.

@@ -129,6 +129,22 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// The number before these words, 0 where they are not said.
+fn before(text: &str, words: &str) -> u64 {
+    let said = text.split(words).next().filter(|said| said.len() < text.len());
+    let number = said.and_then(|said| said.rsplit(|c: char| !c.is_ascii_digit()).next());
+    number.and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
+/// The number of units after these words, 0 where they are not said.
+fn after(text: &str, words: &str) -> u64 {
+    let numbers = text.split(words).skip(1).filter_map(|rest| {
+        let (number, rest) = rest.split_once(' ')?;
+        rest.starts_with("unit").then(|| number.parse().ok())?
+    });
+    numbers.last().unwrap_or_default()
+}
+
 proptest! {
     #[test]
     fn any_records_make_consistent_texts(
@@ -183,6 +199,30 @@ proptest! {
             Some(state.units().count() - state.counts().ended)
         );
         let report = report_text(&header, &records);
+        // All say the same: units and their peaks, the time, what was stopped and killed and what that has cost.
+        if let Some(first) = text.lines().next() {
+            let units = if state.tally().ran == 1 { "unit" } else { "units" };
+            let ran = format!("{} {units}", state.tally().ran);
+            prop_assert!(first.ends_with(&format!(", {}, {ran}", state.wall())), "{}", first);
+            prop_assert!(report.contains(&format!("\n  {ran} ran: ")), "{}", report);
+            let peak = format!("peak {}", state.peak());
+            prop_assert!(first.contains(&peak) && report.contains(&peak), "{}\n{}", first, report);
+        }
+        let totals = report.split("\nTotals\n").nth(1).unwrap_or_default();
+        for (of_summary, of_report) in [
+            ("suspended ", " suspended"),
+            ("paged out ", " paged out meanwhile"),
+            ("killed and ran again ", " killed and run again"),
+        ] {
+            let (one, other) = (after(&text, of_summary), before(totals, of_report));
+            prop_assert_eq!(one, other, "{}\n{}{}", of_summary, text, report);
+        }
+        prop_assert_eq!(value["peak_bytes"].as_u64(), Some(state.peak().0));
+        let said = waiting_line(&state);
+        for what in ["running", "waiting", "stopped"] {
+            let number = before(said.split(';').next().unwrap(), &format!(" {what}"));
+            prop_assert_eq!(Some(number), value[what].as_u64(), "{}", said);
+        }
         prop_assert!(report.chars().all(|c| c == '\n' || !c.is_control()));
     }
 }

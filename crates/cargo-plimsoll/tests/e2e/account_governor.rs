@@ -67,9 +67,10 @@ fn two_plain_cargos_share_the_line() {
     let scene = enabled("400MiB");
     two_that_do_not_fit(&scene);
     let sampler = Sampler::start(scene.dir());
-    let first = scene.start(&mut cargo(&scene, "build -p a", "target"));
+    let mut first = cargo(&scene, "build -p a", "target");
+    let first = scene.start(first.env("CARGO_BUILD_JOBS", "8"));
     scene.wait_for("a-is-up");
-    let second = scene.start(&mut cargo(&scene, "build -p b", "target2"));
+    let second = scene.start(&mut cargo(&scene, "build -p b -j3", "target2"));
     scene.wait_for("b-is-up");
     let governor = scene.governor().expect("one governs");
     scene.write("grow", "");
@@ -84,7 +85,14 @@ fn two_plain_cargos_share_the_line() {
     assert!(peak >= 250 * MIB, "the test did not press: {} MiB", peak / MIB);
     assert!(scene.read("run-b").lines().count() >= 2, "b ran again");
     assert_eq!(scene.governor(), Some(governor), "the same one");
-    assert_eq!(fs::read_dir(scene.at("home/logs")).unwrap().count(), 2, "a log for each");
+    let headers = scene.logs().into_iter().map(|log| {
+        let header: serde_json::Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+        (header["jobs"].as_u64().unwrap(), header["memory"].as_str().unwrap().to_owned())
+    });
+    let mut headers: Vec<(u64, String)> = headers.collect();
+    headers.sort();
+    let named = "400 MiB".to_owned();
+    assert_eq!(headers, [(3, named.clone()), (8, named)], "a log for each, with its Cargo's jobs");
     fresh(&scene, "target", "a");
     fresh(&scene, "target2", "b");
 }
