@@ -26,7 +26,7 @@ impl Scratch {
     pub(super) fn make(unix_ms: u64, home: Option<&Path>) -> Self {
         let uid = rustix::process::geteuid().as_raw();
         let name = format!("plimsoll-{uid}-{unix_ms}-{}", std::process::id());
-        let tmp = private(std::env::temp_dir().join(name));
+        let tmp = temporary().and_then(|dir| private(dir.join(name)));
         let lock = tmp.as_deref().and_then(locked);
         let below = |name: &str| home.and_then(|home| private(home.join(name)));
         let link = below("link").or_else(|| private(tmp.as_ref()?.join("link")));
@@ -97,6 +97,19 @@ fn locked(directory: &Path) -> Option<File> {
     flock(&file, FlockOperation::NonBlockingLockExclusive).ok().map(|()| file)
 }
 
+/// The directory for temporary files: where the user's does not exist or cannot be written to, one that can, as C compilers
+/// and linkers do (GCC's `choose_tmpdir`). None is made.
+fn temporary() -> Option<PathBuf> {
+    usable([std::env::temp_dir(), "/tmp".into(), "/var/tmp".into()])
+}
+
+fn usable<const N: usize>(directories: [PathBuf; N]) -> Option<PathBuf> {
+    let writable = |dir: &PathBuf| {
+        dir.is_dir() && rustix::fs::access(dir, rustix::fs::Access::WRITE_OK).is_ok()
+    };
+    directories.into_iter().find(writable)
+}
+
 /// Makes a directory for its owner only; one that is there is used where it is its owner's.
 fn private(path: PathBuf) -> Option<PathBuf> {
     DirBuilder::new().recursive(true).mode(0o700).create(&path).ok()?;
@@ -117,6 +130,18 @@ mod tests {
         }
         assert!(is_old(second));
         assert!(!is_old(SystemTime::now()));
+    }
+
+    #[test]
+    fn a_temporary_directory_that_does_not_exist_is_not_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let absent = dir.path().join("absent");
+        fs::write(dir.path().join("file"), "").unwrap();
+        let there = dir.path().to_owned();
+        let of_these = [absent.clone(), dir.path().join("file"), there.clone()];
+        assert_eq!(usable(of_these), Some(there));
+        assert_eq!(usable([absent.clone()]), None);
+        assert!(!absent.exists());
     }
 
     #[test]

@@ -49,6 +49,17 @@ fn a_temporary_directory_that_cannot_be_written_stops_nothing() {
     scene.assert_fresh(&mut scene.cargo("build"));
 }
 
+/// Plain Cargo builds there, too: GCC and lld turn to `/tmp` by themselves.
+#[test]
+fn a_temporary_directory_that_does_not_exist_is_not_made() {
+    let scene = one_crate();
+    let absent = scene.at("absent");
+    let done = scene.ok(scene.plimsoll("--memory 1GiB build").env("TMPDIR", &absent));
+    assert!(done.stderr.contains("plimsoll: peak"), "{}", done.stderr);
+    assert!(!absent.exists());
+    scene.assert_fresh(scene.cargo("build").env("TMPDIR", &absent));
+}
+
 /// A command with Plimsoll's home on a small file system of its own, prepared by a line of shell.
 fn on_small_disk(scene: &Scene, options: &str, prepare: &str, command: &Command) -> Command {
     let script = format!(
