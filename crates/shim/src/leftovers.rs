@@ -13,13 +13,14 @@
 //! ours where it appeared during our run and no live process can be its owner: none that was there then and
 //! works in this directory, or (where some do) none that has it open, mapped or among its arguments, twice, with
 //! [`PATIENCE`] or [`LINKING_PATIENCE`] in between; and where the linker had started, the link shim has left word
-//! which folder is its own. What stays in doubt is left: kilobytes against another
-//! unit's failure.
+//! which folder is its own. Of what stays in doubt the driver is left word, who looks once more when the build is over and
+//! nobody is there any more whose it could be: until then it is kilobytes against another unit's failure.
 //!
 //! The finished outputs of a killed run are not removed: the next run replaces them.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -53,6 +54,25 @@ pub(crate) struct Leftovers {
 /// In a run's private temporary directory: the folder that rustc has made for the linker, as the link shim
 /// found it among the linker's arguments.
 const LINKING: &str = "plimsoll-linking";
+
+/// In the build's temporary directory: folders of which no shim could tell whose they are, each ended by a zero byte.
+const DOUBTFUL: &str = "plimsoll-doubtful";
+
+/// Removes what shims have left word of in the build's temporary directory, where nobody is left whose it could be.
+pub fn clear_doubtful(build: &Path) {
+    let noted = fs::read(build.join(DOUBTFUL)).unwrap_or_default();
+    for path in noted.split(|byte| *byte == 0).filter(|path| !path.is_empty()) {
+        let path = PathBuf::from(OsStr::from_bytes(path));
+        let Some((dir, name)) = path.parent().zip(path.file_name()) else { continue };
+        if !is_nameless(name) || !path.is_dir() {
+            continue;
+        }
+        let others = look_around(dir, &[name.to_owned()]);
+        if others.referenced.is_empty() && !others.may_own(&path, false) {
+            let _ = fs::remove_dir_all(&path);
+        }
+    }
+}
 
 /// The folder that rustc has made for this linker, and takes away when that has ended.
 pub(crate) fn linking_folder(args: &[OsString]) -> Option<PathBuf> {
@@ -131,6 +151,21 @@ impl Leftovers {
         // A small unit that was run again in no time: rare, and nobody's harm.
         std::thread::sleep(PATIENCE.saturating_sub(waited));
         self.decide(Some(waited.max(PATIENCE)));
+        if let Some(build) = std::env::var_os(crate::env::TMP).filter(|dir| !dir.is_empty()) {
+            self.leave_word(Path::new(&build));
+        }
+    }
+
+    /// Tells the driver what is still in doubt.
+    fn leave_word(&self, build: &Path) {
+        let ended = |path: &PathBuf| [path.as_os_str().as_bytes(), b"\0"].concat();
+        let noted: Vec<u8> = self.doubtful.iter().flat_map(ended).collect();
+        if noted.is_empty() {
+            return;
+        }
+        let file = fs::File::options().create(true).append(true).open(build.join(DOUBTFUL));
+        // In one piece, because others write there, too. Without it the folders stay.
+        let _ = file.and_then(|mut file| file.write_all(&noted));
     }
 
     /// Removes what has no owner; `waited` is how long ago it was looked at before.
@@ -437,5 +472,34 @@ mod tests {
         // It is gone: what it had open was its own, and the other one is nobody's.
         ours.finish();
         assert!(at("rmetaAAAAAA").exists() && !at("rmetaBBBBBB").exists());
+    }
+
+    #[test]
+    fn what_stays_in_doubt_goes_with_the_build() {
+        let (dir, build) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let at = |name: &str| dir.path().join(name);
+        for name in ["rmetaAAAAAA", "mine"] {
+            fs::create_dir(at(name)).unwrap();
+        }
+        // A compiler that works in the directory and is stopped: it may be its folder.
+        let mut compiler = std::process::Command::new("sh")
+            .args(["-c", "echo ready; read line", "rustc", "--out-dir"])
+            .arg(dir.path())
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        compiler.stdout.take().unwrap().read_exact(&mut [0; 6]).unwrap();
+        let mut ours = leftovers(dir.path());
+        ours.doubtful = vec![at("rmetaAAAAAA"), at("mine"), at("gone")];
+        ours.leave_word(build.path());
+        clear_doubtful(build.path());
+        let in_doubt = at("rmetaAAAAAA").exists();
+        compiler.kill().unwrap();
+        compiler.wait().unwrap();
+        assert!(in_doubt);
+        clear_doubtful(build.path());
+        assert!(!at("rmetaAAAAAA").exists());
+        assert!(at("mine").exists(), "only what a compiler has named");
     }
 }

@@ -73,6 +73,8 @@ mod unit;
 mod way;
 
 #[cfg(target_os = "linux")]
+pub use leftovers::clear_doubtful;
+#[cfg(target_os = "linux")]
 pub use role::main;
 
 #[cfg(not(target_os = "linux"))]

@@ -158,9 +158,7 @@ impl Unit<'_> {
         let ending = self.run_to_the_end();
         // Its second name goes before the process does.
         self.kept = None;
-        if self.runs > 1 {
-            self.leftovers.finish();
-        }
+        self.leftovers.finish();
         if self.governor.is_none() || self.way.leads_to_another() && orphan::driver_is_gone() {
             orphan::clean_up();
         }

@@ -64,6 +64,7 @@ impl Drop for Scratch {
     /// Removes the temporary directory, and those of builds whose driver was killed.
     fn drop(&mut self) {
         let Some(tmp) = self.tmp.take() else { return };
+        plimsoll_shim::clear_doubtful(&tmp);
         let _ = fs::remove_dir_all(&tmp);
         self.lock = None;
         let uid = rustix::process::geteuid().as_raw();
