@@ -30,9 +30,9 @@ ci:
 deny:
     cargo deny check
 
-# The protocol's decoder on random bytes for a while (needs cargo-fuzz and a nightly toolchain)
+# The protocol's decoder on random bytes for a while (needs a C++ compiler)
 fuzz seconds="60":
-    cargo +nightly fuzz run decode -- -max_total_time={{ seconds }} -max_len=4096
+    fuzz/run.sh -max_total_time={{ seconds }}
 
 # The benchmark's whole way through, on a tiny workload; no root needed
 smoke:
