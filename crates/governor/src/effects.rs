@@ -103,6 +103,7 @@ impl Governor {
         }
         if let Some(entry) = self.entries.get_mut(&unit) {
             entry.start(now, cpu, tokens);
+            entry.diet = diet;
             entry.slimmed = diet == Diet::Output && !entry.facts.slimmer.is_empty();
         }
         self.say(unit, Event::Admitted { unit, attempt, diet });
@@ -162,16 +163,25 @@ impl Governor {
         let allowed = self.builds.get(&entry.build).map(|build| build.options.terms.diet);
         let allowed = allowed.unwrap_or_default();
         let mut tried = "alone".to_owned();
-        if allowed >= Diet::Preserving {
+        if entry.diet >= Diet::Preserving {
             tried.push_str(", with one thread, its allocator giving back early");
+        } else if allowed >= Diet::Preserving {
+            tried.push_str(" (not once more with one thread and an early allocator: that saves a few percent, and more was ahead)");
         }
         let slimmer = entry.facts.slimmer.as_str();
         if entry.slimmed {
             tried.push_str(&format!(", {slimmer}"));
         }
-        // It was stopped on its way up: how far that leads is known only where an earlier run has shown it.
-        let swap = (expected - needs + expected.scale(0.25)).max(Bytes::gib(1));
-        let swap = Bytes::gib(swap.0.div_ceil(1 << 30));
+        // It was stopped on its way up: how far that leads is known only where more was expected of it.
+        let (in_all, swap) = if expected > needs {
+            (
+                format!("on its way to about {expected}, as far as is known"),
+                expected - needs + expected.scale(0.25),
+            )
+        } else {
+            ("while it was still growing: how far that leads nobody knows".to_owned(), needs)
+        };
+        let swap = Bytes::gib(swap.0.div_ceil(1 << 30).max(1));
         let smaller = match slimmer {
             "" => String::new(),
             _ if entry.slimmed => String::new(),
@@ -195,8 +205,8 @@ impl Governor {
         };
         format!(
             "{title} needs more than {needs} by itself{beside}, and that is all that this machine (or the container around \
-             this build) has, swap counted{kept}. Tried: {tried}. It was stopped before the machine thrashes; what is built \
-             stays. What helps: {swap} of swap more (`fallocate -l {gib}G /swapfile && chmod 600 /swapfile && mkswap \
+             this build) has, swap counted{kept}. Tried: {tried}. It was stopped before the machine thrashes, {in_all}; what is \
+             built stays. What helps: at least {swap} of swap more (`fallocate -l {gib}G /swapfile && chmod 600 /swapfile && mkswap \
              /swapfile && swapon /swapfile`, as root), closing what else holds memory{smaller}",
             gib = swap.0 >> 30
         )

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use plimsoll_core::diet::Diet;
 use plimsoll_core::forecast::{CurveBuilder, Observation};
 use plimsoll_core::invocation::UnitKind;
 use plimsoll_core::schedule::Measured;
@@ -37,6 +38,8 @@ pub(crate) struct Entry {
     pub(crate) exit: Option<Exit>,
     /// How often somebody else has killed it.
     pub(crate) losses: u32,
+    /// How far it goes to need less, in its present or last run.
+    pub(crate) diet: Diet,
     /// It is compiled by settings that let it need less: no example of what it needs by its own.
     pub(crate) slimmed: bool,
     /// Once more would be of no use.
@@ -73,6 +76,7 @@ impl Entry {
             finished: false,
             exit: None,
             losses: 0,
+            diet: Diet::None,
             slimmed: false,
             last_chance: false,
             dismissed: false,

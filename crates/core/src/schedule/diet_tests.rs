@@ -127,6 +127,8 @@ fn what_is_above_the_machine_is_refused_only_when_all_was_tried_that_can_be_enou
     machine(&mut schedule, 1000, 1500, 0);
     let new = compiler(300, Source::Cold, true);
     let _ = schedule.handle(Millis(2), Input::Register(UnitId(1), new));
+    let announced = Input::Announced { unit: UnitId(1), repeats: true };
+    let _ = schedule.handle(Millis(3), announced);
     let first = sample(&mut schedule, 5_000, &[Seen(1, 1500, 0, 4_000)]);
     assert!(first.contains(&Effect::Kill(UnitId(1), Cause::TooLarge)), "{first:?}");
     let again = sample(&mut schedule, 5_100, &[Seen(1, 0, 0, 0)]);
@@ -145,6 +147,29 @@ fn what_is_above_the_machine_is_refused_only_when_all_was_tried_that_can_be_enou
     let _ = known.handle(Millis(2), Input::Register(UnitId(1), new));
     let at_once = sample(&mut known, 5_000, &[Seen(1, 1600, 0, 4_000)]);
     assert!(at_once.iter().any(refused), "{at_once:?}");
+}
+
+/// A check that is still in its front end, at 1.5 GiB: one thread and an early allocator save nothing of what lies ahead.
+#[test]
+fn what_has_its_peak_ahead_is_not_run_a_second_time_up_to_the_same_height() {
+    let twice = |source, links: bool| {
+        let mut schedule = schedule(1000, Diet::Preserving);
+        machine(&mut schedule, 1000, 1500, 0);
+        let mut new = compiler(900, source, false);
+        new.links = links;
+        let admitted = schedule.handle(Millis(2), Input::Register(UnitId(1), new));
+        assert_eq!(diets(&admitted), [Diet::None]);
+        let effects = sample(&mut schedule, 40_000, &[Seen(1, 1500, 0, 40_000)]);
+        let refused = effects.iter().any(|it| matches!(it, Effect::Refuse { .. }));
+        assert!(effects.contains(&Effect::Kill(UnitId(1), Cause::TooLarge)), "{effects:?}");
+        !refused
+    };
+    assert!(!twice(Source::Cold, false) && !twice(Source::Elder, false));
+    assert!(
+        twice(Source::History, false),
+        "it needed 900 MiB before, so 1,500 are no height of its own"
+    );
+    assert!(twice(Source::Cold, true), "it may be linking");
 }
 
 /// Two compilers of which the second has worked for so long, and memory that gets short.

@@ -244,7 +244,8 @@ impl Schedule {
         let strict = self.builds.terms(unit.build).strict && needs > line;
         // What is left to try comes before it is given up, where that can be enough; and before the line is crossed,
         // where a person has agreed to another output for that.
-        let nearly = unit.known_need() <= self.capacity_in(scope).scale(1.0 + LEAN_SAVES);
+        let most = self.capacity_in(scope).scale(1.0 + LEAN_SAVES);
+        let nearly = unit.known_need() <= most && unit.is_nearly_at_its_peak();
         let may_try = slims || unit.diet < fullest && too_large && !strict && nearly;
         if may_try {
             self.units.with(id, |unit| {
@@ -273,6 +274,13 @@ struct Bound {
 }
 
 impl Unit {
+    /// More than [`LEAN_SAVES`] is not known to lie ahead of it. Of a unit that was seen to its end its record says so;
+    /// of another one that its front end is over: a check ends with that, and a library has code generation ahead of
+    /// it, which takes a tenth more at least. What links never announces, so nothing is known of that.
+    fn is_nearly_at_its_peak(&self) -> bool {
+        self.forecast.source == Source::History || self.announced || self.links
+    }
+
     /// It waits, and still holds what a kill gives back; more than the shim that waits for it.
     fn is_going(&self) -> bool {
         self.state == RunState::Waiting && self.memory > SHIM
