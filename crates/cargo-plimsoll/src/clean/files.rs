@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use anyhow::Context as _;
 use plimsoll_core::Bytes;
 
+use super::layout::{self, Home};
 use super::units::Unit;
 
 /// Something to remove: a file, or a directory with all that is in it.
@@ -25,38 +26,44 @@ pub(crate) struct Found {
     pub(crate) newest: Option<SystemTime>,
 }
 
-/// What belongs to units with these hashes in a profile's directory, by hash.
-pub(crate) fn of_units(profile: &Path, hashes: &BTreeSet<&str>) -> BTreeMap<String, Vec<Found>> {
-    let mut found: BTreeMap<String, Vec<Found>> = BTreeMap::new();
-    for directory in [".fingerprint", "build", "deps", "examples"] {
-        let entries = fs::read_dir(profile.join(directory)).into_iter().flatten().flatten();
-        for entry in entries {
-            let Ok(name) = entry.file_name().into_string() else { continue };
-            if let Some(hash) = hash_of(&name).filter(|hash| hashes.contains(hash)) {
-                found.entry(hash.to_owned()).or_default().push(weigh(entry.path()));
+/// What belongs to units with these homes in a profile's directory.
+pub(crate) fn of_units(profile: &Path, homes: &BTreeSet<&Home>) -> BTreeMap<Home, Vec<Found>> {
+    let mut found: BTreeMap<Home, Vec<Found>> = BTreeMap::new();
+    for home in homes {
+        if let Home::Own(directory) = home {
+            found.insert((*home).clone(), vec![weigh(directory.clone())]);
+        }
+    }
+    for place in [".fingerprint", "build", "deps", "deps/artifact", "examples"] {
+        let place = profile.join(place);
+        for name in layout::names(&place) {
+            let path = place.join(&name);
+            // A package's directory of the newer layout may be called as anything.
+            if place.ends_with("build") && !layout::is_shared(&name, &layout::directories(&path)) {
+                continue;
+            }
+            let home = layout::hash_in(&name).map(|hash| Home::Shared(hash.to_owned()));
+            if let Some(home) = home.filter(|home| homes.contains(home)) {
+                found.entry(home).or_default().push(weigh(path));
             }
         }
     }
     found
 }
 
-/// `libserde-0123456789abcdef.rlib`, `serde-0123456789abcdef`, `serde-0123456789abcdef.x.rcgu.o`.
-fn hash_of(name: &str) -> Option<&str> {
-    let at = name.find('.').unwrap_or(name.len());
-    let (_, hash) = name[..at].rsplit_once('-')?;
-    (hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(hash)
-}
-
-/// The sessions of the incremental compiler that are more than there are units of their crate: each unit has one, so
-/// the newest stay. Without those written since `kept_since`.
+/// The sessions of the incremental compiler that are no unit's: more than there are units of their crate (each has
+/// one), and written before any of those was built. Without those written since `kept_since`.
 pub(crate) fn spare_sessions(
     profile: &Path,
     live: &[&Unit],
     kept_since: Option<SystemTime>,
 ) -> Vec<Found> {
-    let mut wanted: BTreeMap<String, usize> = BTreeMap::new();
-    for name in live.iter().filter_map(|unit| unit.crate_name()) {
-        *wanted.entry(name).or_default() += 1;
+    let mut wanted: BTreeMap<String, Vec<Option<SystemTime>>> = BTreeMap::new();
+    for unit in live {
+        if let Some(name) = unit.crate_name() {
+            // What was not built to the end has the session of an earlier time.
+            wanted.entry(name).or_default().push(unit.built.filter(|_| unit.number.is_some()));
+        }
     }
     let mut sessions: BTreeMap<String, Vec<Found>> = BTreeMap::new();
     for entry in fs::read_dir(profile.join("incremental")).into_iter().flatten().flatten() {
@@ -66,8 +73,11 @@ pub(crate) fn spare_sessions(
         }
     }
     let spare = sessions.into_iter().flat_map(|(name, mut of_it)| {
+        let units = wanted.remove(&name).unwrap_or_default();
         of_it.sort_by_key(|found| std::cmp::Reverse(found.newest));
-        of_it.split_off(wanted.get(&name).copied().unwrap_or_default().min(of_it.len()))
+        let mut spare = of_it.split_off(units.len().min(of_it.len()));
+        spare.retain(|found| units.iter().all(|built| found.newest < *built));
+        spare
     });
     spare.filter(|found| kept_since.is_none_or(|since| found.newest < Some(since))).collect()
 }
@@ -103,25 +113,54 @@ pub(crate) fn remove(found: &Found) -> anyhow::Result<()> {
     let done =
         if is_directory { fs::remove_dir_all(&found.path) } else { fs::remove_file(&found.path) };
     match done {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        other => other.with_context(|| format!("cannot remove `{}`", found.path.display())),
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        other => other.with_context(|| format!("cannot remove `{}`", found.path.display()))?,
     }
+    // `build/<package>` goes with its last unit.
+    let package =
+        found.path.parent().filter(|it| it.parent().is_some_and(|it| it.ends_with("build")));
+    if let Some(package) = package {
+        let _ = fs::remove_dir(package);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
-    fn a_hash_is_found_in_every_form_of_name() {
-        for name in [
-            "libserde-0123456789abcdef.rlib",
-            "a-b-0123456789abcdef",
-            "x-0123456789abcdef.y.rcgu.o",
-        ] {
-            assert_eq!(hash_of(name), Some("0123456789abcdef"), "{name}");
-        }
-        assert_eq!(hash_of("libserde.rlib"), None);
-        assert_eq!(hash_of("a-release"), None);
+    fn a_session_that_may_be_a_units_stays() {
+        let profile = tempfile::tempdir().unwrap();
+        let session = |name: &str, second: u64| {
+            let directory = profile.path().join("incremental").join(name);
+            fs::create_dir_all(&directory).unwrap();
+            let file = fs::File::create(directory.join("dep-graph.bin")).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(second)).unwrap();
+        };
+        session("it-1", 10);
+        session("it-2", 30);
+        session("gone-1", 40);
+        let unit = |built: u64, number: Option<u64>| Unit {
+            package: "app".to_owned(),
+            home: Home::Shared("0123456789abcdef".to_owned()),
+            target: "test-integration-test-it".to_owned(),
+            rustc: None,
+            number,
+            needs: Vec::new(),
+            source: None,
+            built: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(built)),
+        };
+        let spare = |live: &[Unit]| -> Vec<String> {
+            let live: Vec<&Unit> = live.iter().collect();
+            let found = spare_sessions(profile.path(), &live, None).into_iter();
+            found.map(|it| it.path.file_name().unwrap().display().to_string()).collect()
+        };
+        assert_eq!(spare(&[unit(20, Some(1))]), ["gone-1", "it-1"]);
+        assert_eq!(spare(&[unit(5, Some(1))]), ["gone-1"], "either may be its");
+        assert_eq!(spare(&[unit(20, None)]), ["gone-1"], "it failed since");
+        assert_eq!(spare(&[unit(20, Some(1)), unit(20, Some(2))]), ["gone-1"]);
     }
 }

@@ -7,11 +7,13 @@ use std::process::Command;
 
 use anyhow::Context as _;
 use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use serde::Deserialize;
 
+use super::layout::{self, Home, LOCKS};
+use super::units;
 use crate::cargo_metadata::{self, answer};
 use crate::env::Environment;
-
 use crate::shell::Shell;
 
 /// Where builds of a workspace go, and what they are built from.
@@ -19,12 +21,23 @@ use crate::shell::Shell;
 pub(crate) struct Place {
     /// The workspace's root.
     pub(crate) root: PathBuf,
-    /// The target directory.
-    pub(crate) target: PathBuf,
+    /// Where units are built: the target directory, or `build.build-dir`.
+    pub(crate) build: PathBuf,
+    /// Where programs go in the end: the target directory.
+    target: PathBuf,
     /// What the lock file has.
     pub(crate) locked: Locked,
-    /// The compiler as Cargo's fingerprints know it; nothing where that cannot be told.
-    pub(crate) rustc: Option<u64>,
+    /// The Cargo that would build here; nothing where that cannot be told.
+    pub(crate) now: Option<Builder>,
+}
+
+/// A Cargo and its compiler, by what they leave.
+#[derive(Clone, Debug)]
+pub(crate) struct Builder {
+    /// The compiler as Cargo's fingerprints know it.
+    pub(crate) rustc: u64,
+    /// It has each unit's files in a directory of their own: the newer layout.
+    pub(crate) is_newer: bool,
 }
 
 /// The packages of a lock file.
@@ -67,42 +80,89 @@ impl Place {
     pub(crate) fn find(environment: &Environment, cwd: &Path) -> anyhow::Result<Self> {
         let cargo = environment.get("CARGO").unwrap_or("cargo".as_ref());
         let metadata: Metadata = cargo_metadata::of_workspace(environment, cwd)?;
-        let target = metadata.build_directory.unwrap_or(metadata.target_directory);
-        let is_cargos =
-            ["CACHEDIR.TAG", ".rustc_info.json"].map(|name| target.join(name).is_file());
+        let target = metadata.target_directory;
+        let build = metadata.build_directory.unwrap_or_else(|| target.clone());
+        let is_cargos = ["CACHEDIR.TAG", ".rustc_info.json"].map(|name| build.join(name).is_file());
         anyhow::ensure!(
-            is_cargos.contains(&true) || !target.exists(),
+            is_cargos.contains(&true) || !build.exists(),
             "`{}` was not made by Cargo (there is no CACHEDIR.TAG in it); nothing was removed",
-            target.display()
+            build.display()
         );
         let root = metadata.workspace_root;
         Ok(Self {
             locked: Locked::read(&root.join("Cargo.lock")),
-            rustc: probe(cargo, &root),
+            now: probe(cargo, &root)?,
             root,
+            build,
             target,
         })
     }
 
     /// Whether builds of other workspaces may lie there, too.
     pub(crate) fn may_be_shared(&self) -> bool {
-        !self.target.starts_with(&self.root)
+        !self.build.starts_with(&self.root)
     }
 
     /// The directories of the profiles, with those of other platforms.
     pub(crate) fn profiles(&self) -> Vec<PathBuf> {
-        let below = |directory: &Path| -> Vec<PathBuf> {
-            let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-            let mut below: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-            below.sort();
-            below
-        };
-        let is_profile = |path: &PathBuf| path.join(".fingerprint").is_dir();
-        let (mut found, others): (Vec<PathBuf>, Vec<PathBuf>) =
-            below(&self.target).into_iter().partition(is_profile);
-        found.extend(others.iter().flat_map(|other| below(other)).filter(is_profile));
-        found
+        profiles(&self.build)
     }
+
+    /// Waits until no Cargo builds in a profile's directory, as Cargo itself does; nobody builds there until the files
+    /// are dropped.
+    ///
+    /// A Cargo before 1.96 holds `.cargo-lock` in the build directory and in the target directory; a newer one holds
+    /// `.cargo-build-lock` in the build directory, and with others `.cargo-lock` in the target directory. None of them
+    /// is waited for while others are held: Cargos of different age take them in different order.
+    ///
+    /// # Errors
+    /// Where a lock cannot be had.
+    pub(crate) fn lock(&self, profile: &Path, shell: &mut Shell) -> anyhow::Result<Vec<File>> {
+        let mut paths = LOCKS.map(|name| profile.join(name)).to_vec();
+        let name = profile.strip_prefix(&self.build).unwrap_or(profile);
+        // Where it is not there, who makes it locks the build directory first.
+        let artifacts = self.target.join(name);
+        if self.target != self.build && artifacts.is_dir() {
+            paths.push(artifacts.join(LOCKS[0]));
+        }
+        let mut said = false;
+        loop {
+            let mut held = Vec::new();
+            let mut busy = None;
+            for path in &paths {
+                let open = File::options().create(true).truncate(false).write(true).open(path);
+                let file = open.with_context(|| format!("cannot lock `{}`", path.display()))?;
+                match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                    Ok(()) => held.push(file),
+                    Err(Errno::WOULDBLOCK) => {
+                        busy = Some((path, file));
+                        break;
+                    }
+                    Err(error) => {
+                        return Err(error)
+                            .with_context(|| format!("cannot lock `{}`", path.display()));
+                    }
+                }
+            }
+            let Some((path, file)) = busy else { return Ok(held) };
+            drop(held);
+            if !std::mem::replace(&mut said, true) {
+                let where_to = profile.display();
+                shell.note(format_args!("waiting for the build in `{where_to}` to end"));
+            }
+            flock(&file, FlockOperation::LockExclusive)
+                .with_context(|| format!("cannot lock `{}`", path.display()))?;
+        }
+    }
+}
+
+/// The directories of the profiles in a build directory, with those of other platforms.
+fn profiles(build: &Path) -> Vec<PathBuf> {
+    let below = |directory: &Path| layout::directories(directory).into_iter().map(|it| it.1);
+    let (mut found, others): (Vec<PathBuf>, Vec<PathBuf>) =
+        below(build).partition(|path| layout::is_profile(path));
+    found.extend(others.iter().flat_map(|other| below(other)).filter(|it| layout::is_profile(it)));
+    found
 }
 
 impl Locked {
@@ -130,43 +190,43 @@ impl Locked {
     }
 }
 
-/// Waits until no Cargo builds in a profile's directory, as Cargo itself does; nobody builds there until the file is
-/// dropped.
+/// The Cargo that would build in `root`, and its compiler, by what it leaves when it checks an empty package somewhere
+/// else.
 ///
 /// # Errors
-/// Where the lock cannot be had.
-pub(crate) fn lock(profile: &Path, shell: &mut Shell) -> anyhow::Result<File> {
-    let path = profile.join(".cargo-lock");
-    let mut take = || -> anyhow::Result<File> {
-        let file = File::options().create(true).truncate(false).write(true).open(&path)?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            shell.note(format_args!("waiting for the build in `{}` to end", profile.display()));
-            flock(&file, FlockOperation::LockExclusive)?;
+/// Where it leaves what is not known here.
+fn probe(cargo: &std::ffi::OsStr, root: &Path) -> anyhow::Result<Option<Builder>> {
+    let Some((scratch, mut command)) = empty_package(cargo, root) else { return Ok(None) };
+    let target = scratch.path().join("target");
+    // Not where the workspace's configuration would have it, and in no log of builds.
+    command.arg("--target-dir").arg(&target).env("CARGO_BUILD_BUILD_DIR", &target);
+    command.env("CARGO_BUILD_ANALYSIS_ENABLED", "false");
+    if answer(&mut command).is_err() {
+        return Ok(None);
+    }
+    for profile in profiles(&target) {
+        let units = units::read(&profile, &layout::read(&profile).units);
+        let ours = units.into_iter().find(|unit| unit.package == "probe");
+        if let Some((unit, rustc)) = ours.and_then(|unit| unit.rustc.map(|rustc| (unit, rustc))) {
+            let is_newer = matches!(unit.home, Home::Own(_));
+            return Ok(Some(Builder { rustc, is_newer }));
         }
-        Ok(file)
-    };
-    take().with_context(|| format!("cannot lock `{}`", path.display()))
+    }
+    anyhow::bail!(
+        "`{}` lays its build directory out in a way that is not known here; nothing was removed",
+        cargo.display()
+    )
 }
 
-/// How Cargo's fingerprints call the compiler that it would use in `root`: it checks an empty package somewhere else.
-fn probe(cargo: &std::ffi::OsStr, root: &Path) -> Option<u64> {
+/// An empty package, and the Cargo of `root` to check it.
+fn empty_package(cargo: &std::ffi::OsStr, root: &Path) -> Option<(tempfile::TempDir, Command)> {
     let scratch = tempfile::tempdir().ok()?;
-    let directory = scratch.path();
-    fs::create_dir(directory.join("src")).ok()?;
-    fs::write(directory.join("src/lib.rs"), "").ok()?;
-    let manifest = directory.join("Cargo.toml");
+    fs::create_dir(scratch.path().join("src")).ok()?;
+    fs::write(scratch.path().join("src/lib.rs"), "").ok()?;
+    let manifest = scratch.path().join("Cargo.toml");
     fs::write(&manifest, "[package]\nname = \"probe\"\nversion = \"0.0.0\"\n[workspace]\n").ok()?;
     let mut command = Command::new(cargo);
     command.args(["check", "--quiet", "--offline", "--lib", "--manifest-path"]).arg(&manifest);
-    command.arg("--target-dir").arg(directory.join("target")).current_dir(root);
-    command.env_remove("CARGO_BUILD_BUILD_DIR");
-    answer(&mut command).ok()?;
-    let place = Place {
-        root: directory.to_owned(),
-        target: directory.join("target"),
-        locked: Locked::default(),
-        rustc: None,
-    };
-    let units = place.profiles().into_iter().flat_map(|profile| super::units::read(&profile));
-    units.filter(|unit| unit.directory.starts_with("probe-")).find_map(|unit| unit.rustc)
+    command.current_dir(root);
+    Some((scratch, command))
 }

@@ -107,7 +107,7 @@ fn name_and_version(directory: &str) -> Option<(&str, &str)> {
 pub(crate) fn others_build_here(units: &[Unit], locked: &Locked) -> bool {
     units.iter().any(|unit| {
         let is_here = |source: &PathBuf| matches!(Source::of(source), Source::Here(_));
-        unit.source.as_ref().is_some_and(is_here) && !locked.own.contains(unit.package())
+        unit.source.as_ref().is_some_and(is_here) && !locked.own.contains(&unit.package)
     })
 }
 
@@ -174,14 +174,15 @@ fn is_from_elsewhere(unit: &Unit) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::layout::Home;
     use super::*;
 
     const REGISTRY: &str = "/h/.cargo/registry/src/index-1/";
 
     fn unit(name: &str, source: &str, number: u64, needs: &[u64]) -> Unit {
         Unit {
-            directory: format!("{name}-{number:016x}"),
-            hash: format!("{number:016x}"),
+            package: name.to_owned(),
+            home: Home::Shared(format!("{number:016x}")),
             target: format!("lib-{name}"),
             rustc: Some(7),
             number: Some(number),

@@ -1,8 +1,8 @@
 //! What Cargo keeps about each unit that it has built in a profile's directory.
 //!
-//! `.fingerprint/<package>-<hash>/<target>.json` says what a unit was built from, and beside it `<target>` holds, in
-//! hexadecimal, the number by which its dependents name it (Cargo 1.95: `core/compiler/fingerprint`). The hash is in
-//! the names of all the files that belong to the unit. What the compiler has read stands in a `.d` file.
+//! A unit's fingerprint is a directory ([`layout`] knows which). `<target>.json` there says what the unit was built
+//! from, and beside it `<target>` holds, in hexadecimal, the number by which its dependents name it (Cargo 1.95 to
+//! 1.100: `compiler/fingerprint`). What the compiler has read stands in a `.d` file.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,15 @@ use std::time::SystemTime;
 
 use serde::Deserialize;
 
+use super::layout::{self, Home, Kept};
+
 /// One unit that was built.
 #[derive(Clone, Debug)]
 pub(crate) struct Unit {
-    /// `<package>-<hash>`.
-    pub(crate) directory: String,
-    /// The hash in its files' names.
-    pub(crate) hash: String,
+    /// Its package's name.
+    pub(crate) package: String,
+    /// Where its files are.
+    pub(crate) home: Home,
     /// What it makes: `lib-serde`, `run-build-script-build-script-build` …
     pub(crate) target: String,
     /// The compiler.
@@ -39,47 +41,42 @@ struct Fingerprint {
 }
 
 impl Unit {
-    /// The package's name.
-    pub(crate) fn package(&self) -> &str {
-        self.directory.strip_suffix(&self.hash).map_or("", |name| name.trim_end_matches('-'))
-    }
-
     /// The crate's name, for what is compiled.
     pub(crate) fn crate_name(&self) -> Option<String> {
         let target = self.target.strip_prefix("test-").unwrap_or(&self.target);
-        let kinds = ["lib-", "bin-", "example-", "bench-", "test-", "build-script-"];
+        let kinds = ["lib-", "bin-", "example-", "bench-", "integration-test-", "build-script-"];
         let name = kinds.iter().find_map(|kind| target.strip_prefix(kind))?;
         Some(name.replace('-', "_"))
     }
 }
 
-/// The units in a profile's directory. One that cannot be read has neither a compiler nor a number: nothing can be
-/// told of it.
-pub(crate) fn read(profile: &Path) -> Vec<Unit> {
+/// What is known of these units of a profile's directory. One that cannot be read has neither a compiler nor a
+/// number: nothing can be told of it.
+pub(crate) fn read(profile: &Path, kept: &[Kept]) -> Vec<Unit> {
     let mut units = Vec::new();
-    for entry in fs::read_dir(profile.join(".fingerprint")).into_iter().flatten().flatten() {
-        let Ok(directory) = entry.file_name().into_string() else { continue };
-        let Some((package, hash)) = directory.rsplit_once('-') else { continue };
-        let names = fs::read_dir(entry.path()).into_iter().flatten().flatten();
-        let names: Vec<String> =
-            names.filter_map(|name| name.file_name().into_string().ok()).collect();
-        let built = fs::metadata(entry.path().join("invoked.timestamp"))
-            .or_else(|_| entry.metadata())
+    for Kept { package, home, fingerprint } in kept {
+        let run = fingerprint.with_file_name("run");
+        let times = [fingerprint, &run].map(|directory| directory.join("invoked.timestamp"));
+        let [compiled, ran] = times.map(fs::metadata);
+        let built = compiled
+            .or(ran)
+            .or_else(|_| fs::metadata(fingerprint))
             .and_then(|found| found.modified())
             .ok();
+        let names = layout::names(fingerprint);
         for target in names.iter().filter_map(|name| name.strip_suffix(".json")) {
-            let read = |name: &str| fs::read_to_string(entry.path().join(name)).ok();
+            let read = |name: &str| fs::read_to_string(fingerprint.join(name)).ok();
             let says = read(&format!("{target}.json"))
                 .and_then(|text| serde_json::from_str::<Fingerprint>(&text).ok());
             units.push(Unit {
-                hash: hash.to_owned(),
+                package: package.clone(),
+                home: home.clone(),
                 target: target.to_owned(),
                 rustc: says.as_ref().map(|says| says.rustc),
                 number: read(target).and_then(|text| number(&text)),
                 needs: says.into_iter().flat_map(|it| it.deps).map(|dep| dep.3).collect(),
-                source: source(profile, package, hash, target),
+                source: source(profile, package, home, target),
                 built,
-                directory: directory.clone(),
             });
         }
     }
@@ -95,27 +92,33 @@ fn number(text: &str) -> Option<u64> {
 }
 
 /// The first file that the compiler has read.
-fn source(profile: &Path, package: &str, hash: &str, target: &str) -> Option<PathBuf> {
+fn source(profile: &Path, package: &str, home: &Home, target: &str) -> Option<PathBuf> {
     if target.starts_with("run-build-script-") {
         return None;
     }
-    let directories = [
-        profile.join("deps"),
-        profile.join("build").join(format!("{package}-{hash}")),
-        profile.join("examples"),
-    ];
+    let (directories, ending) = match home {
+        Home::Shared(hash) => {
+            let script = profile.join("build").join(format!("{package}-{hash}"));
+            let artifacts = profile.join("deps/artifact").join(format!("{package}-{hash}"));
+            let mut directories = vec![profile.join("deps"), script, profile.join("examples")];
+            directories.extend(layout::directories(&artifacts).into_iter().map(|it| it.1));
+            (directories, format!("-{hash}.d"))
+        }
+        Home::Own(own) => {
+            let artifacts = layout::directories(&own.join("artifact"));
+            let mut directories = vec![own.join("out")];
+            directories.extend(artifacts.into_iter().map(|it| it.1));
+            (directories, ".d".to_owned())
+        }
+    };
     let directory_has = |directory: &PathBuf| -> Option<String> {
-        let ending = format!("-{hash}.d");
         let (_, name) = target.rsplit_once('-').unwrap_or(("", target));
         let exact = directory.join(format!("{}{ending}", name.replace('-', "_")));
         if let Ok(text) = fs::read_to_string(exact) {
             return Some(text);
         }
-        let entries = fs::read_dir(directory).ok()?.flatten();
-        let found = entries
-            .map(|entry| entry.path())
-            .find(|path| path.to_str().is_some_and(|path| path.ends_with(&ending)))?;
-        fs::read_to_string(found).ok()
+        let found = layout::names(directory).into_iter().find(|name| name.ends_with(&ending))?;
+        fs::read_to_string(directory.join(found)).ok()
     };
     let text = directories.iter().find_map(directory_has)?;
     first_file(&text)

@@ -10,7 +10,8 @@ use plimsoll_core::Bytes;
 
 use super::table::{self, Align};
 use crate::clean::files::{self, Found};
-use crate::clean::place::{self, Place};
+use crate::clean::layout::{self, Home};
+use crate::clean::place::{Builder, Place};
 use crate::clean::stale::{self, Now, Why};
 use crate::clean::units::{self, Unit};
 use crate::cli::CleanOptions;
@@ -40,30 +41,47 @@ pub fn run(
     // Until the end: what was found must be what is removed.
     let mut locks = Vec::new();
     let mut rows = Vec::new();
+    let mut left = false;
     let mut shared = false;
     for profile in place.profiles() {
         if !options.dry_run {
-            locks.push(place::lock(&profile, shell)?);
+            locks.extend(place.lock(&profile, shell)?);
         }
-        let units = units::read(&profile);
+        let contents = layout::read(&profile);
+        if let Some(unknown) = contents.unknown {
+            left = true;
+            shell.note(format_args!(
+                "`{}` is in no layout of Cargo's that is known here: nothing is removed from `{}`",
+                unknown.display(),
+                profile.display()
+            ));
+            continue;
+        }
+        let units = units::read(&profile, &contents.units);
         if place.may_be_shared() && stale::others_build_here(&units, &place.locked) {
             shared = true;
             continue;
         }
-        rows.extend(of_profile(&place, &profile, &units, options));
+        let (of_it, live) = of_profile(&place, &profile, &units, options);
+        rows.extend(of_it);
+        if let Some(said) = place.now.as_ref().and_then(|now| otherwise_set(&profile, &live, now)) {
+            shell.note(said);
+        }
     }
     if shared {
+        left = true;
         shell.note(format_args!(
             "other workspaces build in `{}`, too: what they use cannot be told, and stays",
-            place.target.display()
+            place.build.display()
         ));
     }
-    if place.rustc.is_none() {
+    if place.now.is_none() {
         shell.note("the compiler cannot be told: what other ones have built stays");
     }
     let total: Bytes = rows.iter().flat_map(|row| &row.found).map(|found| found.size).sum();
     if rows.is_empty() {
-        let nothing = format!("nothing in {} is stale\n", place.target.display());
+        let rest = if left { "nothing else" } else { "nothing" };
+        let nothing = format!("{rest} in {} is stale\n", place.build.display());
         shell.answer(nothing).context(OUT)?;
         return Ok(0);
     }
@@ -90,25 +108,31 @@ pub fn run(
     Ok(0)
 }
 
-fn of_profile(place: &Place, profile: &Path, units: &[Unit], options: &CleanOptions) -> Vec<Row> {
+/// What goes from a profile's directory, and the units that stay.
+fn of_profile<'a>(
+    place: &Place,
+    profile: &Path,
+    units: &'a [Unit],
+    options: &CleanOptions,
+) -> (Vec<Row>, Vec<&'a Unit>) {
     let kept_since = options.keep_days.and_then(Now::keep_days);
-    let now =
-        Now { root: &place.root, locked: Some(&place.locked), rustc: place.rustc, kept_since };
+    let rustc = place.now.as_ref().map(|now| now.rustc);
+    let now = Now { root: &place.root, locked: Some(&place.locked), rustc, kept_since };
     let stale = stale::find(units, &now);
     let of_live = |at: &usize| !stale.contains_key(at);
     let live: Vec<&Unit> = (0..units.len()).filter(of_live).map(|at| &units[at]).collect();
-    let in_use: BTreeSet<&str> = live.iter().map(|unit| unit.hash.as_str()).collect();
-    let mut why: BTreeMap<&str, Why> = BTreeMap::new();
+    let in_use: BTreeSet<&Home> = live.iter().map(|unit| &unit.home).collect();
+    let mut why: BTreeMap<&Home, Why> = BTreeMap::new();
     for (at, reason) in &stale {
-        let hash = units[*at].hash.as_str();
-        if !in_use.contains(hash) {
-            why.entry(hash).or_insert(*reason);
+        let home = &units[*at].home;
+        if !in_use.contains(home) {
+            why.entry(home).or_insert(*reason);
         }
     }
-    let name = profile.strip_prefix(&place.target).unwrap_or(profile).display().to_string();
+    let name = profile.strip_prefix(&place.build).unwrap_or(profile).display().to_string();
     let mut rows: BTreeMap<Why, Row> = BTreeMap::new();
-    for (hash, found) in files::of_units(profile, &why.keys().copied().collect()) {
-        let reason = why[hash.as_str()];
+    for (home, found) in files::of_units(profile, &why.keys().copied().collect()) {
+        let reason = why[&home];
         let row = || Row { what: said(reason), profile: name.clone(), found: Vec::new() };
         rows.entry(reason).or_insert_with(row).found.extend(found);
     }
@@ -117,7 +141,24 @@ fn of_profile(place: &Place, profile: &Path, units: &[Unit], options: &CleanOpti
     if !sessions.is_empty() {
         rows.push(Row { what: "incremental sessions of no unit", profile: name, found: sessions });
     }
-    rows
+    (rows, live)
+}
+
+/// What this very compiler has built in the layout that this Cargo does not use as it is set here: one that is set
+/// otherwise does, so it stays, and that is said.
+fn otherwise_set(profile: &Path, live: &[&Unit], now: &Builder) -> Option<String> {
+    let is_other = |unit: &&&Unit| {
+        unit.rustc == Some(now.rustc) && matches!(unit.home, Home::Own(_)) != now.is_newer
+    };
+    let count = live.iter().filter(is_other).count();
+    let layout = if now.is_newer { "older" } else { "newer" };
+    (count > 0).then(|| {
+        format!(
+            "{count} units in `{}` lie in Cargo's {layout} layout, by this same compiler: this Cargo does not use them as it is \
+             set here, but may where it is set otherwise, so they stay",
+            profile.display()
+        )
+    })
 }
 
 fn said(why: Why) -> &'static str {
@@ -152,7 +193,7 @@ fn text(place: &Place, rows: &[Row], total: Bytes) -> String {
         ("files", Align::Right),
         ("newest", Align::Left),
     ];
-    format!("{}\n{}{total} in all\n", place.target.display(), table::render(columns, &cells))
+    format!("{}\n{}{total} in all\n", place.build.display(), table::render(columns, &cells))
 }
 
 /// In whole days, as `--keep-days` counts.
