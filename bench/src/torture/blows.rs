@@ -214,11 +214,21 @@ fn classify(path: &Path, words: &[String], is_root: bool) -> Whom {
         _ if words.first().is_some_and(|word| word.starts_with("plimsoll-keeper")) => {
             Whom::Governor
         }
-        _ if name.starts_with("build-script-") => Whom::Script,
+        _ if ["build-script-", "build_script_"].iter().any(|it| name.starts_with(it)) => {
+            Whom::Script
+        }
         _ if path.components().any(|part| part.as_os_str() == "deps") => Whom::Test,
+        _ if is_in_own_folder(path) && name.contains('-') => Whom::Test,
         _ if is_linker(&name) => Whom::Linker,
         _ => Whom::Other,
     }
+}
+
+/// Whether it lies in `<package>/<hash>/out`, where Cargo has a unit's files since 1.100.
+fn is_in_own_folder(path: &Path) -> bool {
+    let mut above = path.ancestors().skip(1).filter_map(Path::file_name);
+    above.next().is_some_and(|it| it == "out")
+        && above.next().is_some_and(|it| it.as_encoded_bytes().iter().all(u8::is_ascii_hexdigit))
 }
 
 /// By its first word, whatever folder that names.
@@ -257,5 +267,8 @@ mod tests {
         assert_eq!(who("/usr/bin/x86_64-linux-gnu-ld.bfd", &["ld"], false), Whom::Linker);
         assert_eq!(who("/t/debug/build/a-1/build-script-build", &["b"], false), Whom::Script);
         assert_eq!(who("/t/debug/deps/library-0123", &["library"], false), Whom::Test);
+        let own = |name| format!("/t/debug/build/a/0123/out/{name}");
+        assert_eq!(who(&own("build_script_build"), &["b"], false), Whom::Script);
+        assert_eq!(who(&own("library-0123"), &["library"], false), Whom::Test);
     }
 }

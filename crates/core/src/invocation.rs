@@ -147,6 +147,48 @@ impl Invocation {
     pub fn file_stem(&self) -> String {
         format!("{}{}", self.crate_name, self.extra_filename)
     }
+
+    /// The unit's name in Cargo's build directory: [`unit_name`] of its files.
+    #[must_use]
+    pub fn unit_name(&self) -> String {
+        unit_name(self.out_dir.as_deref().unwrap_or(Path::new("")), &self.file_stem())
+    }
+}
+
+/// A unit's name in Cargo's build directory: the stem of its files' names, as `serde-0123456789abcdef`. Where only the
+/// unit's own folder has the hash (programs and dynamic libraries since Cargo 1.100) it is taken from there.
+#[must_use]
+pub fn unit_name(dir: &Path, stem: &str) -> String {
+    let hash = own_folder(dir).and_then(Path::file_name).and_then(OsStr::to_str);
+    match hash.filter(|_| without_hash(stem) == stem) {
+        Some(hash) => format!("{stem}-{hash}"),
+        None => stem.to_owned(),
+    }
+}
+
+/// The folder that a unit has for itself, `build/<package>/<hash>`, where `dir` is its `out` or `artifact/<kind>` there
+/// (Cargo 1.100: `compiler/layout.rs`); nothing where units share `deps`, as they did before.
+#[must_use]
+pub fn own_folder(dir: &Path) -> Option<&Path> {
+    let folder = match dir.file_name() {
+        Some(name) if name == "out" => dir.parent(),
+        _ => dir.parent().filter(|it| it.ends_with("artifact")).and_then(Path::parent),
+    };
+    folder.filter(|it| it.file_name().and_then(OsStr::to_str).is_some_and(is_hash))
+}
+
+/// A file's name without the hash that Cargo puts behind it: `integration-4f3a…`.
+#[must_use]
+pub fn without_hash(stem: &str) -> &str {
+    match stem.rsplit_once('-') {
+        Some((name, hash)) if !name.is_empty() && is_hash(hash) => name,
+        _ => stem,
+    }
+}
+
+/// Whether this is how Cargo writes a unit's hash.
+fn is_hash(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Reads a compiler's arguments (without the program itself; `@argfile`s already opened).
@@ -538,6 +580,19 @@ mod tests {
         assert_eq!((unit.metadata.as_str(), unit.file_stem().as_str()), ("be1", "serde-a2f"));
         assert_eq!(unit.debuginfo, 2);
         assert_eq!(unit.source, Path::new("/r/serde-1.0/src/lib.rs"));
+    }
+
+    #[test]
+    fn a_programs_hash_may_be_in_its_folders_name_alone() {
+        let name = |line: &str| compile(&format!("--crate-name app a.rs {line}")).unit_name();
+        let own = "--out-dir /t/build/app/0123456789abcdef";
+        let hash = "-C extra-filename=-fedcba9876543210";
+        assert_eq!(name(&format!("{own}/out")), "app-0123456789abcdef");
+        assert_eq!(name(&format!("{own}/artifact/bin")), "app-0123456789abcdef");
+        assert_eq!(name(&format!("{own}/out {hash}")), "app-fedcba9876543210");
+        assert_eq!(name(&format!("--out-dir /t/deps {hash}")), "app-fedcba9876543210");
+        assert_eq!(name("--out-dir /t/out"), "app");
+        assert_eq!(name(""), "app");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::diet::Slimmer;
-use crate::invocation::{Emit, Invocation, UnitKind};
+use crate::invocation::{Emit, Invocation, UnitKind, without_hash};
 
 /// A unit as it registers: what was read from its command line and Cargo's environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +26,8 @@ pub struct UnitFacts {
     pub links: bool,
     /// Cargo's `-C metadata` hash, empty where there is none.
     pub metadata: String,
-    /// The start of its output files' names: `serde-a2f…`. Dependents name it so in `--extern`.
-    pub file_stem: String,
+    /// Its name in Cargo's build directory: `serde-a2f…`. What dependents name in `--extern` has it, too.
+    pub unit_name: String,
     /// `--target`, empty for the host.
     pub target: String,
     /// `-C opt-level`.
@@ -70,7 +70,7 @@ impl UnitFacts {
             version,
             kind: invocation.kind,
             target_kind: invocation.target_kind.to_owned(),
-            file_stem: invocation.file_stem(),
+            unit_name: invocation.unit_name(),
             emit: invocation.emit,
             links: invocation.links,
             metadata: invocation.metadata,
@@ -131,7 +131,7 @@ impl UnitFacts {
             emit: Emit::Build,
             links: false,
             metadata: String::new(),
-            file_stem: String::new(),
+            unit_name: String::new(),
             target: String::new(),
             opt_level: "0".to_owned(),
             debuginfo: 0,
@@ -203,7 +203,7 @@ impl UnitFacts {
         let source = self.source.as_os_str().as_encoded_bytes();
         Made {
             how: self.how(),
-            name: hash(self.file_stem.as_bytes()),
+            name: hash(self.unit_name.as_bytes()),
             features: hash(self.features.as_bytes()),
             source: hash(source),
             local: !self.source.as_os_str().is_empty() && !is_fetched(&self.source),
@@ -297,7 +297,7 @@ pub const INCREMENTAL: &str = "incremental";
 pub struct Made {
     /// What was asked of the compiler: `check -O0`, `-O0 -g2 incremental`, `-O3 lto cgu=1`.
     pub how: String,
-    /// Of the name of its files. Cargo's hash in that stands for all that [`UnitKey`] stands for and for the
+    /// Of its name in the build directory. Cargo's hash in that stands for all that [`UnitKey`] stands for and for the
     /// compiler's flags by the user (`RUSTFLAGS`), which are in no metadata
     /// (cargo 1.95: `core/compiler/build_runner/compilation_files.rs`, `compute_metadata`).
     pub name: String,
@@ -315,20 +315,6 @@ fn is_fetched(source: &std::path::Path) -> bool {
     let parts: Vec<_> = source.components().map(|part| part.as_os_str()).collect();
     let has = |a: &str, b: &str| parts.windows(2).any(|pair| pair[0] == a && pair[1] == b);
     has("registry", "src") || has("git", "checkouts")
-}
-
-/// A program's name without the hash that Cargo puts behind it: `integration-4f3a…`.
-fn without_hash(stem: &str) -> &str {
-    match stem.rsplit_once('-') {
-        Some((name, hash))
-            if !name.is_empty()
-                && hash.len() == 16
-                && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) =>
-        {
-            name
-        }
-        _ => stem,
-    }
 }
 
 /// The name of one exact unit in the history: 16 hexadecimal digits.
@@ -413,7 +399,7 @@ mod tests {
         let made = facts.made();
         assert_eq!((made.how.as_str(), made.local), ("-O0 -g2 cgu=256 incremental", false));
         assert_eq!(made.source.len(), 16);
-        facts.file_stem = "serde-1234".to_owned();
+        facts.unit_name = "serde-1234".to_owned();
         assert_ne!(made.name, facts.made().name);
         facts.source = "/home/me/registry/mine/src/lib.rs".into();
         assert!(facts.made().local);

@@ -1,5 +1,10 @@
 //! Which unit a line of Cargo's names.
 
+use std::ffi::OsStr;
+use std::path::Path;
+
+use plimsoll_core::invocation::{own_folder, without_hash};
+
 /// What Cargo says that it could not make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Said {
@@ -67,18 +72,30 @@ pub(crate) fn of_command(command: &str) -> Option<String> {
         });
     }
     let program = command.split_whitespace().next()?;
-    let file = program.rsplit(['/', '\\']).next()?;
+    // A log may be of any system.
+    let path = program.replace('\\', "/");
+    let file = path.rsplit('/').next()?;
     let file = file.strip_suffix(".exe").unwrap_or(file);
+    let folder = Path::new(&path).parent();
+    let own = folder.and_then(own_folder);
     if file.starts_with("build-script-") || file.starts_with("build_script_") {
-        // target/debug/build/aws-lc-sys-0123456789abcdef/build-script-build
-        let package = program.rsplit(['/', '\\']).nth(1).map_or("", without_hash);
+        // target/debug/build/aws-lc-sys-0123456789abcdef/build-script-build, and since Cargo 1.100
+        // target/debug/build/aws-lc-sys/0123456789abcdef/out/build_script_build
+        let of_package = match own {
+            Some(own) => own.parent(),
+            None => folder,
+        };
+        let name = of_package.and_then(Path::file_name).and_then(OsStr::to_str).unwrap_or_default();
+        let package = if own.is_some() { name } else { without_hash(name) };
         return (!package.is_empty()).then(|| format!("{package} (build script)"));
     }
     if is_compiler(file) || matches!(file, "sh" | "bash" | "cargo" | "make" | "docker") {
         return None;
     }
     let name = without_hash(file);
-    Some(if (program.contains("/deps/") || program.contains("\\deps\\")) && name != file {
+    // Only tests have a hash in both layouts; programs are run by their names.
+    let is_built_there = path.contains("/deps/") || own.is_some();
+    Some(if is_built_there && name != file {
         format!("run of test {name}")
     } else {
         format!("run of {name}")
@@ -147,18 +164,6 @@ pub(crate) fn is_of_builds(name: &str) -> bool {
         || name.starts_with("cargo-")
 }
 
-/// A file's name without the hash that Cargo puts behind it.
-pub(crate) fn without_hash(name: &str) -> &str {
-    match name.rsplit_once('-') {
-        Some((stem, hash))
-            if hash.len() == 16 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) =>
-        {
-            stem
-        }
-        _ => name,
-    }
-}
-
 /// What stands behind the first `mark`.
 pub(crate) fn after<'a>(line: &'a str, mark: &str) -> Option<&'a str> {
     line.find(mark).map(|at| &line[at + mark.len()..])
@@ -210,6 +215,10 @@ mod tests {
         check("/t/debug/deps/app-0123456789abcdef --quiet", Some("run of test app"));
         check("target/debug/app", Some("run of app"));
         check("/t/build/v8-0123456789abcdef/build-script-build", Some("v8 (build script)"));
+        let own = "target/debug/build/v8/0123456789abcdef/out";
+        check(&format!("{own}/build_script_build"), Some("v8 (build script)"));
+        check(&format!("/t/{own}/it-0123456789abcdef --quiet"), Some("run of test it"));
+        check(&format!("/t/{own}/v8"), Some("run of v8"));
         check("rustc -vV", None);
     }
 }

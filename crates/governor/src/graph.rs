@@ -157,12 +157,19 @@ impl GraphReader {
 
     fn run(mut command: Command) -> Option<Self> {
         let (done, working) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).ok()?;
+        // Where builds are logged (`-Zbuild-analysis`) this is none: `cargo report` would take it for the last one.
+        if command.get_args().any(|word| word.to_string_lossy().contains("build.analysis")) {
+            command.args(["--config", "build.analysis.enabled=false"]);
+        }
         let mut child = command
             .args(["--unit-graph", "-Zunstable-options"])
             // The option is unstable, and without the second variable its probes would be cached in
             // target/.rustc_info.json as if the compiler were a nightly one.
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CARGO_CACHE_RUSTC_INFO", "0")
+            // The first keeps a Cargo quiet that would else ignore the second with a warning.
+            .env("CARGO_UNSTABLE_BUILD_ANALYSIS", "true")
+            .env("CARGO_BUILD_ANALYSIS_ENABLED", "false")
             .env_remove("CARGO_MAKEFLAGS")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

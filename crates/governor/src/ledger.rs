@@ -2,10 +2,11 @@
 //! to do, and on whom it depends.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 
 use plimsoll_core::diet::Diet;
 use plimsoll_core::forecast::{CurveBuilder, Observation};
-use plimsoll_core::invocation::UnitKind;
+use plimsoll_core::invocation::{UnitKind, unit_name};
 use plimsoll_core::schedule::Measured;
 use plimsoll_core::unit::{UnitFacts, UnitKey};
 use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
@@ -163,8 +164,8 @@ pub(crate) fn tails(entries: &BTreeMap<UnitId, Entry>, build: BuildNo) -> Vec<(U
     let mut scripts: HashMap<(&str, &str), Vec<UnitId>> = HashMap::new();
     for (id, entry) in of_it().filter(|(_, entry)| entry.finished) {
         let facts = &entry.facts;
-        if !facts.file_stem.is_empty() {
-            makers.insert(&facts.file_stem, *id);
+        if !facts.unit_name.is_empty() {
+            makers.insert(&facts.unit_name, *id);
         }
         if matches!(facts.kind, UnitKind::BuildScript | UnitKind::BuildScriptRun) {
             scripts.entry((&facts.package, &facts.version)).or_default().push(*id);
@@ -175,7 +176,9 @@ pub(crate) fn tails(entries: &BTreeMap<UnitId, Entry>, build: BuildNo) -> Vec<(U
         for path in &entry.facts.externs {
             let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
             let early = path.extension().is_some_and(|extension| extension == "rmeta");
-            if let Some(maker) = makers.get(stem.strip_prefix("lib").unwrap_or(stem)) {
+            let stem = stem.strip_prefix("lib").unwrap_or(stem);
+            let name = unit_name(path.parent().unwrap_or(Path::new("")), stem);
+            if let Some(maker) = makers.get(name.as_str()) {
                 after.entry(*maker).or_default().push((*id, early));
             }
         }
@@ -213,7 +216,7 @@ mod tests {
     fn entry(name: &str, cpu: u64, needs: &[&str]) -> Entry {
         let mut facts = UnitFacts::build_script_run(name.to_owned(), "1.0.0".to_owned());
         facts.kind = UnitKind::Lib;
-        facts.file_stem = format!("{name}-1f");
+        facts.unit_name = format!("{name}-1f");
         facts.externs = needs.iter().map(|n| format!("/t/lib{n}-1f.rmeta").into()).collect();
         let mut entry = Entry::new(BuildNo(1), facts, None, Millis::ZERO);
         entry.cpu = Millis(cpu);

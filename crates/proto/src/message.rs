@@ -442,7 +442,7 @@ fn encode_facts(line: LineWriter, facts: &UnitFacts) -> LineWriter {
         .number("check", facts.emit == Emit::Check)
         .number("links", facts.links)
         .text("metadata", &facts.metadata)
-        .text("stem", &facts.file_stem)
+        .text("stem", &facts.unit_name)
         .text("target", &facts.target)
         .text("opt", &facts.opt_level)
         .number("debuginfo", facts.debuginfo)
@@ -468,7 +468,7 @@ fn decode_facts(fields: &Fields<'_>) -> Result<UnitFacts, DecodeError> {
         emit: if fields.flag("check") { Emit::Check } else { Emit::Build },
         links: fields.flag("links"),
         metadata: fields.text("metadata")?,
-        file_stem: fields.text("stem")?,
+        unit_name: fields.text("stem")?,
         target: fields.text("target")?,
         opt_level: fields.text("opt")?,
         debuginfo: fields.number("debuginfo")?,

@@ -294,16 +294,18 @@ pub(super) fn graph(call: &CargoCall, environment: &Environment) -> Option<Graph
     Some(GraphCommand::new(command.get_program().to_owned(), args))
 }
 
-/// The target directory, as far as it can be told without asking Cargo, whether it is there or not; where it cannot
-/// be told, a directory on what is most likely its file system.
-pub(super) fn target_dir(call: &CargoCall, settings: &Settings) -> Option<PathBuf> {
+/// The directory in which units are built, `build.build-dir` or the target directory, as far as it can be told without
+/// asking Cargo, whether it is there or not; where it cannot be told, a directory on what is most likely its file
+/// system.
+pub(super) fn build_dir(call: &CargoCall, settings: &Settings) -> Option<PathBuf> {
+    let manifest = call.manifest_path.as_ref().and_then(|path| path.parent());
+    let from = std::path::absolute(manifest.unwrap_or(Path::new("."))).ok()?;
+    // Cargo's lock file lies at the workspace's root, and from the first build on it is there.
+    let root = from.ancestors().find(|dir| dir.join("Cargo.lock").is_file());
+    if let Some(build) = &settings.cargo.build_dir {
+        return Some(build.value.resolve(root.unwrap_or(&from)));
+    }
     let given = call.target_dir.clone();
     let given = given.or_else(|| settings.cargo.target_dir.as_ref().map(|dir| dir.value.clone()));
-    given.or_else(|| {
-        let manifest = call.manifest_path.as_ref().and_then(|path| path.parent());
-        let from = std::path::absolute(manifest.unwrap_or(Path::new("."))).ok()?;
-        // Cargo's lock file lies at the workspace's root, and from the first build on it is there.
-        let root = from.ancestors().find(|dir| dir.join("Cargo.lock").is_file());
-        Some(root.map_or(from.clone(), |root| root.join("target")))
-    })
+    Some(given.unwrap_or_else(|| root.map_or(from.clone(), |root| root.join("target"))))
 }

@@ -389,7 +389,7 @@ fn join(
         interactive: std::io::stderr().is_terminal(),
         priority: settings.priority.value,
         target_dir: task
-            .target_dir(settings)
+            .build_dir(settings)
             .and_then(|dir| std::path::absolute(dir).ok())
             .unwrap_or_default(),
         diet: settings.diet.value,
@@ -436,7 +436,7 @@ fn host(
         command: task.name(),
         json_messages: task.json_messages(),
         graph: task.graph(environment),
-        target_dir: task.target_dir(settings),
+        target_dir: task.build_dir(settings),
         jobserver: Some(jobserver),
     };
     let root = std::process::id();

@@ -214,8 +214,8 @@ impl<'a> Task<'a> {
         self.cargo().map_or(0, |_| self.jobs(settings).saturating_sub(1))
     }
 
-    pub(super) fn target_dir(&self, settings: &Settings) -> Option<PathBuf> {
-        launch::target_dir(self.cargo()?, settings)
+    pub(super) fn build_dir(&self, settings: &Settings) -> Option<PathBuf> {
+        launch::build_dir(self.cargo()?, settings)
     }
 
     pub(super) fn graph(&self, environment: &Environment) -> Option<GraphCommand> {

@@ -1,20 +1,32 @@
 //! `cargo plimsoll clean`: what goes is of no use, and what a build would reuse stays.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
 use crate::process::until;
-use crate::scene::Scene;
+use crate::scene::{LAYOUT, Scene, below};
 
 /// A workspace that needed another package once, and was built then and since: with a test, and optimised.
 fn scene() -> Scene {
+    scene_of(|_| ())
+}
+
+/// The same by Cargos that are `set`.
+fn scene_of(set: impl Fn(&mut Command)) -> Scene {
+    let build = |scene: &Scene| {
+        for mut command in commands(scene) {
+            set(&mut command);
+            scene.ok(&mut command);
+        }
+    };
     let scene = Scene::new();
     scene.lib("old", &[], "pub fn one() -> u8 { 1 }");
     scene.lib("base", &[], "pub fn two() -> u8 { 2 }");
+    scene.write("ws/base/build.rs", "fn main() { println!(\"cargo::rerun-if-changed=build.rs\") }");
+    scene.write("ws/base/tests/it.rs", "#[test]\nfn is_two() { assert_eq!(base::two(), 2) }\n");
     scene.bin("app", &["old", "base"], "fn main() { println!(\"{}\", old::one() + base::two()) }");
     members(&scene, &["app", "base", "old"]);
     build(&scene);
@@ -47,44 +59,75 @@ fn clean(scene: &Scene, args: &str) -> Command {
     in_workspace(scene, scene.plimsoll(&format!("clean {args}")))
 }
 
-fn build(scene: &Scene) {
-    for mut command in commands(scene) {
-        scene.ok(&mut command);
-    }
+/// The names in a directory, in order.
+fn names(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }
 
-/// The files in a directory of the target directory whose names begin so.
-fn named(scene: &Scene, directory: &str, beginning: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(scene.at("ws/target").join(directory)).unwrap().flatten();
-    let paths = entries.map(|entry| entry.path());
-    let is_named =
-        |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with(beginning);
-    paths.filter(is_named).collect()
+/// Where Cargo keeps what it built a package's units from, in either layout, and the files of its own library.
+fn kept(profile: &Path, package: &str) -> Vec<PathBuf> {
+    let of = |directory: &str, beginning: &str| -> Vec<PathBuf> {
+        let directory = profile.join(directory);
+        let names = names(&directory).into_iter().filter(|name| name.starts_with(beginning));
+        names.map(|name| directory.join(name)).collect()
+    };
+    let mut kept = of(".fingerprint", &format!("{package}-"));
+    kept.extend(of(&format!("build/{package}"), ""));
+    kept.extend(of("deps", &format!("lib{package}-")));
+    kept
+}
+
+/// The fingerprints in a profile's directory.
+fn fingerprints(profile: &Path) -> Vec<PathBuf> {
+    below(profile)
+        .into_iter()
+        .filter(|path| {
+            let mut above = path.ancestors().skip(1);
+            above.next().is_some_and(|it| it.ends_with("fingerprint"))
+                || above.next().is_some_and(|it| it.ends_with(".fingerprint"))
+        })
+        .filter(|path| path.extension().is_some_and(|it| it == "json"))
+        .collect()
+}
+
+/// The incremental sessions of a crate.
+fn sessions(profile: &Path, name: &str) -> usize {
+    let beginning = format!("{name}-");
+    names(&profile.join("incremental")).iter().filter(|name| name.starts_with(&beginning)).count()
 }
 
 #[test]
 fn what_is_gone_goes_and_nothing_is_built_again() {
     let scene = scene();
-    let apps = named(&scene, "debug/.fingerprint", "app-").len();
-    assert_eq!(named(&scene, "debug/deps", "libold-").len(), 2);
+    let debug = scene.at("ws/target/debug");
+    let (apps, olds) = (kept(&debug, "app").len(), kept(&debug, "old"));
+    assert!(!olds.is_empty());
     let shown = scene.ok(&mut clean(&scene, "--dry-run")).stdout;
     for said in ["versions and packages that are gone", "built from those", "release", "today"] {
         assert!(shown.contains(said), "{said}\n{shown}");
     }
     let unasked = scene.run(&mut clean(&scene, ""));
     assert_eq!(unasked.code(), 1, "{}", unasked.stderr);
-    assert_eq!(named(&scene, "debug/deps", "libold-").len(), 2, "nobody has said yes");
-    let kept = scene.ok(&mut clean(&scene, "--yes --keep-days 1")).stdout;
-    assert!(kept.contains("nothing in "), "{kept}");
+    assert_eq!(kept(&debug, "old"), olds, "nobody has said yes");
+    let kept_all = scene.ok(&mut clean(&scene, "--yes --keep-days 1")).stdout;
+    assert!(kept_all.contains("nothing in "), "{kept_all}");
 
+    let live = sessions(&debug, "base") + sessions(&debug, "it");
+    assert!(sessions(&debug, "it") > 0);
     let done = scene.ok(&mut clean(&scene, "--yes")).stdout;
     assert!(done.contains("removed "), "{done}");
     for profile in ["debug", "release"] {
-        assert!(named(&scene, &format!("{profile}/deps"), "libold-").is_empty());
-        assert!(named(&scene, &format!("{profile}/.fingerprint"), "old-").is_empty());
+        let profile = scene.at("ws/target").join(profile);
+        assert_eq!(kept(&profile, "old"), Vec::<PathBuf>::new());
+        assert!(!profile.join("build/old").exists());
     }
-    assert!(named(&scene, "debug/.fingerprint", "app-").len() < apps);
-    assert_eq!(named(&scene, "debug/incremental", "old-").len(), 0);
+    assert!(kept(&debug, "app").len() < apps);
+    assert_eq!(sessions(&debug, "old"), 0);
+    assert_eq!(sessions(&debug, "base") + sessions(&debug, "it"), live);
     for mut command in commands(&scene) {
         scene.assert_fresh(&mut command);
     }
@@ -100,16 +143,17 @@ fn what_another_compiler_built_goes() {
     members(&scene, &["a", "b"]);
     scene.ok(&mut commands(&scene)[0]);
     assert!(scene.ok(&mut clean(&scene, "--yes")).stdout.contains("nothing in "));
-    for directory in named(&scene, "debug/.fingerprint", "") {
-        let file = named(&scene, directory.to_str().unwrap(), "lib-");
-        let file = file.into_iter().find(|path| path.extension().is_some_and(|it| it == "json"));
-        let file = file.unwrap();
+    let debug = scene.at("ws/target/debug");
+    let all = fingerprints(&debug);
+    assert_eq!(all.len(), 2, "{all:?}");
+    for file in all {
         let text = fs::read_to_string(&file).unwrap();
         fs::write(&file, text.replacen("\"rustc\":", "\"rustc\":1", 1)).unwrap();
     }
     let done = scene.ok(&mut clean(&scene, "--yes")).stdout;
     assert!(done.contains("built by another compiler"), "{done}");
-    assert!(named(&scene, "debug/deps", "lib").is_empty());
+    assert_eq!(fingerprints(&debug), Vec::<PathBuf>::new());
+    assert!(kept(&debug, "a").is_empty() && kept(&debug, "b").is_empty());
     scene.ok(&mut commands(&scene)[0]);
 }
 
@@ -120,11 +164,15 @@ fn a_directory_that_others_use_or_cargo_did_not_make_stays() {
     scene.write("other/Cargo.toml", "[package]\nname = \"other\"\nversion = \"0.1.0\"\n");
     scene.write("other/src/lib.rs", "");
     scene.ok(scene.cargo("build").current_dir(scene.at("other")));
-    let files = || fs::read_dir(scene.at("target/debug/deps")).unwrap().count();
-    let before = files();
+    let before = below(&scene.at("target"));
     let said = scene.ok(&mut scene.plimsoll("clean --yes"));
     assert!(said.stderr.contains("other workspaces build in"), "{}", said.stderr);
-    assert_eq!(files(), before);
+    let locks = |path: &PathBuf| path.extension().is_none() && path.ends_with(".cargo-build-lock");
+    let after: Vec<PathBuf> = below(&scene.at("target"))
+        .into_iter()
+        .filter(|it| before.contains(it) || !locks(it))
+        .collect();
+    assert_eq!(after.len(), before.len());
 
     scene.write("mine/debug/.fingerprint/x", "");
     let refused = scene.run(clean(&scene, "--yes").env("CARGO_TARGET_DIR", scene.at("mine")));
@@ -133,15 +181,151 @@ fn a_directory_that_others_use_or_cargo_did_not_make_stays() {
 }
 
 #[test]
-fn it_waits_for_a_build() {
+fn what_is_in_no_known_layout_is_said_and_stays() {
     let scene = scene();
-    let lock = File::options().write(true).open(scene.at("ws/target/debug/.cargo-lock")).unwrap();
-    flock(&lock, FlockOperation::LockExclusive).unwrap();
-    let cleaning = scene.start(&mut clean(&scene, "--yes"));
-    std::thread::sleep(Duration::from_millis(1500));
-    assert_eq!(named(&scene, "debug/deps", "libold-").len(), 2);
-    drop(lock);
-    until("the build is over", || named(&scene, "debug/deps", "libold-").is_empty().then_some(()));
-    let done = cleaning.end();
-    assert!(done.stderr.contains("waiting for the build in"), "{}", done.stderr);
+    let (debug, release) = (scene.at("ws/target/debug"), scene.at("ws/target/release"));
+    let olds = kept(&debug, "old");
+    scene.write("ws/target/debug/build/app/unit-7/output/app.o", "");
+    let done = scene.ok(&mut clean(&scene, "--yes"));
+    assert!(done.stderr.contains("build/app/unit-7` is in no layout"), "{}", done.stderr);
+    assert_eq!(kept(&debug, "old"), olds);
+    assert!(kept(&release, "old").is_empty(), "what is known there is cleaned");
+    let again = scene.ok(&mut clean(&scene, "--yes")).stdout;
+    assert!(again.contains("nothing else in "), "{again}");
+    fs::remove_dir_all(debug.join("build/app/unit-7")).unwrap();
+
+    // A Cargo that keeps nothing where it is known.
+    let cargo = "cargo \"$@\" || exit\nfor word in \"$@\"; do\n\
+        if [ \"$before\" = --target-dir ]; then rm -rf \"$word\"/debug/build \"$word\"/debug/.fingerprint; fi\n\
+        before=$word\ndone";
+    let cargo = scene.script("bin/unknown-cargo", cargo);
+    let refused = scene.run(clean(&scene, "--yes").env("CARGO", cargo));
+    assert_eq!(refused.code(), 101, "{}", refused.stderr);
+    assert!(refused.stderr.contains("in a way that is not known here"), "{}", refused.stderr);
+    assert_eq!(kept(&debug, "old"), olds);
+}
+
+/// Whatever a Cargo of today or of yesterday holds while it builds is waited for, and that is said.
+#[test]
+fn it_waits_for_a_build() {
+    for (apart, lock) in [
+        (false, "ws/target/debug/.cargo-lock"),
+        (false, "ws/target/debug/.cargo-build-lock"),
+        (true, "ws/target/debug/.cargo-lock"),
+        (true, "apart/debug/.cargo-build-lock"),
+        (true, "apart/debug/.cargo-lock"),
+    ] {
+        let scene = Scene::new();
+        scene.lib("old", &[], "");
+        scene.lib("app", &[], "");
+        members(&scene, &["app", "old"]);
+        let set = |mut command: Command| {
+            if apart {
+                command.env("CARGO_BUILD_BUILD_DIR", "{workspace-root}/../apart");
+            }
+            command
+        };
+        let debug = scene.at(if apart { "apart/debug" } else { "ws/target/debug" });
+        scene.ok(&mut set(in_workspace(&scene, scene.cargo("build"))));
+        members(&scene, &["app"]);
+        fs::remove_dir_all(scene.at("ws/old")).unwrap();
+        scene.ok(&mut set(in_workspace(&scene, scene.cargo("build"))));
+        assert!(!kept(&debug, "old").is_empty());
+
+        let held = File::options().create(true).append(true).open(scene.at(lock)).unwrap();
+        flock(&held, FlockOperation::LockShared).unwrap();
+        let cleaning = scene.start(&mut set(clean(&scene, "--yes")));
+        until("the wait is said", || {
+            cleaning.stderr().contains("waiting for the build in").then_some(())
+        });
+        assert!(!kept(&debug, "old").is_empty(), "{lock}");
+        drop(held);
+        let done = cleaning.end();
+        assert_eq!(done.code(), 0, "{}", done.stderr);
+        assert!(kept(&debug, "old").is_empty(), "{lock}: {}", done.stdout);
+        scene.assert_fresh(&mut set(in_workspace(&scene, scene.cargo("build"))));
+    }
+}
+
+/// What two Cargos with the same compiler, or with another one, have built in one directory.
+fn in_layout(command: &mut Command, newer: bool) -> &mut Command {
+    command.env(LAYOUT, if newer { "true" } else { "false" })
+}
+
+fn nightly(command: &mut Command) -> &mut Command {
+    command.env("RUSTUP_TOOLCHAIN", "nightly")
+}
+
+#[test]
+#[ignore = "needs the nightly toolchain"]
+fn what_a_cargo_that_is_set_otherwise_uses_stays_and_is_said() {
+    let scene = scene_of(|command| _ = in_layout(nightly(command), false));
+    for newer in [true, false] {
+        for mut command in commands(&scene) {
+            scene.ok(in_layout(nightly(&mut command), newer));
+        }
+    }
+    let debug = scene.at("ws/target/debug");
+    for newer in [true, false] {
+        let done = scene.ok(in_layout(nightly(&mut clean(&scene, "--yes")), newer));
+        let layout = if newer { "older" } else { "newer" };
+        assert!(
+            done.stderr.contains(&format!("lie in Cargo's {layout} layout")),
+            "{}",
+            done.stderr
+        );
+        assert_eq!(
+            done.stdout.contains("removed "),
+            newer,
+            "the first removes all: {}",
+            done.stdout
+        );
+        assert!(kept(&debug, "old").is_empty());
+    }
+    for newer in [true, false] {
+        for mut command in commands(&scene) {
+            scene.assert_fresh(in_layout(nightly(&mut command), newer));
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs the nightly toolchain"]
+fn what_an_older_cargo_left_in_its_layout_goes_and_the_other_way_round() {
+    for newer_remains in [true, false] {
+        let scene = Scene::new();
+        scene.lib("base", &[], "pub fn two() -> u8 { 2 }");
+        scene.bin("app", &["base"], "fn main() { println!(\"{}\", base::two()) }");
+        scene.write(
+            "ws/base/build.rs",
+            "fn main() { println!(\"cargo::rerun-if-changed=build.rs\") }",
+        );
+        scene.write("ws/app/tests/it.rs", "#[test]\nfn runs() {}\n");
+        members(&scene, &["app", "base"]);
+        let stable = |command: &mut Command| _ = command.env("RUSTUP_TOOLCHAIN", "stable");
+        let newer = |command: &mut Command| _ = in_layout(nightly(command), true);
+        let (first, then): (&dyn Fn(&mut Command), &dyn Fn(&mut Command)) =
+            if newer_remains { (&stable, &newer) } else { (&newer, &stable) };
+        for set in [first, then] {
+            for mut command in commands(&scene) {
+                set(&mut command);
+                scene.ok(&mut command);
+            }
+        }
+        let debug = scene.at("ws/target/debug");
+        let of_both = fingerprints(&debug).len();
+        let live = sessions(&debug, "app") + sessions(&debug, "it");
+        let mut cleaning = clean(&scene, "--yes");
+        then(&mut cleaning);
+        let done = scene.ok(&mut cleaning);
+        assert!(done.stdout.contains("built by another compiler"), "{}", done.stdout);
+        assert_eq!(fingerprints(&debug).len() * 2, of_both);
+        assert_eq!(names(&debug.join(".fingerprint")).is_empty(), newer_remains);
+        assert_eq!(debug.join("build/app").exists(), newer_remains);
+        assert_eq!((sessions(&debug, "app") + sessions(&debug, "it")) * 2, live);
+        for mut command in commands(&scene) {
+            then(&mut command);
+            scene.assert_fresh(&mut command);
+        }
+    }
 }

@@ -28,7 +28,9 @@ pub(crate) fn path() -> &'static Path {
 pub(crate) fn real() -> &'static Path {
     static REAL: OnceLock<PathBuf> = OnceLock::new();
     REAL.get_or_init(|| {
-        let said = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap();
+        let mut rustc = Command::new("rustc");
+        crate::scene::in_toolchain(&mut rustc);
+        let said = rustc.args(["--print", "sysroot"]).output().unwrap();
         Path::new(String::from_utf8(said.stdout).unwrap().trim()).join("bin/rustc")
     })
 }

@@ -14,6 +14,17 @@ use rustix::process::{Pid, Signal};
 use crate::fake_rustc;
 use crate::process::{self, MARK, PATIENCE, Process, of_scene, until, within};
 
+/// Asks a nightly Cargo before 1.100 for the newer layout of its build directory.
+pub(crate) const LAYOUT: &str = "CARGO_UNSTABLE_BUILD_DIR_NEW_LAYOUT";
+
+/// Has a command use the Cargo and the compiler of the toolchain that is to be tested: rustup's, named by this
+/// variable; without it the one that is there.
+pub(crate) fn in_toolchain(command: &mut Command) {
+    if let Some(toolchain) = std::env::var_os("E2E_TOOLCHAIN") {
+        command.env("RUSTUP_TOOLCHAIN", toolchain);
+    }
+}
+
 pub(crate) struct Scene {
     dir: tempfile::TempDir,
     calls: AtomicU32,
@@ -124,10 +135,12 @@ impl Scene {
         const ALSO: &[&str] = &["LD_LIBRARY_PATH", "RUST_BACKTRACE", "RUST_LOG", "NEXTEST", "TERM"];
         for (name, _) in std::env::vars_os() {
             let text = name.to_string_lossy();
-            if name != "CARGO_HOME" && OURS.iter().chain(ALSO).any(|ours| text.starts_with(ours)) {
+            let stays = name == "CARGO_HOME" || name == LAYOUT;
+            if !stays && OURS.iter().chain(ALSO).any(|ours| text.starts_with(ours)) {
                 command.env_remove(name);
             }
         }
+        in_toolchain(command);
         command
             .current_dir(self.at("ws"))
             .env(MARK, self.dir())

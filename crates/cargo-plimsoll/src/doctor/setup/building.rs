@@ -345,7 +345,7 @@ fn incremental(facts: &Facts, here: &Here) -> Finding {
     let Some(place) = profiles::incremental_off(facts, here) else {
         return Finding::fine(TOPIC, "own crates are compiled incrementally, as Cargo has it");
     };
-    if facts.variables.contains_key("CI") {
+    if facts.is_ci() {
         return Finding::fine(
             TOPIC,
             format!("incremental compilation is off ({place}), as is right in a CI"),

@@ -246,6 +246,17 @@ fn incremental_compilation_that_is_off_is_told_but_in_a_ci() {
     assert_eq!(only(&facts, "incremental").fix.unwrap().command, "unset CARGO_INCREMENTAL");
     facts.variables.insert("CI".to_owned(), "true".to_owned());
     none(&facts);
+    facts.variables.remove("CARGO_INCREMENTAL");
+    let said = |facts: &Facts| -> String {
+        let found = judge(facts).into_iter().find(|it| it.topic == "incremental");
+        found.unwrap().what
+    };
+    assert!(said(&facts).contains("as Cargo has it"), "{}", said(&facts));
+    facts.here.as_mut().unwrap().workspace.compiler.version = (1, 99);
+    assert!(said(&facts).contains("Cargo's default in a CI"), "{}", said(&facts));
+    let mut asked = large("[profile.dev]\nincremental = false\n", "[build]\nincremental = true\n");
+    asked.variables.insert("TF_BUILD".to_owned(), "1".to_owned());
+    assert!(said(&asked).contains("as Cargo has it"), "{}", said(&asked));
     let found = only(&large("", "[build]\nincremental = false\n"), "incremental");
     assert!(found.what.contains("`build.incremental` in /ws"), "{}", found.what);
     let found = only(&large("[profile.dev]\nincremental = false\n", ""), "incremental");

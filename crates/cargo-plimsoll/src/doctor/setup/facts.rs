@@ -37,7 +37,7 @@ pub(crate) struct Facts {
     pub(crate) wrapper_is_ours: bool,
     /// The wrapper can be found.
     pub(crate) wrapper_is_there: bool,
-    /// Variables that Cargo reads: those that begin with `CARGO_`, `RUSTC_WORKSPACE_WRAPPER`, `CI`.
+    /// Variables that Cargo reads: those that begin with `CARGO_`, `RUSTC_WORKSPACE_WRAPPER`, and `CI` and `TF_BUILD`.
     pub(crate) variables: BTreeMap<String, String>,
     /// The compiler's flags by the user: those that hold first, then those that they hide.
     pub(crate) flags: Vec<Flags>,
@@ -45,6 +45,13 @@ pub(crate) struct Facts {
     pub(crate) here: Option<Here>,
     /// Why there is no workspace, in Cargo's words.
     pub(crate) no_workspace: Option<String>,
+}
+
+impl Facts {
+    /// Cargo takes this for a CI.
+    pub(crate) fn is_ci(&self) -> bool {
+        ["CI", "TF_BUILD"].iter().any(|name| self.variables.contains_key(*name))
+    }
 }
 
 /// The workspace around the working directory.

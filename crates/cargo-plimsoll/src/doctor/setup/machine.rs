@@ -320,8 +320,12 @@ fn in_memory(facts: &Facts, place: &Place) -> Option<Finding> {
     let path = place.path.display();
     let what =
         format!("{name} `{path}` is in memory (tmpfs): its file system holds {held} of {most}");
-    let is_target = name == "the target directory";
-    let variable = if is_target { "CARGO_TARGET_DIR" } else { "TMPDIR" };
+    let variable = match name {
+        "the build directory" => "CARGO_BUILD_BUILD_DIR",
+        "the target directory" => "CARGO_TARGET_DIR",
+        _ => "TMPDIR",
+    };
+    let is_target = variable != "TMPDIR";
     let fix = Fix::you(format!("export {variable}=<a directory on a disk>"));
     // A quarter: as much as all that Plimsoll would keep free for files.
     let takes_much = held.share_of(whole(facts)) > 0.25;
@@ -349,7 +353,7 @@ fn in_memory(facts: &Facts, place: &Place) -> Option<Finding> {
         Finding::note(
             TOPIC,
             what,
-            "each file there is memory that compilers do not get, and nothing drops it; Plimsoll counts the target directory's growth under the line",
+            "each file there is memory that compilers do not get, and nothing drops it; Plimsoll counts the growth of the directory in which units are built under the line",
             fix,
         )
     })

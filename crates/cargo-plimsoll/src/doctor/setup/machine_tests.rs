@@ -199,6 +199,8 @@ fn a_target_directory_in_memory_is_a_problem_once_it_holds_much() {
     assert_eq!(found.severity, Severity::Problem);
     assert!(found.why.contains("38 %"), "{}", found.why);
     facts.places[0].in_memory = Some((Bytes::mib(1), Bytes::mib(64)));
+    facts.places[0].name = "the build directory";
+    assert!(only(&facts, "tmpfs").fix.unwrap().command.contains("CARGO_BUILD_BUILD_DIR"));
     facts.places[0].name = "the temporary directory";
     let found = only(&facts, "tmpfs");
     assert!(found.why.contains("63 MiB more fit"), "{}", found.why);

@@ -40,20 +40,27 @@ pub(super) fn all(facts: &Facts) -> Vec<Profile> {
     names.into_iter().map(|name| reader.profile(name)).collect()
 }
 
+/// Since then Cargo compiles nothing incrementally in a CI where neither `CARGO_INCREMENTAL` nor `build.incremental` says
+/// so (Cargo 1.99: `workspace/profiles.rs`).
+const OFF_IN_CI: (u32, u32) = (1, 99);
+
 /// Where incremental compilation is switched off, for a person; nothing where it is as Cargo has it.
 pub(super) fn incremental_off(facts: &Facts, here: &Here) -> Option<String> {
     if let Some(value) = facts.variables.get("CARGO_INCREMENTAL") {
         return (value == "0").then(|| "CARGO_INCREMENTAL=0".to_owned());
     }
     let by_build = |(path, table): &(PathBuf, toml::Table)| {
-        let off = table.get("build")?.get("incremental")? == &Value::Boolean(false);
-        off.then(|| format!("`build.incremental` in {}", path.display()))
+        let on = table.get("build")?.get("incremental")? != &Value::Boolean(false);
+        Some((!on).then(|| format!("`build.incremental` in {}", path.display())))
     };
-    let by_build = here.workspace.layers.iter().find_map(by_build);
-    by_build.or_else(|| {
-        let dev = all(facts).into_iter().find(|profile| profile.name == "dev")?;
-        (dev.incremental == Some(false)).then(|| "`profile.dev.incremental`".to_owned())
-    })
+    if let Some(given) = here.workspace.layers.iter().find_map(by_build) {
+        return given;
+    }
+    if facts.is_ci() && here.workspace.compiler.version >= OFF_IN_CI {
+        return Some("Cargo's default in a CI since 1.99".to_owned());
+    }
+    let dev = all(facts).into_iter().find(|profile| profile.name == "dev")?;
+    (dev.incremental == Some(false)).then(|| "`profile.dev.incremental`".to_owned())
 }
 
 struct Reader<'a> {

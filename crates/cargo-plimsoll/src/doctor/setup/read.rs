@@ -72,7 +72,7 @@ fn here(
 
 fn variables(environment: &Environment) -> BTreeMap<String, String> {
     let names = environment.names_after("CARGO_").map(|rest| format!("CARGO_{rest}"));
-    let more = ["RUSTC_WORKSPACE_WRAPPER", "CI"].map(str::to_owned);
+    let more = ["RUSTC_WORKSPACE_WRAPPER", "CI", "TF_BUILD"].map(str::to_owned);
     let given = |name: String| {
         let value = environment.text(&name)?.to_owned();
         Some((name, value))
@@ -186,9 +186,12 @@ fn read_limits(limits: &str) -> Bounds {
 fn places(settings: &Settings, environment: &Environment, here: Option<&Here>) -> Vec<Place> {
     let given = settings.cargo.target_dir.as_ref().map(|given| given.value.clone());
     let target = here.map(|it| given.unwrap_or_else(|| it.workspace.root.join("target")));
+    let build = settings.cargo.build_dir.as_ref().zip(here);
+    let build = build.map(|(given, it)| given.value.resolve(&it.workspace.root));
     let temporary = environment.get("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
-    let named = target.map(|path| ("the target directory", path));
-    let all = named.into_iter().chain([("the temporary directory", temporary)]);
+    let named = [("the build directory", build), ("the target directory", target)];
+    let named = named.into_iter().filter_map(|(name, path)| Some((name, path?)));
+    let all = named.chain([("the temporary directory", temporary)]);
     all.map(|(name, path)| place(name, path)).collect()
 }
 

@@ -177,7 +177,7 @@ fn not_incremental(past: &Past, rebuilt: &Rebuilt) -> Option<Cause> {
             past.cpu(),
             names(&titles)
         ),
-        why: "incremental compilation is off (CARGO_INCREMENTAL=0, `build.incremental` or the profile's): a changed line compiles its whole crate".to_owned(),
+        why: "incremental compilation is off (CARGO_INCREMENTAL=0, `build.incremental`, the profile's, or Cargo's default in a CI since 1.99): a changed line compiles its whole crate".to_owned(),
         advice: "unset CARGO_INCREMENTAL where you edit; `cargo plimsoll doctor` says where it is switched off".to_owned(),
         cost_ms: of_wall(past, cpu),
     })
