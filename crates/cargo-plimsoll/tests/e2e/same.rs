@@ -1,11 +1,12 @@
 //! Every command says and does what plain Cargo says and does.
 
 use std::io::Write as _;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use plimsoll_testing::needs;
 
-use crate::scene::Scene;
+use crate::scene::{Scene, below, in_toolchain};
 
 /// A library with a unit test, a documentation test and a warning, and a program.
 fn workspace() -> Scene {
@@ -85,7 +86,9 @@ fn doctests_pass_and_go_through_the_shim() {
 fn a_toolchain_by_name_is_used() {
     let scene = workspace();
     needs::program("rustup");
-    let said = Command::new("rustup").args(["show", "active-toolchain"]).output().unwrap();
+    let mut rustup = Command::new("rustup");
+    in_toolchain(&mut rustup);
+    let said = rustup.args(["show", "active-toolchain"]).output().unwrap();
     let text = String::from_utf8(said.stdout).unwrap();
     let name = text.split_whitespace().next().unwrap().to_owned();
     scene.ok(&mut scene.plimsoll(&format!("+{name} build")));
@@ -187,4 +190,67 @@ fn three_hundred_compilers_at_once_are_all_heard() {
     let done = scene.ok(&mut scene.plimsoll("--memory 1GiB --jobs 300 check"));
     assert!(done.stderr.contains("300 units"), "{}", done.stderr);
     scene.assert_fresh(&mut scene.cargo("check"));
+}
+
+mod nightly {
+    use super::*;
+
+    /// Cargo's own log of builds (`-Zbuild-analysis`) has one session a build, and in it what it has without us.
+    #[test]
+    #[ignore = "needs the nightly toolchain"]
+    fn cargos_own_log_and_its_reports_are_left_intact() {
+        let scene = workspace();
+        let set = |mut command: Command, by_option: bool| {
+            command.env("RUSTUP_TOOLCHAIN", "nightly").env("CARGO_HOME", scene.at("cargo"));
+            command.args(["-Z", "build-analysis"]);
+            if by_option {
+                command.args(["--config", "build.analysis.enabled=true"]);
+            } else {
+                command.env("CARGO_BUILD_ANALYSIS_ENABLED", "true");
+            }
+            command
+        };
+        let sessions = || {
+            let logs = below(&scene.at("cargo/log")).into_iter();
+            let mut logs: Vec<PathBuf> =
+                logs.filter(|it| it.extension().is_some_and(|it| it == "jsonl")).collect();
+            logs.sort();
+            logs
+        };
+        // What happened, without when.
+        let happened = || {
+            let text = std::fs::read_to_string(sessions().last().unwrap()).unwrap();
+            let mut reasons: Vec<String> = Vec::new();
+            for line in text.lines() {
+                let said: serde_json::Value = serde_json::from_str(line).unwrap();
+                reasons.push(said["reason"].as_str().unwrap().to_owned());
+            }
+            reasons.sort();
+            reasons
+        };
+        scene.ok(&mut set(scene.cargo("build"), false));
+        let plain = happened();
+        assert_eq!(sessions().len(), 1, "{plain:?}");
+        for (number, by_option) in [(2, false), (3, true)] {
+            std::fs::remove_dir_all(scene.at("target")).unwrap();
+            // `--staged` waits for the unit graph, for which a Cargo is asked that builds nothing.
+            scene.ok(&mut set(scene.plimsoll("build --staged"), by_option));
+            assert_eq!(sessions().len(), number, "{:?}", sessions());
+            assert_eq!(happened(), plain);
+        }
+        let mut clean = scene.plimsoll("clean --yes");
+        let variables = ["CARGO_UNSTABLE_BUILD_ANALYSIS", "CARGO_BUILD_ANALYSIS_ENABLED"];
+        clean.envs(variables.map(|name| (name, "true")));
+        clean.env("RUSTUP_TOOLCHAIN", "nightly").env("CARGO_HOME", scene.at("cargo"));
+        scene.ok(&mut clean);
+        assert_eq!(sessions().len(), 3, "{:?}", sessions());
+        let listed = scene.ok(&mut set(scene.cargo("report sessions"), false));
+        assert_eq!(listed.stderr.lines().filter(|line| line.starts_with(" - ")).count(), 3);
+        let rebuilds = scene.ok(&mut set(scene.cargo("report rebuilds"), false));
+        assert!(rebuilds.stderr.contains("new"), "{}", rebuilds.stderr);
+        scene.ok(&mut set(scene.cargo("report timings"), false));
+        let page = below(&scene.at("target/cargo-timings")).into_iter().next().unwrap();
+        let page = std::fs::read_to_string(page).unwrap();
+        assert!(page.contains("\"a\"") && page.contains("\"b\""), "both units are in the report");
+    }
 }
