@@ -213,7 +213,8 @@ impl<'a> Session<'a> {
             .args(&added.args)
             .args(&self.what.args)
             .arg("--target-dir")
-            .arg(target);
+            .arg(target)
+            .env("CARGO_BUILD_BUILD_DIR", target);
         // A wrapper that keeps what was compiled would leave nothing to measure; an empty one stands before
         // what is configured, also before what `enable` has put there.
         command.env("RUSTC_WRAPPER", "").env("CARGO_BUILD_JOBS", self.jobs.to_string());

@@ -116,13 +116,25 @@ pub(crate) fn remove(found: &Found) -> anyhow::Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         other => other.with_context(|| format!("cannot remove `{}`", found.path.display()))?,
     }
-    // `build/<package>` goes with its last unit.
-    let package =
-        found.path.parent().filter(|it| it.parent().is_some_and(|it| it.ends_with("build")));
-    if let Some(package) = package {
-        let _ = fs::remove_dir(package);
+    let package = found.path.parent();
+    if let Some(package) = package.filter(|it| it.parent().is_some_and(|it| it.ends_with("build")))
+    {
+        remove_empty(package);
     }
     Ok(())
+}
+
+/// `build/<package>` of the newer layout goes with its last unit. Cargo makes directories for units that it does not
+/// build (documentation tests), and makes them anew where it misses them.
+fn remove_empty(package: &Path) {
+    for (_, home) in layout::directories(package) {
+        if !home.join("fingerprint").exists() {
+            let _ = fs::remove_dir(home.join("out"));
+            let _ = fs::remove_dir(home);
+        }
+    }
+    // What is not empty stays.
+    let _ = fs::remove_dir(package);
 }
 
 #[cfg(test)]

@@ -248,84 +248,95 @@ fn it_waits_for_a_build() {
 }
 
 /// What two Cargos with the same compiler, or with another one, have built in one directory.
-fn in_layout(command: &mut Command, newer: bool) -> &mut Command {
-    command.env(LAYOUT, if newer { "true" } else { "false" })
-}
+mod nightly {
+    use super::*;
 
-fn nightly(command: &mut Command) -> &mut Command {
-    command.env("RUSTUP_TOOLCHAIN", "nightly")
-}
+    fn in_layout(command: &mut Command, newer: bool) -> &mut Command {
+        command.env(LAYOUT, if newer { "true" } else { "false" })
+    }
 
-#[test]
-#[ignore = "needs the nightly toolchain"]
-fn what_a_cargo_that_is_set_otherwise_uses_stays_and_is_said() {
-    let scene = scene_of(|command| _ = in_layout(nightly(command), false));
-    for newer in [true, false] {
-        for mut command in commands(&scene) {
-            scene.ok(in_layout(nightly(&mut command), newer));
-        }
+    fn nightly(command: &mut Command) -> &mut Command {
+        command.env("RUSTUP_TOOLCHAIN", "nightly")
     }
-    let debug = scene.at("ws/target/debug");
-    for newer in [true, false] {
-        let done = scene.ok(in_layout(nightly(&mut clean(&scene, "--yes")), newer));
-        let layout = if newer { "older" } else { "newer" };
-        assert!(
-            done.stderr.contains(&format!("lie in Cargo's {layout} layout")),
-            "{}",
-            done.stderr
-        );
-        assert_eq!(
-            done.stdout.contains("removed "),
-            newer,
-            "the first removes all: {}",
-            done.stdout
-        );
-        assert!(kept(&debug, "old").is_empty());
-    }
-    for newer in [true, false] {
-        for mut command in commands(&scene) {
-            scene.assert_fresh(in_layout(nightly(&mut command), newer));
-        }
-    }
-}
 
-#[test]
-#[ignore = "needs the nightly toolchain"]
-fn what_an_older_cargo_left_in_its_layout_goes_and_the_other_way_round() {
-    for newer_remains in [true, false] {
-        let scene = Scene::new();
-        scene.lib("base", &[], "pub fn two() -> u8 { 2 }");
-        scene.bin("app", &["base"], "fn main() { println!(\"{}\", base::two()) }");
-        scene.write(
-            "ws/base/build.rs",
-            "fn main() { println!(\"cargo::rerun-if-changed=build.rs\") }",
-        );
-        scene.write("ws/app/tests/it.rs", "#[test]\nfn runs() {}\n");
-        members(&scene, &["app", "base"]);
-        let stable = |command: &mut Command| _ = command.env("RUSTUP_TOOLCHAIN", "stable");
-        let newer = |command: &mut Command| _ = in_layout(nightly(command), true);
-        let (first, then): (&dyn Fn(&mut Command), &dyn Fn(&mut Command)) =
-            if newer_remains { (&stable, &newer) } else { (&newer, &stable) };
-        for set in [first, then] {
+    fn newer(command: &mut Command) {
+        in_layout(nightly(command), true);
+    }
+
+    /// A stable Cargo; one of 1.100 has the older layout where it is asked for it.
+    fn older(command: &mut Command) {
+        let asked = ("__CARGO_TEMPORARY_BUILD_DIR_NEW_LAYOUT_OPT_OUT", "1");
+        command.envs([asked]).env("RUSTUP_TOOLCHAIN", "stable");
+    }
+
+    #[test]
+    #[ignore = "needs the nightly toolchain"]
+    fn what_a_cargo_that_is_set_otherwise_uses_stays_and_is_said() {
+        let scene = scene_of(|command| _ = in_layout(nightly(command), false));
+        for newer in [true, false] {
             for mut command in commands(&scene) {
-                set(&mut command);
-                scene.ok(&mut command);
+                scene.ok(in_layout(nightly(&mut command), newer));
             }
         }
         let debug = scene.at("ws/target/debug");
-        let of_both = fingerprints(&debug).len();
-        let live = sessions(&debug, "app") + sessions(&debug, "it");
-        let mut cleaning = clean(&scene, "--yes");
-        then(&mut cleaning);
-        let done = scene.ok(&mut cleaning);
-        assert!(done.stdout.contains("built by another compiler"), "{}", done.stdout);
-        assert_eq!(fingerprints(&debug).len() * 2, of_both);
-        assert_eq!(names(&debug.join(".fingerprint")).is_empty(), newer_remains);
-        assert_eq!(debug.join("build/app").exists(), newer_remains);
-        assert_eq!((sessions(&debug, "app") + sessions(&debug, "it")) * 2, live);
-        for mut command in commands(&scene) {
-            then(&mut command);
-            scene.assert_fresh(&mut command);
+        for newer in [true, false] {
+            let done = scene.ok(in_layout(nightly(&mut clean(&scene, "--yes")), newer));
+            let layout = if newer { "older" } else { "newer" };
+            assert!(
+                done.stderr.contains(&format!("lie in Cargo's {layout} layout")),
+                "{}",
+                done.stderr
+            );
+            assert_eq!(
+                done.stdout.contains("removed "),
+                newer,
+                "the first removes all: {}",
+                done.stdout
+            );
+            assert!(kept(&debug, "old").is_empty());
+        }
+        for newer in [true, false] {
+            for mut command in commands(&scene) {
+                scene.assert_fresh(in_layout(nightly(&mut command), newer));
+            }
+        }
+    }
+
+    #[test]
+    #[ignore = "needs the nightly toolchain"]
+    fn what_an_older_cargo_left_in_its_layout_goes_and_the_other_way_round() {
+        for newer_remains in [true, false] {
+            let scene = Scene::new();
+            scene.lib("base", &[], "pub fn two() -> u8 { 2 }");
+            scene.bin("app", &["base"], "fn main() { println!(\"{}\", base::two()) }");
+            scene.write(
+                "ws/base/build.rs",
+                "fn main() { println!(\"cargo::rerun-if-changed=build.rs\") }",
+            );
+            scene.write("ws/app/tests/it.rs", "#[test]\nfn runs() {}\n");
+            members(&scene, &["app", "base"]);
+            let [first, then] = if newer_remains { [older, newer] } else { [newer, older] };
+            for set in [first, then] {
+                for mut command in commands(&scene) {
+                    set(&mut command);
+                    scene.ok(&mut command);
+                }
+            }
+            let debug = scene.at("ws/target/debug");
+            let of_both = fingerprints(&debug).len();
+            let live = sessions(&debug, "app") + sessions(&debug, "it");
+            let mut cleaning = clean(&scene, "--yes");
+            then(&mut cleaning);
+            let done = scene.ok(&mut cleaning);
+            assert!(done.stdout.contains("built by another compiler"), "{}", done.stdout);
+            assert_eq!(fingerprints(&debug).len() * 2, of_both);
+            assert_eq!(names(&debug.join(".fingerprint")).is_empty(), newer_remains);
+            assert_eq!(debug.join("build/app").exists(), newer_remains);
+            assert_eq!((sessions(&debug, "app") + sessions(&debug, "it")) * 2, live);
+            for mut command in commands(&scene) {
+                then(&mut command);
+                scene.assert_fresh(&mut command);
+            }
         }
     }
 }
