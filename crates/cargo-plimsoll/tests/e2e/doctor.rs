@@ -222,6 +222,22 @@ fn a_build_after_a_clean_another_profile_or_an_edit_says_which() {
 }
 
 #[test]
+fn a_build_directory_of_its_own_is_what_was_emptied() {
+    let scene = scene();
+    let set = |mut command: Command| {
+        command.env("CARGO_BUILD_BUILD_DIR", "{workspace-root}/../apart");
+        command
+    };
+    scene.ok(&mut set(scene.plimsoll("build")));
+    std::fs::remove_dir_all(scene.at("apart")).unwrap();
+    scene.ok(&mut set(scene.plimsoll("build")));
+    let (_, said) = slow(&scene);
+    let lost = of(&said, "causes", "lost");
+    assert!(lost[0]["what"].as_str().unwrap().contains("target directory was empty"), "{said}");
+    scene.assert_fresh(&mut set(scene.cargo("build")));
+}
+
+#[test]
 fn a_line_that_binds_is_told_with_one_that_would_not() {
     let scene = Scene::new();
     // Together they are above the line, so one waits until the other has ended.

@@ -55,6 +55,28 @@ fn doctor_last_names_the_unit_that_was_killed() {
     }
 }
 
+/// Programs that Cargo itself runs are named by the paths that they have in its build directory.
+#[test]
+fn a_build_script_and_a_test_that_were_killed_are_named_by_their_paths() {
+    let scene = Scene::new();
+    let kill = "fn main() { std::process::Command::new(\"sh\")\
+        .args([\"-c\", \"kill -9 $PPID\"]).status().unwrap(); }";
+    scene.lib("scripted", &[], "").write("ws/scripted/build.rs", kill);
+    let test = kill.replace("fn main", "#[test]\nfn ends");
+    scene.lib("tested", &[], "").write("ws/tested/tests/it.rs", test);
+    for (command, unit) in [
+        ("build -p scripted", "scripted (build script)"),
+        ("test -p tested --test it", "run of test it"),
+    ] {
+        let built = scene.run(&mut scene.cargo(command));
+        assert_eq!(built.code(), 101, "{}", built.stderr);
+        let log = built.stderr.lines().filter(|line| !line.contains("custom build command"));
+        scene.write("build.log", log.collect::<Vec<_>>().join("\n"));
+        let (said, _) = verdict(&scene, scene.plimsoll("doctor --json").arg(scene.at("build.log")));
+        assert_eq!(said["unit"], unit, "{said}\n{}", built.stderr);
+    }
+}
+
 #[test]
 fn doctor_last_says_when_it_was_not_memory_and_when_nothing_died() {
     let scene = Scene::new();

@@ -1,9 +1,9 @@
 //! Why units were compiled that had been compiled before: a build beside earlier ones of the same workspace. Reads
 //! nothing.
 //!
-//! Cargo's own hashes tell. A unit's key stands for package, features, profile, target and compiler; the name of
-//! its files also for the user's flags, which are in no metadata. What both have in common was there and is not any
-//! more, or its source was edited.
+//! Cargo's own hashes tell. A unit's key stands for package, features, profile, target and compiler; its name in the
+//! build directory also for the user's flags, which are in no metadata. What both have in common was there and is not
+//! any more, or its source was edited.
 
 use std::collections::BTreeMap;
 
