@@ -31,6 +31,14 @@ pub fn program(name: &str) {
     }
 }
 
+/// A toolchain of rustup's.
+pub fn toolchain(name: &str) {
+    success(
+        Command::new("rustup").args(["run", name, "cargo", "--version"]),
+        &format!("there is no {name} toolchain"),
+    );
+}
+
 /// That a command succeeds; otherwise `reason` says what that means.
 pub fn success(command: &mut Command, reason: &str) {
     let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -6,6 +6,8 @@ use std::process::Command;
 
 use rustix::fs::{FlockOperation, flock};
 
+use plimsoll_testing::needs;
+
 use crate::process::until;
 use crate::scene::{LAYOUT, Scene, below};
 
@@ -270,8 +272,8 @@ mod nightly {
     }
 
     #[test]
-    #[ignore = "needs the nightly toolchain"]
     fn what_a_cargo_that_is_set_otherwise_uses_stays_and_is_said() {
+        needs::toolchain("nightly");
         let scene = scene_of(|command| _ = in_layout(nightly(command), false));
         for newer in [true, false] {
             for mut command in commands(&scene) {
@@ -303,8 +305,9 @@ mod nightly {
     }
 
     #[test]
-    #[ignore = "needs the nightly toolchain"]
     fn what_an_older_cargo_left_in_its_layout_goes_and_the_other_way_round() {
+        needs::toolchain("nightly");
+        needs::toolchain("stable");
         for newer_remains in [true, false] {
             let scene = Scene::new();
             scene.lib("base", &[], "pub fn two() -> u8 { 2 }");

@@ -197,8 +197,8 @@ mod nightly {
 
     /// Cargo's own log of builds (`-Zbuild-analysis`) has one session a build, and in it what it has without us.
     #[test]
-    #[ignore = "needs the nightly toolchain"]
     fn cargos_own_log_and_its_reports_are_left_intact() {
+        needs::toolchain("nightly");
         let scene = workspace();
         let set = |mut command: Command, by_option: bool| {
             command.env("RUSTUP_TOOLCHAIN", "nightly").env("CARGO_HOME", scene.at("cargo"));

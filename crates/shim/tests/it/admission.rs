@@ -135,7 +135,7 @@ fn argument_files_are_understood_and_handed_on_as_they_are() {
     fs::write(scene.at("args"), LIB.join("\n")).unwrap();
     let running = Running::start(&mut scene.shim(["@args"]));
     let (mut peer, facts) = scene.governor().unit();
-    assert_eq!((facts.crate_name.as_str(), facts.file_stem.as_str()), ("foo", "foo-ab"));
+    assert_eq!((facts.crate_name.as_str(), facts.unit_name.as_str()), ("foo", "foo-ab"));
     peer.admit();
     peer.started();
     assert!(peer.finished());
