@@ -283,6 +283,22 @@ pub enum Language {
 /// What to do: a command of ours, or any of Cargo's.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// A command of ours.
+    #[command(flatten)]
+    Ours(Ours),
+    /// Show this help, or Cargo's for one of its subcommands
+    Help {
+        /// The subcommand
+        command: Option<OsString>,
+    },
+    /// Any subcommand of Cargo: build, check, test, clippy, doc, run, bench, install, nextest, …
+    #[command(external_subcommand)]
+    Cargo(Vec<OsString>),
+}
+
+/// A command of ours.
+#[derive(Debug, Subcommand)]
+pub enum Ours {
     /// Build this workspace under plain Cargo, the usual remedies and Plimsoll, and compare peak and time
     #[command(after_help = BENCH_HELP)]
     Bench(BenchOptions),
@@ -349,14 +365,6 @@ pub enum Command {
     /// Build Cloudflare Workers
     #[command(subcommand)]
     Worker(WorkerCommand),
-    /// Show this help, or Cargo's for one of its subcommands
-    Help {
-        /// The subcommand
-        command: Option<OsString>,
-    },
-    /// Any subcommand of Cargo: build, check, test, clippy, doc, run, bench, install, nextest, …
-    #[command(external_subcommand)]
-    Cargo(Vec<OsString>),
 }
 
 impl AskedOptions {
@@ -373,22 +381,6 @@ impl AskedOptions {
             priority: self.priority,
             retry_tests: self.retry_tests,
             quiet: self.quiet,
-        }
-    }
-}
-
-impl InitOptions {
-    /// What may change the programs that are built.
-    #[cfg(target_os = "linux")]
-    pub(crate) fn lowmem(&self) -> crate::init::plan::Lowmem {
-        use crate::init::plan::Lowmem;
-        match &self.profile {
-            Some(name) => Lowmem::Profile {
-                name: name.clone(),
-                inherits: self.inherits.clone().unwrap_or_else(|| "release".to_owned()),
-            },
-            None if self.lowmem => Lowmem::InPlace,
-            None => Lowmem::Offered,
         }
     }
 }
@@ -529,16 +521,24 @@ mod tests {
     #[test]
     fn our_own_commands_take_our_options() {
         let (_, cli) = read("settings --memory 50% --jobs -1");
-        assert!(matches!(cli.command, Command::Settings));
+        assert!(matches!(cli.command, Command::Ours(Ours::Settings)));
         assert_eq!(cli.asked.memory, Some(Memory::Percent(50)));
         assert_eq!(cli.asked.jobs.map(|jobs| jobs.resolve(8)), Some(7));
-        assert!(matches!(read("top --once --json").1.command, Command::Top { json: true, .. }));
+        assert!(matches!(
+            read("top --once --json").1.command,
+            Command::Ours(Ours::Top { json: true, .. })
+        ));
         let (_, cli) = read("enable --memory 6G");
-        assert!(matches!(cli.command, Command::Enable));
+        assert!(matches!(cli.command, Command::Ours(Ours::Enable)));
         assert_eq!(cli.asked.memory, Some(Memory::Size(Bytes::gib(6))));
-        assert!(matches!(read("status --json").1.command, Command::Status { json: true }));
+        assert!(matches!(
+            read("status --json").1.command,
+            Command::Ours(Ours::Status { json: true })
+        ));
         let (_, cli) = read("report --text 17");
-        assert!(matches!(cli.command, Command::Report { id: Some(id), .. } if id == "17"));
+        assert!(
+            matches!(cli.command, Command::Ours(Ours::Report { id: Some(id), .. }) if id == "17")
+        );
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Every environment variable that people may set for Plimsoll, and the one place where the driver reads
 //! its environment.
 //!
-//! The private ones, spoken between driver and shim, are listed beside the shim, which must stay small
-//! ([`plimsoll_shim::env`]); they mean nothing outside a build. Cargo's own variables are read as Cargo
+//! The private ones, spoken between driver and shim, are listed beside their messages
+//! ([`plimsoll_proto::env`]); they mean nothing outside a build. Cargo's own variables are read as Cargo
 //! reads them (see [`crate::cargo_config`]). Nothing here decides what a value means.
 
 use std::collections::BTreeMap;
@@ -22,11 +22,11 @@ pub const DIET: &str = "PLIMSOLL_DIET";
 /// Whether the kernel, too, keeps the build to its line, as by `--hard`.
 pub const HARD: &str = "PLIMSOLL_HARD";
 /// The build's share of the account's line, as `--priority` takes it; plain `cargo` heeds it, too, after `enable`.
-pub const PRIORITY: &str = plimsoll_shim::env::PRIORITY;
+pub const PRIORITY: &str = plimsoll_proto::env::PRIORITY;
 /// Whether a test that was killed for want of memory runs once more, as by `--retry-tests`.
-pub const RETRY_TESTS: &str = plimsoll_shim::env::RETRY_TESTS;
+pub const RETRY_TESTS: &str = plimsoll_proto::env::RETRY_TESTS;
 /// Whether plain `cargo` is inside the line though the account is not, as `cargo plimsoll env` has it.
-pub const ENABLED: &str = plimsoll_shim::env::ENABLED;
+pub const ENABLED: &str = plimsoll_proto::env::ENABLED;
 /// Whether Plimsoll says nothing but errors, as by `--quiet`.
 pub const QUIET: &str = "PLIMSOLL_QUIET";
 /// Where history and event logs are kept.
@@ -83,10 +83,10 @@ impl Environment {
         self.variables.keys().filter_map(move |name| name.to_str()?.strip_prefix(prefix))
     }
 
-    /// The user's home directory (`$HOME`).
+    /// The user's home directory, where Cargo looks for it.
     #[must_use]
     pub fn home(&self) -> Option<&Path> {
-        self.get("HOME").map(Path::new)
+        self.get(if cfg!(windows) { "USERPROFILE" } else { "HOME" }).map(Path::new)
     }
 
     /// Cargo's home: `$CARGO_HOME` below `cwd`, else `~/.cargo`.

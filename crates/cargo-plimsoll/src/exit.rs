@@ -17,7 +17,7 @@ pub const MEANINGS: &[(&str, &str)] = &[
     (
         "2",
         "the arguments, the environment or a plimsoll.toml cannot be understood; of worker: a tool is missing or does \
-         not fit; nothing was started",
+         not fit; of our own commands: they need Linux; nothing was started",
     ),
     (
         "101",
@@ -76,8 +76,11 @@ pub enum Failure {
     /// A Worker cannot be built.
     #[error("{0}")]
     BadWorker(String),
-    /// The platform lacks what the command needs.
-    #[error("`cargo plimsoll {0}` needs Linux")]
+    /// What the command needs is on Linux only.
+    #[error(
+        "`cargo plimsoll {0}` needs Linux; on other systems there are Cargo's commands, `run-under`, and `doctor` with \
+         the log of a build"
+    )]
     NeedsLinux(&'static str),
     /// Something else: reading a file, starting Cargo, writing the answer.
     #[error(transparent)]
@@ -99,14 +102,14 @@ impl Failure {
             | Self::Settings(_)
             | Self::BadBench(_)
             | Self::BadWorker(_)
-            | Self::NotStaged(_) => 2,
+            | Self::NotStaged(_)
+            | Self::NeedsLinux(_) => 2,
             Self::NothingRuns
             | Self::NoHome
             | Self::NoCargoHome
             | Self::NoLog(_)
             | Self::NoSuchLog { .. }
-            | Self::NoHistory(_)
-            | Self::NeedsLinux(_) => 1,
+            | Self::NoHistory(_) => 1,
             Self::Other(_) => 101,
         }
     }

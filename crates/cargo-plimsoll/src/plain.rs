@@ -1,5 +1,4 @@
-//! Plain Cargo, which takes our place: for subcommands that never compile, and where nothing can be
-//! governed.
+//! Plain Cargo, which takes our place: for subcommands that never compile, and on systems that have no line.
 
 use std::process::Command;
 
@@ -18,17 +17,27 @@ pub fn cargo(call: &CargoCall, environment: &Environment) -> Command {
     command
 }
 
-/// Becomes Cargo, as it was asked for; comes back only where that fails or is not possible on this
-/// platform.
-///
-/// # Errors
-/// Where Cargo cannot be started.
-pub fn run(call: &CargoCall, environment: &Environment) -> anyhow::Result<i32> {
+/// Cargo with all that it was asked for, its `-j` too.
+#[must_use]
+pub fn as_asked(call: &CargoCall, environment: &Environment) -> Command {
     let mut asked = call.clone();
     if let Some(jobs) = call.jobs {
         asked.args.insert(0, format!("-j{jobs}").into());
     }
-    let command = cargo(&asked, environment);
+    cargo(&asked, environment)
+}
+
+/// Becomes Cargo, as it was asked for.
+///
+/// # Errors
+/// Where Cargo cannot be started.
+pub fn run(call: &CargoCall, environment: &Environment) -> anyhow::Result<i32> {
+    replace_us_by(as_asked(call, environment))
+}
+
+/// Becomes the command. Comes back only where that fails, or, on systems where no process becomes another program, when
+/// the command has ended.
+pub(crate) fn replace_us_by(command: Command) -> anyhow::Result<i32> {
     let program = command.get_program().to_owned();
     become_or_wait(command).with_context(|| format!("cannot start `{}`", program.display()))
 }
@@ -41,5 +50,7 @@ fn become_or_wait(mut command: Command) -> std::io::Result<i32> {
 
 #[cfg(not(unix))]
 fn become_or_wait(mut command: Command) -> std::io::Result<i32> {
-    Ok(command.status()?.code().unwrap_or(101))
+    let status = command.status()?;
+    // As it is: a process of Windows ends with 32 bits, and an `ExitCode` has 8.
+    std::process::exit(status.code().unwrap_or(101))
 }

@@ -162,11 +162,9 @@ fn fit(text: &str, columns: usize) -> String {
 }
 
 /// The terminal behind stderr.
-#[cfg(unix)]
 #[derive(Debug)]
 pub struct Terminal(());
 
-#[cfg(unix)]
 impl Terminal {
     /// The terminal, where stderr is one.
     #[must_use]
@@ -204,7 +202,6 @@ impl Terminal {
     }
 }
 
-#[cfg(unix)]
 impl Screen for Terminal {
     fn size(&self) -> Option<(u16, u16)> {
         let size = rustix::termios::tcgetwinsize(rustix::stdio::stderr()).ok()?;

@@ -1,5 +1,5 @@
 //! The program itself: what reaches Cargo, what is said, and how it ends.
-#![cfg(unix)]
+#![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up stops there")]
 
 use std::ffi::OsString;

@@ -195,12 +195,10 @@ fn header(path: &Path, line: &[u8]) -> Result<Header, LogError> {
 fn begin(dir: &Path, path: &Path) -> io::Result<File> {
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
-    #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(dir)?;
     let mut options = File::options();
     options.append(true).create_new(true);
-    #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
 }
@@ -241,6 +239,8 @@ fn remove_old(dir: &Path, new: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use plimsoll_core::event::Event;
     use plimsoll_core::{BuildId, Bytes, Millis, UnitId};
 
@@ -283,12 +283,8 @@ mod tests {
         }
         assert_eq!(log.flush(), None);
         assert_eq!(read(log.path()).unwrap(), (header(5), records(3)));
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-            assert_eq!((mode(log.path()), mode(&logs)), (0o600, 0o700));
-        }
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(log.path()), mode(&logs)), (0o600, 0o700));
     }
 
     #[test]
@@ -354,7 +350,6 @@ mod tests {
     }
 
     /// `/dev/full` refuses every write with "No space left on device".
-    #[cfg(target_os = "linux")]
     #[test]
     fn a_full_disk_is_one_warning() {
         let file = File::options().write(true).open("/dev/full").unwrap();

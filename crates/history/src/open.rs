@@ -198,12 +198,10 @@ fn make_private(dir: &Path, path: &Path) -> Result<(), HistoryError> {
     };
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
-    #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.create(dir).map_err(file("make the directory", dir))?;
     let mut options = fs::OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path).map_err(file("open", path))?;
     Ok(())
@@ -246,6 +244,8 @@ fn immutable_uri(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn names(dir: &Path) -> Vec<String> {
@@ -265,13 +265,9 @@ mod tests {
         assert_eq!((opened.place, opened.warning), (Place::File, None));
         drop(opened.db);
         assert_eq!(names(&home), [FILE]);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-            assert_eq!(mode(&home), 0o700);
-            assert_eq!(mode(&home.join(FILE)), 0o600);
-        }
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&home), 0o700);
+        assert_eq!(mode(&home.join(FILE)), 0o600);
     }
 
     #[test]

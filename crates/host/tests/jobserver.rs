@@ -1,6 +1,5 @@
 //! The jobserver with the tools that use it.
 
-#![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[macro_use]

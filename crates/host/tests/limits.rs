@@ -1,6 +1,5 @@
 //! The limits above us, read from trees of files as the kernel shows them, and from this machine.
 
-#![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[macro_use]

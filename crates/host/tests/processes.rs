@@ -4,7 +4,6 @@
 //! page-table walk (`smaps_rollup`) says is the oracle for memory. Waiting is always for a condition,
 //! with a deadline; nothing outlives its test.
 
-#![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 #[macro_use]

@@ -16,12 +16,13 @@
 //! a newer governor   drain: take no more builds, and leave after the last
 //! ```
 //!
-//! Beside the messages stands what all of Plimsoll's programs must find alike: its home ([`StateHome`]) and
+//! Beside the messages stands what all of Plimsoll's programs must find alike: their environment ([`mod@env`]), its home ([`StateHome`]) and
 //! what is written there of an account on which plain Cargo is governed ([`Enabled`]) and of the governor that
 //! does it ([`Governing`]).
 
 mod codec;
 mod enabled;
+pub mod env;
 mod governing;
 mod home;
 mod message;

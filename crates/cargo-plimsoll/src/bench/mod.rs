@@ -4,12 +4,8 @@
 //! this process, the same way for every arm, `session` runs them all, and `outcome` is the table, as text, Markdown and
 //! JSON.
 
-#[cfg(target_os = "linux")]
 pub(crate) mod added;
 pub mod arm;
-#[cfg(target_os = "linux")]
 mod measure;
-#[cfg(target_os = "linux")]
 mod outcome;
-#[cfg(target_os = "linux")]
 pub(crate) mod session;

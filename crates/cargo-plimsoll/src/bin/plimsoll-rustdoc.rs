@@ -1,5 +1,8 @@
 //! Plimsoll's shim in rustdoc's place: see the crate `plimsoll-shim`.
 
 fn main() -> std::process::ExitCode {
-    plimsoll_shim::main()
+    #[cfg(target_os = "linux")]
+    return plimsoll_shim::main();
+    #[cfg(not(target_os = "linux"))]
+    cargo_plimsoll::shim(Some("rustdoc"))
 }

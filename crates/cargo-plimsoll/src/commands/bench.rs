@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::bench::session::Session;
 use crate::cli::BenchOptions;
 use crate::env::Environment;
 use crate::exit::Failure;
@@ -12,7 +13,6 @@ use crate::shell::Shell;
 ///
 /// # Errors
 /// Where there is no workspace, an argument cannot be compared, or a build cannot be started.
-#[cfg(target_os = "linux")]
 pub fn run(
     options: &BenchOptions,
     settings: &Settings,
@@ -20,24 +20,7 @@ pub fn run(
     cwd: &Path,
     shell: &mut Shell,
 ) -> Result<i32, Failure> {
-    use crate::bench::session::Session;
-
     let mut session = Session::prepare(options, settings, environment, cwd, shell)?;
     session.run(shell)?;
     session.tell(options, shell)
-}
-
-/// Elsewhere than on Linux memory is not measured.
-///
-/// # Errors
-/// Always.
-#[cfg(not(target_os = "linux"))]
-pub fn run(
-    _: &BenchOptions,
-    _: &Settings,
-    _: &Environment,
-    _: &Path,
-    _: &mut Shell,
-) -> Result<i32, Failure> {
-    Err(Failure::NeedsLinux("bench"))
 }

@@ -2,27 +2,25 @@
 
 use std::path::Path;
 
+use anyhow::Context as _;
+
+use crate::account::{Account, Disabling};
 use crate::env::Environment;
-use crate::exit::Failure;
+use crate::exit::{Failure, OUT};
 use crate::settings::Settings;
 use crate::shell::Shell;
+use crate::shims::Shims;
 
 /// Takes the shims out of Cargo's own configuration and says what was done.
 ///
 /// # Errors
 /// Where a home is not known, or a file cannot be read, understood or written.
-#[cfg(target_os = "linux")]
 pub fn run(
     settings: &Settings,
     environment: &Environment,
     cwd: &Path,
     shell: &mut Shell,
 ) -> Result<(), Failure> {
-    use anyhow::Context as _;
-
-    use crate::account::{Account, Disabling};
-    use crate::shims::Shims;
-
     let home = settings.home.value.as_ref().ok_or(Failure::NoHome)?;
     let account = Account::find(home, environment, cwd).ok_or(Failure::NoCargoHome)?;
     let config = Account::enabled(home).map_or(account.config.clone(), |enabled| enabled.config);
@@ -39,14 +37,5 @@ pub fn run(
             "not enabled: plain `cargo` runs without a line, and nothing was changed".to_owned()
         }
     };
-    Ok(shell.answer(said).context(crate::exit::OUT)?)
-}
-
-/// Says that there is no line here.
-///
-/// # Errors
-/// Always: nothing is governed here.
-#[cfg(not(target_os = "linux"))]
-pub fn run(_: &Settings, _: &Environment, _: &Path, _: &mut Shell) -> Result<(), Failure> {
-    Err(Failure::NeedsLinux("disable"))
+    Ok(shell.answer(said).context(OUT)?)
 }

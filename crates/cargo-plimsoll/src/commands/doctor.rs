@@ -28,7 +28,7 @@ pub fn run(
         // What comes on standard input answers its questions.
         doctor::setup::run(options, settings, environment, cwd, shell)
     } else if let Some(log) = doctor::killed::log(options.log.as_deref(), shell) {
-        doctor::killed::of_log(&log, options.json, shell)
+        doctor::log::of_log(&log, options.json, shell)
     } else {
         doctor::setup::run(options, settings, environment, cwd, shell)
     }

@@ -2,16 +2,21 @@
 
 use std::path::Path;
 
-use crate::env::Environment;
-use crate::exit::Failure;
-use crate::settings::{Asked, Settings};
+use anyhow::Context as _;
+
+use super::status;
+use crate::account::{Account, Enabling};
+use crate::cargo_config::CargoConfig;
+use crate::env::{Environment, HOME};
+use crate::exit::{Failure, OUT};
+use crate::settings::{Asked, Origin, Settings};
 use crate::shell::Shell;
+use crate::shims::Shims;
 
 /// Puts the shims into Cargo's own configuration and says what was done, and what goes past them here.
 ///
 /// # Errors
 /// Where a home is not known, the shims are not installed, or a file cannot be read, understood or written.
-#[cfg(target_os = "linux")]
 pub fn run(
     asked: &Asked,
     settings: &Settings,
@@ -19,13 +24,6 @@ pub fn run(
     cwd: &Path,
     shell: &mut Shell,
 ) -> Result<(), Failure> {
-    use anyhow::Context as _;
-
-    use super::status;
-    use crate::account::{Account, Enabling};
-    use crate::cargo_config::CargoConfig;
-    use crate::shims::Shims;
-
     let home = settings.home.value.as_ref().ok_or(Failure::NoHome)?;
     warn_of_variable(settings, environment, shell)?;
     let account = Account::find(home, environment, cwd).ok_or(Failure::NoCargoHome)?;
@@ -51,7 +49,7 @@ pub fn run(
         }
     }
     text.push_str("  undo    cargo plimsoll disable\n");
-    shell.answer(text).context(crate::exit::OUT)?;
+    shell.answer(text).context(OUT)?;
     // What was read before the file was edited says nothing any more.
     let now = CargoConfig::read(environment, cwd, cwd, &[]);
     for obstacle in status::obstacles(&now, Some(&enabled), &shims) {
@@ -61,15 +59,11 @@ pub fn run(
 }
 
 /// A home that only this shell knows is not the one that shims below an editor look into.
-#[cfg(target_os = "linux")]
 fn warn_of_variable(
     settings: &Settings,
     environment: &Environment,
     shell: &mut Shell,
 ) -> anyhow::Result<()> {
-    use crate::env::HOME;
-    use crate::settings::Origin;
-
     let Origin::Variable(name) = settings.home.origin else { return Ok(()) };
     let relative = environment.get(HOME).filter(|home| Path::new(home).is_relative());
     anyhow::ensure!(
@@ -81,19 +75,4 @@ fn warn_of_variable(
          chained; set it for the whole session"
     ));
     Ok(())
-}
-
-/// Says that there is no line here.
-///
-/// # Errors
-/// Always: nothing is governed here.
-#[cfg(not(target_os = "linux"))]
-pub fn run(
-    _: &Asked,
-    _: &Settings,
-    _: &Environment,
-    _: &Path,
-    _: &mut Shell,
-) -> Result<(), Failure> {
-    Err(Failure::NeedsLinux("enable"))
 }

@@ -1,10 +1,17 @@
 //! `cargo plimsoll init`: what would make this workspace's builds smaller, written into its own files.
 
+use std::fmt::Write as _;
 use std::path::Path;
+
+use anyhow::Context as _;
 
 use crate::cli::InitOptions;
 use crate::env::Environment;
-use crate::exit::Failure;
+use crate::exit::{Failure, OUT};
+use crate::init::figures::Figures;
+use crate::init::plan::{Finding, Group, Lowmem, Verdict, tier};
+use crate::init::workspace::Workspace;
+use crate::init::{edit, plan, scripts};
 use crate::settings::Settings;
 use crate::shell::Shell;
 
@@ -13,7 +20,6 @@ use crate::shell::Shell;
 ///
 /// # Errors
 /// Where there is no workspace, or a file cannot be read, understood or written.
-#[cfg(target_os = "linux")]
 pub fn run(
     options: &InitOptions,
     settings: &Settings,
@@ -21,11 +27,6 @@ pub fn run(
     cwd: &Path,
     shell: &mut Shell,
 ) -> Result<i32, Failure> {
-    use anyhow::Context as _;
-
-    use crate::exit::OUT;
-    use crate::init::{edit, plan, scripts, workspace::Workspace};
-
     let find = || Workspace::find(environment, cwd, settings.processors.value);
     let workspace = find()?;
     if let Some(unread) = &workspace.unread {
@@ -48,7 +49,7 @@ pub fn run(
         scripts::propose(&workspace.root)?
     } else {
         let figures = figures(settings, &workspace, shell);
-        findings = plan::plan(&workspace, &options.lowmem(), &figures);
+        findings = plan::plan(&workspace, &lowmem(options), &figures);
         edit::propose(&workspace, &mut findings)?
     };
     if options.check {
@@ -87,14 +88,7 @@ pub fn run(
 }
 
 /// What recorded builds know of this workspace; nothing is no error.
-#[cfg(target_os = "linux")]
-pub(crate) fn figures(
-    settings: &Settings,
-    workspace: &crate::init::workspace::Workspace,
-    shell: &mut Shell,
-) -> crate::init::figures::Figures {
-    use crate::init::figures::Figures;
-
+pub(crate) fn figures(settings: &Settings, workspace: &Workspace, shell: &mut Shell) -> Figures {
     let Some(home) = settings.home.value.as_deref().filter(|home| home.is_dir()) else {
         return Figures::default();
     };
@@ -111,16 +105,19 @@ pub(crate) fn figures(
     }
 }
 
-#[cfg(target_os = "linux")]
-fn text(
-    workspace: &crate::init::workspace::Workspace,
-    findings: &[crate::init::plan::Finding],
-    options: &InitOptions,
-) -> String {
-    use std::fmt::Write as _;
+/// What may change the programs that are built.
+fn lowmem(options: &InitOptions) -> Lowmem {
+    match &options.profile {
+        Some(name) => Lowmem::Profile {
+            name: name.clone(),
+            inherits: options.inherits.clone().unwrap_or_else(|| "release".to_owned()),
+        },
+        None if options.lowmem => Lowmem::InPlace,
+        None => Lowmem::Offered,
+    }
+}
 
-    use crate::init::plan::{Group, Verdict, tier};
-
+fn text(workspace: &Workspace, findings: &[Finding], options: &InitOptions) -> String {
     let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let mut text = format!(
         "{}: {}, {}; this machine: {} ({}), {}\n",
@@ -161,19 +158,4 @@ fn text(
     }
     text.push('\n');
     text
-}
-
-/// Elsewhere than on Linux there is nothing to measure and no line.
-///
-/// # Errors
-/// Always.
-#[cfg(not(target_os = "linux"))]
-pub fn run(
-    _: &InitOptions,
-    _: &Settings,
-    _: &Environment,
-    _: &Path,
-    _: &mut Shell,
-) -> Result<i32, Failure> {
-    Err(Failure::NeedsLinux("init"))
 }

@@ -1,8 +1,12 @@
 //! `cargo plimsoll settings`: each setting and where it came from.
 
+use std::path::Path;
+
 use anyhow::Context as _;
-use plimsoll_core::Bytes;
+use plimsoll_core::line::{self, Line, Own};
 use plimsoll_core::settings::Memory;
+use plimsoll_core::{Bytes, Millis};
+use plimsoll_host::{Killers, Limits};
 
 use super::table::{self, Align};
 use crate::exit::{Failure, OUT};
@@ -11,39 +15,20 @@ use crate::shell::Shell;
 
 /// What the line comes to now, with nothing built: what the machine and every
 /// cgroup above us leave. Nothing where that cannot be told.
-#[cfg(target_os = "linux")]
 #[must_use]
 pub fn line_now(memory: Memory, reserve: Memory) -> Option<Bytes> {
-    use plimsoll_core::Millis;
-    use plimsoll_core::line::{Line, Own};
-
-    let root = std::path::Path::new("/");
-    let mut limits = plimsoll_host::Limits::discover(root).ok()?;
-    limits.heed(plimsoll_host::Killers::find(root));
+    let root = Path::new("/");
+    let mut limits = Limits::discover(root).ok()?;
+    limits.heed(Killers::find(root));
     let mut line = Line::new(memory).keeping(reserve);
     Some(line.update(Millis::ZERO, &limits.read(), Own::default()))
 }
 
-/// What the line comes to now: elsewhere than on Linux nothing is governed.
-#[cfg(not(target_os = "linux"))]
-#[must_use]
-pub fn line_now(_: Memory, _: Memory) -> Option<Bytes> {
-    None
-}
-
 /// The memory of the tightest cgroup above us, or of the machine: what a share is a share of.
-#[cfg(target_os = "linux")]
 #[must_use]
 pub fn whole_memory() -> Option<Bytes> {
-    let limits = plimsoll_host::Limits::discover(std::path::Path::new("/")).ok()?;
-    Some(plimsoll_core::line::whole(&limits.read()))
-}
-
-/// Elsewhere than on Linux nothing is governed.
-#[cfg(not(target_os = "linux"))]
-#[must_use]
-pub fn whole_memory() -> Option<Bytes> {
-    None
+    let limits = Limits::discover(Path::new("/")).ok()?;
+    Some(line::whole(&limits.read()))
 }
 
 /// Prints the table. `line` is what the line comes to now, where that is known.
@@ -91,8 +76,6 @@ fn text(settings: &Settings, line: Option<Bytes>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::*;
     use crate::cargo_config::CargoConfig;
     use crate::env::Environment;

@@ -4,21 +4,35 @@
 //! configuration to the account's. Each such obstacle is named with what to do about it. The exit status is 0
 //! whatever the answer is: a script reads `--json`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
+use anyhow::Context as _;
+use plimsoll_core::Bytes;
+use plimsoll_core::settings::Memory;
+use plimsoll_proto::Enabled;
+use plimsoll_shim::rendezvous;
+use plimsoll_view::Told;
+use serde_json::{Value, json};
+
+use crate::account::Account;
+use crate::cargo_config::{CargoConfig, Given, Origin};
+use crate::commands::settings::line_now;
+use crate::commands::top::account_builds;
 use crate::env::Environment;
-use crate::exit::Failure;
-use crate::settings::Settings;
+use crate::exit::{Failure, OUT};
+use crate::plimsoll_toml;
+use crate::settings::{BadSettings, Settings};
 use crate::shell::Shell;
+use crate::shims::Shims;
 
-#[cfg(target_os = "linux")]
-pub(crate) use linux::{Obstacle, obstacles};
+/// The form of the JSON; the number changes where a reader would misunderstand it.
+const FORMAT: u32 = 1;
 
 /// Answers.
 ///
 /// # Errors
 /// Where a home is not known or stdout cannot be written.
-#[cfg(target_os = "linux")]
 pub fn run(
     json: bool,
     settings: &Settings,
@@ -26,413 +40,363 @@ pub fn run(
     cwd: &Path,
     shell: &mut Shell,
 ) -> Result<(), Failure> {
-    use anyhow::Context as _;
-
-    let status = linux::Status::find(settings, environment, cwd)?;
+    let status = Status::find(settings, environment, cwd)?;
     let text = if json { status.json().to_string() } else { status.text() };
-    Ok(shell.answer(text).context(crate::exit::OUT)?)
+    Ok(shell.answer(text).context(OUT)?)
 }
 
-/// Says that there is no line here.
-///
-/// # Errors
-/// Always: nothing is governed here.
-#[cfg(not(target_os = "linux"))]
-pub fn run(_: bool, _: &Settings, _: &Environment, _: &Path, _: &mut Shell) -> Result<(), Failure> {
-    Err(Failure::NeedsLinux("status"))
+/// Something that goes past the shims.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Obstacle {
+    /// `rustc` or `rustdoc`.
+    pub(crate) tool: &'static str,
+    /// What is so.
+    pub(crate) what: String,
+    /// What to do about it.
+    pub(crate) advice: String,
 }
 
-#[cfg(target_os = "linux")]
-mod linux {
-    use std::path::{Path, PathBuf};
-    use std::time::UNIX_EPOCH;
+/// All that is said.
+struct Status {
+    enabled: Option<Enabled>,
+    /// The account's line, and what is kept free beside it.
+    line: (Memory, Memory),
+    since_unix_ms: Option<u64>,
+    obstacles: Vec<Obstacle>,
+    governor: Value,
+}
 
-    use plimsoll_core::Bytes;
-    use plimsoll_core::settings::Memory;
-    use plimsoll_proto::Enabled;
-    use plimsoll_shim::rendezvous;
-    use plimsoll_view::Told;
-    use serde_json::{Value, json};
-
-    use crate::account::Account;
-    use crate::cargo_config::{CargoConfig, Given, Origin};
-    use crate::commands::settings::line_now;
-    use crate::commands::top::account_builds;
-    use crate::env::Environment;
-    use crate::exit::Failure;
-    use crate::plimsoll_toml;
-    use crate::settings::{BadSettings, Settings};
-    use crate::shims::Shims;
-
-    /// The form of the JSON; the number changes where a reader would misunderstand it.
-    const FORMAT: u32 = 1;
-
-    /// Something that goes past the shims.
-    #[derive(Clone, Debug, PartialEq, Eq)]
-    pub(crate) struct Obstacle {
-        /// `rustc` or `rustdoc`.
-        pub(crate) tool: &'static str,
-        /// What is so.
-        pub(crate) what: String,
-        /// What to do about it.
-        pub(crate) advice: String,
-    }
-
-    /// All that is said.
-    pub(super) struct Status {
-        enabled: Option<Enabled>,
-        /// The account's line, and what is kept free beside it.
-        line: (Memory, Memory),
-        since_unix_ms: Option<u64>,
-        obstacles: Vec<Obstacle>,
-        governor: Value,
-    }
-
-    impl Status {
-        pub(super) fn find(
-            settings: &Settings,
-            environment: &Environment,
-            cwd: &Path,
-        ) -> Result<Self, Failure> {
-            let home = settings.home.value.as_ref().ok_or(Failure::NoHome)?;
-            Account::find(home, environment, cwd).ok_or(Failure::NoCargoHome)?;
-            let enabled = Account::enabled(home);
-            let since = enabled.as_ref().and_then(|_| Account::since(home));
-            let since = since.and_then(|moment| moment.duration_since(UNIX_EPOCH).ok());
-            Ok(Self {
-                obstacles: obstacles(&settings.cargo, enabled.as_ref(), &Shims::named()?),
-                since_unix_ms: since.and_then(|since| u64::try_from(since.as_millis()).ok()),
-                governor: governor(home),
-                line: plimsoll_toml::user(environment)
-                    .map_err(BadSettings::from)?
-                    .of_account(enabled.as_ref().map(|enabled| enabled.memory).unwrap_or_default()),
-                enabled,
-            })
-        }
-
-        /// Plain `cargo` compiles inside the line here.
-        fn effective(&self) -> bool {
-            self.enabled.is_some() && !self.obstacles.iter().any(|found| found.tool == "rustc")
-        }
-
-        pub(super) fn json(&self) -> Value {
-            let enabled = self.enabled.as_ref();
-            let text = |path: Option<&PathBuf>| Some(path?.to_string_lossy().into_owned());
-            let obstacles: Vec<Value> = self
-                .obstacles
-                .iter()
-                .map(|found| json!({"tool": found.tool, "what": found.what, "do": found.advice}))
-                .collect();
-            json!({
-                "plimsoll_status": FORMAT,
-                "enabled": enabled.is_some(),
-                "effective": self.effective(),
-                "since_unix_ms": self.since_unix_ms,
-                "memory": enabled.map(|_| self.line.0.to_string()),
-                "config": text(enabled.map(|enabled| &enabled.config)),
-                "wrapper": text(enabled.and_then(|enabled| enabled.wrapper.as_ref())),
-                "rustdoc": text(enabled.and_then(|enabled| enabled.rustdoc.as_ref())),
-                "obstacles": obstacles,
-                "governor": self.governor,
-            })
-        }
-
-        pub(super) fn text(&self) -> String {
-            let mut rows: Vec<(&str, String)> = Vec::new();
-            match &self.enabled {
-                None => rows.push((
-                    "enabled",
-                    "no: plain `cargo` runs without a line (`cargo plimsoll enable` changes that)"
-                        .to_owned(),
-                )),
-                Some(enabled) => {
-                    let since = self.since_unix_ms.map(plimsoll_view::utc);
-                    let since = since.map(|since| format!(", since {since}")).unwrap_or_default();
-                    rows.push(("enabled", format!("yes{since}")));
-                    let (line, reserve) = self.line;
-                    let now = line_now(line, reserve).filter(|now| line != Memory::Size(*now));
-                    let now = now.map(|now| format!(" (now {now})")).unwrap_or_default();
-                    rows.push(("line", format!("{line}{now}")));
-                    rows.push(("config", enabled.config.display().to_string()));
-                    for (tool, program) in
-                        [("rustc", &enabled.wrapper), ("rustdoc", &enabled.rustdoc)]
-                    {
-                        if let Some(program) = program {
-                            rows.push(("chained", format!("{} for {tool}", program.display())));
-                        }
-                    }
-                    rows.push(("governor", governor_text(&self.governor)));
-                    if self.effective() {
-                        rows.push(("here", "plain `cargo` is inside the line".to_owned()));
-                    } else {
-                        rows.push(("here", "plain `cargo` is NOT inside the line:".to_owned()));
-                    }
-                }
-            }
-            for found in &self.obstacles {
-                rows.push(("", format!("{}: {}", found.tool, found.what)));
-                rows.push(("", format!("  -> {}", found.advice)));
-            }
-            rows.iter().map(|(name, value)| format!("{name:<10}{value}\n")).collect()
-        }
-    }
-
-    /// What is known of the account's running governor, for `governor` in the JSON; null where none runs.
-    fn governor(home: &Path) -> Value {
-        let Some(governing) = rendezvous::governing(home) else { return Value::Null };
-        let builds = match account_builds(home) {
-            Ok(builds) => builds,
-            // Somebody listens there, and says nothing: it was stopped, or hangs.
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-                return json!({ "pid": governing.pid, "answers": false });
-            }
-            // The file is of one that was killed.
-            Err(_) => return Value::Null,
-        };
-        let sum = |of: fn(&Told) -> u64| builds.iter().map(of).sum::<u64>();
-        json!({
-            "pid": governing.pid,
-            "answers": true,
-            "version": governing.version,
-            "protocol": governing.protocol,
-            "program": governing.program.to_string_lossy(),
-            "builds": builds.len(),
-            "running": sum(|build| build.running as u64),
-            "waiting": sum(|build| build.waiting as u64),
-            "used_bytes": sum(|build| build.used_bytes),
-            "line_bytes": builds.first().map(|build| build.machine_line_bytes),
+impl Status {
+    fn find(settings: &Settings, environment: &Environment, cwd: &Path) -> Result<Self, Failure> {
+        let home = settings.home.value.as_ref().ok_or(Failure::NoHome)?;
+        Account::find(home, environment, cwd).ok_or(Failure::NoCargoHome)?;
+        let enabled = Account::enabled(home);
+        let since = enabled.as_ref().and_then(|_| Account::since(home));
+        let since = since.and_then(|moment| moment.duration_since(UNIX_EPOCH).ok());
+        Ok(Self {
+            obstacles: obstacles(&settings.cargo, enabled.as_ref(), &Shims::named()?),
+            since_unix_ms: since.and_then(|since| u64::try_from(since.as_millis()).ok()),
+            governor: governor(home),
+            line: plimsoll_toml::user(environment)
+                .map_err(BadSettings::from)?
+                .of_account(enabled.as_ref().map(|enabled| enabled.memory).unwrap_or_default()),
+            enabled,
         })
     }
 
-    /// The governor's own in words.
-    fn governor_text(governor: &Value) -> String {
-        let number = |key: &str| governor[key].as_u64().unwrap_or_default();
-        if governor.is_null() {
-            return "none runs; one starts with the next build".to_owned();
-        }
-        if governor["answers"] == false {
-            let pid = number("pid");
-            return format!(
-                "process {pid} does not answer: builds go on without a memory limit (`kill -CONT {pid}` continues it if it \
-                 was stopped)"
-            );
-        }
-        let line = match governor["line_bytes"].as_u64() {
-            Some(line) => format!(" of {}", Bytes(line)),
-            None => String::new(),
-        };
-        format!(
-            "process {}, version {}: {} builds, {}{line} in use, {} units run, {} wait",
-            number("pid"),
-            governor["version"].as_str().unwrap_or_default(),
-            number("builds"),
-            Bytes(number("used_bytes")),
-            number("running"),
-            number("waiting"),
-        )
+    /// Plain `cargo` compiles inside the line here.
+    fn effective(&self) -> bool {
+        self.enabled.is_some() && !self.obstacles.iter().any(|found| found.tool == "rustc")
     }
 
-    /// What keeps plain `cargo` from the shims, where `cargo` is the configuration that holds.
-    pub(crate) fn obstacles(
-        cargo: &CargoConfig,
+    fn json(&self) -> Value {
+        let enabled = self.enabled.as_ref();
+        let text = |path: Option<&PathBuf>| Some(path?.to_string_lossy().into_owned());
+        let obstacles: Vec<Value> = self
+            .obstacles
+            .iter()
+            .map(|found| json!({"tool": found.tool, "what": found.what, "do": found.advice}))
+            .collect();
+        json!({
+            "plimsoll_status": FORMAT,
+            "enabled": enabled.is_some(),
+            "effective": self.effective(),
+            "since_unix_ms": self.since_unix_ms,
+            "memory": enabled.map(|_| self.line.0.to_string()),
+            "config": text(enabled.map(|enabled| &enabled.config)),
+            "wrapper": text(enabled.and_then(|enabled| enabled.wrapper.as_ref())),
+            "rustdoc": text(enabled.and_then(|enabled| enabled.rustdoc.as_ref())),
+            "obstacles": obstacles,
+            "governor": self.governor,
+        })
+    }
+
+    fn text(&self) -> String {
+        let mut rows: Vec<(&str, String)> = Vec::new();
+        match &self.enabled {
+            None => rows.push((
+                "enabled",
+                "no: plain `cargo` runs without a line (`cargo plimsoll enable` changes that)"
+                    .to_owned(),
+            )),
+            Some(enabled) => {
+                let since = self.since_unix_ms.map(plimsoll_view::utc);
+                let since = since.map(|since| format!(", since {since}")).unwrap_or_default();
+                rows.push(("enabled", format!("yes{since}")));
+                let (line, reserve) = self.line;
+                let now = line_now(line, reserve).filter(|now| line != Memory::Size(*now));
+                let now = now.map(|now| format!(" (now {now})")).unwrap_or_default();
+                rows.push(("line", format!("{line}{now}")));
+                rows.push(("config", enabled.config.display().to_string()));
+                for (tool, program) in [("rustc", &enabled.wrapper), ("rustdoc", &enabled.rustdoc)]
+                {
+                    if let Some(program) = program {
+                        rows.push(("chained", format!("{} for {tool}", program.display())));
+                    }
+                }
+                rows.push(("governor", governor_text(&self.governor)));
+                if self.effective() {
+                    rows.push(("here", "plain `cargo` is inside the line".to_owned()));
+                } else {
+                    rows.push(("here", "plain `cargo` is NOT inside the line:".to_owned()));
+                }
+            }
+        }
+        for found in &self.obstacles {
+            rows.push(("", format!("{}: {}", found.tool, found.what)));
+            rows.push(("", format!("  -> {}", found.advice)));
+        }
+        rows.iter().map(|(name, value)| format!("{name:<10}{value}\n")).collect()
+    }
+}
+
+/// What is known of the account's running governor, for `governor` in the JSON; null where none runs.
+fn governor(home: &Path) -> Value {
+    let Some(governing) = rendezvous::governing(home) else { return Value::Null };
+    let builds = match account_builds(home) {
+        Ok(builds) => builds,
+        // Somebody listens there, and says nothing: it was stopped, or hangs.
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+            return json!({ "pid": governing.pid, "answers": false });
+        }
+        // The file is of one that was killed.
+        Err(_) => return Value::Null,
+    };
+    let sum = |of: fn(&Told) -> u64| builds.iter().map(of).sum::<u64>();
+    json!({
+        "pid": governing.pid,
+        "answers": true,
+        "version": governing.version,
+        "protocol": governing.protocol,
+        "program": governing.program.to_string_lossy(),
+        "builds": builds.len(),
+        "running": sum(|build| build.running as u64),
+        "waiting": sum(|build| build.waiting as u64),
+        "used_bytes": sum(|build| build.used_bytes),
+        "line_bytes": builds.first().map(|build| build.machine_line_bytes),
+    })
+}
+
+/// The governor's own in words.
+fn governor_text(governor: &Value) -> String {
+    let number = |key: &str| governor[key].as_u64().unwrap_or_default();
+    if governor.is_null() {
+        return "none runs; one starts with the next build".to_owned();
+    }
+    if governor["answers"] == false {
+        let pid = number("pid");
+        return format!(
+            "process {pid} does not answer: builds go on without a memory limit (`kill -CONT {pid}` continues it if it \
+             was stopped)"
+        );
+    }
+    let line = match governor["line_bytes"].as_u64() {
+        Some(line) => format!(" of {}", Bytes(line)),
+        None => String::new(),
+    };
+    format!(
+        "process {}, version {}: {} builds, {}{line} in use, {} units run, {} wait",
+        number("pid"),
+        governor["version"].as_str().unwrap_or_default(),
+        number("builds"),
+        Bytes(number("used_bytes")),
+        number("running"),
+        number("waiting"),
+    )
+}
+
+/// What keeps plain `cargo` from the shims, where `cargo` is the configuration that holds.
+pub(crate) fn obstacles(
+    cargo: &CargoConfig,
+    enabled: Option<&Enabled>,
+    shims: &Shims,
+) -> Vec<Obstacle> {
+    let rustc = Tool {
+        name: "rustc",
+        key: "build.rustc-wrapper",
+        lost: "plain `cargo` runs without a line",
+    };
+    let rustdoc = Tool {
+        name: "rustdoc",
+        key: "build.rustdoc",
+        lost: "documentation is made outside the line",
+    };
+    let wrapper = rustc.obstacle(cargo.rustc_wrapper.as_ref(), enabled, shims);
+    wrapper.into_iter().chain(rustdoc.obstacle(cargo.rustdoc.as_ref(), enabled, shims)).collect()
+}
+
+/// One of the two programs that Cargo can be told of.
+struct Tool {
+    name: &'static str,
+    key: &'static str,
+    /// What an obstacle leads to.
+    lost: &'static str,
+}
+
+impl Tool {
+    fn obstacle(
+        &self,
+        given: Option<&Given<PathBuf>>,
         enabled: Option<&Enabled>,
         shims: &Shims,
-    ) -> Vec<Obstacle> {
-        let rustc = Tool {
-            name: "rustc",
-            key: "build.rustc-wrapper",
-            lost: "plain `cargo` runs without a line",
+    ) -> Option<Obstacle> {
+        let (what, advice) = match (given, enabled) {
+            (Some(given), _) if shims.include(&given.value) => self.our_own(given, enabled)?,
+            (_, None) => return None,
+            (None, Some(enabled)) => (
+                format!("`{}` does not name Plimsoll any more", enabled.config.display()),
+                "run `cargo plimsoll enable` again, or `cargo plimsoll disable`".to_owned(),
+            ),
+            (Some(given), Some(enabled)) => self.anothers(given, enabled),
         };
-        let rustdoc = Tool {
-            name: "rustdoc",
-            key: "build.rustdoc",
-            lost: "documentation is made outside the line",
+        let what = if enabled.is_some() { format!("{what}: {}", self.lost) } else { what };
+        Some(Obstacle { tool: self.name, what, advice })
+    }
+
+    /// A shim is configured: it must exist, and somebody must have enabled it.
+    fn our_own(
+        &self,
+        given: &Given<PathBuf>,
+        enabled: Option<&Enabled>,
+    ) -> Option<(String, String)> {
+        let program = given.value.display();
+        if given.value.is_absolute() && !given.value.exists() {
+            let what = format!(
+                "{} names `{program}`, which does not exist: Cargo cannot compile",
+                place(given, self.key)
+            );
+            let advice = "run `cargo plimsoll enable` (it names where Plimsoll is now) or `cargo plimsoll disable`";
+            return Some((what, advice.to_owned()));
+        }
+        let Origin::File(file) = &given.origin else { return None };
+        enabled.is_none().then(|| {
+            (
+                format!("`{}` names `{program}`, but Plimsoll is not enabled here", file.display()),
+                "run `cargo plimsoll enable`, or `cargo plimsoll disable` (with the PLIMSOLL_HOME \
+                 under which it was enabled)"
+                    .to_owned(),
+            )
+        })
+    }
+
+    /// Another program is configured, or none.
+    fn anothers(&self, given: &Given<PathBuf>, enabled: &Enabled) -> (String, String) {
+        let place = place(given, self.key);
+        let what = if given.value.as_os_str().is_empty() {
+            format!("{place} is set and empty, which means none")
+        } else {
+            format!("{place} is `{}`", given.value.display())
         };
-        let wrapper = rustc.obstacle(cargo.rustc_wrapper.as_ref(), enabled, shims);
-        wrapper
-            .into_iter()
-            .chain(rustdoc.obstacle(cargo.rustdoc.as_ref(), enabled, shims))
-            .collect()
-    }
-
-    /// One of the two programs that Cargo can be told of.
-    struct Tool {
-        name: &'static str,
-        key: &'static str,
-        /// What an obstacle leads to.
-        lost: &'static str,
-    }
-
-    impl Tool {
-        fn obstacle(
-            &self,
-            given: Option<&Given<PathBuf>>,
-            enabled: Option<&Enabled>,
-            shims: &Shims,
-        ) -> Option<Obstacle> {
-            let (what, advice) = match (given, enabled) {
-                (Some(given), _) if shims.include(&given.value) => self.our_own(given, enabled)?,
-                (_, None) => return None,
-                (None, Some(enabled)) => (
-                    format!("`{}` does not name Plimsoll any more", enabled.config.display()),
-                    "run `cargo plimsoll enable` again, or `cargo plimsoll disable`".to_owned(),
-                ),
-                (Some(given), Some(enabled)) => self.anothers(given, enabled),
-            };
-            let what = if enabled.is_some() { format!("{what}: {}", self.lost) } else { what };
-            Some(Obstacle { tool: self.name, what, advice })
-        }
-
-        /// A shim is configured: it must exist, and somebody must have enabled it.
-        fn our_own(
-            &self,
-            given: &Given<PathBuf>,
-            enabled: Option<&Enabled>,
-        ) -> Option<(String, String)> {
-            let program = given.value.display();
-            if given.value.is_absolute() && !given.value.exists() {
-                let what = format!(
-                    "{} names `{program}`, which does not exist: Cargo cannot compile",
-                    place(given, self.key)
-                );
-                let advice = "run `cargo plimsoll enable` (it names where Plimsoll is now) or `cargo plimsoll disable`";
-                return Some((what, advice.to_owned()));
+        let keep = "or call `cargo plimsoll build` in place of `cargo build`: it is inside the line all the same";
+        let advice = match &given.origin {
+            Origin::File(file) if *file == enabled.config => {
+                "run `cargo plimsoll enable` again, which chains it, or `cargo plimsoll disable`"
+                    .to_owned()
             }
-            let Origin::File(file) = &given.origin else { return None };
-            enabled.is_none().then(|| {
-                (
-                    format!("`{}` names `{program}`, but Plimsoll is not enabled here", file.display()),
-                    "run `cargo plimsoll enable`, or `cargo plimsoll disable` (with the PLIMSOLL_HOME \
-                     under which it was enabled)"
-                        .to_owned(),
-                )
-            })
-        }
+            Origin::File(_) => format!("take it out there, {keep}"),
+            Origin::CommandLine => format!("leave that out, {keep}"),
+            Origin::Variable(name) => format!("`unset {name}`, {keep}"),
+        };
+        (what, advice)
+    }
+}
 
-        /// Another program is configured, or none.
-        fn anothers(&self, given: &Given<PathBuf>, enabled: &Enabled) -> (String, String) {
-            let place = place(given, self.key);
-            let what = if given.value.as_os_str().is_empty() {
-                format!("{place} is set and empty, which means none")
-            } else {
-                format!("{place} is `{}`", given.value.display())
-            };
-            let keep = "or call `cargo plimsoll build` in place of `cargo build`: it is inside the line all the same";
-            let advice = match &given.origin {
-                Origin::File(file) if *file == enabled.config => {
-                    "run `cargo plimsoll enable` again, which chains it, or `cargo plimsoll disable`"
-                        .to_owned()
-                }
-                Origin::File(_) => format!("take it out there, {keep}"),
-                Origin::CommandLine => format!("leave that out, {keep}"),
-                Origin::Variable(name) => format!("`unset {name}`, {keep}"),
-            };
-            (what, advice)
-        }
+/// Where a value is given.
+fn place(given: &Given<PathBuf>, key: &str) -> String {
+    match &given.origin {
+        Origin::CommandLine => format!("`--config {key}`"),
+        Origin::Variable(name) => format!("the variable {name}"),
+        Origin::File(file) => format!("`{key}` in `{}`", file.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shims(dir: &Path) -> Shims {
+        let shims = Shims {
+            rustc: dir.join("plimsoll-rustc"),
+            rustdoc: dir.join("plimsoll-rustdoc"),
+            test: dir.join("plimsoll-test"),
+        };
+        std::fs::write(&shims.rustc, "").unwrap();
+        std::fs::write(&shims.rustdoc, "").unwrap();
+        shims
     }
 
-    /// Where a value is given.
-    fn place(given: &Given<PathBuf>, key: &str) -> String {
-        match &given.origin {
-            Origin::CommandLine => format!("`--config {key}`"),
-            Origin::Variable(name) => format!("the variable {name}"),
-            Origin::File(file) => format!("`{key}` in `{}`", file.display()),
-        }
+    fn found(wrapper: Option<(&str, Origin)>, enabled: bool) -> Option<(String, String)> {
+        let dir = tempfile::tempdir().unwrap();
+        let shims = shims(dir.path());
+        let given = |(program, origin): (&str, Origin)| Given {
+            value: PathBuf::from(program.replace("HERE", dir.path().to_str().unwrap())),
+            origin,
+        };
+        let rustdoc = Given { value: shims.rustdoc.clone(), origin: config() };
+        let cargo = CargoConfig {
+            rustc_wrapper: wrapper.map(given),
+            rustdoc: enabled.then_some(rustdoc),
+            ..CargoConfig::default()
+        };
+        let enabled = enabled.then(|| Enabled {
+            memory: Memory::Auto,
+            wrapper: None,
+            rustdoc: None,
+            config: "/h/.cargo/config.toml".into(),
+        });
+        let mut found = obstacles(&cargo, enabled.as_ref(), &shims);
+        assert!(found.len() <= 1, "{found:#?}");
+        found.pop().map(|found| (found.what, found.advice))
     }
 
-    #[cfg(test)]
-    mod tests {
-        use super::*;
+    fn config() -> Origin {
+        Origin::File("/h/.cargo/config.toml".into())
+    }
 
-        fn shims(dir: &Path) -> Shims {
-            let shims = Shims {
-                rustc: dir.join("plimsoll-rustc"),
-                rustdoc: dir.join("plimsoll-rustdoc"),
-                test: dir.join("plimsoll-test"),
-            };
-            std::fs::write(&shims.rustc, "").unwrap();
-            std::fs::write(&shims.rustdoc, "").unwrap();
-            shims
-        }
+    #[test]
+    fn nothing_is_in_the_way_of_a_shim_that_is_there() {
+        assert_eq!(found(Some(("HERE/plimsoll-rustc", config())), true), None);
+        assert_eq!(found(None, false), None);
+        assert_eq!(found(Some(("sccache", config())), false), None);
+    }
 
-        fn found(wrapper: Option<(&str, Origin)>, enabled: bool) -> Option<(String, String)> {
-            let dir = tempfile::tempdir().unwrap();
-            let shims = shims(dir.path());
-            let given = |(program, origin): (&str, Origin)| Given {
-                value: PathBuf::from(program.replace("HERE", dir.path().to_str().unwrap())),
-                origin,
-            };
-            let rustdoc = Given { value: shims.rustdoc.clone(), origin: config() };
-            let cargo = CargoConfig {
-                rustc_wrapper: wrapper.map(given),
-                rustdoc: enabled.then_some(rustdoc),
-                ..CargoConfig::default()
-            };
-            let enabled = enabled.then(|| Enabled {
-                memory: Memory::Auto,
-                wrapper: None,
-                rustdoc: None,
-                config: "/h/.cargo/config.toml".into(),
-            });
-            let mut found = obstacles(&cargo, enabled.as_ref(), &shims);
-            assert!(found.len() <= 1, "{found:#?}");
-            found.pop().map(|found| (found.what, found.advice))
-        }
-
-        fn config() -> Origin {
-            Origin::File("/h/.cargo/config.toml".into())
-        }
-
-        #[test]
-        fn nothing_is_in_the_way_of_a_shim_that_is_there() {
-            assert_eq!(found(Some(("HERE/plimsoll-rustc", config())), true), None);
-            assert_eq!(found(None, false), None);
-            assert_eq!(found(Some(("sccache", config())), false), None);
-        }
-
-        #[test]
-        fn each_obstacle_says_what_and_what_to_do() {
-            let variable = Origin::Variable;
-            let workspace = Origin::File("/w/.cargo/config.toml".into());
-            for (wrapper, enabled, what, advice) in [
-                (
-                    Some(("", variable("RUSTC_WRAPPER"))),
-                    true,
-                    "RUSTC_WRAPPER is set and empty",
-                    "unset RUSTC_WRAPPER",
-                ),
-                (
-                    Some(("kache", variable("RUSTC_WRAPPER"))),
-                    true,
-                    "RUSTC_WRAPPER is `kache`",
-                    "unset",
-                ),
-                (
-                    Some(("kache", variable("CARGO_BUILD_RUSTC_WRAPPER"))),
-                    true,
-                    "CARGO_BUILD_RUSTC_WRAPPER is `kache`",
-                    "unset CARGO_BUILD_RUSTC_WRAPPER",
-                ),
-                (
-                    Some(("kache", workspace)),
-                    true,
-                    "in `/w/.cargo/config.toml` is `kache`",
-                    "take it out there",
-                ),
-                (
-                    Some(("kache", config())),
-                    true,
-                    "in `/h/.cargo/config.toml` is `kache`",
-                    "enable` again",
-                ),
-                (None, true, "does not name Plimsoll any more", "enable` again"),
-                (Some(("/gone/plimsoll-rustc", config())), true, "does not exist", "enable"),
-                (Some(("HERE/plimsoll-rustc", config())), false, "not enabled", "disable"),
-            ] {
-                let (said, told) = found(wrapper, enabled).unwrap();
-                assert!(said.contains(what), "{said}");
-                assert!(told.contains(advice), "{told}");
-            }
+    #[test]
+    fn each_obstacle_says_what_and_what_to_do() {
+        let variable = Origin::Variable;
+        let workspace = Origin::File("/w/.cargo/config.toml".into());
+        for (wrapper, enabled, what, advice) in [
+            (
+                Some(("", variable("RUSTC_WRAPPER"))),
+                true,
+                "RUSTC_WRAPPER is set and empty",
+                "unset RUSTC_WRAPPER",
+            ),
+            (Some(("kache", variable("RUSTC_WRAPPER"))), true, "RUSTC_WRAPPER is `kache`", "unset"),
+            (
+                Some(("kache", variable("CARGO_BUILD_RUSTC_WRAPPER"))),
+                true,
+                "CARGO_BUILD_RUSTC_WRAPPER is `kache`",
+                "unset CARGO_BUILD_RUSTC_WRAPPER",
+            ),
+            (
+                Some(("kache", workspace)),
+                true,
+                "in `/w/.cargo/config.toml` is `kache`",
+                "take it out there",
+            ),
+            (
+                Some(("kache", config())),
+                true,
+                "in `/h/.cargo/config.toml` is `kache`",
+                "enable` again",
+            ),
+            (None, true, "does not name Plimsoll any more", "enable` again"),
+            (Some(("/gone/plimsoll-rustc", config())), true, "does not exist", "enable"),
+            (Some(("HERE/plimsoll-rustc", config())), false, "not enabled", "disable"),
+        ] {
+            let (said, told) = found(wrapper, enabled).unwrap();
+            assert!(said.contains(what), "{said}");
+            assert!(told.contains(advice), "{told}");
         }
     }
 }

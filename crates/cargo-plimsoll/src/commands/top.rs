@@ -5,24 +5,23 @@
 //! state; one that does not answer in time, or that belongs to somebody else, is left out. A governor answers with
 //! one line of JSON a build, and an empty one.
 
-#[cfg(target_os = "linux")]
 mod live;
 
-use std::path::Path;
-#[cfg(target_os = "linux")]
-use std::{
-    io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _},
-    os::linux::net::SocketAddrExt as _,
-    os::unix::net::{SocketAddr, UnixStream},
-    path::PathBuf,
-    time::Duration,
-};
+use std::io::{BufRead as _, BufReader, ErrorKind, IsTerminal as _, Read as _, Write as _};
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-#[cfg(target_os = "linux")]
-use {plimsoll_proto::ToGovernor, plimsoll_shim::rendezvous};
+use anyhow::Context as _;
+use plimsoll_core::{Bytes, Millis};
+use plimsoll_proto::ToGovernor;
+use plimsoll_shim::rendezvous;
+use plimsoll_view::Told;
 
+use super::table::{self, Align};
 use crate::env::Environment;
-use crate::exit::Failure;
+use crate::exit::{Failure, OUT};
 use crate::shell::Shell;
 
 /// How it is to be shown.
@@ -40,17 +39,12 @@ pub enum Form {
 ///
 /// # Errors
 /// Where no build runs and it is to be shown once, or where it cannot be shown.
-#[cfg(target_os = "linux")]
 pub fn run(
     form: Form,
     home: Option<&Path>,
     environment: &Environment,
     shell: &mut Shell,
 ) -> Result<(), Failure> {
-    use std::io::IsTerminal as _;
-
-    use anyhow::Context as _;
-
     let dumb = environment.get("TERM").is_none_or(|term| term == "dumb");
     let terminal = std::io::stdout().is_terminal() && std::io::stdin().is_terminal() && !dumb;
     if form == Form::Live && terminal {
@@ -68,21 +62,19 @@ pub fn run(
     }
     for (answer, _) in answers {
         if form == Form::Json {
-            shell.answer(answer + "\n").context(crate::exit::OUT)?;
+            shell.answer(answer + "\n").context(OUT)?;
         } else {
             let told = serde_json::from_str(&answer).context("a build's answer cannot be read")?;
-            shell.answer(text(&told)).context(crate::exit::OUT)?;
+            shell.answer(text(&told)).context(OUT)?;
         }
     }
     Ok(())
 }
 
 /// A governor answers within one turn of its loop; one that takes longer is stopped.
-#[cfg(target_os = "linux")]
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Where a governor listens.
-#[cfg(target_os = "linux")]
 #[derive(Clone, Debug)]
 enum Governor {
     /// A driver's own: an abstract socket.
@@ -92,8 +84,7 @@ enum Governor {
 }
 
 /// What the running builds say now, as far as they answer in time and can be understood, and who governs each.
-#[cfg(target_os = "linux")]
-fn builds(home: Option<&Path>, patience: Duration) -> Vec<(plimsoll_view::Told, Governor)> {
+fn builds(home: Option<&Path>, patience: Duration) -> Vec<(Told, Governor)> {
     let answers = answers(home, patience).unwrap_or_default().into_iter();
     answers.filter_map(|(json, from)| Some((serde_json::from_str(&json).ok()?, from))).collect()
 }
@@ -102,8 +93,7 @@ fn builds(home: Option<&Path>, patience: Duration) -> Vec<(plimsoll_view::Told, 
 ///
 /// # Errors
 /// Where none runs, or it does not answer.
-#[cfg(target_os = "linux")]
-pub(super) fn account_builds(home: &Path) -> std::io::Result<Vec<plimsoll_view::Told>> {
+pub(super) fn account_builds(home: &Path) -> std::io::Result<Vec<Told>> {
     let lines = Governor::Account(home.to_owned()).ask(&ToGovernor::Status, PATIENCE)?;
     Ok(lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
@@ -117,7 +107,6 @@ pub(super) fn silent_governor(home: &Path) -> Option<u32> {
 }
 
 /// One line of JSON of each running build, and who governs it.
-#[cfg(target_os = "linux")]
 fn answers(home: Option<&Path>, patience: Duration) -> std::io::Result<Vec<(String, Governor)>> {
     let uid = rustix::process::getuid().as_raw();
     let table = std::fs::read("/proc/net/unix")?;
@@ -130,7 +119,6 @@ fn answers(home: Option<&Path>, patience: Duration) -> std::io::Result<Vec<(Stri
     Ok(governors.flat_map(ask).collect())
 }
 
-#[cfg(target_os = "linux")]
 impl Governor {
     fn connect(&self) -> std::io::Result<UnixStream> {
         match self {
@@ -165,22 +153,7 @@ impl Governor {
     }
 }
 
-/// Prints the state of every running build.
-///
-/// # Errors
-/// Always: nothing is governed here.
-#[cfg(not(target_os = "linux"))]
-pub fn run(
-    _form: Form,
-    _home: Option<&Path>,
-    _environment: &Environment,
-    _shell: &mut Shell,
-) -> Result<(), Failure> {
-    Err(Failure::NeedsLinux("top"))
-}
-
 /// Names of the abstract sockets on which builds of `uid` listen, the oldest build first.
-#[cfg(target_os = "linux")]
 fn sockets(table: &[u8], uid: u32) -> Vec<Vec<u8>> {
     /// `__SO_ACCEPTCON` in the column `Flags`: it listens (net/unix/af_unix.c).
     const LISTENS: &[u8] = b"00010000";
@@ -200,12 +173,7 @@ fn sockets(table: &[u8], uid: u32) -> Vec<Vec<u8>> {
 }
 
 /// The state as a person reads it. What an older or newer governor does not say is left blank.
-#[cfg(target_os = "linux")]
-fn text(told: &plimsoll_view::Told) -> String {
-    use plimsoll_core::{Bytes, Millis};
-
-    use super::table::{self, Align};
-
+fn text(told: &Told) -> String {
     let mut text = format!(
         "cargo {}: {} of {}, {} jobs, {}: {} running, {} waiting, {} stopped\n",
         told.command,
@@ -246,7 +214,7 @@ fn text(told: &plimsoll_view::Told) -> String {
     text
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixListener;
 

@@ -1,28 +1,18 @@
-//! What killed a build, by its log or by its recorded events: the reading and printing of it.
-//!
-//! Logs are streamed: one of any size takes no memory. The judgement is `plimsoll-doctor`'s. Nothing is asked of this
-//! machine, because a log is often another machine's.
+//! What killed a build: where its log is, and what is recorded of it. What a log says is [`super::log`]'s.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
-use plimsoll_doctor::{LogReader, Verdict, recorded, text};
+use plimsoll_doctor::recorded;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 
+use super::log::{STDIN, say};
 use crate::commands::report;
-use crate::exit::{Failure, OUT};
+use crate::exit::Failure;
 use crate::settings::Settings;
 use crate::shell::Shell;
-
-/// What names standard input.
-const STDIN: &str = "-";
-
-/// What is read at once.
-const CHUNK: usize = 64 * 1024;
 
 /// A pipe that says nothing for so long may be one that nobody meant.
 const SILENT: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
@@ -61,20 +51,6 @@ pub(crate) fn log(named: Option<&Path>, shell: &mut Shell) -> Option<PathBuf> {
     has_log.then(|| PathBuf::from(STDIN))
 }
 
-/// Says what ended the build with this log. 1 where it was want of memory.
-///
-/// # Errors
-/// Where the log cannot be read or the answer not be written.
-pub(crate) fn of_log(log: &Path, json: bool, shell: &mut Shell) -> Result<i32, Failure> {
-    let verdict = if log == Path::new(STDIN) {
-        judge(io::stdin().lock()).context("cannot read the log from standard input")?
-    } else {
-        let said = || format!("cannot read the log `{}`", log.display());
-        judge(File::open(log).with_context(said)?).with_context(said)?
-    };
-    say(&verdict, json, shell)
-}
-
 /// Says what ended a recorded build: the last, or the newest whose id begins so. 1 where it was want of memory.
 ///
 /// # Errors
@@ -94,27 +70,4 @@ pub(crate) fn of_build(
 fn runs(build: &str) -> bool {
     let process = build.rsplit_once('-').map(|(_, process)| Path::new("/proc").join(process));
     process.is_some_and(|process| process.exists())
-}
-
-fn judge(mut log: impl Read) -> io::Result<Verdict> {
-    let mut reader = LogReader::default();
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        match log.read(&mut chunk) {
-            Ok(0) => return Ok(reader.verdict()),
-            Ok(read) => reader.feed(&chunk[..read]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-}
-
-fn say(verdict: &Verdict, json: bool, shell: &mut Shell) -> Result<i32, Failure> {
-    let answer = if json {
-        serde_json::to_string(verdict).context("cannot write the verdict as JSON")?
-    } else {
-        text(verdict)
-    };
-    shell.answer(answer).context(OUT)?;
-    Ok(i32::from(verdict.memory))
 }

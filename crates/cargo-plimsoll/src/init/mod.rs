@@ -4,14 +4,9 @@
 //! writing anything, [`edit`] makes texts of it, and [`mark`] is how a written line says that it was, so that it can
 //! be taken back.
 
-#[cfg(target_os = "linux")]
 pub(crate) mod edit;
-#[cfg(target_os = "linux")]
 pub(crate) mod figures;
 pub(crate) mod mark;
-#[cfg(target_os = "linux")]
 pub(crate) mod plan;
-#[cfg(target_os = "linux")]
 pub(crate) mod scripts;
-#[cfg(target_os = "linux")]
 pub(crate) mod workspace;

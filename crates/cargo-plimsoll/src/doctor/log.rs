@@ -1,0 +1,61 @@
+//! What killed a build, by its log, whichever machine that is from: the reading and printing of it.
+//!
+//! Logs are streamed: one of any size takes no memory. The judgement is `plimsoll-doctor`'s. Nothing is asked of this
+//! machine, so this part works on every system.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use anyhow::Context as _;
+use plimsoll_doctor::{LogReader, Verdict, text};
+
+use crate::exit::{Failure, OUT};
+use crate::shell::Shell;
+
+/// What names standard input.
+pub(crate) const STDIN: &str = "-";
+
+/// What is read at once.
+const CHUNK: usize = 64 * 1024;
+
+/// Says what ended the build with this log. 1 where it was want of memory.
+///
+/// # Errors
+/// Where the log cannot be read or the answer not be written.
+pub(crate) fn of_log(log: &Path, json: bool, shell: &mut Shell) -> Result<i32, Failure> {
+    let verdict = if log == Path::new(STDIN) {
+        judge(io::stdin().lock()).context("cannot read the log from standard input")?
+    } else {
+        let said = || format!("cannot read the log `{}`", log.display());
+        judge(File::open(log).with_context(said)?).with_context(said)?
+    };
+    say(&verdict, json, shell)
+}
+
+fn judge(mut log: impl Read) -> io::Result<Verdict> {
+    let mut reader = LogReader::default();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match log.read(&mut chunk) {
+            Ok(0) => return Ok(reader.verdict()),
+            Ok(read) => reader.feed(&chunk[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Prints a verdict. 1 where it was want of memory.
+///
+/// # Errors
+/// Where the answer cannot be written.
+pub(crate) fn say(verdict: &Verdict, json: bool, shell: &mut Shell) -> Result<i32, Failure> {
+    let answer = if json {
+        serde_json::to_string(verdict).context("cannot write the verdict as JSON")?
+    } else {
+        text(verdict)
+    };
+    shell.answer(answer).context(OUT)?;
+    Ok(i32::from(verdict.memory))
+}

@@ -1,0 +1,142 @@
+//! Plimsoll where there is a line: its commands, and Cargo inside the line. Its counterpart for every other system is
+//! `elsewhere`.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use crate::cargo_args::CargoCall;
+use crate::cli::{Ours, WorkerCommand};
+use crate::commands::top::Form;
+use crate::env::Environment;
+use crate::exit::Failure;
+use crate::settings::{Asked, Settings};
+use crate::shell::Shell;
+use crate::{Place, commands, drive, service, worker};
+
+pub(crate) use crate::commands::settings::whole_memory;
+
+/// Where this process is a part of Plimsoll's that no person calls: a guard, a wall, the account's governor, a step or
+/// a tool of a Worker build.
+pub(crate) fn part() -> Option<ExitCode> {
+    drive::guard::main()
+        .or_else(drive::wall::main)
+        .or_else(service::main)
+        .or_else(worker::steps::main)
+        .or_else(tool)
+}
+
+/// Where this process stands before a tool of a Worker build.
+fn tool() -> Option<ExitCode> {
+    let args: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let (first, rest) = args.split_first()?;
+    (first == plimsoll_shim::tool::ARGUMENT).then(|| plimsoll_shim::tool::run(rest))
+}
+
+/// Runs a command of ours. `globals` are Cargo's own options that stood before it.
+pub(crate) fn command(
+    command: Ours,
+    globals: &[OsString],
+    asked: Asked,
+    place: &Place,
+    shell: &mut Shell,
+) -> Result<i32, Failure> {
+    match command {
+        Ours::Enable => {
+            commands::enable::run(
+                &asked,
+                &place.account(&asked)?,
+                &place.environment,
+                &place.cwd,
+                shell,
+            )?;
+        }
+        Ours::Clean(options) => {
+            let settings = place.unsaid(&asked)?;
+            shell.set_quiet(settings.quiet.value);
+            return commands::clean::run(&options, &place.environment, &place.cwd, shell);
+        }
+        Ours::Disable => {
+            commands::disable::run(&place.unsaid(&asked)?, &place.environment, &place.cwd, shell)?;
+        }
+        Ours::Doctor(options) => {
+            let settings = place.ours(&asked)?;
+            shell.set_quiet(settings.quiet.value);
+            let Place { environment, cwd } = &place;
+            return commands::doctor::run(&options, &settings, environment, cwd, shell);
+        }
+        Ours::Status { json } => {
+            commands::status::run(
+                json,
+                &place.account(&asked)?,
+                &place.environment,
+                &place.cwd,
+                shell,
+            )?;
+        }
+        Ours::Bench(options) => {
+            let settings = place.ours(&asked)?;
+            shell.set_quiet(settings.quiet.value);
+            let Place { environment, cwd } = &place;
+            return commands::bench::run(&options, &settings, environment, cwd, shell);
+        }
+        Ours::Env { shell: language } => {
+            let settings = place.ours(&asked)?;
+            commands::env::run(language, &asked, &settings, &place.environment, shell)?;
+        }
+        Ours::Init(options) => {
+            let settings = place.ours(&asked)?;
+            let Place { environment, cwd } = &place;
+            return commands::init::run(&options, &settings, environment, cwd, shell);
+        }
+        Ours::RunUnder { command } => {
+            let settings = place.ours(&asked)?;
+            shell.set_quiet(settings.quiet.value);
+            return Ok(drive::run_under(&command, &settings, &place.environment, shell)?);
+        }
+        Ours::Worker(WorkerCommand::Build(options)) => {
+            let (environment, globals) = (&place.environment, globals);
+            let build =
+                commands::worker::WorkerBuild::prepare(&options, environment, &place.cwd, globals)?;
+            let asked = Asked { cargo_jobs: build.jobs(), ..asked };
+            let settings = place.ours(&asked)?;
+            shell.set_quiet(settings.quiet.value);
+            return build.run(&settings, environment, shell);
+        }
+        Ours::Settings => {
+            let settings = place.ours(&asked)?;
+            let line = commands::settings::line_now(settings.memory.value, settings.reserve.value);
+            commands::settings::run(&settings, line, shell)?;
+        }
+        Ours::Top { once, json } => {
+            let form = match (json, once) {
+                (true, _) => Form::Json,
+                (false, true) => Form::Once,
+                (false, false) => Form::Live,
+            };
+            let home = place.account(&asked)?.home.value;
+            commands::top::run(form, home.as_deref(), &place.environment, shell)?;
+        }
+        Ours::Report { id, .. } => {
+            commands::report::run(&place.account(&asked)?, id.as_deref(), shell)?;
+        }
+        Ours::History { name } => {
+            commands::history::run(&place.account(&asked)?, name.as_deref(), shell)?;
+        }
+    }
+    Ok(0)
+}
+
+/// Runs Cargo inside the line.
+pub(crate) fn cargo(
+    call: &CargoCall,
+    settings: &Settings,
+    environment: &Environment,
+    shell: &mut Shell,
+) -> Result<i32, Failure> {
+    if call.lists_stages {
+        return drive::stages::list(call, environment, shell);
+    } else if call.staged {
+        drive::stages::question(call, environment)?;
+    }
+    Ok(drive::run(call, settings, environment, shell)?)
+}
