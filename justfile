@@ -22,6 +22,10 @@ test *ARGS="--workspace":
 doc:
     RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
 
+# Whether it compiles for the other systems that the README names (needs the compiler's sources: rustup's or Debian's)
+systems:
+    crates/cargo-plimsoll/tests/systems.sh target/systems
+
 # All of the above and the README's commands, from nothing: what a machine runs for every change
 ci:
     .ci/run
