@@ -239,16 +239,19 @@ impl UnitFacts {
     }
 
     /// Which units are likely to need about as much: the same crate, made the same way, in any version,
-    /// with any features, for any target.
+    /// with any features, for any target. What no Cargo has asked for (it gives every crate a `-C metadata`) is a
+    /// build script's probe: it may have the crate's name, and is none of it.
     #[must_use]
     pub fn family(&self) -> Family {
+        let compiles = matches!(self.kind, UnitKind::Lib | UnitKind::Bin | UnitKind::ProcMacro);
         Family(format!(
-            "{}/{}/{}/{}/{}",
+            "{}/{}/{}/{}/{}{}",
             self.package,
             self.crate_name,
             self.kind.as_str(),
             if self.emit == Emit::Check { "check" } else { "build" },
             if self.optimised() { "opt" } else { "dev" },
+            if compiles && self.metadata.is_empty() { "/probe" } else { "" },
         ))
     }
 

@@ -325,7 +325,7 @@ impl Governor {
             // Its Cargo may go on: then it is a plain one's build, which begins with its next compiler.
             return Some(Ending { exit: build.exit_by_its_units(), complete: false });
         }
-        let goes_on = it.cargo.as_ref().is_some_and(|program| runs_cargo(it.root, program));
+        let goes_on = it.cargo.as_ref().is_some_and(|program| runs_cargo(it.root, Some(program)));
         if !gone && goes_on {
             return None;
         }

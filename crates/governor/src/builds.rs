@@ -369,7 +369,8 @@ impl Governor {
         };
         let graph = build.known.insert(graph).clone();
         for unit in self.live(no) {
-            let Some(entry) = self.entries.get(&unit) else { continue };
+            let own = self.entries.get(&unit).filter(|entry| entry.inside.is_none());
+            let Some(entry) = own else { continue };
             let (tail, stage) = (graph.tail(&entry.facts), graph.stages.of(&entry.facts));
             if let Some(tail) = tail {
                 self.decide(Input::Tail(unit, tail));

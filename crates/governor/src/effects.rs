@@ -143,7 +143,7 @@ impl Governor {
         let Some(build) = self.entries.get(&unit).map(|entry| entry.build) else { return };
         let strict =
             needs > line && self.builds.get(&build).is_some_and(|build| build.options.terms.strict);
-        let title = self.entries.get(&unit).map(|entry| entry.facts.title()).unwrap_or_default();
+        let title = self.entries.get(&unit).map(|entry| entry.title.clone()).unwrap_or_default();
         let text = if strict {
             format!(
                 "{title} needs {needs} by itself, above the line of {line}; it is refused because of \

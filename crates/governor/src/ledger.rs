@@ -18,6 +18,9 @@ pub(crate) struct Entry {
     pub(crate) build: BuildNo,
     pub(crate) facts: UnitFacts,
     pub(crate) key: UnitKey,
+    /// How people call it.
+    pub(crate) title: String,
+    /// The build script or compiler of whose work it is a part.
     pub(crate) inside: Option<UnitId>,
     pub(crate) registered: Millis,
     pub(crate) admitted: Option<Millis>,
@@ -59,6 +62,7 @@ impl Entry {
         Self {
             build,
             key: facts.key(),
+            title: facts.title(),
             facts,
             inside,
             registered: now,

@@ -10,7 +10,7 @@ use plimsoll_core::line::KILLER_MARGIN;
 use plimsoll_core::schedule::{self, Again, Input, NewUnit};
 use plimsoll_core::unit::UnitFacts;
 use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
-use plimsoll_host::{BuildScript, Exit, Role, parent_of};
+use plimsoll_host::{BuildScript, Exit, Role, parent_of, runs_cargo};
 use plimsoll_proto::{Rerun, ToDriver, ToGovernor, ToShim, VERSION};
 
 use crate::builds::Build;
@@ -31,10 +31,8 @@ struct Place {
     build: BuildNo,
     /// The unit in whose process tree it runs.
     inside: Option<UnitId>,
-    /// The test or command in whose process tree it runs.
-    below: Option<UnitId>,
-    /// The process that started it: Cargo.
-    cargo: u32,
+    /// The Cargo that started it.
+    cargo: Option<u32>,
     /// It runs already.
     running: bool,
     /// The package's directory, where it is a build script.
@@ -151,7 +149,9 @@ impl Governor {
             }
             (Peer::Shim(unit), ToGovernor::Finished { ok, differs }) => {
                 connection.peer = Peer::Done;
-                if let Some(build) = self.build_of(unit) {
+                // What that means to the build script that it is inside, that says itself.
+                let is_inside = self.entries.get(&unit).is_some_and(|it| it.inside.is_some());
+                if let Some(build) = self.build_of(unit).filter(|_| !is_inside) {
                     build.has_failed |= !ok && !differs;
                 }
                 if differs {
@@ -321,14 +321,16 @@ impl Governor {
             self.scan();
             inside = self.tree.enclosing_owner(pid);
         }
-        let (inside, below) = self.enclosing(inside.map(unit_of));
+        let inside = inside.map(unit_of);
         self.tree.adopt(pid, compiler(unit), Role::Shim);
-        let cargo = self.tree.parent(pid).unwrap_or_default();
+        // A build script's probe has the script itself for its parent.
+        let is_own = |parent: &u32| self.part_of(inside).is_none() || runs_cargo(*parent, None);
+        let cargo = Some(self.tree.parent(pid).unwrap_or_default()).filter(is_own);
         if let Some(compiler) = runs {
             self.take_over(unit, pid, compiler);
         }
         let running = runs.is_some();
-        self.enter(unit, facts, Place { build, inside, below, cargo, running, script_of: None });
+        self.enter(unit, facts, Place { build, inside, cargo, running, script_of: None });
     }
 
     /// A build script was found running.
@@ -338,9 +340,9 @@ impl Governor {
         self.next_unit += 1;
         self.tree.adopt(script.pid, compiler(unit), Role::Child);
         let facts = UnitFacts::build_script_run(script.package, script.version);
-        let cargo = self.tree.parent(script.pid).unwrap_or_default();
+        let cargo = self.tree.parent(script.pid);
         let script_of = Some(script.dir);
-        let place = Place { build, inside: None, below: None, cargo, running: true, script_of };
+        let place = Place { build, inside: None, cargo, running: true, script_of };
         self.enter(unit, facts, place);
         if let Some(entry) = self.entries.get_mut(&unit) {
             entry.exit = script.exit;
@@ -352,8 +354,8 @@ impl Governor {
         let unit = UnitId(self.next_unit);
         self.next_unit += 1;
         self.tree.adopt_child(driver, pid, compiler(unit));
-        let place =
-            Place { build, inside: None, below: None, cargo: pid, running: true, script_of: None };
+        let cargo = Some(pid);
+        let place = Place { build, inside: None, cargo, running: true, script_of: None };
         self.enter(unit, UnitFacts::command(name), place);
         if let Some(entry) = self.entries.get_mut(&unit) {
             entry.exit = Exit::of(pid);
@@ -372,31 +374,36 @@ impl Governor {
         }
     }
 
-    /// What a unit draws on that was found in the process tree of `outer`, and the test or command that it is below.
-    fn enclosing(&self, outer: Option<UnitId>) -> (Option<UnitId>, Option<UnitId>) {
-        let role = |unit| self.entries.get(&unit).map(|entry| role_of(entry.facts.kind));
-        match outer.map(|unit| (unit, role(unit))) {
-            Some((unit, Some(schedule::Role::Test | schedule::Role::Command))) => {
-                (None, Some(unit))
-            }
-            Some((unit, _)) => (Some(unit), None),
-            None => (None, None),
+    /// The build script or compiler of whose work it is a part that is found in the process tree of `outer`; what a test
+    /// or a command runs is a unit of the build.
+    fn part_of(&self, outer: Option<UnitId>) -> Option<UnitId> {
+        let outer = outer?;
+        let entry = self.entries.get(&outer)?;
+        match role_of(entry.facts.kind) {
+            schedule::Role::Test | schedule::Role::Command => entry.inside,
+            schedule::Role::Script | schedule::Role::Compiler => Some(outer),
         }
     }
 
     fn enter(&mut self, unit: UnitId, facts: UnitFacts, place: Place) {
-        let Place { build, inside, below, cargo, running, script_of } = place;
+        let Place { build, inside, cargo, running, script_of } = place;
         self.heed_killers();
         let now = self.now();
         let (mut forecast, cold) = self.forecast(&facts, build, script_of.as_deref());
         let several = self.builds.len() > 1;
+        let part_of = self.part_of(inside);
         if let Some(build) = self.builds.get_mut(&build) {
-            build.cargo.get_or_insert(cargo);
-            // What is remembered may be of another build that has this unit, too, and another way to its end.
-            let told = build.known.as_ref().and_then(|graph| graph.tail(&facts));
-            forecast.tail = told.or(forecast.tail);
-            if forecast.tail.is_none() || build.options.terms.staged {
-                build.ask_graph();
+            if part_of.is_none() {
+                build.cargo = build.cargo.or(cargo);
+                // What is remembered may be of another build that has this unit, too, and another way to its end.
+                let told = build.known.as_ref().and_then(|graph| graph.tail(&facts));
+                forecast.tail = told.or(forecast.tail);
+                if forecast.tail.is_none() || build.options.terms.staged {
+                    build.ask_graph();
+                }
+            } else {
+                // The build's end waits for whatever that is part of.
+                forecast.tail = None;
             }
             build.has_run_tests |= matches!(facts.kind, UnitKind::TestRun | UnitKind::DocTest);
         }
@@ -404,15 +411,18 @@ impl Governor {
             // Whose turn it is hangs on how long each is.
             self.builds.values_mut().for_each(Build::ask_graph);
         }
-        let mut entry = Entry::new(build, facts, inside, now);
+        let mut entry = Entry::new(build, facts, part_of, now);
+        if let Some(outer) = part_of.and_then(|outer| self.entries.get(&outer)) {
+            entry.title = format!("{} (inside {})", entry.title, outer.facts.package);
+        }
         let registered = Event::Registered {
             unit,
-            title: entry.facts.title(),
+            title: entry.title.clone(),
             kind: entry.facts.kind,
             key: entry.key.clone(),
             forecast: forecast.curve.peak(),
             source: forecast.source,
-            inside,
+            inside: part_of,
             cold,
             made: Some(Box::new(entry.facts.made())),
         };
@@ -434,7 +444,6 @@ impl Governor {
                 links,
                 slims,
                 inside,
-                below,
                 running,
                 role,
                 cargo,
@@ -448,8 +457,9 @@ impl Governor {
         let Some(build) = self.builds.get(&no).filter(|build| build.options.terms.staged) else {
             return;
         };
-        let facts = self.entries.get(&unit).map(|entry| &entry.facts);
-        if let Some((graph, facts)) = build.known.as_ref().zip(facts) {
+        let own = self.entries.get(&unit).filter(|entry| entry.inside.is_none());
+        let Some(facts) = own.map(|entry| &entry.facts) else { return };
+        if let Some(graph) = &build.known {
             let stage = graph.stages.of(facts);
             self.decide(Input::Stage(unit, stage));
         } else if build.graph.is_none() {
@@ -530,11 +540,9 @@ impl Governor {
             wall: now - admitted,
             waited: admitted - entry.registered,
         };
-        // A failed compile ends early, and a nested one is part of its ancestor: neither is an example. By its own
-        // settings what was slimmed needs more.
+        // A failed compile ends early and is no example. By its own settings what was slimmed needs more.
         let (peak, slimmed) = (entry.peak, entry.slimmed);
-        let example =
-            (ok && entry.inside.is_none()).then(|| (entry.facts.clone(), entry.observation(now)));
+        let example = ok.then(|| (entry.facts.clone(), entry.observation(now)));
         self.say(unit, event);
         match example {
             Some((facts, _)) if slimmed => self.history().record_lower_bound(&facts, peak),

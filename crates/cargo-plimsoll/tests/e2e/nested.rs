@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::process::{is_stopped, runs, signal, until};
+use crate::process::{PATIENCE, Sampler, is_stopped, runs, signal, until};
 use crate::scene::Scene;
 
 #[test]
@@ -54,7 +54,7 @@ fn with_cargo_inside(text: &str) -> Scene {
     scene
 }
 
-/// The nested units draw on their ancestor's reservation: waiting for it they would wait for themselves.
+/// What is inside never waits for what waits for it: `one` does not fit beside the script that runs its Cargo.
 #[test]
 fn a_build_script_that_runs_cargo_does_not_wait_for_itself() {
     let scene =
@@ -68,6 +68,107 @@ fn a_build_script_that_runs_cargo_does_not_wait_for_itself() {
     assert_eq!(done.code(), 0, "{}", done.stderr);
     assert!(scene.log().contains("\"inside\":"), "{}", scene.log());
     scene.assert_fresh(&mut scene.fake_cargo("build"));
+}
+
+/// A package whose build script runs `verb` with a jobserver of its own (`-j8`) on a workspace of `inner` packages,
+/// all of which have this text; with the script of `deeper` in the first of them.
+fn with_own_jobs(verb: &str, inner: usize, text: &str, deeper: Option<&str>) -> Scene {
+    let script = |dir: &str| {
+        format!(
+            "fn main() {{
+                let scene = std::env::var(\"E2E_SCENE\").unwrap();
+                let status = std::process::Command::new(std::env::var(\"CARGO\").unwrap())
+                    .args([\"{verb}\", \"-j8\", \"--manifest-path\"])
+                    .arg(format!(\"{{scene}}/{dir}/Cargo.toml\"))
+                    .arg(\"--target-dir\").arg(format!(\"{{scene}}/target/{dir}\"))
+                    .env_remove(\"MAKEFLAGS\").env_remove(\"CARGO_MAKEFLAGS\")
+                    .status().unwrap();
+                assert!(status.success());
+            }}"
+        )
+    };
+    let scene = Scene::new();
+    scene.lib("outer-sys", &[], "").write("ws/outer-sys/build.rs", script("inner"));
+    let dirs = ["inner"].into_iter().chain(deeper);
+    for (dir, next) in dirs.zip([deeper, None]) {
+        for number in 0..inner {
+            let name = format!("{dir}{number}");
+            let manifest = format!("[package]\nname = \"{name}\"\nedition = \"2021\"\n");
+            scene.write(format!("{dir}/{name}/Cargo.toml"), manifest);
+            scene.write(format!("{dir}/{name}/src/lib.rs"), text);
+        }
+        scene.write(format!("{dir}/Cargo.toml"), "[workspace]\nmembers = [\"*\"]\n");
+        if let Some(next) = next {
+            scene.write(format!("{dir}/{dir}0/build.rs"), script(next));
+        }
+    }
+    scene
+}
+
+const MIB: u64 = 1 << 20;
+
+/// Three that grow beside each other would hold 360 MiB.
+#[test]
+fn the_line_holds_for_what_a_build_script_builds() {
+    let text = "// fake: alloc 120MiB in 480ms\n";
+    for (verb, deeper) in [("build", None), ("build", Some("deep")), ("test", None)] {
+        let scene = with_own_jobs(verb, 3, text, deeper);
+        let sampler = Sampler::start(scene.dir());
+        let build = || {
+            let mut build = scene.fake("--memory 300MiB --jobs 4 build");
+            build.env("PLIMSOLL_PROCESSORS", "4");
+            let running = scene.start(&mut build);
+            let done = running.end_within(2 * PATIENCE);
+            assert_eq!(done.code(), 0, "{}", done.stderr);
+            assert!(done.stderr.contains("(inside outer-sys)"), "{}", done.stderr);
+            done
+        };
+        let first = build();
+        assert!(
+            first.stderr.contains("suspended") || first.stderr.contains("ran again"),
+            "nobody was in the way: {}",
+            first.stderr
+        );
+        // Now it is known what they need.
+        std::fs::remove_dir_all(scene.at("target")).unwrap();
+        std::fs::create_dir(scene.at("target")).unwrap();
+        build();
+        let peak = sampler.peak();
+        assert!(peak <= 300 * MIB, "{verb} {deeper:?}: the peak was {} MiB", peak / MIB);
+        scene.assert_fresh(&mut scene.fake_cargo("build"));
+    }
+}
+
+/// They wait for each other's lock: what the second script waits for must not wait for that script.
+#[test]
+fn two_build_scripts_that_run_cargo_in_one_place_end() {
+    let text = "// fake: alloc 100MiB in 200ms\n";
+    let scene = with_own_jobs("build", 3, text, None);
+    scene.lib("second-sys", &[], "");
+    scene.write("ws/second-sys/build.rs", scene.read("ws/outer-sys/build.rs"));
+    let sampler = Sampler::start(scene.dir());
+    let running = scene.start(&mut scene.fake("--memory 250MiB --jobs 4 build"));
+    let done = running.end_within(2 * PATIENCE);
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    let peak = sampler.peak();
+    assert!(peak <= 250 * MIB, "the peak was {} MiB", peak / MIB);
+    scene.assert_fresh(&mut scene.fake_cargo("build"));
+}
+
+/// What waits inside leaves with the build, and nothing is left of it.
+#[test]
+fn nothing_inside_outlives_the_outer_cargo() {
+    let text = "// fake: log run-inner; alloc 150MiB in 300ms; until never\n";
+    let scene = with_own_jobs("build", 3, text, None);
+    let running = scene.start(&mut scene.fake("--memory 250MiB --jobs 4 build"));
+    scene.wait_for_lines("run-inner", 1);
+    until("another one waits", || (scene.events("registered") >= 5).then_some(()));
+    let cargo = scene.wait_for_process("the outer Cargo", |it| {
+        it.program == "cargo" && it.parent == running.id()
+    });
+    signal(cargo.pid, Signal::KILL);
+    assert_ne!(running.end().code(), 0);
+    scene.assert_clean();
 }
 
 /// It runs again when nothing goes on but the build script, which waits for it.

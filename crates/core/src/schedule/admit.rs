@@ -4,7 +4,6 @@ use super::outlook::{Outlook, Pace};
 use super::room::{Ahead, Room, Scope};
 use super::unit::{LinkState, RunState, Unit};
 use super::{Effect, Schedule};
-use crate::diet::Diet;
 use crate::ids::{BuildNo, UnitId};
 use crate::measure::{Bytes, Millis};
 
@@ -41,11 +40,7 @@ impl Schedule {
 
     /// The machine's, if all that may stand still for what a person waits for did so from now on.
     pub(super) fn outlook_if_others_yield(&self, now: Millis) -> Outlook {
-        let yields = |id: UnitId, unit: &Unit| {
-            unit.state == RunState::Running
-                && unit.inside.is_none()
-                && self.may_yield(id, unit, now)
-        };
+        let yields = |id: UnitId, unit: &Unit| unit.is_running() && self.may_yield(id, unit, now);
         let (yielding, others): (Vec<_>, Vec<_>) =
             self.units.iter().partition(|(id, unit)| yields(*id, unit));
         let others = others.into_iter().map(|(_, unit)| unit);
@@ -63,12 +58,8 @@ impl Schedule {
 
     /// The anchor, too, stands still while something runs that a person waits for: for a while.
     pub(super) fn gives_way(&self, id: UnitId, now: Millis) -> bool {
-        let awaited = |unit: &Unit| {
-            unit.state == RunState::Running
-                && unit.inside.is_none()
-                && !unit.role.hosts()
-                && self.builds.goes_first(unit.build)
-        };
+        let awaited =
+            |unit: &Unit| unit.is_running() && !unit.hosts() && self.builds.goes_first(unit.build);
         self.units.get(id).is_some_and(|unit| self.may_yield(id, unit, now))
             && self.units.iter().any(|(other, unit)| other != id && awaited(unit))
     }
@@ -151,16 +142,17 @@ impl Schedule {
     }
 
     pub(super) fn pace(&self) -> Pace {
-        Pace::of(self.cores, self.units.running().count())
+        let goes_on = self.units.running().filter(|(_, unit)| unit.guests == 0);
+        Pace::of(self.cores, goes_on.count())
     }
 
     /// Gives what lies ahead with all that was admitted.
     pub(super) fn admit(&mut self, now: Millis, effects: &mut Vec<Effect>) -> Room {
         let mut room = self.room();
-        self.admit_links(&mut room, effects);
+        self.admit_links(now, &mut room, effects);
         self.resume(now, &mut room, effects);
         // What goes on may be one whose linker waits.
-        self.admit_links(&mut room, effects);
+        self.admit_links(now, &mut room, effects);
         self.admit_queue(now, &mut room, effects);
         room
     }
@@ -169,7 +161,7 @@ impl Schedule {
     /// Where what is read from files does not fit, they go one by one: of two, each would drop what the other
     /// has yet to read. (Relinking six programs of 1.1 GiB of inputs in 1.3 GiB, plain Cargo: 15 s by `-j1`,
     /// 18 s by `-j2`, 192 s by `-j3`.)
-    fn admit_links(&mut self, room: &mut Room, effects: &mut Vec<Effect>) {
+    fn admit_links(&mut self, now: Millis, room: &mut Room, effects: &mut Vec<Effect>) {
         let mut asking: Vec<(Millis, UnitId, Bytes)> = self
             .units
             .iter()
@@ -181,7 +173,6 @@ impl Schedule {
         asking.sort_unstable_by_key(|(since, id, _)| (*since, *id));
         let links = |unit: &Unit| matches!(unit.link, LinkState::Running { .. });
         let mut another = self.units.iter().any(|(_, unit)| links(unit));
-        let held_up = self.units.held_up();
         for (_, id, peak) in asking {
             let Some(unit) = self.units.get(id) else { continue };
             let before = unit.project(self.pace());
@@ -190,12 +181,12 @@ impl Schedule {
             let after = linking.project(self.pace());
             let build = unit.build;
             room.remove(build, &before);
-            let works = |id, unit: &Unit| self.units.computes(id, unit) && !held_up.contains(&id);
-            let alone = self.units.iter().all(|(other, u)| other == id || !works(other, u));
-            let nested = unit.inside.is_some();
+            let nested = self.units.is_nested(id);
+            let works = |unit: &Unit| unit.uses_processor() && !(nested && unit.is_idle(now));
+            let alone = self.units.iter().all(|(other, unit)| other == id || !works(unit));
             let fits = room.fits(build, &after);
             let one_by_one = another && self.processors.are_thrashing();
-            if nested || alone || fits && !unit.alone && !one_by_one {
+            if alone || fits && !unit.alone && !one_by_one {
                 another = true;
                 room.add(build, &after);
                 self.units.with(id, |unit| unit.link = LinkState::Running { peak });
@@ -217,7 +208,9 @@ impl Schedule {
             .collect();
         stopped.sort_unstable();
         for (_, id) in stopped {
-            let Some(unit) = self.units.get(id) else { continue };
+            let Some(unit) = self.units.get(id).filter(|_| !self.units.is_held(id)) else {
+                continue;
+            };
             let (held, projected) = (unit.held(), unit.project(self.pace()));
             let rested = now - unit.since >= SUSPENDED_AT_LEAST;
             let build = unit.build;
@@ -245,41 +238,12 @@ impl Schedule {
         }
     }
 
-    /// What waits again inside another unit, because somebody else has killed it: its ancestor waits for it, so
-    /// it never queues, and what it is to be alone without is only what goes on by itself. Says whether one
-    /// is left waiting: then nothing else starts.
-    pub(super) fn admit_nested(
-        &mut self,
-        now: Millis,
-        room: &mut Room,
-        effects: &mut Vec<Effect>,
-    ) -> bool {
-        let nested = |id: &UnitId| self.units.get(*id).is_some_and(|unit| unit.inside.is_some());
-        let queue: Vec<UnitId> = self.waiting().filter(nested).collect();
-        let mut left = false;
-        for id in queue {
-            let Some(unit) = self.units.get(id) else { continue };
-            let stopped = self.units.ancestors(id).any(|(_, it)| it.state == RunState::Suspended);
-            if unit.insists(now) && (stopped || self.something_goes_on(|_| true)) {
-                left = true;
-                continue;
-            }
-            room.add(unit.build, &unit.project(self.pace()));
-            self.units.with(id, |unit| effects.push(unit.admit(now, id, Diet::None)));
-        }
-        left
-    }
-
-    /// Something of these runs, and not only for one inside it to be let in.
+    /// Something of these runs, and not only for others inside it to be let in.
     fn something_goes_on(&self, which: impl Fn(&Unit) -> bool) -> bool {
-        let held_up = self.units.held_up();
-        let runs = |unit: &Unit| unit.state == RunState::Running;
-        self.units.iter().any(|(id, unit)| {
-            runs(unit)
-                && which(unit)
-                && !held_up.contains(&id)
-                && self.units.ancestors(id).all(|(_, outer)| runs(outer))
-        })
+        let goes_on = |id, unit: &Unit| {
+            unit.is_running() && unit.guests == 0 && which(unit) && !self.units.is_held(id)
+        };
+        self.units.iter().any(|(id, unit)| goes_on(id, unit))
     }
 
     /// Units that use a processor.
@@ -289,8 +253,8 @@ impl Schedule {
 
     /// Those of them for which this holds.
     pub(super) fn active_where(&self, which: impl Fn(&Unit) -> bool) -> usize {
-        let active = |id, unit: &Unit| self.units.computes(id, unit) && which(unit);
-        self.units.iter().filter(|(id, unit)| active(*id, unit)).count()
+        let active = |unit: &Unit| unit.uses_processor() && which(unit);
+        self.units.iter().filter(|(_, unit)| active(unit)).count()
     }
 
     pub(super) fn waiting(&self) -> impl Iterator<Item = UnitId> {

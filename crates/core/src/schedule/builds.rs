@@ -319,7 +319,8 @@ impl Builds {
         for (no, build) in &mut self.builds {
             let mut own = units.iter().filter(|(_, unit)| unit.build == *no).peekable();
             let none = own.peek().is_none();
-            let waits = !none && own.all(|(_, unit)| unit.state == RunState::Waiting);
+            let waits =
+                !none && own.all(|(_, unit)| unit.state == RunState::Waiting || unit.guests > 0);
             build.waits_since = match waits {
                 true => Some(build.waits_since.unwrap_or(now)),
                 false => None,
@@ -331,7 +332,7 @@ impl Builds {
 /// The longest path from a unit of it that is there to its end, of each build that has units.
 fn paths(units: &UnitTable) -> BTreeMap<BuildNo, Option<Millis>> {
     let mut paths: BTreeMap<BuildNo, Option<Millis>> = BTreeMap::new();
-    for (_, unit) in units.iter().filter(|(_, unit)| unit.inside.is_none()) {
+    for (_, unit) in units.iter() {
         let path = paths.entry(unit.build).or_default();
         *path = (*path).max(unit.forecast.tail);
     }

@@ -21,8 +21,7 @@ fn unit(build: u32, peak: u64, cpu: u64) -> Box<NewUnit> {
         inside: None,
         running: false,
         role: Role::Compiler,
-        below: None,
-        cargo: build,
+        cargo: Some(build),
     })
 }
 
@@ -254,7 +253,7 @@ fn tests_start_as_they_fit_and_what_they_compile_never_waits_for_them() {
     }
     // What a test compiles does not fit beside it, and runs: the test waits for it.
     let mut compiler = unit(1, 700, 1000);
-    compiler.below = Some(UnitId(1));
+    compiler.inside = Some(UnitId(1));
     assert_eq!(register(&mut schedule, 1, 7, compiler), [7]);
     assert_eq!(finish(&mut schedule, 900, 7), [] as [u32; 0]);
     // A test that fails is no reason to compile less.
@@ -272,7 +271,7 @@ fn a_command_that_waits_for_what_it_hosts_takes_no_processor() {
     let _ = register(&mut schedule, 0, 1, command);
     let compiler = || {
         let mut compiler = unit(1, 100, 50_000);
-        compiler.below = Some(UnitId(1));
+        compiler.inside = Some(UnitId(1));
         compiler
     };
     assert_eq!(register(&mut schedule, 1, 2, compiler()), [2]);
@@ -289,7 +288,7 @@ fn a_test_is_never_stopped_and_a_command_only_where_nothing_runs_below_it() {
         let _ = register(&mut schedule, 0, 1, unit(1, 300, 50_000));
         let _ = register(&mut schedule, 0, 2, new);
         let mut compiler = unit(1, 20, 50_000);
-        compiler.below = below;
+        compiler.inside = below;
         let _ = register(&mut schedule, 0, 3, compiler);
         let mut suspended = Vec::new();
         for (at, mib) in [(300, 200), (400, 300), (500, 400)] {

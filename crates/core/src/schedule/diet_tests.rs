@@ -27,9 +27,8 @@ fn compiler(peak: u64, source: Source, slims: bool) -> Box<NewUnit> {
         inside: None,
         running: false,
         role: Role::Compiler,
-        below: None,
         build: BUILD,
-        cargo: 1,
+        cargo: Some(1),
     })
 }
 
@@ -113,7 +112,7 @@ fn a_giant_below_a_command_is_told_as_one_that_is_alone() {
     (command.role, command.retryable, command.running) = (Role::Command, false, true);
     let _ = schedule.handle(Millis(2), Input::Register(UnitId(1), command));
     let mut giant = compiler(1200, Source::History, false);
-    giant.below = Some(UnitId(1));
+    giant.inside = Some(UnitId(1));
     let admitted = schedule.handle(Millis(3), Input::Register(UnitId(2), giant));
     assert_eq!(diets(&admitted), [Diet::Preserving]);
     let seen = sample(&mut schedule, 5_000, &[Seen(1, 10, 0, 10), Seen(2, 1100, 0, 4_000)]);

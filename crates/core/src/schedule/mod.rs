@@ -64,16 +64,15 @@ pub struct NewUnit {
     pub links: bool,
     /// There are settings with which it would need less and write something else.
     pub slims: bool,
-    /// The registered unit in whose process tree it runs: it draws on that unit's reservation.
+    /// The registered unit in whose process tree it runs: a build script, a test, a command or a compiler.
     pub inside: Option<UnitId>,
-    /// The test or command in whose process tree it runs, without drawing on anything of its.
-    pub below: Option<UnitId>,
     /// It runs already: a build script, or one that another governor had admitted.
     pub running: bool,
     /// What it is to the schedule.
     pub role: Role,
-    /// The Cargo that asks, by its process id: others may run in the same build, and each fails for itself.
-    pub cargo: u32,
+    /// The Cargo that asks, by its process id: others may run in the same build, and each fails for itself. None where
+    /// a build script has started it by itself: a probe may fail by design.
+    pub cargo: Option<u32>,
 }
 
 /// What a unit is to the schedule.
@@ -408,7 +407,7 @@ impl Schedule {
             Input::Close(no) => self.builds.close(no),
             Input::Pause(no, paused) => self.builds.with(no, |build| build.paused = paused),
             Input::Lift(no, lifted) => self.builds.with(no, |build| build.lifted = lifted),
-            Input::Register(id, new) => self.register(now, id, *new, effects),
+            Input::Register(id, new) => self.register(now, id, *new),
             Input::Announced { unit, repeats } => self.units.with(unit, |unit| {
                 (unit.announced, unit.repeats) = (true, repeats);
             }),
@@ -458,26 +457,18 @@ impl Schedule {
         }
     }
 
-    fn register(&mut self, now: Millis, id: UnitId, new: NewUnit, effects: &mut Vec<Effect>) {
-        let inside = new.inside.filter(|outer| self.units.get(*outer).is_some());
+    fn register(&mut self, now: Millis, id: UnitId, new: NewUnit) {
         self.builds.wakes(new.build, &self.units);
         self.builds.with(new.build, |build| build.stage.stir());
-        let mut unit = Unit::new(now, new);
-        unit.inside = inside;
-        // A nested unit draws on its ancestor's reservation and never queues behind it.
-        if inside.is_some() && unit.state == RunState::Waiting {
-            effects.push(unit.admit(now, id, Diet::None));
-        }
-        self.units.insert(id, unit);
+        self.units.insert(id, Unit::new(now, new));
     }
 
-    /// The unit's Cargo will not get what it asked for. What runs inside another unit (a build script's
-    /// probes) may fail by design, and a test that fails is no reason to compile less.
+    /// The unit's Cargo will not get what it asked for. A test that fails is no reason to compile less. Whether a Cargo
+    /// inside another unit goes on after a failure is not known.
     fn fail(&mut self, id: UnitId) {
-        let own =
-            self.units.get(id).filter(|unit| unit.inside.is_none() && unit.role != Role::Test);
+        let own = self.units.get(id).filter(|unit| unit.role != Role::Test);
         if let Some(unit) = own.filter(|unit| !self.builds.terms(unit.build).keep_going) {
-            self.failed.insert(unit.cargo);
+            self.failed.extend(unit.cargo);
         }
     }
 
@@ -489,7 +480,8 @@ impl Schedule {
             return;
         }
         let mut leaving = Vec::new();
-        for (id, unit) in self.units.iter().filter(|(_, unit)| self.failed.contains(&unit.cargo)) {
+        let has_failed = |unit: &Unit| unit.cargo.is_some_and(|cargo| self.failed.contains(&cargo));
+        for (id, unit) in self.units.iter().filter(|(_, unit)| has_failed(unit)) {
             match unit.state {
                 RunState::Waiting => {}
                 RunState::Suspended if unit.retryable => {
@@ -503,7 +495,7 @@ impl Schedule {
         for id in leaving {
             self.units.remove(id);
         }
-        let here: BTreeSet<u32> = self.units.iter().map(|(_, unit)| unit.cargo).collect();
+        let here: BTreeSet<u32> = self.units.iter().filter_map(|(_, unit)| unit.cargo).collect();
         self.failed.retain(|cargo| here.contains(cargo));
     }
 
@@ -512,8 +504,7 @@ impl Schedule {
         let runs: Vec<UnitId> = self
             .units
             .iter()
-            .filter(|(_, unit)| unit.state == RunState::Running && unit.inside.is_none())
-            .filter(|(_, unit)| self.builds.is_paused(unit.build))
+            .filter(|(_, unit)| unit.is_running() && self.builds.is_paused(unit.build))
             .map(|(id, _)| id)
             .collect();
         for id in runs {
@@ -524,7 +515,7 @@ impl Schedule {
     fn choose_anchor(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         for no in self.builds.numbers() {
             let own = |unit: &Unit| unit.build == no;
-            let anchor = self.units.anchor(self.builds.get(no).and_then(|it| it.anchor), own);
+            let anchor = self.units.anchor(now, self.builds.get(no).and_then(|it| it.anchor), own);
             self.builds.with(no, |build| build.anchor = anchor);
         }
         for no in self.walls.numbers() {
@@ -532,11 +523,11 @@ impl Schedule {
             let inside = |unit: &Unit| {
                 self.walls.holds(no, unit.build) && !self.builds.is_paused(unit.build)
             };
-            let anchor = self.units.anchor(self.walls.anchor(no), inside);
+            let anchor = self.units.anchor(now, self.walls.anchor(no), inside);
             self.walls.set_anchor(no, anchor);
         }
         let may_run = |unit: &Unit| !self.builds.is_paused(unit.build);
-        let anchor = self.units.anchor(self.anchor, may_run);
+        let anchor = self.units.anchor(now, self.anchor, may_run);
         if anchor != self.anchor {
             self.anchor = anchor;
             self.anchor_progress = (Millis::ZERO, now);
@@ -549,7 +540,11 @@ impl Schedule {
             self.anchor_progress.1 = now;
             return;
         }
-        self.units.with(id, |unit| effects.extend(unit.resume(now, id)));
+        // It goes on where what it runs inside does.
+        let outer: Vec<UnitId> = self.units.ancestors(id).map(|(outer, _)| outer).collect();
+        for id in outer.into_iter().rev().chain([id]) {
+            self.units.with(id, |unit| effects.extend(unit.resume(now, id)));
+        }
         let cpu = self.units.get(id).map(|unit| unit.cpu).unwrap_or_default();
         if cpu != self.anchor_progress.0 {
             self.anchor_progress = (cpu, now);
@@ -561,6 +556,8 @@ impl Schedule {
 mod builds_tests;
 #[cfg(test)]
 mod diet_tests;
+#[cfg(test)]
+mod nested_tests;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

@@ -175,8 +175,6 @@ impl Outlook {
         let mut outlook = Self { mean: [rest.0 as f64; SPANS.len()], variance: [0.0; SPANS.len()] };
         for unit in units {
             match unit.state {
-                // A nested unit is part of its ancestor's reservation, but what it holds is there.
-                RunState::Running if unit.inside.is_some() => outlook.add(&unit.held()),
                 RunState::Running => outlook.add(&unit.project(pace)),
                 // A killed unit's memory counts until it is seen to be gone.
                 RunState::Suspended | RunState::Waiting => outlook.add(&unit.held()),

@@ -46,7 +46,6 @@ impl Schedule {
             .iter()
             .filter(|(id, unit)| {
                 unit.state != RunState::Waiting
-                    && unit.inside.is_none()
                     && unit.paged_out.is_none()
                     && unit.resident() >= SMALLEST
                     && unit.resident() <= left

@@ -141,7 +141,7 @@ impl Schedule {
                 .filter(|(_, unit)| unit.growth > 0.0 || unit.cpu < Millis(100))
                 .min_by_key(|(id, unit)| {
                     let awaited = self.builds.goes_first(unit.build);
-                    (awaited, unit.forecast.tail, Reverse(unit.admitted), Reverse(*id))
+                    (awaited, self.units.tail(*id), Reverse(unit.admitted), Reverse(*id))
                 })
                 .map(|(id, _)| id);
             let Some(id) = victim else { break };
@@ -213,7 +213,7 @@ impl Schedule {
     fn may_be_killed(&self, scope: Scope, id: UnitId, unit: &Unit) -> bool {
         unit.retryable
             && self.covers(scope, unit)
-            && unit.inside.is_none()
+            && unit.guests == 0
             && unit.state != RunState::Waiting
             && !self.is_spared(scope, id)
             && unit.resident() > Bytes::ZERO
@@ -224,20 +224,20 @@ impl Schedule {
     fn judge_the_lone(&mut self, now: Millis, bound: Bound, effects: &mut Vec<Effect>) {
         let Bound { scope, line } = bound;
         let Some(id) = self.anchor_in(scope) else { return };
-        // What it runs below may wait for it, and would be there as long.
-        let beside = |other: UnitId, unit: &Unit| {
+        // What may wait for it would be there as long.
+        let beside = |unit: &Unit| {
             self.covers(scope, unit)
                 && (unit.state != RunState::Waiting || unit.is_going())
-                && !(unit.role.hosts() && self.units.has_below(other))
+                && !(unit.guests > 0 || unit.is_idle(now))
         };
-        let others = self.units.iter().any(|(other, unit)| other != id && beside(other, unit));
+        let others = self.units.iter().any(|(other, unit)| other != id && beside(unit));
         let Some(unit) = self.units.get(id) else { return };
         let (needs, used) = (unit.resident(), self.used_by_all(scope));
         // Where another output is agreed to, the line need not be crossed.
         let fullest = self.fullest_diet(id);
         let slims = fullest == Diet::Output && unit.diet < fullest;
         let bound = if slims { line - guard(line) } else { line };
-        if others || used <= bound || unit.inside.is_some() {
+        if others || used <= bound {
             return;
         }
         let too_large = used > self.capacity_in(scope);

@@ -18,8 +18,10 @@ struct Truth {
     /// The peak of its linker, and its work.
     link: Option<(u64, u64)>,
     arrives: u64,
-    /// The build script that starts it at half of its work, and waits for it.
+    /// The build script or compiler that starts it at half of its work, and waits for it.
     inside: Option<u32>,
+    /// How many it starts at once itself.
+    jobs: usize,
     /// Somebody else kills it once, when it is stopped or at half of its work.
     lost: bool,
     build: u32,
@@ -106,12 +108,24 @@ impl Machine {
     }
 
     fn works(&self, id: u32) -> bool {
-        let runs = |id: u32| self.units.get(&id).is_some_and(|it| it.process == Process::Runs);
-        let waits_for = |other: &u32| self.truths[*other as usize].inside == Some(id);
-        runs(id)
+        self.runs(id)
             && self.units[&id].link != Link::Waits
-            && self.truths[id as usize].inside.is_none_or(runs)
-            && !self.units.keys().any(waits_for)
+            && self.ancestors(id).all(|outer| self.runs(outer))
+            && self.guests(id) == 0
+    }
+
+    fn runs(&self, id: u32) -> bool {
+        self.units.get(&id).is_some_and(|it| it.process == Process::Runs)
+    }
+
+    fn ancestors(&self, id: u32) -> impl Iterator<Item = u32> {
+        let outer = |id: u32| self.truths[id as usize].inside;
+        std::iter::successors(outer(id), move |id| outer(*id))
+    }
+
+    /// The units that it has started and waits for.
+    fn guests(&self, id: u32) -> usize {
+        self.units.keys().filter(|other| self.truths[**other as usize].inside == Some(id)).count()
     }
 
     fn memory(&self, id: u32) -> Bytes {
@@ -161,24 +175,20 @@ impl Machine {
     }
 
     /// The oldest; where some cannot be killed it is one of those, and which one the schedule says. What waits
-    /// for one inside it that waits to run again is none, where there are others.
+    /// for one inside it is none, where there are others, nor is a build script that does nothing.
     fn anchor(&self) -> Option<u32> {
+        let now = Millis(self.now);
         let none = |other: &u32| self.units[other].process == Process::None;
-        let inside = |other: &u32| self.truths[*other as usize].inside;
-        let held_up: BTreeSet<_> = self
-            .units
-            .keys()
-            .filter(|id| none(id) && self.units[id].lost)
-            .filter_map(inside)
-            .collect();
+        let idle = |id: u32| self.schedule.units.get(UnitId(id)).is_some_and(|it| it.is_idle(now));
         let may_run = |id: &u32| !self.schedule.is_paused(BuildNo(self.truths[*id as usize].build));
-        let holds = |id: &u32| !none(id) && inside(id).is_none() && may_run(id);
+        let holds = |id: &u32| !none(id) && may_run(id);
         let holders: Vec<u32> = self.units.keys().copied().filter(holds).collect();
-        let free: Vec<u32> = holders.iter().copied().filter(|id| !held_up.contains(id)).collect();
+        let goes_on = |id: &u32| self.guests(*id) == 0 && !idle(*id);
+        let free: Vec<u32> = holders.iter().copied().filter(goes_on).collect();
         let candidates = if free.is_empty() { holders } else { free };
         if candidates.iter().any(|id| !self.truths[*id as usize].retryable) {
             let UnitId(id) = self.schedule.anchor.expect("something runs");
-            assert!(candidates.contains(&id), "the anchor is held up");
+            assert!(candidates.contains(&id), "the anchor waits for others");
             assert!(!self.truths[id as usize].retryable, "the anchor could be killed");
             return Some(id);
         }
@@ -187,22 +197,33 @@ impl Machine {
 
     fn carry_out(&mut self, effect: Effect, anchor: Option<u32>) {
         let others_run = |m: &Self, id: u32| m.units.keys().any(|o| *o != id && m.works(*o));
+        let free_to_run = match effect {
+            Effect::Admit { unit: UnitId(id), .. } | Effect::Resume(UnitId(id)) => {
+                self.ancestors(id).all(|outer| self.runs(outer))
+            }
+            _ => true,
+        };
         match effect {
             Effect::Admit { unit: UnitId(id), .. } => {
                 self.admitted_after_failure |= self.failed;
                 let now = self.now;
                 let unit = self.units.get_mut(&id).expect("admitted what had registered");
                 assert_eq!(unit.process, Process::None, "admitted once");
+                assert!(free_to_run, "let in inside what is stopped");
                 unit.process = if unit.still { Process::Stopped } else { Process::Runs };
                 if unit.kills == 0 && !unit.lost {
                     unit.admitted = now;
                 }
             }
             Effect::Suspend(UnitId(id), _) => {
+                let inside = |other: &u32| self.ancestors(*other).any(|outer| outer == id);
+                let stops_others = |other: &u32| self.runs(*other) && inside(other);
+                assert!(!self.units.keys().any(stops_others) || self.pause.is_some());
                 let unit = self.units.get_mut(&id).expect("known");
                 (unit.process, unit.still) = (Process::Stopped, true);
             }
             Effect::Resume(UnitId(id)) => {
+                assert!(free_to_run, "resumed inside what is stopped");
                 let unit = self.units.get_mut(&id).expect("known");
                 unit.still = false;
                 (unit.out, unit.paging) = (0.0, false);
@@ -266,7 +287,9 @@ impl Machine {
                 None => truth.arrives <= self.now,
                 Some(outer) => self.units.get(&outer).is_some_and(|it| {
                     it.process == Process::Runs
+                        && it.link == Link::NotYet
                         && it.cpu >= self.truths[outer as usize].cpu as f64 / 2.0
+                        && self.guests(outer) < self.truths[outer as usize].jobs
                 }),
             };
             if !due || self.units.contains_key(&id) || self.done.contains(&id) {
@@ -299,9 +322,8 @@ impl Machine {
                 inside: truth.inside.map(UnitId),
                 running: truth.script,
                 role: if truth.script { Role::Script } else { Role::Compiler },
-                below: None,
                 build: BuildNo(truth.build),
-                cargo: truth.build,
+                cargo: Some(truth.build),
             };
             self.tell(Input::Register(UnitId(id), Box::new(new)));
         }
@@ -453,6 +475,7 @@ fn truth(kinds: bool) -> impl Strategy<Value = Truth> {
             link: link.filter(|_| !kinds || dice != 0).map(|(peak, cpu)| (peak.min(cpu / 4), cpu)),
             arrives,
             inside: None,
+            jobs: usize::MAX,
             lost: false,
             build: 1,
         },
@@ -558,6 +581,40 @@ proptest! {
         }
         let config = Config { jobs: 16, cores, strict: false, keep_going: false };
         Machine::new(truths, line, config).run();
+    }
+
+    /// Units inside build scripts and compilers, and inside those, as many at once as their own Cargo starts: the line
+    /// holds for them, too, none waits for one that waits for it, and all end.
+    #[test]
+    fn what_is_inside_others_stays_under_the_line_and_ends(
+        mut truths in proptest::collection::vec(truth(false), 12..40),
+        scripts in 1usize..4,
+        compilers in 0usize..4,
+        inside in proptest::collection::vec(0usize..7, 1..30),
+        own_jobs in proptest::collection::vec(1usize..9, 7),
+        lost in proptest::collection::vec(0usize..40, 0..4),
+        line in 750u64..1500,
+        jobs in 1u32..16,
+        cores in 1u32..12,
+    ) {
+        let hosts = scripts + compilers;
+        for (number, truth) in truths.iter_mut().take(hosts).enumerate() {
+            (truth.source, truth.believed, truth.link) = (Source::History, 1.0, None);
+            (truth.peak, truth.jobs) = (truth.peak.min(30), own_jobs[number]);
+            if number < scripts {
+                (truth.script, truth.retryable) = (true, false);
+            } else {
+                truth.inside = Some((number % scripts) as u32);
+            }
+        }
+        for (truth, outer) in truths.iter_mut().skip(hosts).zip(inside) {
+            truth.inside = Some((outer % hosts) as u32);
+        }
+        for number in lost {
+            let of = hosts + number % (truths.len() - hosts);
+            truths[of].lost = true;
+        }
+        stays_under(line, truths, Config { jobs, cores, strict: false, keep_going: false })?;
     }
 
     /// Builds that share the machine, some under lines of their own, some behind one wall, some awaited by a

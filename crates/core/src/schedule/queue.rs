@@ -12,7 +12,7 @@ use super::builds::Turn;
 use super::outlook::{Outlook, Projection, Shadow};
 use super::pressure::guard;
 use super::room::{Ahead, Room, Scope};
-use super::tally::Tally;
+use super::tally::{Tally, Waiter};
 use super::unit::{LinkState, RunState, Unit};
 use super::{Effect, Role, Schedule};
 use crate::diet::Diet;
@@ -31,6 +31,9 @@ const PATIENCE_AT_LEAST: Millis = Millis(1500);
 /// How much less a lean compiler holds, as a share: measured, 2.4 % of cranelift-codegen's peak.
 pub(super) const LEAN_SAVES: f64 = 0.03;
 
+/// What stands before what in the queue; see [`Schedule::rank`].
+type Rank = (bool, Option<Turn>, bool, bool, Reverse<(Millis, Millis)>, UnitId);
+
 /// The first in the queue that does not fit in its scope.
 struct Head {
     scope: Scope,
@@ -44,13 +47,10 @@ struct Head {
 
 impl Schedule {
     pub(super) fn admit_queue(&mut self, now: Millis, room: &mut Room, effects: &mut Vec<Effect>) {
-        let nested_waits = self.admit_nested(now, room, effects);
         for no in self.builds.numbers() {
-            self.builds.with(no, |build| build.short = nested_waits);
+            self.builds.with(no, |build| build.short = false);
         }
-        if nested_waits || self.somebody_is_alone() {
-            return;
-        }
+        let lone = self.lone();
         let mut heads: Vec<Head> = Vec::new();
         let mut closed: BTreeSet<BuildNo> = BTreeSet::new();
         let links_keep_up = self.links_keep_up();
@@ -61,12 +61,18 @@ impl Schedule {
         let mut pace = self.pace();
         for id in self.queue(now) {
             let Some(unit) = self.units.get(id) else { continue };
-            if self.awaits_stage(unit) {
+            let waits_for_lone =
+                lone.is_some_and(|lone| !self.units.ancestors(id).any(|(outer, _)| outer == lone));
+            if waits_for_lone || self.awaits_stage(id, unit) || self.units.is_held(id) {
                 continue;
             }
-            let (build, alone, retryable) = (unit.build, unit.insists(now), unit.retryable);
+            let nested = self.units.is_nested(id);
+            let (build, alone, retryable) = (unit.build, unit.insists(now, nested), unit.retryable);
             let role = unit.role;
-            let needs_place = tally.has_started_any(role) && role != Role::Test;
+            let waiter = Waiter { role, nested };
+            let needs_place = tally.has_started_any(waiter)
+                && role != Role::Test
+                && !(nested && self.has_ancestors_place(id));
             if closed.contains(&build) || needs_place && !self.has_place(&tally, build) {
                 continue;
             }
@@ -86,13 +92,13 @@ impl Schedule {
                     || yielding.is_some_and(|outlook| outlook.fits(&own, ahead.usable))
             };
             let obstacle = room.bounds(build).find(|ahead| {
-                self.has_started(&tally, ahead.scope, role)
+                self.has_started(&tally, ahead.scope, waiter)
                     && (alone && ahead.scope == Scope::Machine
                         || !fits(ahead)
                         || !self.lets_pass(&heads, ahead, &own, now))
             });
             let Some(obstacle) = obstacle else {
-                if self.refuses_lone(id, build, &tally, effects) {
+                if self.refuses_lone(id, waiter, &tally, effects) {
                     continue;
                 }
                 room.add(build, &own);
@@ -155,22 +161,18 @@ impl Schedule {
     }
 
     /// Smallest first: a unit that must be alone or was overtaken too often, then the build whose turn it is,
-    /// then the longest path to the end of the build (its own work where the graph is not known), then
-    /// Cargo's order.
-    fn rank(
-        &self,
-        id: UnitId,
-        turns: &BTreeMap<BuildNo, Turn>,
-    ) -> (bool, Option<Turn>, bool, Reverse<Millis>, UnitId) {
+    /// then what is inside a build script or a compiler (whatever that holds is given back after it), then the longest
+    /// path to the end of the build (its own work where the graph is not known), then Cargo's order.
+    fn rank(&self, id: UnitId, turns: &BTreeMap<BuildNo, Turn>) -> Rank {
         let unit = self.units.get(id);
-        let length = unit.map_or(Millis::ZERO, |unit| {
-            unit.forecast.tail.unwrap_or_else(|| unit.forecast.curve.cpu())
-        });
+        let own = unit.map_or(Millis::ZERO, |unit| unit.forecast.curve.cpu());
+        let length = self.units.tail(id).unwrap_or(own);
         let urgent = self.overtaken(id) || unit.is_some_and(|unit| unit.alone);
         let turn = unit.and_then(|unit| turns.get(&unit.build).copied());
         // Its runner waits for it, and for nothing else.
         let compiles = unit.is_none_or(|unit| unit.role != Role::Test);
-        (!urgent, turn, compiles, Reverse(length), id)
+        let outermost = !self.units.is_nested(id);
+        (!urgent, turn, outermost, compiles, Reverse((length, own)), id)
     }
 
     /// The head of the scope, if there is one, can still start when it is expected to.
@@ -227,26 +229,35 @@ impl Schedule {
         self.units.get(id).is_some_and(|unit| unit.overtaken >= OVERTAKEN_AT_MOST)
     }
 
-    fn somebody_is_alone(&self) -> bool {
-        self.units.iter().any(|(_, unit)| unit.alone && unit.state != RunState::Waiting)
+    /// The unit that runs alone: nothing starts but what it starts itself.
+    fn lone(&self) -> Option<UnitId> {
+        let is_lone = |unit: &Unit| unit.alone && unit.state != RunState::Waiting;
+        self.units.iter().find(|(_, unit)| is_lone(unit)).map(|(id, _)| id)
+    }
+
+    /// Nothing else inside its ancestor uses the processor that this has, and waits with: nobody gains by its waiting.
+    fn has_ancestors_place(&self, id: UnitId) -> bool {
+        let Some(outer) = self.units.get(id).and_then(|unit| unit.inside) else { return false };
+        !self.units.has_running_guest(outer)
     }
 
     /// Under `--strict` a unit that is known to be above a line that bounds it, by itself, is refused before it runs.
     fn refuses_lone(
         &mut self,
         id: UnitId,
-        build: BuildNo,
+        waiter: Waiter,
         tally: &Tally,
         effects: &mut Vec<Effect>,
     ) -> bool {
-        let Some(unit) = self.units.get(id).filter(|_| self.builds.terms(build).strict) else {
+        let strict = |unit: &&Unit| self.builds.terms(unit.build).strict;
+        let Some(unit) = self.units.get(id).filter(strict) else {
             return false;
         };
         let needs = unit.known_need();
         let above = |scope: &Scope| {
-            !self.has_started(tally, *scope, unit.role) && needs > self.line_in(*scope)
+            !self.has_started(tally, *scope, waiter) && needs > self.line_in(*scope)
         };
-        let Some(scope) = self.scopes_of(build).find(above) else { return false };
+        let Some(scope) = self.scopes_of(unit.build).find(above) else { return false };
         let line = self.line_in(scope);
         effects.push(Effect::Refuse { unit: id, needs, expected: needs, line });
         self.fail(id);

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use super::Schedule;
 use super::unit::{RunState, Unit};
-use crate::ids::BuildNo;
+use crate::ids::{BuildNo, UnitId};
 use crate::measure::Millis;
 
 /// Nothing of a stage was there, and nothing came, for so long: it is over. Because Cargo asks for what a unit was the last obstacle to
@@ -64,11 +64,14 @@ impl Schedule {
         }
     }
 
-    /// Whether the unit waits because its stage has not come, or is not known yet.
-    pub(super) fn awaits_stage(&self, unit: &Unit) -> bool {
+    /// Whether the unit waits because its stage has not come, or is not known yet. What is inside another one belongs
+    /// to that one's.
+    pub(super) fn awaits_stage(&self, id: UnitId, unit: &Unit) -> bool {
         let Some(build) = self.builds.get(unit.build).filter(|build| build.terms.staged) else {
             return false;
         };
-        unit.state == RunState::Waiting && unit.stage.is_none_or(|stage| stage > build.stage.stage)
+        unit.state == RunState::Waiting
+            && unit.stage.is_none_or(|stage| stage > build.stage.stage)
+            && !self.units.is_nested(id)
     }
 }

@@ -15,6 +15,8 @@ struct Count {
     active: usize,
     /// Those that have started, and go on.
     started: usize,
+    /// Build scripts among them that may wait for what is inside another one.
+    idle: usize,
     /// Tests and commands that have started: what runs below them does not wait for their end.
     hosts: usize,
 }
@@ -51,16 +53,25 @@ impl Tally {
         self.builds.entry(build).or_default().hosts += 1;
     }
 
-    /// Something was started that a unit of this role can wait for.
-    pub(super) fn has_started_any(&self, role: Role) -> bool {
-        self.all.has_started(role)
+    /// Something was started that this unit can wait for.
+    pub(super) fn has_started_any(&self, waiter: Waiter) -> bool {
+        self.all.has_started(waiter)
     }
 }
 
 impl Count {
-    fn has_started(self, role: Role) -> bool {
-        self.started > 0 || role == Role::Test && self.hosts > 0
+    fn has_started(self, waiter: Waiter) -> bool {
+        let goes_on = self.started - if waiter.nested { self.idle } else { 0 };
+        goes_on > 0 || waiter.role == Role::Test && self.hosts > 0
     }
+}
+
+/// Who waits for what was started before it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waiter {
+    pub(super) role: Role,
+    /// A build script or a compiler waits for it, and whatever waits for that.
+    pub(super) nested: bool,
 }
 
 impl Schedule {
@@ -68,15 +79,17 @@ impl Schedule {
     pub(super) fn tally(&self, now: Millis) -> Tally {
         let ahead = self.builds.runs_ahead(now, &self.units);
         let mut tally = Tally { ahead, ..Tally::default() };
-        for (id, unit) in self.units.iter().filter(|(_, unit)| unit.state != RunState::Waiting) {
-            let active = usize::from(self.units.computes(id, unit));
+        for (_, unit) in self.units.iter().filter(|(_, unit)| unit.state != RunState::Waiting) {
+            let active = usize::from(unit.uses_processor());
             // What stands still until a person continues it is nothing that others could wait for; nor is what
             // may wait for them.
-            let goes_on = !self.builds.is_paused(unit.build) && !unit.role.hosts();
+            let goes_on = !self.builds.is_paused(unit.build) && !unit.hosts();
             let started = usize::from(goes_on);
+            let idle = usize::from(goes_on && unit.is_idle(now));
             for count in [&mut tally.all, tally.builds.entry(unit.build).or_default()] {
                 count.active += active;
                 count.started += started;
+                count.idle += idle;
                 count.hosts += usize::from(unit.role.hosts());
             }
             tally.awaited += if self.builds.goes_first(unit.build) { active } else { 0 };
@@ -84,12 +97,11 @@ impl Schedule {
         tally
     }
 
-    /// Something in this scope was started that a unit of this role can wait for: the scope is not there for it
-    /// alone.
-    pub(super) fn has_started(&self, tally: &Tally, scope: Scope, role: Role) -> bool {
-        let of = |no: BuildNo| tally.builds.get(&no).is_some_and(|count| count.has_started(role));
+    /// Something in this scope was started that this unit can wait for: the scope is not there for it alone.
+    pub(super) fn has_started(&self, tally: &Tally, scope: Scope, waiter: Waiter) -> bool {
+        let of = |no: BuildNo| tally.builds.get(&no).is_some_and(|count| count.has_started(waiter));
         match scope {
-            Scope::Machine => tally.has_started_any(role),
+            Scope::Machine => tally.has_started_any(waiter),
             Scope::Wall(no) => self.walls.builds(no).any(of),
             Scope::Build(no) => of(no),
         }

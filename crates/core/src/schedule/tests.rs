@@ -3,7 +3,7 @@
 use super::*;
 use crate::forecast::{Curve, Source};
 
-fn unit(peak: u64, cpu: u64, source: Source) -> Box<NewUnit> {
+pub(super) fn unit(peak: u64, cpu: u64, source: Source) -> Box<NewUnit> {
     Box::new(NewUnit {
         slims: false,
         forecast: Forecast {
@@ -18,18 +18,17 @@ fn unit(peak: u64, cpu: u64, source: Source) -> Box<NewUnit> {
         inside: None,
         running: false,
         role: Role::Compiler,
-        below: None,
         build: BuildNo(1),
-        cargo: 1,
+        cargo: Some(1),
     })
 }
 
-fn schedule(line: u64) -> Schedule {
+pub(super) fn schedule(line: u64) -> Schedule {
     let config = Config { jobs: 8, cores: 8, strict: false, keep_going: false };
     Schedule::of_one(config, Bytes::mib(line))
 }
 
-fn admitted(effects: &[Effect]) -> Vec<u32> {
+pub(super) fn admitted(effects: &[Effect]) -> Vec<u32> {
     effects
         .iter()
         .filter_map(|e| if let Effect::Admit { unit, .. } = e { Some(unit.0) } else { None })
@@ -133,62 +132,6 @@ fn the_longest_path_goes_first() {
     assert_eq!(admitted(&schedule.handle(Millis(9000), end)), [3]);
 }
 
-#[test]
-fn a_nested_unit_never_queues_behind_its_ancestor() {
-    let mut schedule = schedule(500);
-    let mut script = unit(100, 1000, Source::History);
-    (script.running, script.role) = (true, Role::Script);
-    let _ = schedule.handle(Millis(0), Input::Register(UnitId(1), script));
-    let mut nested = unit(900, 1000, Source::History);
-    nested.inside = Some(UnitId(1));
-    let effects = schedule.handle(Millis(1), Input::Register(UnitId(2), nested));
-    assert_eq!(admitted(&effects), [2]);
-}
-
-/// A build script, and a compiler that it runs.
-fn script_and_nested(schedule: &mut Schedule, script: u32, nested: u32) {
-    let mut new = unit(10, 1000, Source::History);
-    (new.retryable, new.running, new.role) = (false, true, Role::Script);
-    let _ = schedule.handle(Millis(0), Input::Register(UnitId(script), new));
-    let mut new = unit(20, 1000, Source::History);
-    new.inside = Some(UnitId(script));
-    let effects = schedule.handle(Millis(0), Input::Register(UnitId(nested), new));
-    assert_eq!(admitted(&effects), [nested]);
-}
-
-fn lost(id: u32) -> Input {
-    Input::Lost { unit: UnitId(id), link: false, again: Again::Alone }
-}
-
-#[test]
-fn what_is_lost_inside_another_waits_for_what_goes_on_by_itself_and_never_for_its_ancestor() {
-    let mut schedule = schedule(1000);
-    script_and_nested(&mut schedule, 1, 4);
-    script_and_nested(&mut schedule, 2, 5);
-    let mut then = |at, input| admitted(&schedule.handle(Millis(at), input));
-    let plain = |id| Input::Register(UnitId(id), unit(20, 1000, Source::History));
-    let ended = |id| Input::Finished { unit: UnitId(id), ok: true };
-    assert_eq!(then(1, plain(3)), [3]);
-    assert_eq!(then(2, lost(4)), [] as [u32; 0]);
-    assert_eq!(then(2, lost(5)), [] as [u32; 0]);
-    assert_eq!(then(3, plain(6)), [] as [u32; 0]);
-    assert_eq!(then(4, ended(3)), [4]);
-    assert_eq!(then(5, ended(4)), [] as [u32; 0]);
-    assert_eq!(then(6, ended(1)), [5]);
-    assert_eq!(then(7, ended(5)), [6]);
-}
-
-/// The other script may wait for a lock that its ancestor holds.
-#[test]
-fn what_is_lost_inside_another_does_not_wait_for_ever() {
-    let mut schedule = schedule(1000);
-    script_and_nested(&mut schedule, 1, 3);
-    script_and_nested(&mut schedule, 2, 4);
-    let _ = schedule.handle(Millis(5), lost(3));
-    assert_eq!(admitted(&schedule.handle(Millis(19_000), Input::Tick)), [] as [u32; 0]);
-    assert_eq!(admitted(&schedule.handle(Millis(21_000), Input::Tick)), [3]);
-}
-
 /// A killed shim is a failure to its Cargo: what waits for that leaves, what another Cargo asked for stays. With
 /// the last of its units the failure is forgotten.
 #[test]
@@ -196,7 +139,7 @@ fn a_failure_is_its_cargos() {
     let mut schedule = schedule(100);
     let of = |id, cargo| {
         let mut new = unit(90, 1000, Source::History);
-        new.cargo = cargo;
+        new.cargo = Some(cargo);
         Input::Register(UnitId(id), new)
     };
     assert_eq!(admitted(&schedule.handle(Millis(0), of(1, 7))), [1]);

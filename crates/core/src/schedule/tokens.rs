@@ -2,7 +2,7 @@
 //! and the build scripts take from Cargo's own jobserver.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::builds::Terms;
 use super::room::Room;
@@ -105,26 +105,35 @@ impl Schedule {
 
     fn places_of(&self, no: BuildNo, terms: &Terms, present: u32, roomy: bool) -> u32 {
         let units = || self.units.iter().map(|(_, unit)| unit).filter(|unit| unit.build == no);
-        let count = |which: &dyn Fn(&Unit) -> bool| {
-            units().filter(|unit| unit.inside.is_none() && which(unit)).count() as u32
-        };
+        let count = |which: fn(&Unit) -> bool| units().filter(|unit| which(unit)).count() as u32;
         // What waits for its stage is lent one as long as it does.
-        let of_later_stages = count(&|unit| self.awaits_stage(unit));
+        let awaits = |id: UnitId, unit: &Unit| unit.build == no && self.awaits_stage(id, unit);
+        let of_later_stages = self.units.iter().filter(|(id, it)| awaits(*id, it)).count() as u32;
         let own = terms.jobs.saturating_sub(1).saturating_add(of_later_stages);
         let takes_places = |unit: &Unit| matches!(unit.role, Role::Script | Role::Command);
         if units().next().is_none() {
             // Nobody is there to take one.
             present
-        } else if count(&takes_places) > 0 {
-            let started = count(&|_| true);
+        } else if count(takes_places) > 0 {
             let free = if roomy { self.free_places(no, terms) } else { 0 };
-            own.min(started - 1 + free)
-        } else if units().any(|unit| self.failed.contains(&unit.cargo)) {
+            own.min(self.held_places(no) + free)
+        } else if units().any(|unit| unit.cargo.is_some_and(|it| self.failed.contains(&it))) {
             own
         } else {
-            let waiting = count(&|unit| unit.state == RunState::Waiting) - of_later_stages;
+            let waiting = count(|unit| unit.state == RunState::Waiting) - of_later_stages;
             (own + waiting.min(terms.jobs)).min(present.max(own) + 1)
         }
+    }
+
+    /// The places that Cargo's units hold: one each, but for the first of all, which has Cargo's own. A Cargo inside a
+    /// build script has that one's for its first, and a probe, too.
+    fn held_places(&self, no: BuildNo) -> u32 {
+        let own = || self.units.iter().filter(|(_, unit)| unit.build == no);
+        let nested = own().filter(|(id, _)| self.units.is_nested(*id));
+        let (cargos, probes): (Vec<_>, Vec<_>) =
+            nested.map(|(_, unit)| unit.cargo).partition(Option::is_some);
+        let firsts = cargos.into_iter().collect::<BTreeSet<_>>().len() + probes.len();
+        (own().count() as u32).saturating_sub(1 + firsts as u32)
     }
 
     /// Processors that are free for one more unit of the build.

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::{Again, BTreeMap, BTreeSet, Effect, Measured, NewUnit, Role};
+use super::{Again, BTreeMap, Effect, Measured, NewUnit, Role};
 use crate::diet::Diet;
 use crate::event::Cause;
 use crate::forecast::{Forecast, Source};
@@ -70,10 +70,10 @@ pub(super) struct Unit {
     pub(super) slims: bool,
     /// How far it goes to need less, in its present or last run.
     pub(super) diet: Diet,
-    /// The ancestor on whose reservation it draws.
+    /// The unit in whose process tree it runs.
     pub(super) inside: Option<UnitId>,
-    /// The test or command that it runs below.
-    pub(super) below: Option<UnitId>,
+    /// How many units run in its process tree, or wait to, those inside them not counted: it may wait for them.
+    pub(super) guests: u32,
     pub(super) role: Role,
     pub(super) state: RunState,
     pub(super) link: LinkState,
@@ -85,8 +85,8 @@ pub(super) struct Unit {
     pub(super) alone: bool,
     /// But it does not wait for that for ever.
     pub(super) preferably: bool,
-    /// The Cargo that asks.
-    pub(super) cargo: u32,
+    /// The Cargo that asks; none where another program does, inside another unit.
+    pub(super) cargo: Option<u32>,
     /// The stage of a staged build that it belongs to, once that is known.
     pub(super) stage: Option<u32>,
     /// What it held when it was told as one with which the line is crossed though nothing runs beside it.
@@ -110,6 +110,8 @@ pub(super) struct Unit {
     /// When it last went above what it had held before.
     pub(super) peaked: Millis,
     pub(super) cpu: Millis,
+    /// When it was last seen to have used a processor, or was let go on.
+    worked: Millis,
     pub(super) measured: Millis,
     /// It runs since a moment ago: how fast it grows was not seen yet.
     pub(super) unseen: bool,
@@ -140,6 +142,9 @@ const ENDING: Millis = Millis(100);
 /// directory).
 const ALONE_WITHIN: Millis = Millis(20_000);
 
+/// A build script that has used no processor for so long may wait for somebody.
+const IDLE: Millis = Millis(3_000);
+
 /// The share of its memory below which a compiler has hardly fallen by compiling.
 const NEARLY_NOTHING: f64 = 0.1;
 
@@ -153,7 +158,7 @@ impl Unit {
             slims: new.slims,
             diet: Diet::None,
             inside: new.inside,
-            below: new.below,
+            guests: 0,
             role: new.role,
             state: if new.running { RunState::Running } else { RunState::Waiting },
             link: LinkState::None,
@@ -177,6 +182,7 @@ impl Unit {
             peak: Bytes::ZERO,
             peaked: now,
             cpu: Millis::ZERO,
+            worked: now,
             measured: now,
             unseen: true,
             growth: 0.0,
@@ -190,15 +196,31 @@ impl Unit {
         }
     }
 
-    /// It counts as a running unit of its own (a nested one is part of its ancestor).
     pub(super) fn is_running(&self) -> bool {
-        self.state == RunState::Running && self.inside.is_none()
+        self.state == RunState::Running
     }
 
-    /// A compiler that waits for its linker uses no processor, and a test is its runner's to count.
+    /// A compiler that waits for its linker uses no processor, what has guests waits for them, and a test is its
+    /// runner's to count.
     pub(super) fn uses_processor(&self) -> bool {
         let waits = matches!(self.link, LinkState::Waiting { .. });
-        self.is_running() && !waits && self.role != Role::Test
+        self.is_running() && !waits && self.guests == 0 && self.role != Role::Test
+    }
+
+    /// Its end may hang on others': on its guests', or, where it is a test or a command, on those of units that it has
+    /// yet to start.
+    pub(super) fn hosts(&self) -> bool {
+        self.guests > 0 || self.role.hosts()
+    }
+
+    /// A build script that runs and has not worked for a while: it may wait for a lock that some Cargo holds.
+    pub(super) fn is_idle(&self, now: Millis) -> bool {
+        self.role == Role::Script && self.is_running() && now - self.worked >= IDLE
+    }
+
+    /// What waits for it may wait for itself.
+    pub(super) fn may_wait(&self, now: Millis) -> bool {
+        self.hosts() || self.is_idle(now)
     }
 
     /// No shim stands before it, which could give it tokens or tell of its end.
@@ -245,7 +267,7 @@ impl Unit {
             self.state = RunState::Running;
             self.paged_out = None;
             self.stood += now - self.since;
-            self.since = now;
+            (self.since, self.worked) = (now, now);
             self.unseen = true;
             Effect::Resume(id)
         })
@@ -295,9 +317,9 @@ impl Unit {
     }
 
     /// It runs with nothing beside it, and has not waited too long for that.
-    pub(super) fn insists(&self, now: Millis) -> bool {
+    pub(super) fn insists(&self, now: Millis, nested: bool) -> bool {
         let waits = self.state == RunState::Waiting;
-        let bound = self.preferably || self.inside.is_some();
+        let bound = self.preferably || nested;
         self.alone && !(waits && bound && now - self.since >= ALONE_WITHIN)
     }
 
@@ -327,7 +349,10 @@ impl Unit {
             if holds > self.peak {
                 (self.peak, self.peaked) = (holds, now);
             }
-            self.cpu = self.cpu.max(seen.cpu);
+            // While it has guests, it waits for those.
+            if seen.cpu > self.cpu || self.guests > 0 {
+                (self.cpu, self.worked) = (self.cpu.max(seen.cpu), now);
+            }
             (self.issued, self.unread) = (seen.issued, seen.unread);
         }
     }
@@ -381,16 +406,25 @@ impl UnitTable {
         self.looks.set(self.looks.get() + 1);
     }
 
-    pub(super) fn insert(&mut self, id: UnitId, unit: Unit) {
+    pub(super) fn insert(&mut self, id: UnitId, mut unit: Unit) {
+        unit.inside = unit.inside.filter(|outer| self.units.contains_key(outer));
+        self.count_guest(unit.inside, 1);
         self.units.insert(id, unit);
     }
 
     pub(super) fn remove(&mut self, id: UnitId) {
-        self.units.remove(&id);
-        // What ran inside it is on its own from here.
-        for unit in self.units.values_mut() {
-            unit.inside = unit.inside.filter(|outer| *outer != id);
-            unit.below = unit.below.filter(|outer| *outer != id);
+        let Some(gone) = self.units.remove(&id) else { return };
+        self.count_guest(gone.inside, -1);
+        // What ran inside it is where it was from here.
+        for unit in self.units.values_mut().filter(|unit| unit.inside == Some(id)) {
+            unit.inside = gone.inside;
+        }
+        self.count_guest(gone.inside, gone.guests.cast_signed());
+    }
+
+    fn count_guest(&mut self, outer: Option<UnitId>, more: i32) {
+        if let Some(outer) = outer.and_then(|outer| self.units.get_mut(&outer)) {
+            outer.guests = outer.guests.saturating_add_signed(more);
         }
     }
 
@@ -421,62 +455,57 @@ impl UnitTable {
         std::iter::successors(outer(id), move |(id, _)| outer(*id))
     }
 
-    /// It uses a processor of its own; what hosts others waits for them meanwhile.
-    pub(super) fn computes(&self, id: UnitId, unit: &Unit) -> bool {
-        unit.uses_processor() && !(unit.role.hosts() && self.has_below(id))
+    /// It is part of what a build script or a compiler does: that waits for its end, and nobody else can know when it is
+    /// needed.
+    pub(super) fn is_nested(&self, id: UnitId) -> bool {
+        self.ancestors(id).any(|(_, outer)| !outer.role.hosts())
     }
 
-    /// Whether units of their own run below this one, or wait to: what stops it would stop them.
-    pub(super) fn has_below(&self, id: UnitId) -> bool {
-        self.iter().any(|(_, unit)| unit.below == Some(id))
+    /// What stops one of those that it runs inside would stop it, and one of them is stopped.
+    pub(super) fn is_held(&self, id: UnitId) -> bool {
+        self.ancestors(id).any(|(_, outer)| outer.state == RunState::Suspended)
     }
 
-    /// May be stopped for the sake of others.
+    /// The longest path from it to the end of the build; of what is inside another one that of the outermost.
+    pub(super) fn tail(&self, id: UnitId) -> Option<Millis> {
+        let outermost = self.ancestors(id).last().map(|(_, unit)| unit);
+        outermost.or_else(|| self.get(id)).and_then(|unit| unit.forecast.tail)
+    }
+
+    /// May be stopped for the sake of others: what runs inside would be stopped with it.
     pub(super) fn may_stand(&self, id: UnitId, unit: &Unit) -> bool {
         match unit.role {
-            Role::Compiler | Role::Script => true,
+            Role::Compiler | Role::Script => unit.guests == 0 || !self.has_running_guest(id),
             Role::Test => false,
-            Role::Command => !self.has_below(id),
+            Role::Command => unit.guests == 0,
         }
     }
 
-    /// The units that wait for one inside them that waits itself: it was killed by somebody else.
-    pub(super) fn held_up(&self) -> BTreeSet<UnitId> {
-        self.iter()
-            .filter(|(_, unit)| unit.state == RunState::Waiting)
-            .flat_map(|(id, _)| self.ancestors(id))
-            .map(|(id, _)| id)
-            .collect()
+    /// Something inside it, or inside what is, runs.
+    pub(super) fn has_running_guest(&self, id: UnitId) -> bool {
+        let is_inside = |it| self.ancestors(it).any(|(outer, _)| outer == id);
+        self.running().any(|(it, _)| is_inside(it))
     }
 
-    /// The unit that is never suspended or killed while another runs. What others may run below goes last, because it
-    /// may wait for those. What is held up goes after all that is not. One that cannot be killed goes before those that can, because nothing else could ever give back
-    /// what it holds: of several the one that holds most, and the `present` anchor until another holds twice
-    /// as much. Of those that can, the oldest that was admitted.
+    /// The unit that is never suspended or killed while another runs. What may wait for others goes last. One that cannot be killed goes before those that can, because nothing else
+    /// could ever give back what it holds: of several the one that holds most, and the `present` anchor until another
+    /// holds twice as much. Of those that can, the oldest that was admitted.
     pub(super) fn anchor(
         &self,
+        now: Millis,
         present: Option<UnitId>,
         which: impl Fn(&Unit) -> bool,
     ) -> Option<UnitId> {
-        let held_up = self.held_up();
         let holds = |id, unit: &Unit| match unit.retryable {
             true => Bytes::ZERO,
             false if Some(id) == present => unit.memory.scale(2.0),
             false => unit.memory,
         };
         self.iter()
-            .filter(|(_, unit)| unit.state != RunState::Waiting && unit.inside.is_none())
-            .filter(|(_, unit)| which(unit))
+            .filter(|(_, unit)| unit.state != RunState::Waiting && which(unit))
             .min_by_key(|(id, unit)| {
-                let held_up = held_up.contains(id);
-                (
-                    unit.role.hosts(),
-                    held_up,
-                    unit.retryable,
-                    Reverse(holds(*id, unit)),
-                    unit.admitted,
-                    *id,
-                )
+                let holds = Reverse(holds(*id, unit));
+                (unit.may_wait(now), unit.retryable, holds, unit.admitted, *id)
             })
             .map(|(id, _)| id)
     }

@@ -133,11 +133,11 @@ fn root_of(chain: &[Ancestor], told: Option<&Path>) -> Option<usize> {
     Some(first + chain[first + 1..].iter().take_while(goes_on).count())
 }
 
-/// Whether the process runs the Cargo `program` still: under `cargo run` it becomes the user's own program.
+/// Whether the process runs a Cargo, by its name or as the `known` program. Under `cargo run` it becomes the user's own program.
 #[must_use]
-pub fn runs_cargo(pid: u32, of: &Path) -> bool {
+pub fn runs_cargo(pid: u32, known: Option<&Path>) -> bool {
     let program = program(pid);
-    program == of || is_cargo(name_of(&program)) || name_of(&program) == "rustup"
+    known == Some(&*program) || is_cargo(name_of(&program)) || name_of(&program) == "rustup"
 }
 
 fn is_cargo(name: &str) -> bool {
