@@ -51,10 +51,12 @@ pub(crate) const LOCKS: [&str; 2] = [".cargo-lock", ".cargo-build-lock"];
 /// What the newer layout has in a unit's own directory.
 const IN_OWN: &[&str] = &["out", "fingerprint", "run", "artifact", ".lock"];
 
-/// Whether Cargo builds in this directory.
+/// Whether Cargo builds in this directory. (On NFS it locks nothing.)
 pub(crate) fn is_profile(directory: &Path) -> bool {
+    let has = |name: &str| directory.join(name).is_dir();
     LOCKS.iter().any(|lock| directory.join(lock).is_file())
-        || directory.join(".fingerprint").is_dir()
+        || has(".fingerprint")
+        || has("build") && has("incremental")
 }
 
 /// Looks through a profile's directory.
