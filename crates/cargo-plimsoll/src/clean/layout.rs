@@ -79,8 +79,11 @@ pub(crate) fn read(profile: &Path) -> Contents {
         }
         for (hash, home) in own {
             let fingerprint = home.join("fingerprint");
-            if !is_hash(&hash) || !names(&home).iter().all(|name| IN_OWN.contains(&&**name)) {
+            let odd = names(&home).into_iter().find(|name| !IN_OWN.contains(&&**name));
+            if !is_hash(&hash) {
                 found.unknown = Some(home);
+            } else if let Some(odd) = odd {
+                found.unknown = Some(home.join(odd));
             } else if fingerprint.is_dir() {
                 let home = Home::Own(home);
                 found.units.push(Kept { package: package.clone(), home, fingerprint });
