@@ -227,7 +227,7 @@ impl UnitFacts {
             words.push(format!("cgu={}", self.codegen_units));
         }
         if self.threads > 1 {
-            words.push(format!("threads={}", self.threads));
+            words.push(format!("{THREADS}{}", self.threads));
         }
         if self.incremental {
             words.push(INCREMENTAL.to_owned());
@@ -294,6 +294,9 @@ impl UnitFacts {
 /// The word of [`Made::how`] for a unit that is compiled incrementally.
 pub const INCREMENTAL: &str = "incremental";
 
+/// How its word for the threads of the front end begins, which no profile sets.
+const THREADS: &str = "threads=";
+
 /// How a unit was made, as far as one build is compared with another by it. Paths and lists are hashes: a log
 /// holds no secrets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -311,6 +314,13 @@ pub struct Made {
     /// It is not from a registry or a git checkout of Cargo's.
     #[serde(default)]
     pub local: bool,
+}
+
+impl Made {
+    /// The part of [`Self::how`] that a profile or a target says; the rest are flags.
+    pub fn profile(&self) -> impl Iterator<Item = &str> {
+        self.how.split(' ').filter(|word| !word.starts_with(THREADS))
+    }
 }
 
 /// Whether a source lies where Cargo puts what it fetched: `registry/src/…`, `git/checkouts/…`.

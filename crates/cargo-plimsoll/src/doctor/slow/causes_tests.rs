@@ -175,6 +175,11 @@ fn other_flags_are_told_from_another_compiler_features_profile_and_version() {
     assert_eq!(flags.topic, "flags");
     assert!(flags.what.starts_with("3 of 3 units, with 3.0 s of 3.0 s"), "{}", flags.what);
     assert_eq!(flags.cost_ms, 1000);
+    let threads = topic(all(|it| {
+        (it.key, it.made.name) = ("other", "other".to_owned());
+        it.made.how.push_str(" threads=4");
+    }));
+    assert_eq!(threads.topic, "flags");
     let compiler = topic(all(|it| {
         it.made.name = "other".to_owned();
         it.key = "other";

@@ -108,11 +108,11 @@ fn why<'a>(unit: &Unit, before: &[&'a Unit], target_was_empty: bool) -> (Why, Op
     let like = before.iter().find(|it| of(it).is_some_and(|it| it.how == made.how));
     let Some(then) = like.or(before.first()).copied() else { return (Why::New, None) };
     let Some(made_then) = of(then) else { return (Why::New, None) };
-    let why = if made_then.how != made.how {
+    let why = if !made_then.profile().eq(made.profile()) {
         Why::Profile
     } else if then.title != unit.title {
         Why::Version
-    } else if then.key == unit.key {
+    } else if then.key == unit.key || made_then.how != made.how {
         Why::Flags
     } else if differs(made_then, made, |it| &it.features) {
         Why::Features
