@@ -295,7 +295,7 @@ pub(crate) fn count(stderr: &str, word: &str) -> u64 {
         .unwrap_or(u64::MAX)
 }
 
-fn tail(stderr: &str) -> Vec<String> {
+pub(crate) fn tail(stderr: &str) -> Vec<String> {
     let lines: Vec<_> =
         stderr.lines().filter(|line| !line.trim_start().starts_with("Compiling ")).collect();
     lines[lines.len().saturating_sub(12)..].iter().map(|line| (*line).to_owned()).collect()

@@ -18,8 +18,8 @@ use crate::run::{Plan, Report};
 use crate::store::Store;
 use crate::workload::{self, Workload};
 use crate::{
-    artifacts, chaos, cost, editor, giants, overhead, run, smoke, switch, table, together, torture,
-    worker,
+    artifacts, chaos, cost, crates, editor, giants, overhead, run, smoke, switch, table, together,
+    torture, worker,
 };
 
 /// Measures Plimsoll on real workspaces beside plain Cargo and its peers.
@@ -44,6 +44,8 @@ enum Command {
     Switch(AtArgs),
     /// What Plimsoll's own processes take: a shim's time and memory, the governor's share of a core and memory.
     Cost(CostArgs),
+    /// A generated workspace of very many small crates: what Plimsoll counts beside what the kernel counts, and the governor's share.
+    Crates(CratesArgs),
     /// Several builds of different workloads at once inside one wall, and one after another with plain cargo.
     Together(TogetherArgs),
     /// rust-analyzer on a workload beside a build, in one wall: how soon does the check of a saved file begin?
@@ -212,6 +214,24 @@ struct CostArgs {
 }
 
 #[derive(Args, Debug)]
+struct CratesArgs {
+    /// How many.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=99_999))]
+    crates: u32,
+    /// The line, in MiB or as 1.5GiB.
+    #[arg(long, default_value = "420MiB", value_name = "SIZE")]
+    memory: Line,
+    /// Units at once.
+    #[arg(long, default_value_t = 8)]
+    jobs: u32,
+    /// Threads that only compute beside the build.
+    #[arg(long, default_value_t = 8)]
+    busy: u32,
+    #[command(flatten)]
+    places: Places,
+}
+
+#[derive(Args, Debug)]
 struct TogetherArgs {
     /// The wall around all of them, in MiB or as 1.5GiB.
     #[arg(long, value_name = "SIZE")]
@@ -364,6 +384,14 @@ pub(crate) fn main() -> Result<ExitCode> {
             let plimsoll = Plimsoll::find(args.places.plimsoll.clone(), None)?;
             let plan = cost::Plan { rounds: args.rounds, jobs: args.jobs, seconds: args.seconds };
             publish(&args.places, &[cost::cost(&state, &plimsoll, &interrupt, plan)?])
+        }
+        Command::Crates(args) => {
+            let interrupt = Interrupt::listen()?;
+            let state = state(&args.places)?;
+            let plimsoll = Plimsoll::find(args.places.plimsoll.clone(), None)?;
+            let line = args.memory.resolve(Default::default())?;
+            let plan = crates::Plan { crates: args.crates, line, jobs: args.jobs, busy: args.busy };
+            publish(&args.places, &[crates::crates(&state, &plimsoll, &interrupt, plan)?])
         }
         Command::Together(args) => {
             let interrupt = Interrupt::listen()?;

@@ -39,6 +39,9 @@ pub(crate) struct Figures {
     pub(crate) governor_cpu_ms: u64,
     /// Units in flight (running, waiting, stopped) at most.
     pub(crate) most_in_flight: u64,
+    /// What was held at each sample, by milliseconds since the Unix epoch.
+    #[serde(skip)]
+    pub(crate) used: Vec<(u64, u64)>,
 }
 
 /// The figures of the newest log below a home folder that is not older than `since`.
@@ -80,10 +83,14 @@ fn figures(lines: impl Iterator<Item = String>) -> Figures {
     let mut figures = Figures::default();
     let (mut line_time, mut time, mut admitted_time, mut short_time) = (0.0, 0.0, 0.0, 0.0);
     let mut last: Option<(u64, u64, u64, bool)> = None;
+    let mut began = 0;
     for record in lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok()) {
         let number = |name: &str| record.get(name).and_then(Value::as_u64).unwrap_or(0);
         match record.get("event").and_then(Value::as_str) {
-            None => figures.line_bytes = number("line"),
+            None => {
+                figures.line_bytes = number("line");
+                began = number("started_unix_ms");
+            }
             Some("registered") => figures.units += 1,
             Some("suspended") => figures.suspended += 1,
             Some("lost") => figures.lost += 1,
@@ -94,6 +101,7 @@ fn figures(lines: impl Iterator<Item = String>) -> Figures {
             }
             Some("sample") => {
                 let now = number("t");
+                figures.used.push((began + now, number("used")));
                 if let Some((then, line, admitted, short)) = last {
                     let span = now.saturating_sub(then) as f64;
                     time += span;
@@ -136,7 +144,7 @@ mod tests {
 
     #[test]
     fn figures_come_from_events_and_unknown_ones_are_skipped() {
-        let log = r#"{"plimsoll_log":1,"line":1000}
+        let log = r#"{"plimsoll_log":1,"line":1000,"started_unix_ms":7000}
 {"t":0,"event":"registered","unit":1}
 {"t":0,"event":"sample","used":5,"line":1000,"admitted":800,"running":2,"waiting":1,"stopped":0,"short":true,"units":[]}
 {"t":50,"event":"suspended","unit":1,"cause":"pressure","holds":9}
@@ -157,6 +165,7 @@ mod tests {
             short_pct: Some(50.0),
             governor_cpu_ms: 3,
             most_in_flight: 3,
+            used: vec![(7000, 5), (7100, 5), (7200, 5)],
             ..Figures::default()
         };
         assert_eq!(got, expect);

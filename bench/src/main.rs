@@ -16,6 +16,7 @@ mod cost;
 mod cost_flight;
 mod cost_rustc;
 mod cost_shim;
+mod crates;
 mod editor;
 mod giants;
 mod launch;
