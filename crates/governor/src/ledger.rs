@@ -1,7 +1,7 @@
 //! What is kept about each unit while the build runs, beside its schedule: who it is, what it was seen
 //! to do, and on whom it depends.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use plimsoll_core::diet::Diet;
@@ -161,15 +161,17 @@ pub(crate) fn unit_of(owner: Owner) -> UnitId {
 const METADATA_AT: f64 = 0.55;
 
 /// The bottom level of every unit of a finished build: the longest chain of processor time from its
-/// start to the end of the build, along the edges that its `--extern`s showed.
+/// start to the end of the build, along the edges that its `--extern`s showed; of what is inside another one, to the end
+/// of whatever asked for it there. (Where the same unit is in the build itself, too, that one counts.)
 pub(crate) fn tails(entries: &BTreeMap<UnitId, Entry>, build: BuildNo) -> Vec<(UnitKey, Millis)> {
     let of_it = || entries.iter().filter(|(_, entry)| entry.build == build);
-    let mut makers: HashMap<&str, UnitId> = HashMap::new();
+    // Two Cargos may build the same unit: each needs its own.
+    let mut makers: HashMap<(Option<UnitId>, String), UnitId> = HashMap::new();
     let mut scripts: HashMap<(&str, &str), Vec<UnitId>> = HashMap::new();
     for (id, entry) in of_it().filter(|(_, entry)| entry.finished) {
         let facts = &entry.facts;
         if !facts.unit_name.is_empty() {
-            makers.insert(&facts.unit_name, *id);
+            makers.insert((entry.inside, facts.unit_name.clone()), *id);
         }
         if matches!(facts.kind, UnitKind::BuildScript | UnitKind::BuildScriptRun) {
             scripts.entry((&facts.package, &facts.version)).or_default().push(*id);
@@ -182,7 +184,7 @@ pub(crate) fn tails(entries: &BTreeMap<UnitId, Entry>, build: BuildNo) -> Vec<(U
             let early = path.extension().is_some_and(|extension| extension == "rmeta");
             let stem = stem.strip_prefix("lib").unwrap_or(stem);
             let name = unit_name(path.parent().unwrap_or(Path::new("")), stem);
-            if let Some(maker) = makers.get(name.as_str()) {
+            if let Some(maker) = makers.get(&(entry.inside, name)) {
                 after.entry(*maker).or_default().push((*id, early));
             }
         }
@@ -207,8 +209,11 @@ pub(crate) fn tails(entries: &BTreeMap<UnitId, Entry>, build: BuildNo) -> Vec<(U
         });
         tails.insert(*id, longest.max().unwrap_or_default().max(entry.cpu));
     }
+    let own: HashSet<&UnitKey> =
+        of_it().filter(|(_, it)| it.inside.is_none()).map(|(_, it)| &it.key).collect();
+    let counts = |it: &Entry| it.finished && (it.inside.is_none() || !own.contains(&it.key));
     of_it()
-        .filter(|(_, entry)| entry.finished && entry.inside.is_none())
+        .filter(|(_, entry)| counts(entry))
         .map(|(id, entry)| (entry.key.clone(), tails[id]))
         .collect()
 }
@@ -241,5 +246,23 @@ mod tests {
         assert_eq!((of(4), of(3)), (500, 2000));
         assert_eq!(of(2), 110 + 500);
         assert_eq!(of(1), 550 + 2000);
+    }
+
+    #[test]
+    fn what_a_nested_cargo_builds_has_its_own_chain_and_what_the_build_has_too_that_ones() {
+        let nested = |name, cpu, needs: &[&str]| {
+            let mut entry = entry(name, cpu, needs);
+            entry.inside = Some(UnitId(9));
+            entry
+        };
+        let entries = BTreeMap::from([
+            (UnitId(1), entry("base", 1000, &[])),
+            (UnitId(2), nested("base", 1000, &[])),
+            (UnitId(3), nested("inner", 5000, &["base"])),
+            (UnitId(4), entry("top", 500, &["base"])),
+        ]);
+        let tails: HashMap<UnitKey, Millis> = tails(&entries, BuildNo(1)).into_iter().collect();
+        let of = |id| tails[&entries[&UnitId(id)].key].0;
+        assert_eq!((of(1), of(3)), (550 + 500, 5000));
     }
 }

@@ -393,6 +393,7 @@ impl Governor {
         let several = self.builds.len() > 1;
         let part_of = self.part_of(inside);
         if let Some(build) = self.builds.get_mut(&build) {
+            // Of what is inside another one that Cargo does not know.
             if part_of.is_none() {
                 build.cargo = build.cargo.or(cargo);
                 // What is remembered may be of another build that has this unit, too, and another way to its end.
@@ -401,9 +402,6 @@ impl Governor {
                 if forecast.tail.is_none() || build.options.terms.staged {
                     build.ask_graph();
                 }
-            } else {
-                // The build's end waits for whatever that is part of.
-                forecast.tail = None;
             }
             build.has_run_tests |= matches!(facts.kind, UnitKind::TestRun | UnitKind::DocTest);
         }

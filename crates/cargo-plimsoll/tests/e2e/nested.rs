@@ -110,7 +110,7 @@ const MIB: u64 = 1 << 20;
 /// Three that grow beside each other would hold 360 MiB.
 #[test]
 fn the_line_holds_for_what_a_build_script_builds() {
-    let text = "// fake: alloc 120MiB in 480ms\n";
+    let text = "// fake: alloc 120MiB in 1200ms\n";
     for (verb, deeper) in [("build", None), ("build", Some("deep")), ("test", None)] {
         let scene = with_own_jobs(verb, 3, text, deeper);
         let sampler = Sampler::start(scene.dir());
@@ -139,19 +139,16 @@ fn the_line_holds_for_what_a_build_script_builds() {
     }
 }
 
-/// They wait for each other's lock: what the second script waits for must not wait for that script.
+/// The Cargo of one waits for the lock of the other's, whose units must not wait for that script.
 #[test]
 fn two_build_scripts_that_run_cargo_in_one_place_end() {
-    let text = "// fake: alloc 100MiB in 200ms\n";
+    let text = "// fake: alloc 100MiB in 1000ms\n";
     let scene = with_own_jobs("build", 3, text, None);
     scene.lib("second-sys", &[], "");
     scene.write("ws/second-sys/build.rs", scene.read("ws/outer-sys/build.rs"));
-    let sampler = Sampler::start(scene.dir());
     let running = scene.start(&mut scene.fake("--memory 250MiB --jobs 4 build"));
     let done = running.end_within(2 * PATIENCE);
     assert_eq!(done.code(), 0, "{}", done.stderr);
-    let peak = sampler.peak();
-    assert!(peak <= 250 * MIB, "the peak was {} MiB", peak / MIB);
     scene.assert_fresh(&mut scene.fake_cargo("build"));
 }
 

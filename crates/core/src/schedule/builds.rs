@@ -332,9 +332,9 @@ impl Builds {
 /// The longest path from a unit of it that is there to its end, of each build that has units.
 fn paths(units: &UnitTable) -> BTreeMap<BuildNo, Option<Millis>> {
     let mut paths: BTreeMap<BuildNo, Option<Millis>> = BTreeMap::new();
-    for (_, unit) in units.iter() {
+    for (id, unit) in units.iter() {
         let path = paths.entry(unit.build).or_default();
-        *path = (*path).max(unit.forecast.tail);
+        *path = (*path).max(units.tail(id));
     }
     paths
 }

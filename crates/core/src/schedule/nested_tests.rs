@@ -43,6 +43,24 @@ fn nested_units_wait_for_room_like_any_and_go_before_what_nobody_waits_for() {
     assert_eq!(then(5, ended(4)), [5]);
 }
 
+/// The one on whose way to its end most waits in its own Cargo, of scripts that the build waits for alike.
+#[test]
+fn of_nested_units_the_longest_path_in_their_own_cargo_goes_first() {
+    let mut schedule = schedule(1000);
+    let mut then = |at, input| admitted(&schedule.handle(Millis(at), input));
+    let mut outer = script(50);
+    outer.forecast.tail = Some(Millis(90_000));
+    let _ = then(0, Input::Register(UnitId(1), outer));
+    assert_eq!(then(0, Input::Register(UnitId(2), inside(1, 900))), [2]);
+    for (id, tail) in [(3, None), (4, Some(5000)), (5, Some(2000))] {
+        let mut new = inside(1, 600);
+        new.forecast.tail = tail.map(Millis);
+        assert_eq!(then(1, Input::Register(UnitId(id), new)), [] as [u32; 0]);
+    }
+    let ended = |id| Input::Finished { unit: UnitId(id), ok: true };
+    assert_eq!([2, 4, 5].map(|id| then(u64::from(id), ended(id))), [[4], [5], [3]]);
+}
+
 /// Two on two processors, and Cargo starts a build script without asking: its probe has that one's.
 #[test]
 fn a_probe_waits_for_no_processor() {

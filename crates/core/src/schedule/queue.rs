@@ -165,7 +165,9 @@ impl Schedule {
     /// path to the end of the build (its own work where the graph is not known), then Cargo's order.
     fn rank(&self, id: UnitId, turns: &BTreeMap<BuildNo, Turn>) -> Rank {
         let unit = self.units.get(id);
-        let own = unit.map_or(Millis::ZERO, |unit| unit.forecast.curve.cpu());
+        let own = unit.map_or(Millis::ZERO, |unit| {
+            unit.forecast.tail.unwrap_or_else(|| unit.forecast.curve.cpu())
+        });
         let length = self.units.tail(id).unwrap_or(own);
         let urgent = self.overtaken(id) || unit.is_some_and(|unit| unit.alone);
         let turn = unit.and_then(|unit| turns.get(&unit.build).copied());

@@ -46,7 +46,7 @@ impl Schedule {
         takers.sort_by_cached_key(|id| {
             let unit = self.units.get(*id);
             let background = !unit.is_some_and(|unit| self.builds.goes_first(unit.build));
-            (background, Reverse(unit.and_then(|unit| unit.forecast.tail)))
+            (background, Reverse(self.units.tail(*id)))
         });
         for id in takers {
             let Some(build) = self.units.get(id).map(|unit| unit.build) else { continue };
