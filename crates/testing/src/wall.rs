@@ -247,6 +247,21 @@ impl Wall {
         }
     }
 
+    /// The same, and nothing below it is swapped, so that a limit there is one.
+    #[must_use]
+    pub fn and_without_swap(self) -> Self {
+        let (file, value) = match self.0.version {
+            // What is made below takes it over.
+            Version::V1 => ("memory.swappiness", "0"),
+            Version::V2 => ("memory.swap.max", "0"),
+        };
+        let file = self.0.dir.join(file);
+        if file.exists() {
+            fs::write(&file, value).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        }
+        self
+    }
+
     /// A shell that goes behind the wall and becomes the command whose words follow.
     #[must_use]
     pub fn entrance(&self) -> Command {

@@ -4,11 +4,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The fake compiler's path. It is made once, with rustc alone, and called `rustc` as any compiler.
+/// The fake compiler's path. It is made once, with rustc alone, and called `rustc` as any compiler; in a guest without a
+/// real one it is what `E2E_FAKE_RUSTC` names.
 pub(crate) fn path() -> &'static Path {
     /// The compiler, beside the test binary: tests of one run, and runs after each other, share it.
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
+        if let Some(made) = std::env::var_os("E2E_FAKE_RUSTC") {
+            return made.into();
+        }
         let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fake-rustc");
         std::fs::create_dir_all(&dir).unwrap();
         let source =

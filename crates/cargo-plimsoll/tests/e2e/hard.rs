@@ -92,7 +92,7 @@ fn two_giants_and_a_blind_governor<'a>(
 
 #[test]
 fn where_the_governor_is_blind_the_kernel_takes_a_unit_that_runs_again_and_nothing_else() {
-    let home = Wall::without_limit();
+    let home = Wall::without_limit().and_without_swap();
     let scene = Scene::new();
     let running = two_giants_and_a_blind_governor(&home, &scene, "--hard");
     let wall = until("a wall stands", || {

@@ -8,8 +8,12 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
-/// A test that waits longer than this for something has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// A test that waits longer than this for something has failed: a minute, or the seconds of `E2E_PATIENCE`, in a guest
+/// whose processor is a program.
+pub(crate) fn patience() -> Duration {
+    let seconds = std::env::var("E2E_PATIENCE").map(|text| text.parse().unwrap());
+    Duration::from_secs(seconds.unwrap_or(60))
+}
 
 /// Set in the environment of everything that a scene starts.
 pub(crate) const MARK: &str = "E2E_SCENE";
@@ -20,7 +24,7 @@ const PF_FORKNOEXEC: u32 = 0x40;
 /// Polls until `condition` gives something; a test that waits in vain fails.
 #[track_caller]
 pub(crate) fn until<T>(what: &str, condition: impl FnMut() -> Option<T>) -> T {
-    within(PATIENCE, what, condition)
+    within(patience(), what, condition)
 }
 
 /// The same with a patience of its own.

@@ -12,7 +12,7 @@ use plimsoll_testing::needs;
 use rustix::process::{Pid, Signal};
 
 use crate::fake_rustc;
-use crate::process::{self, MARK, PATIENCE, Process, of_scene, until, within};
+use crate::process::{self, MARK, Process, of_scene, patience, until, within};
 
 /// Asks a nightly Cargo before 1.100 for the newer layout of its build directory.
 pub(crate) const LAYOUT: &str = "CARGO_UNSTABLE_BUILD_DIR_NEW_LAYOUT";
@@ -427,7 +427,7 @@ impl Running<'_> {
     /// Waits for the end.
     #[track_caller]
     pub(crate) fn end(self) -> Done {
-        self.end_within(PATIENCE)
+        self.end_within(patience())
     }
 
     /// Waits for the end of what takes longer.

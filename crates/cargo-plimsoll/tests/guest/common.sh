@@ -44,6 +44,26 @@ put_programs() { # ROOT FOLDER
     chmod +x "$1/stand-in/rustc"
 }
 
+# The test programs, stripped, and the compiler whose sysroot they ask for. They look for our programs and a directory for
+# temporary files where they were built: `/stand-in/target` says where.
+put_tests() { # ROOT
+    mkdir -p "$1/stand-in/tests" "$1/stand-in/path" "$1/stand-in/sysroot/bin"
+    (cd "$here/../../../.." && cargo test --locked --no-run --message-format json --package cargo-plimsoll \
+        --package plimsoll-host --test e2e --test limits --test processes) |
+        sed -n 's/.*"executable":"\([^"]*\/\(e2e\|limits\|processes\)-[0-9a-f]*\)".*/\1/p' > "$work/tests"
+    while read -r program; do
+        name=$(basename "$program")
+        strip -o "$1/stand-in/tests/${name%-*}" "$program"
+    done < "$work/tests"
+    echo "$target" > "$1/stand-in/target"
+    ln -s /stand-in/rustc "$1/stand-in/sysroot/bin/rustc"
+    cat > "$1/stand-in/path/rustc" << 'END'
+#!/bin/sh
+case $* in '--print sysroot') echo /stand-in/sysroot ;; *) exec /stand-in/rustc "$@" ;; esac
+END
+    chmod +x "$1/stand-in/path/rustc"
+}
+
 # Boots a root, without hardware acceleration, and tells whether it says at its end that all holds.
 boot() { # ROOT SECONDS MEBIBYTES WORD…
     root=$1 seconds=$2 memory=$3

@@ -1,11 +1,12 @@
 #!/bin/sh
 # Walls and lines where the real systemd makes the cgroups and the real systemd-oomd kills: a Debian in a QEMU guest,
-# without hardware acceleration, in about four minutes. Takes root, for the Debian.
+# without hardware acceleration, in about ten minutes. Takes root, for the Debian.
 #
 #   apt-get install qemu-system-x86 cpio mmdebstrap
 #   crates/cargo-plimsoll/tests/guest/systemd.sh
 #
-# As run.sh, with Debian's cloud kernel, whose compressed swap systemd-oomd needs, and a systemd of this machine's own sources as the first process; `systemd-init.sh` says what is shown.
+# As run.sh, with Debian's cloud kernel, whose compressed swap systemd-oomd needs, and a systemd of this machine's own sources as the first process; `systemd-init.sh` says what is shown; a part of it are end-to-end tests, as root and as a user
+# with a systemd of its own: those of walls, limits and accounts that do with a stand-in for the real compiler.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -28,6 +29,7 @@ mmdebstrap --quiet --mode=root --variant=essential \
     --customize-hook='chroot "$1" useradd --create-home --uid 1000 builder' \
     '' "$root" $sources
 put_programs "$root" usr/local/bin
+put_tests "$root"
 for module in zsmalloc lzo-rle zram; do
     find "$work/kernel/lib/modules" -name "$module.ko*" -exec cp {} "$root/stand-in" \;
 done
@@ -52,4 +54,4 @@ printf '[OOM]\nDefaultMemoryPressureDurationSec=2s\n' > "$root/etc/systemd/oomd.
 printf '[Service]\nManagedOOMMemoryPressure=kill\nManagedOOMMemoryPressureLimit=20%%\n' \
     > "$root/etc/systemd/system/user@.service.d/oomd.conf"
 ln -s lib/systemd/systemd "$root/init"
-boot "$root" 600 3072 psi=1 systemd.show_status=0
+boot "$root" 1200 3072 psi=1 systemd.show_status=0
