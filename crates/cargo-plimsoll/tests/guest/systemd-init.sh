@@ -85,7 +85,7 @@ check 'no wall is left' equal "$(walls)" ''
 journalctl --quiet --unit systemd-oomd --grep Killed | tail -n 3
 
 # The end-to-end tests that depend on the version of cgroups or on who runs them: all of `--hard`, the walls around some
-# of an account's builds and around a giant, paging out, another user. (A processor that is a program takes twenty seconds
+# of an account's builds and around a giant, another user. (A processor that is a program takes twenty seconds
 # for each, so no others; and not the one that runs what it has compiled, for the compiler is a stand-in.) Without the
 # daemon, which would end them for what they do in their walls.
 systemctl stop systemd-oomd.socket systemd-oomd
@@ -112,6 +112,6 @@ user_tests /stand-in/tests/e2e hard:: giants::what_is account_governor::a_wall a
     --skip the_program_of_cargo_run
 echo 'tests: root-v2 guest with systemd'
 run_tests root /stand-in/tests/limits
-run_tests root /stand-in/tests/processes
-run_tests root /stand-in/tests/e2e hard::a_build_is_behind giants::with_swap strangers::a_socket
+run_tests root /stand-in/tests/processes swapped shared memory_is
+run_tests root /stand-in/tests/e2e hard::a_build_is_behind strangers::a_socket
 finish
