@@ -266,6 +266,8 @@ impl Unit {
         (self.state == RunState::Suspended).then(|| {
             self.state = RunState::Running;
             self.paged_out = None;
+            // It all comes back. Paged out anew before the next measurement, it would seem to be gone already.
+            self.swapped = Bytes::ZERO;
             self.stood += now - self.since;
             (self.since, self.worked) = (now, now);
             self.unseen = true;
