@@ -14,7 +14,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 use crate::process::{
-    PATIENCE, Process, is_stopped, of_scene, process_exists, runs, signal, until,
+    Process, is_stopped, of_scene, patience, process_exists, runs, signal, until,
 };
 use crate::scene::{Running, Scene};
 use crate::strangers::ROLE;
@@ -113,7 +113,7 @@ fn whoever_dies_no_signal_reaches_a_strangers_build() {
     scene.prepare(&mut inside);
     inside.env(ROLE, INSIDE).env_remove(crate::process::MARK);
     let mut inside = scene.in_namespaces(&["--pid", "--kill-child", "--mount-proc"], &inside);
-    let done = scene.start(&mut inside).end_within(3 * PATIENCE);
+    let done = scene.start(&mut inside).end_within(3 * patience());
     assert_eq!(done.code(), 0, "{}\n{}", done.stdout, done.stderr);
     assert_eq!(done.stdout, DONE, "{}", done.stderr);
 }

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::process::{PATIENCE, Sampler, is_stopped, runs, signal, until};
+use crate::process::{Sampler, is_stopped, patience, runs, signal, until};
 use crate::scene::Scene;
 
 #[test]
@@ -118,7 +118,7 @@ fn the_line_holds_for_what_a_build_script_builds() {
             let mut build = scene.fake("--memory 300MiB --jobs 4 build");
             build.env("PLIMSOLL_PROCESSORS", "4");
             let running = scene.start(&mut build);
-            let done = running.end_within(2 * PATIENCE);
+            let done = running.end_within(2 * patience());
             assert_eq!(done.code(), 0, "{}", done.stderr);
             assert!(done.stderr.contains("(inside outer-sys)"), "{}", done.stderr);
             done
@@ -147,7 +147,7 @@ fn two_build_scripts_that_run_cargo_in_one_place_end() {
     scene.lib("second-sys", &[], "");
     scene.write("ws/second-sys/build.rs", scene.read("ws/outer-sys/build.rs"));
     let running = scene.start(&mut scene.fake("--memory 250MiB --jobs 4 build"));
-    let done = running.end_within(2 * PATIENCE);
+    let done = running.end_within(2 * patience());
     assert_eq!(done.code(), 0, "{}", done.stderr);
     scene.assert_fresh(&mut scene.fake_cargo("build"));
 }

@@ -259,6 +259,8 @@ impl Unit {
     pub(super) fn page_out(&mut self, now: Millis, id: UnitId) -> Effect {
         self.paged_out = Some(now);
         self.paged_out_before += 1;
+        // What was out when it was measured last may have come back since: nothing of it has left until that is seen.
+        self.swapped = Bytes::ZERO;
         Effect::PageOut(id)
     }
 
@@ -266,8 +268,6 @@ impl Unit {
         (self.state == RunState::Suspended).then(|| {
             self.state = RunState::Running;
             self.paged_out = None;
-            // It all comes back. Paged out anew before the next measurement, it would seem to be gone already.
-            self.swapped = Bytes::ZERO;
             self.stood += now - self.since;
             (self.since, self.worked) = (now, now);
             self.unseen = true;
