@@ -1,7 +1,7 @@
 //! A wall of the kernel's around a command: a memory cgroup with a limit, in either version of cgroups.
 //!
 //! Version 1: below our own cgroup. Version 2: below the nearest one around us that hands its memory controller on and
-//! that this user may write to; for a user with a systemd of its own that is the scope into which [`enter_scope`] has
+//! that this user may write to; for a user with a systemd of its own that is the scope into which `enter_scope` has
 //! gone. Where there is neither, whoever asks for a wall is ignored.
 
 use std::fs;
