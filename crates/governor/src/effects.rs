@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use plimsoll_core::diet::Diet;
-use plimsoll_core::event::Event;
+use plimsoll_core::event::{Cause, Event};
 use plimsoll_core::invocation::UnitKind;
 use plimsoll_core::schedule::Effect;
 use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
@@ -59,7 +59,11 @@ impl Governor {
                 let (freed, lost_cpu) = (self.memory_of(unit), self.cpu_of(unit));
                 self.say(unit, Event::Killed { unit, cause, freed, lost_cpu, link_only: false });
                 if let Some(entry) = self.entries.get(&unit) {
-                    let (facts, peak) = (entry.facts.clone(), entry.peak);
+                    let (facts, mut peak) = (entry.facts.clone(), entry.peak);
+                    if cause == Cause::TooLarge {
+                        // It was still growing, and what belongs to no unit is less at another time.
+                        peak = peak.max(self.schedule.line_of(entry.build));
+                    }
                     self.history().record_lower_bound(&facts, peak);
                 }
             }
