@@ -339,6 +339,9 @@ impl Governor {
         let unit = UnitId(self.next_unit);
         self.next_unit += 1;
         self.tree.adopt(script.pid, compiler(unit), Role::Child);
+        if self.of_account && self.tree.is_left_stopped(script.pid) {
+            self.tree.resume(compiler(unit));
+        }
         let facts = UnitFacts::build_script_run(script.package, script.version);
         let cargo = self.tree.parent(script.pid);
         let script_of = Some(script.dir);

@@ -119,15 +119,10 @@ impl Connection {
             };
             let mut ready = [PollFd::new(&self.stream, PollFlags::IN)];
             match rustix::event::poll(&mut ready, Some(&silence.patience())) {
-                Ok(0) if self.asked => {
-                    let text = silence.begins();
-                    self.say(&ToGovernor::Withdraw);
-                    self.gone = true;
-                    return Heard::Silent(text);
-                }
                 Ok(0) => {
-                    self.asked = true;
-                    self.say(&ToGovernor::Ping);
+                    if !self.asks() {
+                        return Heard::Silent(self.give_up());
+                    }
                 }
                 Ok(_) => {
                     self.receive(RecvFlags::DONTWAIT);
@@ -136,6 +131,22 @@ impl Connection {
                 Err(_) => self.gone = true,
             }
         }
+    }
+
+    /// Asks an account's governor whether it still runs; false where it was asked before and has not answered since.
+    pub(crate) fn asks(&mut self) -> bool {
+        let first = !std::mem::replace(&mut self.asked, true);
+        if first {
+            self.say(&ToGovernor::Ping);
+        }
+        first
+    }
+
+    /// Goes on without a governor that does not answer. What a person is to be told, where nobody else has done that.
+    pub(crate) fn give_up(&mut self) -> Option<String> {
+        self.say(&ToGovernor::Withdraw);
+        self.gone = true;
+        self.silence.as_ref().and_then(Silence::begins)
     }
 
     /// The next message that has arrived, if any.

@@ -15,6 +15,8 @@ use std::path::{Path, PathBuf};
 use plimsoll_proto::Governing;
 use rustix::event::Timespec;
 
+use crate::tree;
+
 /// How long one waits in silence before asking, and then for the answer. Because a governor answers within a few
 /// milliseconds, and within a second or two where the machine thrashes.
 const PATIENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
@@ -43,7 +45,7 @@ impl Silence {
     pub(crate) fn patience(&self) -> Timespec {
         match self.mark.exists() {
             false => PATIENCE,
-            true if self.stands_still() => NONE,
+            true if tree::is_stopped(self.pid) => NONE,
             true => LITTLE,
         }
     }
@@ -69,13 +71,5 @@ impl Silence {
              (`kill -CONT {pid}` continues it if it was stopped)\n",
             pid = self.pid
         )
-    }
-
-    /// By its state in `/proc/PID/stat` (proc(5)): stopped, or held by a debugger.
-    fn stands_still(&self) -> bool {
-        let stat = fs::read(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        let end = stat.iter().rposition(|byte| *byte == b')');
-        let state = end.and_then(|end| stat.get(end + 2).copied());
-        matches!(state, Some(b'T' | b't'))
     }
 }

@@ -39,6 +39,13 @@ pub(crate) fn continue_all() {
     }
 }
 
+/// Whether a process is stopped, or held by a debugger: field 3 of `/proc/PID/stat` (proc(5)).
+pub(crate) fn is_stopped(pid: u32) -> bool {
+    let stat = fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let end = stat.iter().rposition(|byte| *byte == b')');
+    matches!(end.and_then(|end| stat.get(end + 2)), Some(b'T' | b't'))
+}
+
 /// One process, by a descriptor that cannot come to mean another one.
 struct Process {
     descriptor: rustix::fd::OwnedFd,

@@ -25,7 +25,7 @@ use plimsoll_core::diet::{Diet, Slimmer};
 use plimsoll_core::invocation::{Emit, Invocation};
 use plimsoll_core::unit::UnitFacts;
 use plimsoll_proto::{ToGovernor, ToShim, VERSION};
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{MemfdFlags, OFlags, memfd_create};
 
 use crate::allocator::GiveBack;
@@ -44,6 +44,9 @@ use crate::{diagnostic, env, loss, orphan, tree};
 /// What a person reads where the governor knows of no build that the unit is of.
 const UNGOVERNED: &str =
     "warning: Plimsoll finds no Cargo above this compiler; it runs without a memory limit\n";
+
+/// A compiler that stands still for so long may have been left so; see [`Unit::mind_silence`].
+const SILENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 /// Compiles, under the governor where there is one.
 pub(crate) fn run(line: &CommandLine, invocation: Invocation) -> Ending {
@@ -356,6 +359,9 @@ impl Unit<'_> {
     fn watch(&mut self, mut run: Run) -> Outcome {
         loop {
             let [ended, said, told] = self.poll(&run);
+            if ![ended, said, told].contains(&true) {
+                self.mind_silence(&run);
+            }
             // First the governor: what a dying compiler says is not to be passed on.
             if told && let Some(outcome) = self.obey(&mut run) {
                 return outcome;
@@ -374,7 +380,8 @@ impl Unit<'_> {
         let mut ready = vec![PollFd::from_borrowed_fd(run.child.descriptor(), PollFlags::IN)];
         ready.extend(run.stderr.as_ref().map(|it| PollFd::new(it, PollFlags::IN)));
         ready.extend(self.governor.as_ref().map(|it| PollFd::new(it, PollFlags::IN)));
-        if rustix::event::poll(&mut ready, None).is_err() {
+        let patience = self.way.leads_to_another().then_some(&SILENCE);
+        if rustix::event::poll(&mut ready, patience).is_err() {
             return [false; 3];
         }
         let mut ready = ready.iter().map(|fd| !fd.revents().is_empty());
@@ -415,6 +422,18 @@ impl Unit<'_> {
             }
         }
         None
+    }
+
+    /// Nothing has happened for a while. Where the compiler stands still and the governor does not answer, its keeper would
+    /// let it go on; where that is dead as well, nobody else would.
+    fn mind_silence(&mut self, run: &Run) {
+        let Some(governor) = &mut self.governor else { return };
+        if !tree::is_stopped(run.child.id()) || governor.asks() {
+            return;
+        }
+        orphan::say(governor.give_up().as_deref());
+        self.governor = None;
+        orphan::carry_on(run.tokens.as_deref());
     }
 
     /// Nobody is left who could use what it makes.

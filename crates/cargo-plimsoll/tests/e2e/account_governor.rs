@@ -348,6 +348,32 @@ fn a_stopped_build_script_goes_on_when_the_governor_is_killed() {
     }
 }
 
+/// Nobody is left who knows that it is stopped. The next governor, which a shim of the same build starts, finds it so.
+#[test]
+fn a_stopped_build_script_goes_on_when_governor_and_keeper_are_killed_together() {
+    let scene = enabled("500MiB");
+    holding_script(&scene, "large", 300);
+    holding_script(&scene, "late", 280);
+    scene.lib("c", &[], "// fake: touch c-is-up; until go\n");
+    let first = scene.start(&mut cargo(&scene, "build -p large", "target"));
+    scene.wait_for("large-holds");
+    let second = scene.start(&mut cargo(&scene, "build -p late -p c", "target2"));
+    scene.wait_for("c-is-up");
+    let script = scene.wait_for_lines("late-script", 1);
+    until("the script is stopped", || is_stopped(script).then_some(()));
+    let governor = scene.governor().expect("one governs");
+    let keeper = Process::read(governor).unwrap().parent;
+    signal(keeper, Signal::STOP);
+    signal(governor, Signal::KILL);
+    signal(keeper, Signal::KILL);
+    until("another one governs", || scene.governor().filter(|pid| *pid != governor));
+    scene.write("go", "");
+    for running in [first, second] {
+        let done = running.end();
+        assert_eq!(done.code(), 0, "{}", done.stderr);
+    }
+}
+
 #[test]
 fn a_newer_program_takes_over_and_no_build_notices() {
     let scene = Scene::new();

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
-use crate::process::{is_stopped, runs, signal, until};
+use crate::process::{Process, is_stopped, runs, signal, until};
 use crate::scene::{Running, Scene};
 
 fn enabled(memory: &str) -> Scene {
@@ -93,6 +93,15 @@ fn a_unit_that_waits_when_its_governor_is_stopped_goes_on_and_fails_nothing() {
 
 #[test]
 fn what_a_governor_has_stopped_goes_on_while_that_stands_still_itself() {
+    what_is_stopped_goes_on(false);
+}
+
+#[test]
+fn what_a_governor_has_stopped_goes_on_also_where_its_keeper_is_dead() {
+    what_is_stopped_goes_on(true);
+}
+
+fn what_is_stopped_goes_on(without_keeper: bool) {
     let scene = enabled("400MiB");
     scene.lib("a", &[], "// fake: alloc 130MiB in 260ms; touch a-is-up; until go\n");
     scene.lib("z", &[], "").lib(
@@ -107,6 +116,9 @@ fn what_a_governor_has_stopped_goes_on_while_that_stands_still_itself() {
     until("b is stopped", || is_stopped(b).then_some(()));
     let governor = scene.governor().expect("one governs");
     signal(governor, Signal::STOP);
+    if without_keeper {
+        signal(Process::read(governor).unwrap().parent, Signal::KILL);
+    }
     until("b goes on", || runs(b).then_some(()));
     scene.wait_for("b-is-up");
     signal(governor, Signal::CONT);

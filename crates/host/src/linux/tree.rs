@@ -195,6 +195,15 @@ impl ProcessTree {
         })
     }
 
+    /// Whether the process is stopped though its parent is not: whoever has done that (a governor that was killed) is not
+    /// there any more to let it go on.
+    #[must_use]
+    pub fn is_left_stopped(&self, pid: u32) -> bool {
+        let is_stopped = |stat: &Stat| stat.state == b'T';
+        let Some(stat) = self.proc.stat(pid).filter(is_stopped) else { return false };
+        self.proc.stat(stat.ppid).is_some_and(|parent| !is_stopped(&parent))
+    }
+
     /// Forgets an owner: its processes fall back to their next adopted ancestor, or to the rest. What was
     /// stopped with it and is still there runs again.
     pub fn release(&mut self, owner: Owner) {
