@@ -146,6 +146,11 @@ impl Connection {
     pub(crate) fn give_up(&mut self) -> Option<String> {
         self.say(&ToGovernor::Withdraw);
         self.gone = true;
+        self.silence()
+    }
+
+    /// It does not answer. What a person is to be told, where nobody else has done that.
+    pub(crate) fn silence(&self) -> Option<String> {
         self.silence.as_ref().and_then(Silence::begins)
     }
 

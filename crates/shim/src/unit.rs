@@ -425,15 +425,14 @@ impl Unit<'_> {
     }
 
     /// Nothing has happened for a while. Where the compiler stands still and the governor does not answer, its keeper would
-    /// let it go on; where that is dead as well, nobody else would.
+    /// let it go on; where that is dead as well, nobody else would. It stays the governor's, which may be back at any moment.
     fn mind_silence(&mut self, run: &Run) {
         let Some(governor) = &mut self.governor else { return };
         if !tree::is_stopped(run.child.id()) || governor.asks() {
             return;
         }
-        orphan::say(governor.give_up().as_deref());
-        self.governor = None;
-        orphan::carry_on(run.tokens.as_deref());
+        orphan::say(governor.silence().as_deref());
+        tree::continue_all();
     }
 
     /// Nobody is left who could use what it makes.

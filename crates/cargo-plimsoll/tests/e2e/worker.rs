@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use plimsoll_testing::needs;
+
 use crate::fake_rustc;
 use crate::process::{process_exists, until};
 use crate::scene::Scene;
@@ -138,6 +140,7 @@ fn build(scene: &Scene, args: &str) -> Command {
 
 #[test]
 fn what_is_missing_is_said_before_anything_is_built() {
+    needs::program("rustup");
     let scene = scene();
     let done = scene.run(&mut build(&scene, "-p site"));
     assert_eq!(done.code(), 2, "{}", done.stderr);

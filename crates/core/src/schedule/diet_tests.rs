@@ -181,7 +181,7 @@ fn short(swap: u64, worked: u64, diet: Diet) -> (Schedule, Vec<Effect>) {
         assert_eq!(diets(&effects).len(), 1);
     }
     let _ = sample(&mut schedule, 60_000, &[Seen(1, 500, 0, 50_000), Seen(2, 400, 0, worked)]);
-    let short = [Seen(1, 575, 0, 50_050), Seen(2, 404, 0, worked)];
+    let short = [Seen(1, 545, 0, 50_050), Seen(2, 404, 0, worked)];
     let effects = sample(&mut schedule, 60_050, &short);
     (schedule, effects)
 }
@@ -203,8 +203,8 @@ fn long_work_is_paged_out_where_there_is_swap_and_goes_on_when_there_is_room() {
     assert!(stopped < paged, "{effects:?}");
     // On its way out it is neither killed nor paged out again, and what is out does not count.
     let seen = |first, out| [Seen(1, first, 0, 51_000), Seen(2, 404, out, 50_000)];
-    for (at, out) in [(60_100, 0), (60_300, 150), (61_000, 400)] {
-        let effects = sample(&mut schedule, at, &seen(575, out));
+    for (at, first, out) in [(60_100, 560, 0), (60_300, 575, 150), (61_000, 575, 400)] {
+        let effects = sample(&mut schedule, at, &seen(first, out));
         assert!(!killed(&effects) && !paged_out(&effects), "{at}: {effects:?}");
     }
     assert_eq!(schedule.used(), Bytes::mib(20 + 575 + 4));

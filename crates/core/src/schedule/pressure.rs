@@ -152,9 +152,8 @@ impl Schedule {
 
     fn kill_for_room(&mut self, now: Millis, bound: Bound, effects: &mut Vec<Effect>) {
         let limit = bound.line - Bytes(guard(bound.line).0 / 2);
-        // What is on its way to the swap is waited for as long as that holds the line: its memory leaves at the speed of a
-        // disk, and what grows may be faster.
-        let in_time = self.used_in(bound.scope, KILL_AHEAD) <= bound.line;
+        // What is on its way to the swap is waited for as long as that holds the line until it is measured again.
+        let in_time = self.used_in(bound.scope, NEXT_MEASUREMENT) <= bound.line;
         // What was killed is still counted as used until a measurement shows that it is gone.
         let mut going: Bytes = self
             .units
