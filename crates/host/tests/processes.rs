@@ -489,6 +489,25 @@ fn what_a_build_script_starts_is_no_other_one_wherever_it_stands_in_the_table() 
     assert!(tree.scan().is_empty());
 }
 
+/// It has a build script's environment, and so has what it starts.
+#[test]
+fn what_a_build_script_that_was_never_seen_leaves_behind_is_none() {
+    let names = "OUT_DIR=/o/out NUM_JOBS=8 CARGO_PKG_NAME=nested CARGO_PKG_VERSION=1.0.0";
+    let mut root = Root::start(&format!(
+        "env {names} sh -c 'sh -c \"echo left \\$\\$; sleep 1000 & sleep 1001; :\" &'; echo over; sleep 1002; :"
+    ));
+    root.line("over");
+    let left = root.pid("left");
+    let mut tree = root.tree();
+    let mut found = Vec::new();
+    until("it is below the root, with what it has started", || {
+        found.extend(tree.scan());
+        tree.parent(left) == Some(root.process.id()) && tree.alive_below_root().len() >= 5
+    });
+    found.extend(tree.scan());
+    assert!(found.is_empty(), "{found:?}");
+}
+
 #[test]
 fn an_adopted_process_is_no_build_script() {
     let names = "OUT_DIR=/o/out NUM_JOBS=8 CARGO_PKG_NAME=nested CARGO_PKG_VERSION=1.0.0";

@@ -6,13 +6,14 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use plimsoll_testing::needs;
 use rustix::process::{Pid, Signal};
 
 use crate::fake_rustc;
-use crate::process::{self, MARK, Process, of_scene, patience, until, within};
+use crate::process::{self, MARK, Process, of_scene, patience, until};
 
 /// Asks a nightly Cargo before 1.100 for the newer layout of its build directory.
 pub(crate) const LAYOUT: &str = "CARGO_UNSTABLE_BUILD_DIR_NEW_LAYOUT";
@@ -312,6 +313,14 @@ impl Scene {
         self.log().lines().filter(|line| line.contains(&word)).count()
     }
 
+    /// What lives, and what happened last: for a test that has waited in vain.
+    fn state(&self) -> String {
+        let log = self.log();
+        let last: Vec<&str> = log.lines().rev().take(30).collect();
+        let last: Vec<&str> = last.into_iter().rev().collect();
+        format!("{:#?}\n{}", of_scene(self.dir()), last.join("\n"))
+    }
+
     /// The process of the account's governor, where one has said that it governs.
     pub(crate) fn governor(&self) -> Option<u32> {
         let line = self.read("home/run/governor");
@@ -433,8 +442,17 @@ impl Running<'_> {
     /// Waits for the end of what takes longer.
     #[track_caller]
     pub(crate) fn end_within(mut self, patience: Duration) -> Done {
-        let ended = || self.child.try_wait().unwrap();
-        let status = within(patience, "the command has ended", ended);
+        let start = Instant::now();
+        let mut ended = || self.child.try_wait().unwrap();
+        let status = loop {
+            if let Some(status) = ended() {
+                break status;
+            }
+            if start.elapsed() >= patience {
+                panic!("the command has not ended: {}", self.scene.state());
+            }
+            thread::sleep(Duration::from_millis(4));
+        };
         Done { status, stdout: self.stdout(), stderr: self.stderr() }
     }
 }

@@ -20,7 +20,7 @@ pub(super) enum Script {
     Unknown,
     /// It is none, or inside of one.
     No,
-    /// It is one.
+    /// It is one, or is what one has left behind that was never seen: what is below it belongs to it.
     Yes,
 }
 

@@ -241,7 +241,7 @@ impl ProcessTree {
 
     /// Finds new processes, and keeps those of stopped owners stopped. Returns the build scripts' runs
     /// among them, each once: a build script that runs inside another one, or inside an adopted
-    /// process, belongs to that and is not returned.
+    /// process, belongs to that and is not returned. What a script that has ended has left behind is none.
     pub fn scan(&mut self) -> Vec<BuildScript> {
         let newest = self.proc.newest_pid();
         let seen = if newest == self.newest.0 { self.newest.1 + 1 } else { 0 };
@@ -287,6 +287,13 @@ impl ProcessTree {
         } else if self.has_settled(index) {
             let outer = self.table.ancestry(index).find_map(|it| it.record.outer_script.clone());
             match environ::read(&self.proc, pid, outer.as_deref()) {
+                // Cargo is neither the root nor has it ended: a script that has, before it was found, leaves its
+                // environment to what it has started.
+                Ok(Some(_))
+                    if self.table.parent(index).is_none_or(|it| it == Table::<Record>::ROOT) =>
+                {
+                    (Script::Yes, None)
+                }
                 Ok(Some(environ::Package { name: package, version, dir })) => {
                     let exit = Exit::of(pid).filter(|_| self.proc.is_build_script(pid));
                     // The environment was that of the process that we know, if it still has the pid.
