@@ -302,7 +302,7 @@ impl Governor {
 
     /// How the build ended, where it has.
     fn has_ended(&mut self, no: BuildNo, now: Millis) -> Option<Ending> {
-        let lives = self.entries.values().any(|entry| entry.build == no && !entry.finished);
+        let lives = !self.live(no).is_empty();
         let it = self.builds.get(&no)?.elsewhere.as_ref()?;
         if let Some((ending, since)) = it.leaving {
             if self.has_shims(no) && now - since < GRACE {

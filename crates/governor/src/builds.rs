@@ -335,6 +335,7 @@ impl Governor {
         }
         self.let_driver_go(no);
         self.entries.retain(|_, entry| entry.build != no);
+        self.unfinished.retain(|unit| self.entries.contains_key(unit));
         self.knows_killers &= !self.builds.is_empty();
         self.decide(Input::Close(no));
     }

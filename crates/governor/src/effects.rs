@@ -248,8 +248,8 @@ impl Governor {
 
     /// The units of a build that have not ended.
     pub(crate) fn live(&self, build: BuildNo) -> Vec<UnitId> {
-        let lives = |entry: &Entry| entry.build == build && !entry.finished;
-        self.entries.iter().filter(|(_, entry)| lives(entry)).map(|(id, _)| *id).collect()
+        let is_of_it = |unit: &UnitId| self.entries.get(unit).is_some_and(|it| it.build == build);
+        self.unfinished.iter().copied().filter(is_of_it).collect()
     }
 
     /// Kills what is left of a build's units: compilers, linkers, build scripts, and what they started. Tests and

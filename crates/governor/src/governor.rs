@@ -82,6 +82,9 @@ pub struct Governor {
     started: Instant,
     pub(crate) schedule: Schedule,
     pub(crate) entries: BTreeMap<UnitId, Entry>,
+    /// Those of the entries that have not finished: what is asked of them at each measurement hangs on what runs, and not
+    /// on how long a build is.
+    pub(crate) unfinished: BTreeSet<UnitId>,
     pub(crate) next_unit: u32,
     pub(crate) builds: BTreeMap<BuildNo, Build>,
     pub(crate) next_build: u32,
@@ -166,6 +169,7 @@ impl Governor {
             next_connection: 0,
             started: Instant::now(),
             entries: BTreeMap::new(),
+            unfinished: BTreeSet::new(),
             next_unit: if of_account { first_unit() } else { 1 },
             builds: BTreeMap::new(),
             next_build: 1,

@@ -436,6 +436,7 @@ impl Governor {
         let slims = !entry.facts.slimmer.is_empty();
         let role = role_of(entry.facts.kind);
         self.entries.insert(unit, entry);
+        self.unfinished.insert(unit);
         self.decide(Input::Register(
             unit,
             Box::new(NewUnit {
@@ -527,6 +528,7 @@ impl Governor {
         let now = self.now();
         let Some(entry) = self.entries.get_mut(&unit) else { return };
         entry.finished = true;
+        self.unfinished.remove(&unit);
         entry.memory = Bytes::ZERO;
         (entry.tokens, entry.exit) = (None, None);
         let Some(admitted) = entry.admitted else {

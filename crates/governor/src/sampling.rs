@@ -14,7 +14,7 @@ use plimsoll_proto::Rerun;
 
 use crate::account::root_of;
 use crate::governor::Governor;
-use crate::ledger::{Entry, compiler, linker};
+use crate::ledger::{compiler, linker};
 
 /// New processes are looked for this often: what a build script starts is found within a tenth of a
 /// second, and the walk over /proc stays under 1 % of a core.
@@ -173,12 +173,14 @@ impl Governor {
 
     /// What has no shim to say that it ended.
     fn unwatched(&self) -> impl Iterator<Item = UnitId> {
-        let runs = |entry: &Entry| match entry.facts.kind {
-            UnitKind::BuildScriptRun | UnitKind::Command => !entry.finished,
-            UnitKind::TestRun => !entry.finished && entry.exit.is_some(),
-            _ => false,
+        let is_it = |unit: &UnitId| {
+            self.entries.get(unit).is_some_and(|entry| match entry.facts.kind {
+                UnitKind::BuildScriptRun | UnitKind::Command => true,
+                UnitKind::TestRun => entry.exit.is_some(),
+                _ => false,
+            })
         };
-        self.entries.iter().filter(move |(_, entry)| runs(entry)).map(|(id, _)| *id)
+        self.unfinished.iter().copied().filter(is_it)
     }
 
     /// Ends what nobody says has ended.

@@ -51,17 +51,27 @@ impl Stages {
         let mut parts = in_order(&folders, nodes);
         if parts.len() < 2 {
             // Folders say nothing here.
-            let each = members.keys().map(|dir| (*dir, vec![last_name(dir, &members)])).collect();
+            let mut bearers: HashMap<&str, u32> = HashMap::new();
+            members.values().for_each(|name| *bearers.entry(name).or_default() += 1);
+            let label = |dir: &Path, name: &str| match bearers[name] {
+                1 => name.to_owned(),
+                _ => format!("{name} ({})", dir.display()),
+            };
+            let each = members.iter().map(|(dir, name)| (*dir, vec![label(dir, name)])).collect();
             parts = in_order(&each, nodes);
+        }
+        let mut units_of: HashMap<&Path, Vec<usize>> = HashMap::new();
+        for (at, node) in nodes.iter().enumerate() {
+            if let Some(dir) = node.directory.as_deref() {
+                units_of.entry(dir).or_default().push(at);
+            }
         }
         let mut stages = Self::default();
         let mut stage_of = vec![0u32; nodes.len()];
         for part in parts {
             let number = u32::try_from(stages.stages.len() + 1).unwrap_or(u32::MAX);
-            let own = |at: &usize| {
-                nodes[*at].directory.as_deref().is_some_and(|dir| part.members.contains(dir))
-            };
-            let mut pending: Vec<usize> = (0..nodes.len()).filter(own).collect();
+            let own = part.members.iter().filter_map(|dir| units_of.get(dir));
+            let mut pending: Vec<usize> = own.flatten().copied().collect();
             let mut units = 0;
             while let Some(at) = pending.pop() {
                 if stage_of[at] == 0 {
@@ -88,6 +98,7 @@ impl Stages {
 }
 
 /// Folders that go together.
+#[derive(Default)]
 struct Part<'a> {
     names: BTreeSet<String>,
     members: BTreeSet<&'a Path>,
@@ -126,60 +137,95 @@ fn folders<'a>(members: &[&'a Path]) -> BTreeMap<&'a Path, Vec<String>> {
 /// The folders as parts of which each needs only those before it; of several that could come next, the first by name.
 fn in_order<'a>(folders: &BTreeMap<&'a Path, Vec<String>>, nodes: &[Node]) -> Vec<Part<'a>> {
     let names: Vec<&Vec<String>> = folders.values().collect::<BTreeSet<_>>().into_iter().collect();
-    let number = |directory: &Path| {
-        let name = folders.get(directory)?;
-        names.binary_search(&name).ok()
-    };
+    let numbers: HashMap<&Vec<String>, usize> =
+        names.iter().enumerate().map(|(at, name)| (*name, at)).collect();
+    let number = |directory: &Path| numbers.get(folders.get(directory)?).copied();
     let mut needs: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); names.len()];
     for node in nodes {
         let Some(at) = node.directory.as_deref().and_then(number) else { continue };
         let needed = node.needs.iter().filter_map(|need| nodes.get(*need)?.directory.as_deref());
         needs[at].extend(needed.filter_map(number));
     }
-    let reach: Vec<BTreeSet<usize>> = (0..names.len()).map(|at| reachable(at, &needs)).collect();
-    let mut parts: Vec<Part<'a>> = Vec::new();
-    let mut placed: BTreeSet<usize> = BTreeSet::new();
-    while placed.len() < names.len() {
-        let circle = |at: usize| -> BTreeSet<usize> {
-            let back = reach[at].iter().copied().filter(|other| reach[*other].contains(&at));
-            back.chain([at]).collect()
-        };
-        let is_next = |at: &usize| {
-            let own = circle(*at);
-            !placed.contains(at)
-                && reach[*at].iter().all(|need| placed.contains(need) || own.contains(need))
-        };
-        // There is always one: what is left has no circles but the parts themselves.
-        let Some(next) = (0..names.len()).find(is_next) else { break };
-        let own = circle(next);
-        let is_own = |name: &Vec<String>| own.iter().any(|at| names[*at] == name);
-        parts.push(Part {
-            names: own.iter().map(|at| names[*at].join("/")).collect(),
-            members: folders.iter().filter(|(_, name)| is_own(name)).map(|(dir, _)| *dir).collect(),
-        });
-        placed.extend(own);
+    let circle_of = circles(&needs);
+    let count = circle_of.iter().max().map_or(0, |last| last + 1);
+    let mut parts: Vec<Part<'a>> = (0..count).map(|_| Part::default()).collect();
+    for (at, name) in names.iter().enumerate() {
+        parts[circle_of[at]].names.insert(name.join("/"));
     }
-    parts
-}
-
-fn reachable(from: usize, needs: &[BTreeSet<usize>]) -> BTreeSet<usize> {
-    let mut seen = BTreeSet::new();
-    let mut pending: Vec<usize> = needs[from].iter().copied().collect();
-    while let Some(at) = pending.pop() {
-        if seen.insert(at) {
-            pending.extend(&needs[at]);
+    for (dir, name) in folders {
+        parts[circle_of[numbers[name]]].members.insert(dir);
+    }
+    // Which circles need this one, and how many this one waits for.
+    let mut needed_by: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); count];
+    let mut first: Vec<usize> = vec![usize::MAX; count];
+    for (at, needs) in needs.iter().enumerate() {
+        let own = circle_of[at];
+        first[own] = first[own].min(at);
+        for need in needs.iter().map(|need| circle_of[*need]).filter(|need| *need != own) {
+            needed_by[need].insert(own);
         }
     }
-    seen
+    let mut waits_for = vec![0usize; count];
+    needed_by.iter().flatten().for_each(|circle| waits_for[*circle] += 1);
+    let mut ready: BTreeSet<(usize, usize)> =
+        (0..count).filter(|at| waits_for[*at] == 0).map(|at| (first[at], at)).collect();
+    let mut ordered = Vec::with_capacity(count);
+    while let Some((_, next)) = ready.pop_first() {
+        ordered.push(std::mem::take(&mut parts[next]));
+        for waiting in &needed_by[next] {
+            waits_for[*waiting] -= 1;
+            if waits_for[*waiting] == 0 {
+                ready.insert((first[*waiting], *waiting));
+            }
+        }
+    }
+    ordered
 }
 
-/// A package's name, with its directory's where another one has the same.
-fn last_name(directory: &Path, members: &BTreeMap<&Path, &str>) -> String {
-    let name = members[directory];
-    match members.values().filter(|other| **other == name).count() {
-        1 => name.to_owned(),
-        _ => format!("{name} ({})", directory.display()),
+/// The number of the circle that each is in: those that need each other, over others or not, have the same. (The
+/// strongly connected components, by Kosaraju's two searches.)
+fn circles(needs: &[BTreeSet<usize>]) -> Vec<usize> {
+    let mut needed_by: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); needs.len()];
+    for (at, needs) in needs.iter().enumerate() {
+        needs.iter().for_each(|need| _ = needed_by[*need].insert(at));
     }
+    // In the order in which a search along the needs leaves them.
+    let mut left = Vec::with_capacity(needs.len());
+    let mut seen = vec![false; needs.len()];
+    for start in 0..needs.len() {
+        let mut path = Vec::new();
+        if !std::mem::replace(&mut seen[start], true) {
+            path.push((start, needs[start].iter()));
+        }
+        while let Some((at, rest)) = path.last_mut() {
+            match rest.find(|need| !seen[**need]) {
+                Some(&next) => {
+                    seen[next] = true;
+                    path.push((next, needs[next].iter()));
+                }
+                None => {
+                    left.push(*at);
+                    path.pop();
+                }
+            }
+        }
+    }
+    let mut circle_of = vec![usize::MAX; needs.len()];
+    let mut count = 0;
+    for start in left.into_iter().rev() {
+        if circle_of[start] != usize::MAX {
+            continue;
+        }
+        let mut pending = vec![start];
+        while let Some(at) = pending.pop() {
+            if circle_of[at] == usize::MAX {
+                circle_of[at] = count;
+                pending.extend(&needed_by[at]);
+            }
+        }
+        count += 1;
+    }
+    circle_of
 }
 
 /// The directory of a package that lies on this machine: of `path+file:///w/a%20b#0.1.0`.
@@ -251,6 +297,22 @@ mod tests {
         let root = [node("/w", &[1]), node("/w/sub", &[])];
         assert_eq!(names(&root), ["sub", "w"]);
         assert!(names(&[]).is_empty());
+    }
+
+    /// So many are ordered while the build goes on beside it: the work grows with the edges, not with their square.
+    #[test]
+    fn thousands_of_packages_are_put_in_order() {
+        let count = 6000;
+        let nodes: Vec<Node> = (0..count)
+            .map(|at| {
+                let needs: Vec<usize> = (1..8).map(|far| at + far * far).collect();
+                let needs: Vec<usize> = needs.into_iter().filter(|need| *need < count).collect();
+                node(&format!("/w/p{at:04}"), &needs)
+            })
+            .collect();
+        let names = names(&nodes);
+        let expected: Vec<String> = (0..count).rev().map(|at| format!("p{at:04}")).collect();
+        assert_eq!(names, expected);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{HistoryError, Trouble};
@@ -53,10 +54,16 @@ pub(crate) struct Opened {
 /// Opens the database in `dir`, which is made where it is missing.
 pub(crate) fn open(dir: &Path, unix_now: u64) -> Opened {
     let path = dir.join(FILE);
-    match writable(dir, &path) {
+    let opened = match writable(dir, &path) {
         Ok(db) => Opened { db: Some(db), place: Place::File, warning: None },
         Err(error) => otherwise(dir, &path, &error, unix_now),
+    };
+    if let Some(db) = &opened.db {
+        // SQLite would compile a kept statement again for each key, to look at statistics that this database does not have:
+        // that costs more than the statement itself. Without this it only costs more.
+        let _ = db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true);
     }
+    opened
 }
 
 /// What is done where the file cannot be used as it should be, because of `error`.

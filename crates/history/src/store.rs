@@ -345,14 +345,16 @@ fn observations(db: &Connection, id: i64) -> rusqlite::Result<Vec<Observation>> 
     statement.query_map(params![id, KEPT_OBSERVATIONS], observation)?.collect()
 }
 
+/// The newest observation of each unit of a family, the newest first.
+const ELDERS: &str =
+    "SELECT curve, cpu, wall, link_peak, tokens, tail, version, features, debuginfo,
+        codegen_units, lto, incremental, last_seen, key, threads
+     FROM units JOIN observations ON observations.id =
+        (SELECT max(id) FROM observations WHERE unit = units.id)
+     WHERE family = ?1 ORDER BY last_seen DESC, units.id DESC LIMIT ?2";
+
 fn elders(db: &Connection, facts: &UnitFacts) -> rusqlite::Result<Vec<Elder>> {
-    let mut statement = db.prepare_cached(
-        "SELECT curve, cpu, wall, link_peak, tokens, tail, version, features, debuginfo,
-             codegen_units, lto, incremental, last_seen, key, threads
-         FROM units JOIN observations ON observations.id =
-             (SELECT max(id) FROM observations WHERE unit = units.id)
-         WHERE family = ?1 ORDER BY last_seen DESC, units.id DESC LIMIT ?2",
-    )?;
+    let mut statement = db.prepare_cached(ELDERS)?;
     let elders = statement.query_map(params![facts.family().0, ELDERS_SEEN], |row| {
         Ok(Elder {
             version: row.get(6)?,

@@ -50,6 +50,23 @@ fn what_was_recorded_is_known_to_the_next_build() {
     assert_eq!(known, Remembered { exact: true, observations: expected, at_least: Bytes::ZERO });
 }
 
+/// A build asks for each of its units.
+#[test]
+fn a_question_is_compiled_once_and_not_for_each_unit() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut history = open(dir.path());
+    for number in 0..20 {
+        history.record(&facts(&format!("crate-{number}"), "1.0.0"), &seen(100));
+    }
+    assert_eq!(history.flush(), None);
+    for number in 0..20 {
+        assert!(history.forecast(&facts(&format!("crate-{number}"), "1.0.1")).is_some());
+    }
+    let statement = history.db.as_ref().unwrap().prepare_cached(ELDERS).unwrap();
+    assert_eq!(statement.get_status(rusqlite::StatementStatus::Run), 20);
+    assert_eq!(statement.get_status(rusqlite::StatementStatus::RePrepare), 0);
+}
+
 #[test]
 fn a_unit_that_was_never_seen_has_its_elders() {
     let dir = tempfile::tempdir().unwrap();

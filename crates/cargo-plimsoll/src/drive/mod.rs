@@ -307,9 +307,9 @@ impl<'a> Build<'a> {
 
     /// Has the wall follow the line.
     fn follow_wall(&mut self, watch: &mut Watch) {
+        let Some(wall) = &mut self.wall else { return };
         let (line, lone) = watch.line();
-        let wall = self.wall.as_mut();
-        if let Some(news) = wall.and_then(|wall| wall.follow(self.line.now(), line, lone)) {
+        if let Some(news) = wall.follow(self.line.now(), line, lone) {
             self.line.notice(&news, watch);
         }
     }
