@@ -226,6 +226,20 @@ fn a_paused_build_stands_still_and_the_others_go_on() {
     assert_eq!(admitted(&effects), [3]);
 }
 
+/// Neither what runs alone in it nor a link of it that waits holds others up.
+#[test]
+fn what_is_paused_is_nothing_that_another_build_waits_for() {
+    let mut schedule = schedule(&[background(), background()]);
+    assert_eq!(register(&mut schedule, 0, 1, unit(1, 20, 1000)), [1]);
+    let lost = Input::Lost { unit: UnitId(1), link: false, again: Again::Alone };
+    assert_eq!(admitted(&schedule.handle(Millis(5), lost)), [1]);
+    assert_eq!(register(&mut schedule, 10, 2, unit(2, 20, 1000)), [] as [u32; 0], "alone");
+    let effects = schedule.handle(Millis(15), Input::Pause(BuildNo(1), true));
+    assert_eq!(admitted(&effects), [2]);
+    let effects = schedule.handle(Millis(20), Input::Pause(BuildNo(1), false));
+    assert!(effects.contains(&Effect::Resume(UnitId(1))), "{effects:?}");
+}
+
 #[test]
 fn a_failure_is_that_of_its_own_build() {
     let mut schedule = schedule(&[background(), background()]);

@@ -211,9 +211,12 @@ impl Schedule {
     }
 
     /// A compiler that waits for its linker frees its processor, but not its memory: another one like it
-    /// would only come to wait beside it, and fill what the linkers read their inputs into.
+    /// would only come to wait beside it, and fill what the linkers read their inputs into. What somebody has paused
+    /// does not wait for memory.
     fn links_keep_up(&self) -> bool {
-        let waits = |unit: &Unit| matches!(unit.link, LinkState::Waiting { .. });
+        let waits = |unit: &Unit| {
+            matches!(unit.link, LinkState::Waiting { .. }) && !self.builds.is_paused(unit.build)
+        };
         let waiting = self.units.iter().filter(|(_, unit)| waits(unit)).count();
         waiting < self.cores as usize
     }
@@ -231,9 +234,11 @@ impl Schedule {
         self.units.get(id).is_some_and(|unit| unit.overtaken >= OVERTAKEN_AT_MOST)
     }
 
-    /// The unit that runs alone: nothing starts but what it starts itself.
+    /// The unit that runs alone: nothing starts but what it starts itself. What somebody has paused does not run.
     fn lone(&self) -> Option<UnitId> {
-        let is_lone = |unit: &Unit| unit.alone && unit.state != RunState::Waiting;
+        let is_lone = |unit: &Unit| {
+            unit.alone && unit.state != RunState::Waiting && !self.builds.is_paused(unit.build)
+        };
         self.units.iter().find(|(_, unit)| is_lone(unit)).map(|(id, _)| id)
     }
 
