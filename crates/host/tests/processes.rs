@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use plimsoll_core::{Bytes, Millis};
 use plimsoll_host::{Owner, ProcessTree, Role};
 use plimsoll_testing::needs;
+use rustix::process::{Pid, Signal};
 
 const UNIT: Owner = Owner(1);
 const LINK: Owner = Owner(2);
@@ -73,7 +74,7 @@ fn puppet(act: &str) -> ! {
         }
         // Becomes what the driver is: the parent of a build's orphans.
         Some("root") => {
-            rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1)).unwrap();
+            rustix::process::set_child_subreaper(Pid::from_raw(1)).unwrap();
             let script = act.strip_prefix("root ").unwrap();
             Command::new("sh").args(["-c", script]).env_remove(PUPPET).spawn().unwrap();
             while rustix::process::wait(rustix::process::WaitOptions::empty()).is_ok() {}
@@ -200,6 +201,11 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
+fn signal(pid: u32, signal: Signal) {
+    let pid = Pid::from_raw(pid.cast_signed()).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
 fn state(pid: u32) -> Option<char> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.chars().next()
@@ -316,7 +322,7 @@ fn an_orphan_keeps_its_owner_and_is_killed_with_it() {
     let mut tree = root.tree();
     tree.adopt(unit, UNIT, Role::Child);
     tree.scan();
-    Command::new("kill").args(["-KILL", &middle.to_string()]).status().unwrap();
+    signal(middle, Signal::KILL);
     until("its parent is gone", || is_gone(middle));
     tree.scan();
     tree.sample(None, Millis(0));
@@ -389,7 +395,7 @@ fn a_stopped_owner_stays_stopped_when_somebody_continues_it() {
     tree.stop(UNIT);
     until("it is stopped", || state(unit) == Some('T'));
     // As a shell's `fg` does to the whole process group.
-    Command::new("kill").args(["-CONT", &unit.to_string()]).status().unwrap();
+    signal(unit, Signal::CONT);
     until("a scan stops it again", || {
         tree.scan();
         state(unit) == Some('T')
@@ -481,7 +487,7 @@ fn what_a_build_script_starts_is_no_other_one_wherever_it_stands_in_the_table() 
     until("they are gone and it is stopped", || {
         tree.alive_below_root() == [shell] && state(shell) == Some('T')
     });
-    Command::new("kill").args(["-CONT", &shell.to_string()]).status().unwrap();
+    signal(shell, Signal::CONT);
     let script = root.pid("script");
     until("all are there", || tree.alive_below_root().len() >= 6);
     let found = tree.scan();

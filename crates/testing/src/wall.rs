@@ -297,6 +297,19 @@ pub fn kills(dir: &Path) -> u64 {
     kills.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{}", dir.display()))
 }
 
+/// The memory of the processes in the cgroup `dir`, and below it, in bytes: anonymous and shared pages, without files. The
+/// kernel counts it in one piece.
+#[must_use]
+pub fn held(dir: &Path) -> u64 {
+    let text = fs::read_to_string(dir.join("memory.stat")).unwrap_or_default();
+    let of = |name: &str| -> Option<u64> {
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+    };
+    let sum = |anonymous, shared| Some(of(anonymous)? + of(shared)?);
+    let held = sum("total_rss", "total_shmem").or_else(|| sum("anon", "shmem"));
+    held.unwrap_or_else(|| panic!("{}: {text}", dir.display()))
+}
+
 /// The limit of the cgroup `dir`, in bytes.
 #[must_use]
 pub fn limit(dir: &Path) -> u64 {

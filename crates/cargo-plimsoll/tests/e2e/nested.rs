@@ -1,5 +1,8 @@
 //! Build scripts: silent ones, those that run Cargo, those that ask the compiler.
 
+use std::process::Command;
+
+use plimsoll_testing::wall::{self, Wall};
 use rustix::process::Signal;
 
 use crate::process::{Sampler, is_stopped, patience, runs, signal, until};
@@ -107,40 +110,68 @@ fn with_own_jobs(verb: &str, inner: usize, text: &str, deeper: Option<&str>) -> 
 
 const MIB: u64 = 1 << 20;
 
-/// Three that grow beside each other would hold 360 MiB.
+/// Builds twice what three compilers inside a build script need, 360 MiB beside each other, under a line of 300 MiB: at
+/// first unknown, then known. `sampler` is asked for each build, and its peak of the second is at most `at_most` per cent
+/// of the line.
+fn stays_under_the_line(
+    scene: &Scene,
+    build: impl Fn() -> Command,
+    sampler: impl Fn() -> Sampler,
+    at_most: u64,
+) {
+    let build = |at_most: u64| {
+        let sampler = sampler();
+        let done = scene.start(&mut build()).end_within(2 * patience());
+        assert_eq!(done.code(), 0, "{}", done.stderr);
+        assert!(done.stderr.contains("(inside outer-sys)"), "{}", done.stderr);
+        let peak = sampler.peak();
+        assert!(peak <= 300 * MIB * at_most / 100, "the peak was {} MiB", peak / MIB);
+        done
+    };
+    let first = build(103);
+    assert!(
+        first.stderr.contains("suspended") || first.stderr.contains("ran again"),
+        "nobody was in the way: {}",
+        first.stderr
+    );
+    // Now it is known what they need.
+    std::fs::remove_dir_all(scene.at("target")).unwrap();
+    std::fs::create_dir(scene.at("target")).unwrap();
+    build(at_most);
+    scene.assert_fresh(&mut scene.fake_cargo("build"));
+}
+
+const THREE_GROW: &str = "// fake: alloc 120MiB in 1200ms\n";
+
+fn build_of_four(scene: &Scene) -> Command {
+    let mut build = scene.fake("--memory 300MiB --jobs 4 build");
+    build.env("PLIMSOLL_PROCESSORS", "4");
+    build
+}
+
 #[test]
 fn the_line_holds_for_what_a_build_script_builds() {
-    let text = "// fake: alloc 120MiB in 1200ms\n";
     for (verb, deeper) in [("build", None), ("build", Some("deep")), ("test", None)] {
-        let scene = with_own_jobs(verb, 3, text, deeper);
-        // Of the line, in per cent. The sampler reads one process after the other while they grow.
-        let build = |at_most: u64| {
-            let sampler = Sampler::start(scene.dir());
-            let mut build = scene.fake("--memory 300MiB --jobs 4 build");
-            build.env("PLIMSOLL_PROCESSORS", "4");
-            let running = scene.start(&mut build);
-            let done = running.end_within(2 * patience());
-            assert_eq!(done.code(), 0, "{}", done.stderr);
-            assert!(done.stderr.contains("(inside outer-sys)"), "{}", done.stderr);
-            let peak = sampler.peak();
-            assert!(
-                peak <= 300 * MIB * at_most / 100,
-                "{verb} {deeper:?}: the peak was {} MiB",
-                peak / MIB
-            );
-            done
+        let scene = with_own_jobs(verb, 3, THREE_GROW, deeper);
+        // The sampler reads one process after the other while they grow.
+        let sampler = || Sampler::start(scene.dir());
+        stays_under_the_line(&scene, || build_of_four(&scene), sampler, 101);
+    }
+}
+
+/// The same by the kernel's own count, which is one number for all of them at one moment.
+#[test]
+fn by_the_kernels_count_the_line_holds_for_what_a_build_script_builds() {
+    let wall = Wall::without_limit();
+    for deeper in [None, Some("deep")] {
+        let scene = with_own_jobs("build", 3, THREE_GROW, deeper);
+        let build = || scene.inside(wall.entrance(), &build_of_four(&scene));
+        let dir = wall.dir().to_owned();
+        let sampler = || {
+            let dir = dir.clone();
+            Sampler::of(move || wall::held(&dir))
         };
-        let first = build(103);
-        assert!(
-            first.stderr.contains("suspended") || first.stderr.contains("ran again"),
-            "nobody was in the way: {}",
-            first.stderr
-        );
-        // Now it is known what they need.
-        std::fs::remove_dir_all(scene.at("target")).unwrap();
-        std::fs::create_dir(scene.at("target")).unwrap();
-        build(101);
-        scene.assert_fresh(&mut scene.fake_cargo("build"));
+        stays_under_the_line(&scene, build, sampler, 100);
     }
 }
 

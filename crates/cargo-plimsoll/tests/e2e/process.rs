@@ -124,7 +124,7 @@ pub(crate) fn is_stopped(pid: u32) -> bool {
     Process::read(pid).is_some_and(|process| process.state == 'T')
 }
 
-/// The highest memory of a scene's processes that an own watcher has seen.
+/// The highest of what an own watcher reads again and again.
 pub(crate) struct Sampler {
     watcher: Option<thread::JoinHandle<u64>>,
     /// Dropped when the watcher is to end.
@@ -132,21 +132,26 @@ pub(crate) struct Sampler {
 }
 
 impl Sampler {
+    /// The memory of a scene's processes, which are read one after the other.
     pub(crate) fn start(dir: &Path) -> Self {
-        let (stop, stopped) = std::sync::mpsc::channel();
         let dir = dir.to_owned();
+        Self::of(move || of_scene(&dir).iter().map(Process::memory).sum())
+    }
+
+    pub(crate) fn of(read: impl Fn() -> u64 + Send + 'static) -> Self {
+        let (stop, stopped) = std::sync::mpsc::channel();
         let watcher = thread::spawn(move || {
             let mut most = 0;
             while stopped.recv_timeout(Duration::from_millis(10)) == Err(RecvTimeoutError::Timeout)
             {
-                most = most.max(of_scene(&dir).iter().map(Process::memory).sum());
+                most = most.max(read());
             }
             most
         });
         Self { watcher: Some(watcher), stop: Some(stop) }
     }
 
-    /// The highest sum, in bytes.
+    /// The highest, in bytes.
     pub(crate) fn peak(mut self) -> u64 {
         drop(self.stop.take());
         self.watcher.take().unwrap().join().unwrap()

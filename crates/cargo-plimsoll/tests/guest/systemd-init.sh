@@ -112,6 +112,6 @@ user_tests /stand-in/tests/e2e hard:: giants::what_is account_governor::a_wall a
     --skip the_program_of_cargo_run
 echo 'tests: root-v2 guest with systemd'
 run_tests root /stand-in/tests/limits
-run_tests root /stand-in/tests/processes swapped shared memory_is
+run_tests root /stand-in/tests/processes
 run_tests root /stand-in/tests/e2e hard::a_build_is_behind strangers::a_socket
 finish
