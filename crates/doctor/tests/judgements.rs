@@ -1,19 +1,10 @@
 //! Small logs: what would have prevented it is named when, and only when, it applies; what weighs more than what.
 
-use plimsoll_doctor::{Cause, LogReader, Verdict, text};
+mod asked;
 
-fn judge(log: &str) -> Verdict {
-    let mut reader = LogReader::default();
-    reader.feed(log.as_bytes());
-    reader.verdict()
-}
+use plimsoll_doctor::{Cause, text};
 
-/// All that is suggested, in one text.
-fn suggested(log: &str) -> String {
-    let said = judge(log).remedies.into_iter();
-    said.map(|remedy| format!("{} | {}\n", remedy.command.unwrap_or_default(), remedy.why))
-        .collect()
-}
+use asked::{judge, suggested};
 
 /// A compiler that was killed, with these arguments.
 fn killed(arguments: &str) -> String {

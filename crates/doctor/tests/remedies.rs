@@ -2,22 +2,13 @@
 #![expect(clippy::disallowed_methods, reason = "the corpus lies in files")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod asked;
+
 use std::path::Path;
 
-use plimsoll_doctor::{Cause, Certainty, LogReader, Verdict, text};
+use plimsoll_doctor::{Cause, Certainty, text};
 
-fn judge(log: &str) -> Verdict {
-    let mut reader = LogReader::default();
-    reader.feed(log.as_bytes());
-    reader.verdict()
-}
-
-/// All that is suggested, in one text.
-fn suggested(log: &str) -> String {
-    let said = judge(log).remedies.into_iter();
-    said.map(|remedy| format!("{} | {}\n", remedy.command.unwrap_or_default(), remedy.why))
-        .collect()
-}
+use asked::{judge, suggested};
 
 /// The first command or words.
 fn first(log: &str) -> String {

@@ -85,7 +85,11 @@ fn a_unit_that_waits_when_its_governor_is_stopped_goes_on_and_fails_nothing() {
     // It hears that b has gone on by itself, which is no failure.
     signal(governor, Signal::CONT);
     scene.write("go", "");
-    for running in [first, second] {
+    end_well([first, second]);
+}
+
+fn end_well(builds: [Running; 2]) {
+    for running in builds {
         let done = running.end();
         assert_eq!(done.code(), 0, "{}", done.stderr);
     }
@@ -123,10 +127,7 @@ fn what_is_stopped_goes_on(without_keeper: bool) {
     scene.wait_for("b-is-up");
     signal(governor, Signal::CONT);
     scene.write("go", "");
-    for running in [first, second] {
-        let done = running.end();
-        assert_eq!(done.code(), 0, "{}", done.stderr);
-    }
+    end_well([first, second]);
 }
 
 #[test]
