@@ -191,7 +191,7 @@ fn in_memory() -> rusqlite::Result<Connection> {
 
 /// Whether the tables are what the schema's number says; reads only the schema.
 fn check_tables(db: &Connection) -> rusqlite::Result<()> {
-    db.prepare("SELECT at_least, tail, last_seen, threads FROM units")?;
+    db.prepare("SELECT at_least, tail, last_seen, threads, target_kind FROM units")?;
     db.prepare("SELECT unit, curve, tokens FROM observations")?;
     db.prepare("SELECT value FROM learned").map(|_| ())
 }

@@ -36,6 +36,7 @@ pub(crate) struct Made {
     pub(crate) version: String,
     pub(crate) crate_name: String,
     pub(crate) kind: &'static str,
+    pub(crate) target_kind: String,
     pub(crate) is_check: bool,
     pub(crate) opt_level: String,
     pub(crate) debuginfo: u8,
@@ -55,6 +56,7 @@ impl Made {
             version: facts.version.clone(),
             crate_name: facts.crate_name.clone(),
             kind: facts.kind.as_str(),
+            target_kind: facts.target_kind.clone(),
             is_check: facts.emit == Emit::Check,
             opt_level: facts.opt_level.clone(),
             debuginfo: facts.debuginfo,
@@ -78,14 +80,15 @@ pub(crate) fn write(
         let mut unit = transaction.prepare_cached(
             "INSERT INTO units (key, family, package, version, crate, kind, is_check, opt_level,
                  debuginfo, codegen_units, lto, incremental, features, runs, peak_max, at_least,
-                 tail, last_seen, threads)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
+                 tail, last_seen, threads, target_kind)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20)
              ON CONFLICT (key) DO UPDATE SET
                  runs = runs + excluded.runs,
                  peak_max = max(peak_max, excluded.peak_max),
                  at_least = CASE excluded.runs WHEN 0 THEN max(at_least, excluded.at_least) ELSE 0 END,
                  tail = coalesce(excluded.tail, tail),
-                 last_seen = max(last_seen, excluded.last_seen)
+                 last_seen = max(last_seen, excluded.last_seen),
+                 target_kind = excluded.target_kind
              RETURNING id",
         )?;
         let mut observation = transaction.prepare_cached(
@@ -173,6 +176,7 @@ fn upsert(
             tail.map(|millis| integer(millis.0)),
             unix_now,
             made.threads,
+            made.target_kind,
         ],
         |row| row.get(0),
     )

@@ -15,8 +15,8 @@ pub struct Row {
     pub version: String,
     /// The crate's name.
     pub crate_name: String,
-    /// What is made.
-    pub kind: UnitKind,
+    /// What is made, as Cargo calls the target: `lib`, `cdylib`, `example`, …
+    pub kind: String,
     /// What was asked of the compiler: `check`, `-O0 -g2`, `-O3 lto cgu=1`.
     pub profile: String,
     /// Complete runs that were ever seen.
@@ -42,7 +42,7 @@ pub(crate) fn list(db: &Connection, filter: Option<&str>) -> rusqlite::Result<Ve
     let mut statement = db.prepare(
         "SELECT package, version, crate, kind, is_check, opt_level, debuginfo, codegen_units, lto,
              incremental, runs, coalesce(peak, 0), peak_max, at_least, coalesce(cpu, 0),
-             coalesce(wall, 0), coalesce(link_peak, 0), last_seen, threads
+             coalesce(wall, 0), coalesce(link_peak, 0), last_seen, threads, target_kind
          FROM units LEFT JOIN observations ON observations.id =
              (SELECT max(id) FROM observations WHERE unit = units.id)
          WHERE instr(replace(package, '-', '_'), ?1) OR instr(replace(crate, '-', '_'), ?1)
@@ -55,13 +55,17 @@ pub(crate) fn list(db: &Connection, filter: Option<&str>) -> rusqlite::Result<Ve
     while let Some(row) = rows.next()? {
         // A kind that this version does not know is left out.
         if let Some(kind) = UnitKind::parse(&row.get::<_, String>(3)?) {
-            list.push(read(row, kind)?);
+            let target_kind: String = row.get(19)?;
+            list.push(read(
+                row,
+                if target_kind.is_empty() { kind.as_str().to_owned() } else { target_kind },
+            )?);
         }
     }
     Ok(list)
 }
 
-fn read(row: &rusqlite::Row<'_>, kind: UnitKind) -> rusqlite::Result<Row> {
+fn read(row: &rusqlite::Row<'_>, kind: String) -> rusqlite::Result<Row> {
     let bytes = |column: usize| row.get(column).map(|n| Bytes(natural(n)));
     let millis = |column: usize| row.get(column).map(|n| Millis(natural(n)));
     Ok(Row {

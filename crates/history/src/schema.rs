@@ -52,6 +52,8 @@ const MIGRATIONS: &[&str] = &[
     ) WITHOUT ROWID;",
     // 2: the threads of the front end; what was recorded before had one, mostly.
     "ALTER TABLE units ADD COLUMN threads INTEGER NOT NULL DEFAULT 1;",
+    // 3: how Cargo calls the target, where its kind does not say it (`cdylib`, `example`).
+    "ALTER TABLE units ADD COLUMN target_kind TEXT NOT NULL DEFAULT '';",
 ];
 
 /// The schema's number after all migrations.

@@ -198,8 +198,10 @@ fn the_list_shows_the_heaviest_first_and_filters_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let mut history = open(dir.path());
     history.record(&facts("aws-sdk-ec2", "1.2.3"), &seen(6000));
-    history.record(&facts("aws-sdk-s3", "1.2.3"), &seen(900));
-    history.record(&facts("aws-sdk-s3", "1.2.3"), &seen(800));
+    let mut s3 = facts("aws-sdk-s3", "1.2.3");
+    s3.target_kind = "cdylib".to_owned();
+    history.record(&s3, &seen(900));
+    history.record(&s3, &seen(800));
     let mut check = facts("syn", "2.0.0");
     check.emit = plimsoll_core::invocation::Emit::Check;
     check.debuginfo = 2;
@@ -219,7 +221,7 @@ fn the_list_shows_the_heaviest_first_and_filters_by_name() {
             package: "aws-sdk-s3".to_owned(),
             version: "1.2.3".to_owned(),
             crate_name: "aws_sdk_s3".to_owned(),
-            kind: UnitKind::Lib,
+            kind: "cdylib".to_owned(),
             profile: "-O0".to_owned(),
             runs: 2,
             peak_last: Bytes::mib(800),
@@ -233,7 +235,7 @@ fn the_list_shows_the_heaviest_first_and_filters_by_name() {
     );
     let syn = &history.list(Some("syn")).unwrap()[0];
     assert_eq!((syn.profile.as_str(), syn.runs), ("check -O0 -g2 incremental", 0));
-    assert_eq!(syn.at_least, Bytes::mib(1000));
+    assert_eq!((syn.at_least, syn.kind.as_str()), (Bytes::mib(1000), "lib"));
 }
 
 #[test]

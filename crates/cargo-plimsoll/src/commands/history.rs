@@ -61,7 +61,7 @@ fn cells(row: &Row) -> [String; 9] {
     };
     [
         title,
-        row.kind.as_str().to_owned(),
+        row.kind.clone(),
         row.profile.clone(),
         row.runs.to_string(),
         peak,

@@ -56,8 +56,8 @@ impl Figures {
         };
         let is_now = |row: &Row| parts(row).0.iter().any(|word| now(word));
         let same = |a: &Row, b: &Row| {
-            (&a.package, &a.version, &a.crate_name, a.kind)
-                == (&b.package, &b.version, &b.crate_name, b.kind)
+            (&a.package, &a.version, &a.crate_name, &a.kind)
+                == (&b.package, &b.version, &b.crate_name, &b.kind)
                 && parts(a).1 == parts(b).1
         };
         let complete = || self.rows.iter().filter(|row| row.peak_last > Bytes::ZERO);
@@ -74,7 +74,6 @@ impl Figures {
 #[cfg(test)]
 pub(crate) mod tests {
     use plimsoll_core::Millis;
-    use plimsoll_core::invocation::UnitKind;
 
     use super::*;
 
@@ -83,7 +82,7 @@ pub(crate) mod tests {
             package: package.to_owned(),
             version: "1.0.0".to_owned(),
             crate_name: package.to_owned(),
-            kind: UnitKind::Lib,
+            kind: "lib".to_owned(),
             profile: profile.to_owned(),
             runs: 1,
             peak_last: peak,
