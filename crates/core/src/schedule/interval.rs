@@ -8,14 +8,22 @@ use crate::measure::Millis;
 /// A unit of a second should still leave a curve behind.
 const SLOWEST: f64 = 250.0;
 
+/// One of a tenth of a second should still be measured: else it would be remembered as one that needs nothing.
+const AT_FIRST: Millis = Millis(40);
+
 impl Schedule {
     /// When the next measurement is due: the time in which the fastest growth seen would use up half
     /// of the headroom, between 10 ms (or 0.4 ms for each unit that runs, because a
-    /// measurement must stay cheap) and 250 ms (a unit of a second should still leave a curve behind).
+    /// measurement must stay cheap) and 250 ms (a unit of a second should still leave a curve behind), or 40 ms while
+    /// something has run for less than 300 ms.
     #[must_use]
     pub fn sampling_interval(&self) -> Millis {
-        let due = |scope| self.due_in(scope);
-        self.scopes().into_iter().map(due).min().unwrap_or(Millis(SLOWEST as u64))
+        let due = self.scopes().into_iter().map(|scope| self.due_in(scope)).min();
+        let due = due.unwrap_or(Millis(SLOWEST as u64));
+        match self.units.running().any(|(_, unit)| unit.unseen) {
+            true => due.min(AT_FIRST),
+            false => due,
+        }
     }
 
     /// The same for one line.

@@ -35,6 +35,34 @@ pub(super) fn admitted(effects: &[Effect]) -> Vec<u32> {
         .collect()
 }
 
+/// Far below the line nothing is urgent, but what is short should not be remembered as nothing.
+#[test]
+fn what_has_just_started_is_measured_soon() {
+    let mut schedule = schedule(100_000);
+    let new = unit(50, 100, Source::Cold);
+    assert_eq!(admitted(&schedule.handle(Millis(0), Input::Register(UnitId(1), new))), [1]);
+    assert!(schedule.sampling_interval() <= Millis(40));
+    let memory = Bytes::mib(20);
+    let seen = Measured {
+        unit: UnitId(1),
+        memory,
+        link_memory: Bytes::ZERO,
+        swapped: Bytes::ZERO,
+        cpu: Millis(9),
+        issued: 0,
+        unread: 0,
+    };
+    let rest = Bytes::ZERO;
+    let mut measure = |at| {
+        let units = vec![seen];
+        let sample = Input::Sample { rest, builds: Vec::new(), cpu: Millis(9), units };
+        let _ = schedule.handle(Millis(at), sample);
+        schedule.sampling_interval()
+    };
+    assert!(measure(40) <= Millis(40));
+    assert!(measure(400) > Millis(100));
+}
+
 #[test]
 fn a_giant_that_does_not_fit_waits_and_small_ones_pass_it() {
     let mut schedule = schedule(1000);
