@@ -106,10 +106,11 @@ pub(crate) fn is_shared(name: &str, below: &[(String, PathBuf)]) -> bool {
     hash_behind(name).is_some() && !below.iter().any(|(name, _)| is_hash(name))
 }
 
-/// The directories in a directory, by name.
+/// The directories in a directory, by name. A link to one is none: it leads to what is seen elsewhere, or is not ours.
 pub(crate) fn directories(directory: &Path) -> Vec<(String, PathBuf)> {
     let named = names(directory).into_iter().map(|name| (name.clone(), directory.join(name)));
-    named.filter(|(_, path)| path.is_dir()).collect()
+    let is_one = |path: &Path| path.symlink_metadata().is_ok_and(|found| found.is_dir());
+    named.filter(|(_, path)| is_one(path)).collect()
 }
 
 /// The names in a directory, in order.

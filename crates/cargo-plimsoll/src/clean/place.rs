@@ -11,7 +11,8 @@ use rustix::io::Errno;
 use serde::Deserialize;
 
 use super::layout::{self, Home, LOCKS};
-use super::units;
+use super::stale;
+use super::units::{self, Unit};
 use crate::cargo_metadata::{self, answer};
 use crate::env::Environment;
 use crate::shell::Shell;
@@ -98,9 +99,23 @@ impl Place {
         })
     }
 
-    /// Whether builds of other workspaces may lie there, too.
-    pub(crate) fn may_be_shared(&self) -> bool {
-        !self.build.starts_with(&self.root)
+    /// Whether another workspace has built in the build directory, too: units lie there of packages on this machine which
+    /// this one does not have, and which it never had, as far as can be told. In a directory inside this workspace that
+    /// takes a workspace inside it that has them.
+    pub(crate) fn others_build_here(&self, units: &[Unit]) -> bool {
+        let foreign = stale::not_of(units, &self.locked);
+        if foreign.is_empty() {
+            return false;
+        }
+        let resolved = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if !resolved(&self.build).starts_with(resolved(&self.root)) {
+            return true;
+        }
+        let inside = nested_workspaces(&self.root, &self.build);
+        inside.iter().any(|nested| {
+            let locked = Locked::read(&nested.join("Cargo.lock"));
+            foreign.iter().any(|package| locked.own.contains(*package))
+        })
     }
 
     /// The directories of the profiles, with those of other platforms.
@@ -108,8 +123,8 @@ impl Place {
         profiles(&self.build)
     }
 
-    /// Waits until no Cargo builds in a profile's directory, as Cargo itself does; nobody builds there until the files
-    /// are dropped.
+    /// Waits until no Cargo builds in these profiles' directories, as Cargo itself does; nobody builds there until the
+    /// files are dropped.
     ///
     /// A Cargo before 1.96 holds `.cargo-lock` in the build directory and in the target directory; a newer one holds
     /// `.cargo-build-lock` in the build directory, and with others `.cargo-lock` in the target directory. None of them
@@ -117,25 +132,32 @@ impl Place {
     ///
     /// # Errors
     /// Where a lock cannot be had.
-    pub(crate) fn lock(&self, profile: &Path, shell: &mut Shell) -> anyhow::Result<Vec<File>> {
-        let mut paths = LOCKS.map(|name| profile.join(name)).to_vec();
-        let name = profile.strip_prefix(&self.build).unwrap_or(profile);
-        // Where it is not there, who makes it locks the build directory first.
-        let artifacts = self.target.join(name);
-        if self.target != self.build && artifacts.is_dir() {
-            paths.push(artifacts.join(LOCKS[0]));
+    pub(crate) fn lock(
+        &self,
+        profiles: &[PathBuf],
+        shell: &mut Shell,
+    ) -> anyhow::Result<Vec<File>> {
+        let mut paths = Vec::new();
+        for profile in profiles {
+            paths.extend(LOCKS.map(|name| (profile, profile.join(name))));
+            let name = profile.strip_prefix(&self.build).unwrap_or(profile);
+            // Where it is not there, who makes it locks the build directory first.
+            let artifacts = self.target.join(name);
+            if self.target != self.build && artifacts.is_dir() {
+                paths.push((profile, artifacts.join(LOCKS[0])));
+            }
         }
-        let mut said = false;
+        let mut said = BTreeSet::new();
         loop {
             let mut held = Vec::new();
             let mut busy = None;
-            for path in &paths {
+            for (profile, path) in &paths {
                 let open = File::options().create(true).truncate(false).write(true).open(path);
                 let file = open.with_context(|| format!("cannot lock `{}`", path.display()))?;
                 match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                     Ok(()) => held.push(file),
                     Err(Errno::WOULDBLOCK) => {
-                        busy = Some((path, file));
+                        busy = Some((*profile, path, file));
                         break;
                     }
                     Err(error) => {
@@ -144,9 +166,9 @@ impl Place {
                     }
                 }
             }
-            let Some((path, file)) = busy else { return Ok(held) };
+            let Some((profile, path, file)) = busy else { return Ok(held) };
             drop(held);
-            if !std::mem::replace(&mut said, true) {
+            if said.insert(profile) {
                 let where_to = profile.display();
                 shell.note(format_args!("waiting for the build in `{where_to}` to end"));
             }
@@ -154,6 +176,28 @@ impl Place {
                 .with_context(|| format!("cannot lock `{}`", path.display()))?;
         }
     }
+}
+
+/// The directories inside a workspace that are workspaces of their own, by their lock files.
+fn nested_workspaces(root: &Path, build: &Path) -> Vec<PathBuf> {
+    /// More directories than that are not looked at.
+    const AT_MOST: usize = 20_000;
+    let mut found = Vec::new();
+    let mut open = vec![root.to_owned()];
+    let mut looked = 0;
+    while let Some(directory) = open.pop().filter(|_| looked < AT_MOST) {
+        looked += 1;
+        for (name, path) in layout::directories(&directory) {
+            if path == build || matches!(name.as_str(), ".git" | "node_modules") {
+                continue;
+            }
+            if path.join("Cargo.lock").is_file() {
+                found.push(path.clone());
+            }
+            open.push(path);
+        }
+    }
+    found
 }
 
 /// The directories of the profiles in a build directory, with those of other platforms.

@@ -103,12 +103,13 @@ fn name_and_version(directory: &str) -> Option<(&str, &str)> {
     Some((&directory[..at], &directory[at + 1..]))
 }
 
-/// Whether units of packages lie there that this workspace does not have: another one builds there, too.
-pub(crate) fn others_build_here(units: &[Unit], locked: &Locked) -> bool {
-    units.iter().any(|unit| {
+/// The packages on this machine of which units lie there, and which this workspace does not have.
+pub(crate) fn not_of<'a>(units: &'a [Unit], locked: &Locked) -> BTreeSet<&'a str> {
+    let is_foreign = |unit: &&Unit| {
         let is_here = |source: &PathBuf| matches!(Source::of(source), Source::Here(_));
         unit.source.as_ref().is_some_and(is_here) && !locked.own.contains(&unit.package)
-    })
+    };
+    units.iter().filter(is_foreign).map(|unit| unit.package.as_str()).collect()
 }
 
 /// The units (by their place in `units`) that are of no use.
@@ -255,9 +256,9 @@ mod tests {
     #[test]
     fn a_directory_of_several_workspaces_is_known() {
         let locked = locked();
-        assert!(!others_build_here(&[unit("app", "src/lib.rs", 1, &[])], &locked));
-        assert!(others_build_here(&[unit("other", "src/lib.rs", 1, &[])], &locked));
-        assert!(!others_build_here(&[unit("x", &of("x-1.0.0"), 1, &[])], &locked));
+        assert!(not_of(&[unit("app", "src/lib.rs", 1, &[])], &locked).is_empty());
+        assert!(not_of(&[unit("other", "src/lib.rs", 1, &[])], &locked).contains("other"));
+        assert!(not_of(&[unit("x", &of("x-1.0.0"), 1, &[])], &locked).is_empty());
         assert_eq!(name_and_version("a-2d-b-1.0.0-rc.1"), Some(("a-2d-b", "1.0.0-rc.1")));
         assert_eq!(name_and_version("a"), None);
     }

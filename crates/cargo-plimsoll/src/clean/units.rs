@@ -91,7 +91,7 @@ fn number(text: &str) -> Option<u64> {
         .map(u64::swap_bytes)
 }
 
-/// The first file that the compiler has read.
+/// The crate's root: the first Rust source that the compiler has read. (Clippy reads its settings before.)
 fn source(profile: &Path, package: &str, home: &Home, target: &str) -> Option<PathBuf> {
     if target.starts_with("run-build-script-") {
         return None;
@@ -121,22 +121,24 @@ fn source(profile: &Path, package: &str, home: &Home, target: &str) -> Option<Pa
         fs::read_to_string(directory.join(found)).ok()
     };
     let text = directories.iter().find_map(directory_has)?;
-    first_file(&text)
+    first_source(&text)
 }
 
-/// The first file that is named after a target's colon; a blank in a name stands behind a backslash.
-fn first_file(text: &str) -> Option<PathBuf> {
+/// The first of the files that are named after a target's colon which ends as a Rust source does; a blank in a name stands
+/// behind a backslash.
+fn first_source(text: &str) -> Option<PathBuf> {
     let (_, files) = text.lines().next()?.split_once(": ")?;
     let mut name = String::new();
-    let mut chars = files.chars();
+    let mut chars = files.chars().chain([' ']);
     while let Some(char) = chars.next() {
         match char {
             '\\' => name.extend(chars.next()),
-            ' ' => break,
+            ' ' if name.ends_with(".rs") => return Some(PathBuf::from(name)),
+            ' ' => name.clear(),
             other => name.push(other),
         }
     }
-    (!name.is_empty()).then(|| PathBuf::from(name))
+    None
 }
 
 #[cfg(test)]
@@ -147,8 +149,9 @@ mod tests {
     fn numbers_and_sources_are_read() {
         assert_eq!(number("dea516f3438fa013\n"), Some(0x13a0_8f43_f316_a5de));
         assert_eq!(number("x"), None);
-        let read = |text: &str| first_file(text).map(|path| path.display().to_string());
+        let read = |text: &str| first_source(text).map(|path| path.display().to_string());
         assert_eq!(read("/t/a b.d: src/ma\\ in.rs src/b.rs\n").as_deref(), Some("src/ma in.rs"));
+        assert_eq!(read("/t/a.d: /w/clippy.toml src/a.rs\n").as_deref(), Some("src/a.rs"));
         assert_eq!(read("/t/a.d:\n"), None);
     }
 }

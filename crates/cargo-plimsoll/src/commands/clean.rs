@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::ops::Range;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -38,15 +39,17 @@ pub fn run(
     shell: &mut Shell,
 ) -> Result<i32, Failure> {
     let place = Place::find(environment, cwd)?;
+    let profiles = place.profiles();
     // Until the end: what was found must be what is removed.
-    let mut locks = Vec::new();
-    let mut rows = Vec::new();
+    let _locks = match options.dry_run {
+        true => Vec::new(),
+        false => place.lock(&profiles, shell)?,
+    };
     let mut left = false;
-    let mut shared = false;
-    for profile in place.profiles() {
-        if !options.dry_run {
-            locks.extend(place.lock(&profile, shell)?);
-        }
+    // Of all profiles together: a build for another platform needs the host's, too.
+    let mut units = Vec::new();
+    let mut known = Vec::new();
+    for profile in profiles {
         let contents = layout::read(&profile);
         if let Some(unknown) = contents.unknown {
             left = true;
@@ -57,18 +60,25 @@ pub fn run(
             ));
             continue;
         }
-        let units = units::read(&profile, &contents.units);
-        if place.may_be_shared() && stale::others_build_here(&units, &place.locked) {
-            shared = true;
-            continue;
-        }
-        let (of_it, live) = of_profile(&place, &profile, &units, options);
-        rows.extend(of_it);
-        if let Some(said) = place.now.as_ref().and_then(|now| otherwise_set(&profile, &live, now)) {
-            shell.note(said);
-        }
+        let first = units.len();
+        units.extend(units::read(&profile, &contents.units));
+        known.push((profile, first..units.len()));
     }
-    if shared {
+    let mut rows = Vec::new();
+    if !place.others_build_here(&units) {
+        let kept_since = options.keep_days.and_then(Now::keep_days);
+        let rustc = place.now.as_ref().map(|now| now.rustc);
+        let now = Now { root: &place.root, locked: Some(&place.locked), rustc, kept_since };
+        let stale = stale::find(&units, &now);
+        for (profile, own) in known {
+            let (of_it, live) = of_profile(&place, &profile, &units, own, &stale, kept_since);
+            rows.extend(of_it);
+            let said = place.now.as_ref().and_then(|now| otherwise_set(&profile, &live, now));
+            if let Some(said) = said {
+                shell.note(said);
+            }
+        }
+    } else {
         left = true;
         shell.note(format_args!(
             "other workspaces build in `{}`, too: what they use cannot be told, and stays",
@@ -113,17 +123,15 @@ fn of_profile<'a>(
     place: &Place,
     profile: &Path,
     units: &'a [Unit],
-    options: &CleanOptions,
+    own: Range<usize>,
+    stale: &BTreeMap<usize, Why>,
+    kept_since: Option<SystemTime>,
 ) -> (Vec<Row>, Vec<&'a Unit>) {
-    let kept_since = options.keep_days.and_then(Now::keep_days);
-    let rustc = place.now.as_ref().map(|now| now.rustc);
-    let now = Now { root: &place.root, locked: Some(&place.locked), rustc, kept_since };
-    let stale = stale::find(units, &now);
     let of_live = |at: &usize| !stale.contains_key(at);
-    let live: Vec<&Unit> = (0..units.len()).filter(of_live).map(|at| &units[at]).collect();
+    let live: Vec<&Unit> = own.clone().filter(of_live).map(|at| &units[at]).collect();
     let in_use: BTreeSet<&Home> = live.iter().map(|unit| &unit.home).collect();
     let mut why: BTreeMap<&Home, Why> = BTreeMap::new();
-    for (at, reason) in &stale {
+    for (at, reason) in stale.range(own) {
         let home = &units[*at].home;
         if !in_use.contains(home) {
             why.entry(home).or_insert(*reason);

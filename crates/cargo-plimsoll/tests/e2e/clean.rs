@@ -208,14 +208,59 @@ fn what_is_in_no_known_layout_is_said_and_stays() {
 }
 
 /// Whatever a Cargo of today or of yesterday holds while it builds is waited for, and that is said.
+/// A workspace inside another one that builds in the same directory, and a directory of several workspaces' to which a link
+/// inside this one leads.
+#[test]
+fn what_another_workspace_has_built_stays_also_where_the_directory_is_inside_this_one() {
+    let another = |scene: &Scene, dir: &str| {
+        let manifest = "[package]\nname = \"fuzzes\"\nedition = \"2021\"\n[workspace]\n";
+        scene.write(format!("{dir}/Cargo.toml"), manifest);
+        scene.write(format!("{dir}/src/lib.rs"), "pub mod deep;");
+        scene.write(format!("{dir}/src/deep.rs"), "");
+        let mut build = in_workspace(scene, scene.cargo("build"));
+        build.current_dir(scene.at(dir));
+        build
+    };
+    for linked in [false, true] {
+        let scene = Scene::new();
+        scene.lib("app", &[], "");
+        members(&scene, &["app"]);
+        if linked {
+            fs::create_dir(scene.at("everybodys")).unwrap();
+            std::os::unix::fs::symlink(scene.at("everybodys"), scene.at("ws/target")).unwrap();
+        }
+        let mut build = another(&scene, if linked { "other" } else { "ws/fuzz" });
+        scene.ok(&mut build);
+        scene.ok(&mut in_workspace(&scene, scene.cargo("build")));
+        let done = scene.ok(&mut clean(&scene, "--yes"));
+        assert!(done.stdout.starts_with("nothing else in "), "{}", done.stdout);
+        assert!(done.stderr.contains("other workspaces build in `"), "{}", done.stderr);
+        scene.assert_fresh(&mut build);
+    }
+}
+
+/// It would be seen twice, and wait for itself.
+#[test]
+fn a_link_to_a_profile_is_none() {
+    let scene = Scene::new();
+    scene.lib("app", &[], "");
+    members(&scene, &["app"]);
+    let mut build = in_workspace(&scene, scene.cargo("build"));
+    scene.ok(&mut build);
+    std::os::unix::fs::symlink("debug", scene.at("ws/target/now")).unwrap();
+    let done = scene.ok(&mut clean(&scene, "--yes"));
+    assert!(done.stdout.starts_with("nothing in "), "{}", done.stdout);
+    scene.assert_fresh(&mut build);
+}
+
 #[test]
 fn it_waits_for_a_build() {
     for (apart, lock) in [
         (false, "ws/target/debug/.cargo-lock"),
         (false, "ws/target/debug/.cargo-build-lock"),
         (true, "ws/target/debug/.cargo-lock"),
-        (true, "apart/debug/.cargo-build-lock"),
-        (true, "apart/debug/.cargo-lock"),
+        (true, "ws/apart/debug/.cargo-build-lock"),
+        (true, "ws/apart/debug/.cargo-lock"),
     ] {
         let scene = Scene::new();
         scene.lib("old", &[], "");
@@ -223,11 +268,11 @@ fn it_waits_for_a_build() {
         members(&scene, &["app", "old"]);
         let set = |mut command: Command| {
             if apart {
-                command.env("CARGO_BUILD_BUILD_DIR", "{workspace-root}/../apart");
+                command.env("CARGO_BUILD_BUILD_DIR", "{workspace-root}/apart");
             }
             command
         };
-        let debug = scene.at(if apart { "apart/debug" } else { "ws/target/debug" });
+        let debug = scene.at(if apart { "ws/apart/debug" } else { "ws/target/debug" });
         scene.ok(&mut set(in_workspace(&scene, scene.cargo("build"))));
         members(&scene, &["app"]);
         fs::remove_dir_all(scene.at("ws/old")).unwrap();
