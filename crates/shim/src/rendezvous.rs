@@ -14,8 +14,12 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use plimsoll_proto::{Governing, HOME_VARIABLE, VERSION};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 
 use crate::env;
 
@@ -24,6 +28,11 @@ pub const PROGRAM: &str = "cargo-plimsoll";
 
 /// Its argument that starts one where none governs.
 pub const ARGUMENT: &str = "__governor";
+
+/// How long one waits for a place in a governor's queue, and for one that has left somebody without an answer. A queue that
+/// is full holds hundreds, and is empty again after milliseconds.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LITTLE: Duration = Duration::from_millis(200);
 
 /// What of its starter's environment a governor needs; everything else (a build's secrets) stays out of it.
 const KEPT: [&str; 10] = [
@@ -67,7 +76,8 @@ pub fn is_superseded(governing: &Governing, program: &Path) -> bool {
 /// Connects to the governor at `home` that has said who it is.
 ///
 /// # Errors
-/// Where it does not listen (any more), or where the directory or the listener is not this user's alone.
+/// Where it does not listen (any more), or where the directory or the listener is not this user's alone. `WouldBlock` where
+/// it takes nobody in: so many have turned to it that its queue is full.
 pub fn connect(home: &Path, governing: &Governing) -> io::Result<UnixStream> {
     connect_to(&Governing::directory(home), &governing.socket)
 }
@@ -93,14 +103,30 @@ fn connect_to(directory: &Path, name: &str) -> io::Result<UnixStream> {
         return Err(stranger("the directory of the socket is not this user's alone"));
     }
     // A path may be longer than a socket's address: this one never is.
-    let path = format!("/proc/self/fd/{}/{name}", directory.as_raw_fd());
-    let stream = loop {
-        match UnixStream::connect(&path) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+    let within = format!("/proc/self/fd/{}", directory.as_raw_fd());
+    let address = SocketAddrUnix::new(format!("{within}/{name}"))?;
+    let pid = pid_of(name).unwrap_or_default();
+    let patience = match Governing::unanswered(Path::new(&within), pid).exists() {
+        true => LITTLE,
+        false => PATIENCE,
+    };
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    // Of a connection it bounds how long one waits for a place in the queue.
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, Some(patience))?;
+    loop {
+        match rustix::net::connect(&socket, &address) {
+            Err(Errno::INTR) => {}
             result => break result?,
         }
-    };
-    let peer = rustix::net::sockopt::socket_peercred(&stream)?;
+    }
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, None)?;
+    let stream = UnixStream::from(socket);
+    let peer = sockopt::socket_peercred(&stream)?;
     if peer.uid != own {
         return Err(stranger("the socket is another user's"));
     }
@@ -116,27 +142,51 @@ pub fn open_directory(path: &Path) -> io::Result<File> {
     File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)
 }
 
-/// A connection to the account's governor, which is started where there is none. Also gives the path of its socket.
-/// `None` where none can be had: then there is no line.
+/// What came of looking for the account's governor.
+#[derive(Debug)]
+pub enum Reached {
+    /// A connection, and the path of its socket.
+    Here(UnixStream, PathBuf),
+    /// There is one, this process, which takes nobody in.
+    Silent(u32),
+    /// None can be had.
+    Nobody,
+}
+
+/// A connection to the account's governor, which is started where there is none.
 #[must_use]
-pub fn reach(home: &Path) -> Option<(UnixStream, PathBuf)> {
-    let program = std::env::current_exe().ok()?.with_file_name(PROGRAM);
+pub fn reach(home: &Path) -> Reached {
+    let Ok(program) = std::env::current_exe().map(|own| own.with_file_name(PROGRAM)) else {
+        return Reached::Nobody;
+    };
     for started in [false, true] {
         if let Some(governing) = governing(home) {
             if governing.protocol > VERSION {
-                return None;
+                return Reached::Nobody;
             }
-            let stays = started || !is_superseded(&governing, &program);
-            if stays && let Ok(stream) = connect(home, &governing) {
-                let path = Governing::directory(home).join(&governing.socket);
-                return Some((stream, path));
+            if started || !is_superseded(&governing, &program) {
+                match connect(home, &governing) {
+                    Ok(stream) => {
+                        let path = Governing::directory(home).join(&governing.socket);
+                        return Reached::Here(stream, path);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        return Reached::Silent(governing.pid);
+                    }
+                    Err(_) => {}
+                }
             }
         }
-        if !started {
-            start(&program, home).ok()?;
+        if !started && start(&program, home).is_err() {
+            return Reached::Nobody;
         }
     }
-    None
+    Reached::Nobody
+}
+
+/// The governor's process, by the name of its socket.
+fn pid_of(socket: &str) -> Option<u32> {
+    socket.strip_suffix(".sock")?.parse().ok()
 }
 
 /// Starts a governor where none governs; returns when one listens, or when it cannot.
@@ -151,4 +201,45 @@ fn start(program: &Path, home: &Path) -> io::Result<()> {
     command.env(HOME_VARIABLE, home);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// Who waits for a place there would wait for ever.
+    #[test]
+    fn a_governor_that_takes_nobody_in_is_silent_and_no_reason_to_start_another() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = Governing::directory(home.path());
+        fs::create_dir(&directory).unwrap();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o700)).unwrap();
+        let path = directory.join("7.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        rustix::net::listen(&listener, 0).unwrap();
+        fs::create_dir(Governing::unanswered(&directory, 7)).unwrap();
+        let mut inside = Vec::new();
+        let error = loop {
+            match connect_path(&path) {
+                Ok(stream) => inside.push(stream),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        assert!(!inside.is_empty());
+        let governing = Governing {
+            protocol: VERSION,
+            version: String::new(),
+            program: std::env::current_exe().unwrap().with_file_name(PROGRAM),
+            stamp: 0,
+            pid: 7,
+            socket: "7.sock".to_owned(),
+        };
+        fs::write(Governing::file(home.path()), governing.encode()).unwrap();
+        assert!(matches!(reach(home.path()), Reached::Silent(7)));
+        drop(listener);
+        assert!(connect_path(&path).is_err_and(|it| it.kind() == io::ErrorKind::ConnectionRefused));
+    }
 }

@@ -37,8 +37,12 @@ impl Silence {
     /// Of the governor at the other end of `stream`, whose socket is in `directory`.
     pub(crate) fn of(stream: &UnixStream, directory: &Path) -> Option<Self> {
         let peer = rustix::net::sockopt::socket_peercred(stream).ok()?;
-        let pid = peer.pid.as_raw_pid().cast_unsigned();
-        Some(Self { mark: Governing::unanswered(directory, pid), pid })
+        Some(Self::named(directory, peer.pid.as_raw_pid().cast_unsigned()))
+    }
+
+    /// Of the governor that is this process.
+    pub(crate) fn named(directory: &Path, pid: u32) -> Self {
+        Self { mark: Governing::unanswered(directory, pid), pid }
     }
 
     /// How long to wait for its next word.

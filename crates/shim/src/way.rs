@@ -3,8 +3,12 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use plimsoll_proto::Governing;
+
 use crate::connection::Connection;
-use crate::{chained, env, rendezvous};
+use crate::rendezvous::{self, Reached};
+use crate::silence::Silence;
+use crate::{chained, env, orphan};
 
 /// To whom this unit turns.
 #[derive(Clone, Debug)]
@@ -41,7 +45,15 @@ impl Way {
                 None => Self::Account(home.clone()).open(),
             },
             Self::Account(home) => {
-                let (stream, path) = rendezvous::reach(home)?;
+                let (stream, path) = match rendezvous::reach(home) {
+                    Reached::Here(stream, path) => (stream, path),
+                    Reached::Silent(pid) => {
+                        let silence = Silence::named(&Governing::directory(home), pid);
+                        orphan::say(silence.begins().as_deref());
+                        return None;
+                    }
+                    Reached::Nobody => return None,
+                };
                 Some((Connection::over(stream, &path), path.into_os_string()))
             }
         }

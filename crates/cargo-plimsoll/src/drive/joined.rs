@@ -16,7 +16,7 @@ use plimsoll_core::{BuildNo, Millis};
 use plimsoll_governor::{Ending, GovernorError, Observer as _, Wake};
 use plimsoll_host::Jobserver;
 use plimsoll_proto::{Join, LineBuffer, Rerun, ToDriver, ToGovernor};
-use plimsoll_shim::rendezvous;
+use plimsoll_shim::rendezvous::{self, Reached};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
@@ -262,7 +262,11 @@ fn join_any(
     since: Millis,
 ) -> Result<Welcome, Why> {
     for _ in 0..ATTEMPTS {
-        let Some((stream, path)) = rendezvous::reach(home) else { break };
+        let (stream, path) = match rendezvous::reach(home) {
+            Reached::Here(stream, path) => (stream, path),
+            Reached::Silent(pid) => return Err(Why::Silent(pid)),
+            Reached::Nobody => break,
+        };
         let peer = rustix::net::sockopt::socket_peercred(&stream);
         match join_one(stream, &path, join, jobserver, since) {
             Ok(welcome) => return Ok(welcome),

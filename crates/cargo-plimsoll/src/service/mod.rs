@@ -67,7 +67,8 @@ fn launch(home: &Path) -> io::Result<()> {
     let program = std::env::current_exe()?;
     if let Some(governing) = rendezvous::governing(home)
         && !rendezvous::is_superseded(&governing, &program)
-        && rendezvous::connect(home, &governing).is_ok()
+        && rendezvous::connect(home, &governing)
+            .map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |_| true)
     {
         return Ok(());
     }
