@@ -143,12 +143,12 @@ impl Entry {
 
 /// The process owner that stands for a unit's compiler.
 pub(crate) fn compiler(unit: UnitId) -> Owner {
-    Owner(unit.0 * 2)
+    Owner(unit.0.wrapping_mul(2))
 }
 
 /// The process owner that stands for a unit's linker.
 pub(crate) fn linker(unit: UnitId) -> Owner {
-    Owner(unit.0 * 2 + 1)
+    Owner(unit.0.wrapping_mul(2).wrapping_add(1))
 }
 
 /// The unit that an owner stands for.

@@ -171,7 +171,9 @@ impl Schedule {
             })
             .collect();
         asking.sort_unstable_by_key(|(since, id, _)| (*since, *id));
-        let links = |unit: &Unit| matches!(unit.link, LinkState::Running { .. });
+        let links =
+            |unit: &Unit| matches!(unit.link, LinkState::Running { .. }) && unit.is_running();
+        let guests_wait = self.guests_wait();
         let mut another = self.units.iter().any(|(_, unit)| links(unit));
         for (_, id, peak) in asking {
             let Some(unit) = self.units.get(id) else { continue };
@@ -181,8 +183,11 @@ impl Schedule {
             let after = linking.project(self.pace());
             let build = unit.build;
             room.remove(build, &before);
-            let nested = self.units.is_nested(id);
-            let works = |unit: &Unit| unit.uses_processor() && !(nested && unit.is_idle(now));
+            // What may wait for it, or for what waits behind it, is nothing to wait for.
+            let idle_ones_wait = guests_wait || self.units.is_nested(id);
+            let works = |unit: &Unit| {
+                unit.uses_processor() && !unit.hosts() && !(idle_ones_wait && unit.is_idle(now))
+            };
             let alone = self.units.iter().all(|(other, unit)| other == id || !works(unit));
             let fits = room.fits(build, &after);
             let one_by_one = another && self.processors.are_thrashing();

@@ -306,7 +306,7 @@ impl Builds {
         if busy(no) {
             return;
         }
-        let others = self.builds.iter().filter(|(other, _)| busy(**other));
+        let others = self.builds.iter().filter(|(other, it)| busy(**other) && !it.paused);
         let least = others.map(|(_, build)| build.charged).min().unwrap_or_default();
         self.with(no, |build| build.charged = build.charged.max(least));
     }

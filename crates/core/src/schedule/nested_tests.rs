@@ -132,6 +132,32 @@ fn a_nested_unit_does_not_wait_for_a_build_script_that_does_nothing() {
     assert_eq!(admitted(&schedule.handle(Millis(5000), Input::Tick)), [3]);
 }
 
+/// Of two scripts the Cargo of one waits for the other's, which waits for its guest, which stands behind one that must be
+/// alone: that may not wait for the scripts.
+#[test]
+fn what_guests_stand_behind_does_not_wait_for_a_build_script_that_does_nothing() {
+    let mut schedule = schedule(500);
+    let first = unit(300, 1000, Source::History);
+    assert_eq!(admitted(&schedule.handle(Millis(0), Input::Register(UnitId(9), first))), [9]);
+    for id in [1, 2] {
+        let _ = schedule.handle(Millis(0), Input::Register(UnitId(id), script(50)));
+    }
+    let lost = Input::Lost { unit: UnitId(9), link: false, again: Again::Alone };
+    assert_eq!(admitted(&schedule.handle(Millis(5), lost)), [] as [u32; 0]);
+    let _ = schedule.handle(Millis(10), Input::Register(UnitId(3), inside(1, 450)));
+    let _ = sample(&mut schedule, 500, &[measured(1, 5, 20), measured(2, 5, 20)]);
+    let mut started = Vec::new();
+    for at in (1000..30_000).step_by(500) {
+        let effects = sample(&mut schedule, at, &[measured(1, 5, 20), measured(2, 5, 20)]);
+        started.extend(admitted(&effects));
+        for id in started.clone().into_iter().filter(|id| *id == 9) {
+            let ended = Input::Finished { unit: UnitId(id), ok: true };
+            started.extend(admitted(&schedule.handle(Millis(at + 1), ended)));
+        }
+    }
+    assert!(started.contains(&9) && started.contains(&3), "{started:?}");
+}
+
 /// Each Cargo fails for itself, and a probe fails by design.
 #[test]
 fn a_nested_failure_is_its_cargos_and_a_probes_nobodys() {

@@ -227,6 +227,7 @@ impl Schedule {
         // What may wait for it would be there as long.
         let beside = |unit: &Unit| {
             self.covers(scope, unit)
+                && !self.builds.is_paused(unit.build)
                 && (unit.state != RunState::Waiting || unit.is_going())
                 && !(unit.guests > 0 || unit.is_idle(now))
         };

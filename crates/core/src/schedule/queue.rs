@@ -63,13 +63,13 @@ impl Schedule {
             let Some(unit) = self.units.get(id) else { continue };
             let waits_for_lone =
                 lone.is_some_and(|lone| !self.units.ancestors(id).any(|(outer, _)| outer == lone));
-            if waits_for_lone || self.awaits_stage(id, unit) || self.units.is_held(id) {
+            if waits_for_lone || self.awaits_stage(unit) || self.units.is_held(id) {
                 continue;
             }
             let nested = self.units.is_nested(id);
             let (build, alone, retryable) = (unit.build, unit.insists(now, nested), unit.retryable);
             let role = unit.role;
-            let waiter = Waiter { role, nested };
+            let waiter = Waiter { role, idle_ones_wait: nested || tally.guests_wait() };
             let needs_place = tally.has_started_any(waiter)
                 && role != Role::Test
                 && !(nested && self.has_ancestors_place(id));

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use super::Schedule;
 use super::unit::{RunState, Unit};
-use crate::ids::{BuildNo, UnitId};
+use crate::ids::BuildNo;
 use crate::measure::Millis;
 
 /// Nothing of a stage was there, and nothing came, for so long: it is over. Because Cargo asks for what a unit was the last obstacle to
@@ -44,7 +44,8 @@ impl Schedule {
     pub(super) fn advance_stages(&mut self, now: Millis) {
         let mut lowest: BTreeMap<BuildNo, u32> = BTreeMap::new();
         for (_, unit) in self.units.iter() {
-            if let Some(stage) = unit.stage {
+            // What runs a Cargo of its own is not waited for: what that compiles may be of any stage.
+            if let Some(stage) = unit.stage.filter(|_| !unit.role.hosts()) {
                 let seen = lowest.entry(unit.build).or_insert(stage);
                 *seen = (*seen).min(stage);
             }
@@ -66,12 +67,12 @@ impl Schedule {
 
     /// Whether the unit waits because its stage has not come, or is not known yet. What is inside another one belongs
     /// to that one's.
-    pub(super) fn awaits_stage(&self, id: UnitId, unit: &Unit) -> bool {
+    pub(super) fn awaits_stage(&self, unit: &Unit) -> bool {
         let Some(build) = self.builds.get(unit.build).filter(|build| build.terms.staged) else {
             return false;
         };
         unit.state == RunState::Waiting
             && unit.stage.is_none_or(|stage| stage > build.stage.stage)
-            && !self.units.is_nested(id)
+            && unit.inside.is_none()
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::room::Scope;
-use super::unit::RunState;
+use super::unit::{LinkState, RunState, Unit};
 use super::{Role, Schedule};
 use crate::ids::BuildNo;
 use crate::measure::Millis;
@@ -30,6 +30,8 @@ pub(super) struct Tally {
     builds: BTreeMap<BuildNo, Count>,
     /// The build that does not wait for the others' processors.
     ahead: Option<BuildNo>,
+    /// Something inside a build script or a compiler waits.
+    guests_wait: bool,
 }
 
 impl Tally {
@@ -47,6 +49,11 @@ impl Tally {
         self.all.active
     }
 
+    /// Something inside a build script or a compiler waits, and whatever waits for that.
+    pub(super) fn guests_wait(&self) -> bool {
+        self.guests_wait
+    }
+
     /// A test runs.
     pub(super) fn add_test(&mut self, build: BuildNo) {
         self.all.hosts += 1;
@@ -61,7 +68,7 @@ impl Tally {
 
 impl Count {
     fn has_started(self, waiter: Waiter) -> bool {
-        let goes_on = self.started - if waiter.nested { self.idle } else { 0 };
+        let goes_on = self.started - if waiter.idle_ones_wait { self.idle } else { 0 };
         goes_on > 0 || waiter.role == Role::Test && self.hosts > 0
     }
 }
@@ -70,15 +77,23 @@ impl Count {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiter {
     pub(super) role: Role,
-    /// A build script or a compiler waits for it, and whatever waits for that.
-    pub(super) nested: bool,
+    /// A build script that does nothing may wait for it: it is inside another one, or it stands before what is.
+    pub(super) idle_ones_wait: bool,
 }
 
 impl Schedule {
+    /// Something inside a build script or a compiler waits: for memory, or to link.
+    pub(super) fn guests_wait(&self) -> bool {
+        let waits = |unit: &Unit| {
+            unit.state == RunState::Waiting || matches!(unit.link, LinkState::Waiting { .. })
+        };
+        self.units.iter().any(|(id, unit)| waits(unit) && self.units.is_nested(id))
+    }
+
     /// How many units of whom there are now.
     pub(super) fn tally(&self, now: Millis) -> Tally {
         let ahead = self.builds.runs_ahead(now, &self.units);
-        let mut tally = Tally { ahead, ..Tally::default() };
+        let mut tally = Tally { ahead, guests_wait: self.guests_wait(), ..Tally::default() };
         for (_, unit) in self.units.iter().filter(|(_, unit)| unit.state != RunState::Waiting) {
             let active = usize::from(unit.uses_processor());
             // What stands still until a person continues it is nothing that others could wait for; nor is what

@@ -146,6 +146,24 @@ fn a_later_stage_waits_for_what_is_there_of_an_earlier_one() {
     assert_eq!(schedule.stage_of(BuildNo(2)), 2);
 }
 
+/// A test that compiles: of whatever stage that is, the test waits for it.
+#[test]
+fn what_a_test_compiles_waits_for_no_stage() {
+    let mut schedule = schedule(1000);
+    let terms = Terms { staged: true, ..Terms::default() };
+    assert!(schedule.handle(Millis(0), Input::Open(BuildNo(2), terms)).is_empty());
+    let mut at = |now: u64, input: Input| admitted(&schedule.handle(Millis(now), input));
+    let mut test = unit(50, 1000, Source::History);
+    (test.build, test.role, test.retryable) = (BuildNo(2), Role::Test, false);
+    let _ = at(0, Input::Register(UnitId(1), test));
+    assert_eq!(at(0, Input::Stage(UnitId(1), 0)), [1]);
+    let mut compiled = unit(50, 1000, Source::History);
+    (compiled.build, compiled.inside) = (BuildNo(2), Some(UnitId(1)));
+    let mut started = at(10, Input::Register(UnitId(2), compiled));
+    started.extend(at(10, Input::Stage(UnitId(2), 3)));
+    assert_eq!(started, [2]);
+}
+
 #[test]
 fn the_longest_path_goes_first() {
     let mut schedule = schedule(1000);

@@ -107,8 +107,8 @@ impl Schedule {
         let units = || self.units.iter().map(|(_, unit)| unit).filter(|unit| unit.build == no);
         let count = |which: fn(&Unit) -> bool| units().filter(|unit| which(unit)).count() as u32;
         // What waits for its stage is lent one as long as it does.
-        let awaits = |id: UnitId, unit: &Unit| unit.build == no && self.awaits_stage(id, unit);
-        let of_later_stages = self.units.iter().filter(|(id, it)| awaits(*id, it)).count() as u32;
+        let awaits = |unit: &Unit| unit.build == no && self.awaits_stage(unit);
+        let of_later_stages = self.units.iter().filter(|(_, unit)| awaits(unit)).count() as u32;
         let own = terms.jobs.saturating_sub(1).saturating_add(of_later_stages);
         let takes_places = |unit: &Unit| matches!(unit.role, Role::Script | Role::Command);
         if units().next().is_none() {

@@ -406,9 +406,13 @@ impl ProcessTree {
     }
 
     /// The process of the table below which one with this `stat` belongs; `None` where it is a stranger's. Process 1
-    /// adopts every orphan of its pid namespace: only what is in its own session is what it has started.
-    fn parent_of(&self, stat: &Stat) -> Option<Index> {
-        let parent = self.table.find(stat.ppid).filter(|_| !stat.is_keeper)?;
+    /// adopts every orphan of its pid namespace: only what is in its own session is what it has started. And a number
+    /// may have been given again since its process was looked at last.
+    fn parent_of(&mut self, stat: &Stat) -> Option<Index> {
+        let mut parent = self.table.find(stat.ppid).filter(|_| !stat.is_keeper)?;
+        if let Some(now) = self.proc.stat(stat.ppid) {
+            parent = self.known(stat.ppid, &now)?;
+        }
         let of_init = || self.proc.stat(INIT).is_some_and(|init| init.session == stat.session);
         (stat.ppid != INIT || of_init()).then_some(parent)
     }
@@ -477,5 +481,43 @@ impl ProcessTree {
         }
         self.foreign = foreign;
         unknown.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::*;
+
+    struct Ends(Child);
+
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    fn sleeps() -> Ends {
+        Ends(Command::new("sleep").arg("1000").spawn().unwrap())
+    }
+
+    /// Nobody has looked for long, and the number of a unit's process is that of a stranger, who has started something.
+    #[test]
+    fn what_a_stranger_with_the_number_of_an_ended_process_starts_is_not_of_the_build() {
+        let (root, unit) = (sleeps(), Owner(2));
+        let mut tree = ProcessTree::new(root.0.id()).unwrap();
+        // This process is the stranger, and the build had its number before.
+        let stranger = std::process::id();
+        let now = tree.proc.stat(stranger).unwrap();
+        let before = Stat { start: now.start - 1, ..now };
+        let index = tree.table.insert(stranger, &before, Table::<Record>::ROOT);
+        tree.table.claim(index, Some((unit, Role::Child)));
+        let started = sleeps();
+        tree.discover();
+        tree.discover();
+        assert_eq!(tree.table.find(started.0.id()), None);
+        assert_eq!(tree.table.find(stranger), None);
     }
 }
