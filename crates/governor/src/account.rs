@@ -58,6 +58,8 @@ pub(crate) struct Elsewhere {
     interrupted: Option<Millis>,
     /// Somebody waits for a lock of its.
     lifted: bool,
+    /// Its root is stopped.
+    stands: bool,
     /// The cgroups that contain its root.
     pub(crate) cgroups: Vec<CgroupDir>,
 }
@@ -218,6 +220,7 @@ impl Governor {
                 leaving: None,
                 interrupted: None,
                 lifted: false,
+                stands: false,
                 cgroups,
             });
         }
@@ -285,8 +288,24 @@ impl Governor {
         }
         self.looked = now;
         self.see_off(now, observer);
+        self.see_who_stands();
         self.lift_holders();
         self.drop_silent(now);
+    }
+
+    /// What a terminal has stopped with Ctrl-Z, or somebody by a signal, is nothing that another build waits for.
+    fn see_who_stands(&mut self) {
+        let mut changed = Vec::new();
+        for (no, build) in &mut self.builds {
+            let Some(it) = &mut build.elsewhere else { continue };
+            let stands = self.tree.is_stopped(it.root);
+            if std::mem::replace(&mut it.stands, stands) != stands {
+                changed.push((*no, stands));
+            }
+        }
+        for (no, stands) in changed {
+            self.decide(Input::Stands(no, stands));
+        }
     }
 
     fn see_off(&mut self, now: Millis, observer: &mut dyn Observer) {
@@ -313,8 +332,9 @@ impl Governor {
         }
         let gone = it.root_is_gone();
         if lives && gone && it.cargo.is_some() {
-            // Nobody is left who could use what they make.
+            // Nobody is left who could use what they make, nor who could be asked to go on.
             self.abort(no);
+            self.decide(Input::Pause(no, false));
         }
         let build = self.builds.get(&no)?;
         let it = build.elsewhere.as_ref()?;

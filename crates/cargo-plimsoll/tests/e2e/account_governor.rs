@@ -308,6 +308,26 @@ fn a_shim_that_a_stranger_stops_holds_nobody_else_up() {
     fresh(&scene, "target2", "b");
 }
 
+/// As Ctrl-Z does it: Cargo and its compilers stand still with all that they hold, until `fg`.
+#[test]
+fn a_build_that_its_terminal_has_stopped_holds_no_other_up() {
+    let scene = enabled("400MiB");
+    scene.lib("a", &[], "// fake: alloc 250MiB in 250ms; touch a-is-up; until go\n");
+    scene.lib("b", &[], "// fake: log run-b; alloc 250MiB in 250ms\n");
+    scene.ok(&mut cargo(&scene, "build -p b", "target3"));
+    let first = scene.start(&mut cargo(&scene, "build -p a", "target"));
+    scene.wait_for("a-is-up");
+    first.signal_group(Signal::STOP);
+    let done = scene.start(&mut cargo(&scene, "build -p b", "target2")).end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    scene.wait_for_lines("run-b", 2);
+    first.signal_group(Signal::CONT);
+    scene.write("go", "");
+    let done = first.end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    fresh(&scene, "target", "a");
+}
+
 /// A build script that says its process in a file and holds so much, until the file `go` is there.
 fn holding_script(scene: &Scene, package: &str, mib: usize) {
     scene.lib(package, &[], "");

@@ -186,7 +186,8 @@ impl Schedule {
             // What may wait for it, or for what waits behind it, is nothing to wait for.
             let idle_ones_wait = guests_wait || self.units.is_nested(id);
             let works = |unit: &Unit| {
-                unit.uses_processor() && !unit.hosts() && !(idle_ones_wait && unit.is_idle(now))
+                let waits = unit.hosts() || idle_ones_wait && unit.is_idle(now);
+                unit.uses_processor() && !waits && !self.builds.is_paused(unit.build)
             };
             let alone = self.units.iter().all(|(other, unit)| other == id || !works(unit));
             let fits = room.fits(build, &after);
@@ -246,7 +247,11 @@ impl Schedule {
     /// Something of these runs, and not only for others inside it to be let in.
     fn something_goes_on(&self, which: impl Fn(&Unit) -> bool) -> bool {
         let goes_on = |id, unit: &Unit| {
-            unit.is_running() && unit.guests == 0 && which(unit) && !self.units.is_held(id)
+            unit.is_running()
+                && unit.guests == 0
+                && which(unit)
+                && !self.units.is_held(id)
+                && !self.builds.is_paused(unit.build)
         };
         self.units.iter().any(|(id, unit)| goes_on(id, unit))
     }
@@ -258,7 +263,9 @@ impl Schedule {
 
     /// Those of them for which this holds.
     pub(super) fn active_where(&self, which: impl Fn(&Unit) -> bool) -> usize {
-        let active = |unit: &Unit| unit.uses_processor() && which(unit);
+        let active = |unit: &Unit| {
+            unit.uses_processor() && which(unit) && !self.builds.is_paused(unit.build)
+        };
         self.units.iter().filter(|(_, unit)| active(unit)).count()
     }
 

@@ -145,6 +145,8 @@ pub(super) struct Build {
     pub(super) lifted: bool,
     /// Somebody has asked that nothing of it run.
     pub(super) paused: bool,
+    /// Its first process is stopped, as by a terminal's Ctrl-Z: nobody here has stopped its units, and most stand still.
+    pub(super) stands: bool,
     /// Memory of it that belongs to no unit.
     pub(super) rest: Bytes,
     /// Places on its Cargo's pipe, free and taken.
@@ -171,6 +173,7 @@ impl Build {
             terms,
             lifted: false,
             paused: false,
+            stands: false,
             rest: Bytes::ZERO,
             places: terms.places.unwrap_or_default(),
             anchor: None,
@@ -250,8 +253,9 @@ impl Builds {
         self.get(no).map(|build| build.terms).unwrap_or_default()
     }
 
+    /// Nobody can wait for what it has: it was paused, or stands still by itself.
     pub(super) fn is_paused(&self, no: BuildNo) -> bool {
-        self.get(no).is_some_and(|build| build.paused)
+        self.get(no).is_some_and(|build| build.paused || build.stands)
     }
 
     pub(super) fn goes_first(&self, no: BuildNo) -> bool {
@@ -306,7 +310,8 @@ impl Builds {
         if busy(no) {
             return;
         }
-        let others = self.builds.iter().filter(|(other, it)| busy(**other) && !it.paused);
+        let others =
+            self.builds.iter().filter(|(other, it)| busy(**other) && !it.paused && !it.stands);
         let least = others.map(|(_, build)| build.charged).min().unwrap_or_default();
         self.with(no, |build| build.charged = build.charged.max(least));
     }

@@ -240,6 +240,23 @@ fn what_is_paused_is_nothing_that_another_build_waits_for() {
     assert!(effects.contains(&Effect::Resume(UnitId(1))), "{effects:?}");
 }
 
+/// A terminal has stopped it: nobody here sends it a signal for that.
+#[test]
+fn a_build_that_stands_still_by_itself_holds_nobody_up_and_is_left_alone() {
+    let mut schedule = schedule(&[background(), background()]);
+    assert_eq!(register(&mut schedule, 0, 1, unit(1, 900, 1000)), [1]);
+    assert_eq!(register(&mut schedule, 10, 2, unit(2, 900, 1000)), [] as [u32; 0]);
+    let effects = schedule.handle(Millis(15), Input::Stands(BuildNo(1), true));
+    assert_eq!(admitted(&effects), [2]);
+    let signal =
+        |it: &Effect| matches!(it, Effect::Suspend(..) | Effect::Resume(_) | Effect::Kill(..));
+    assert!(!effects.iter().any(signal), "{effects:?}");
+    assert_eq!(finish(&mut schedule, 400, 2), [] as [u32; 0]);
+    assert_eq!(register(&mut schedule, 410, 3, unit(1, 20, 1000)), [] as [u32; 0]);
+    let effects = schedule.handle(Millis(900), Input::Stands(BuildNo(1), false));
+    assert_eq!(admitted(&effects), [3]);
+}
+
 #[test]
 fn a_failure_is_that_of_its_own_build() {
     let mut schedule = schedule(&[background(), background()]);

@@ -137,6 +137,8 @@ pub enum Input {
     Close(BuildNo),
     /// Somebody wants that nothing of this build runs, or no longer wants that.
     Pause(BuildNo, bool),
+    /// The build's first process is stopped, by somebody else; or goes on.
+    Stands(BuildNo, bool),
     /// It holds a lock that somebody waits for whom a person waits for, or no longer does.
     Lift(BuildNo, bool),
     /// A unit asks to be admitted (or, a build script, was found running).
@@ -405,6 +407,7 @@ impl Schedule {
         match input {
             Input::Open(no, terms) => self.builds.open(no, terms),
             Input::Close(no) => self.builds.close(no),
+            Input::Stands(no, stands) => self.builds.with(no, |build| build.stands = stands),
             Input::Pause(no, paused) => self.builds.with(no, |build| build.paused = paused),
             Input::Lift(no, lifted) => self.builds.with(no, |build| build.lifted = lifted),
             Input::Register(id, new) => self.register(now, id, *new),
@@ -504,7 +507,8 @@ impl Schedule {
         let runs: Vec<UnitId> = self
             .units
             .iter()
-            .filter(|(_, unit)| unit.is_running() && self.builds.is_paused(unit.build))
+            .filter(|(_, unit)| unit.is_running())
+            .filter(|(_, unit)| self.builds.get(unit.build).is_some_and(|build| build.paused))
             .map(|(id, _)| id)
             .collect();
         for id in runs {

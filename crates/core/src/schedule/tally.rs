@@ -95,10 +95,11 @@ impl Schedule {
         let ahead = self.builds.runs_ahead(now, &self.units);
         let mut tally = Tally { ahead, guests_wait: self.guests_wait(), ..Tally::default() };
         for (_, unit) in self.units.iter().filter(|(_, unit)| unit.state != RunState::Waiting) {
-            let active = usize::from(unit.uses_processor());
+            let paused = self.builds.is_paused(unit.build);
+            let active = usize::from(unit.uses_processor() && !paused);
             // What stands still until a person continues it is nothing that others could wait for; nor is what
             // may wait for them.
-            let goes_on = !self.builds.is_paused(unit.build) && !unit.hosts();
+            let goes_on = !paused && !unit.hosts();
             let started = usize::from(goes_on);
             let idle = usize::from(goes_on && unit.is_idle(now));
             for count in [&mut tally.all, tally.builds.entry(unit.build).or_default()] {

@@ -195,6 +195,12 @@ impl ProcessTree {
         })
     }
 
+    /// Whether the process is stopped.
+    #[must_use]
+    pub fn is_stopped(&self, pid: u32) -> bool {
+        self.proc.stat(pid).is_some_and(|stat| stat.state == b'T')
+    }
+
     /// Whether the process is stopped though its parent is not: whoever has done that (a governor that was killed) is not
     /// there any more to let it go on.
     #[must_use]
