@@ -62,7 +62,12 @@ const TRIGGERS: &[&str] = &[
     "0x8007000e",
     "create new OS thread",
     "native thread",
-    "rc\": -",
+    "rc\":",
+    "rc'",
+    "rc:",
+    "rc=",
+    "rc ",
+    "lnk1102",
 ];
 
 /// What a line says about memory, or about a signal.

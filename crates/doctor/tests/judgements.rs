@@ -185,6 +185,14 @@ fn a_linker_s_signal_may_be_told_as_a_status() {
 }
 
 #[test]
+fn a_status_is_read_in_whatever_words_a_tool_gives_it() {
+    for words in ["rc: 137", "rc=137", "\"rc\": 137", "'rc': -9", "rc 137", "exit status: 137"] {
+        let log = format!("   Compiling app v0.1.0\nfatal: [builder]: FAILED!\n  {words}\n");
+        assert_eq!(judge(&log).cause, Cause::Killed, "{words}");
+    }
+}
+
+#[test]
 fn a_service_that_is_taken_down_is_not_the_build() {
     let down = "search-1 exited with code 137\ndb_1 exited with code 137\n";
     let failed = "##[error]Process completed with exit code 1.\n";
