@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use crate::cause::Cause;
 use crate::finding::{About, Finding, Weight};
-use crate::other::os_error;
+use crate::other::{is_below_an_error, os_error};
 use crate::signal::{KILLED, exit_number, signal, status, windows};
 use crate::unit::{after, is_of_builds};
 use crate::verdict::Certainty::{Certain, Likely, Possible};
@@ -151,7 +151,7 @@ fn confession(line: &str) -> Option<Finding> {
         ["oomkilled", "oom killed", "oom-killed"].iter().any(|words| is_word(&lower, words))
             && !supposed.iter().any(|word| lower.contains(word))
             || lower.contains("container oom ") && lower.contains("(image=")
-            || AT_LIMIT.iter().any(|words| lower.contains(words));
+            || AT_LIMIT.iter().any(|words| lower.contains(words)) && !is_below_an_error(line);
     limit.then(|| Finding::new(Cause::MemoryLimit, Certain, Weight::Confession, About::Job))
 }
 

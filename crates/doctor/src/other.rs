@@ -444,13 +444,24 @@ pub(crate) fn look(line: &str) -> Option<Finding> {
     WORDS.first(line)?;
     let form = FORMS.iter().find(|form| form.any.iter().any(|words| line.contains(words)))?;
     // Zero is no failure: `Process completed with exit code 0`.
-    if line.starts_with("warning")
-        || line.starts_with("W: ")
-        || matches!(exit_number(line), Some(0))
-    {
+    if is_below_an_error(line) || matches!(exit_number(line), Some(0)) {
         return None;
     }
     Some(Finding::new(form.cause, form.certainty, form.weight, form.about))
+}
+
+/// What a program says of itself, and no error: a warning, or a line of its own log, as `… INFO closing after 60 s of
+/// inactivity`.
+pub(crate) fn is_below_an_error(line: &str) -> bool {
+    /// A level stands before what is said, after the time at most.
+    const WITHIN: usize = 64;
+    let head = line.char_indices().nth(WITHIN).map_or(line, |(at, _)| &line[..at]);
+    let mut words = head.split(|c: char| !c.is_ascii_alphanumeric());
+    // Who runs containers, and says it so, speaks of the job: `WARN[0010] … resorting to SIGKILL`.
+    let of_containers = line.starts_with("WARN[") || line.starts_with("INFO[");
+    line.starts_with("warning")
+        || line.starts_with("W: ")
+        || !of_containers && words.any(|word| matches!(word, "TRACE" | "DEBUG" | "INFO" | "WARN"))
 }
 
 /// Windows says its errors in any language, and their numbers. Unix has others of these, and says them in English.

@@ -184,6 +184,22 @@ fn a_linker_s_signal_may_be_told_as_a_status() {
     assert_eq!((verdict.cause, verdict.unit.as_deref()), (Cause::Killed, Some("link of app")));
 }
 
+/// A test server closes an idle connection, a database warns of a query, and then the compiler is killed.
+#[test]
+fn what_a_program_logs_below_an_error_outweighs_nothing() {
+    for said in [
+        "2026-11-30T10:00:00Z INFO closing idle connection after 60 s of inactivity",
+        "12:00:01 WARN upload: timeout exceeded, trying again",
+        "DEBUG the request has been cancelled",
+        "warning: query exceeded memory limit, spilling to disk",
+    ] {
+        let log = format!("   Compiling app v0.1.0\n{said}\n{}", killed("--crate-type lib"));
+        assert_eq!(judge(&log).cause, Cause::Killed, "{said}");
+    }
+    let ended = "Error: The operation was ended: o output for 10 minutes of inactivity\n";
+    assert_eq!(judge(&format!("{ended}{}", killed(""))).cause, Cause::Timeout);
+}
+
 #[test]
 fn a_status_is_read_in_whatever_words_a_tool_gives_it() {
     for words in ["rc: 137", "rc=137", "\"rc\": 137", "'rc': -9", "rc 137", "exit status: 137"] {
