@@ -591,7 +591,8 @@ fn a_build_from_elsewhere_is_a_root_of_its_own_and_no_signal_reaches_what_is_nob
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         stat.rsplit_once(") ").map(|(_, rest)| rest.starts_with('Z')).unwrap_or(true)
     };
-    assert!(state(pids[0]) && !state(pids[1]) && !state(cargo.id()));
+    until("the unit's has ended", || state(pids[0]));
+    assert!(!state(pids[1]) && !state(cargo.id()));
     tree.release(UNIT);
     tree.remove_root(BUILD);
     tree.scan();

@@ -216,8 +216,9 @@ impl ProcessTree {
         }
     }
 
-    /// Stops those that do not stand still yet; true where there were none.
-    fn still(&mut self, indices: &[Index]) -> bool {
+    /// Stops those that do not stand still yet; true where there were none. What may get no signal is none of them: it
+    /// runs on, however often it is looked at.
+    pub(super) fn still(&mut self, indices: &[Index]) -> bool {
         let mut still = true;
         for index in indices {
             let Some(stat) = self.refresh(*index) else { continue };
@@ -225,11 +226,8 @@ impl ProcessTree {
                 b'T' | b't' | b'Z' | b'X' | b'x' => {}
                 // It cannot fork where it waits, and stops when it comes back: the signal is pending. A
                 // vfork's parent waits like this for a child that is stopped itself.
-                b'D' => self.signal(*index, Signal::STOP),
-                _ => {
-                    self.signal(*index, Signal::STOP);
-                    still = false;
-                }
+                b'D' => _ = self.signal(*index, Signal::STOP),
+                _ => still &= !self.signal(*index, Signal::STOP),
             }
         }
         still
@@ -275,21 +273,21 @@ impl ProcessTree {
     }
 
     /// Sends a signal to exactly the process that the table means, where that has provably started below us and is of
-    /// our user. One that has ended is none.
-    fn signal(&self, index: Index, signal: Signal) {
-        let Some(node) = self.table.get(index).filter(|node| node.alive) else { return };
+    /// our user. One that has ended is none. Whether it was sent.
+    fn signal(&self, index: Index, signal: Signal) -> bool {
+        let Some(node) = self.table.get(index).filter(|node| node.alive) else { return false };
         let ours = node.pid != INIT && self.table.has_started_below(index);
         if !ours || !self.is_of_our_user(node.pid) {
-            return;
+            return false;
         }
-        let Some(pid) = Pid::from_raw(node.pid as i32) else { return };
+        let Some(pid) = Pid::from_raw(node.pid as i32) else { return false };
         let same = || self.proc.stat(node.pid).is_some_and(|stat| stat.start == node.start);
         // A failure means that it has ended, or is another user's (setuid): nothing to be done.
-        let _ = match pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(fd) if same() => pidfd_send_signal(fd, signal),
+        match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(fd) if same() => pidfd_send_signal(fd, signal).is_ok(),
             // Kernels before 5.3, and sandboxes that forbid it.
-            Err(Errno::NOSYS | Errno::PERM) if same() => kill_process(pid, signal),
-            Ok(_) | Err(_) => Ok(()),
-        };
+            Err(Errno::NOSYS | Errno::PERM) if same() => kill_process(pid, signal).is_ok(),
+            Ok(_) | Err(_) => false,
+        }
     }
 }

@@ -509,6 +509,18 @@ mod tests {
         Ends(Command::new("sleep").arg("1000").spawn().unwrap())
     }
 
+    /// Else each scan would look for it to stand still again and again, in vain.
+    #[test]
+    fn what_may_get_no_signal_is_not_waited_for() {
+        let (root, stranger) = (sleeps(), sleeps());
+        let mut tree = ProcessTree::new(root.0.id()).unwrap();
+        let pid = stranger.0.id();
+        let index = tree.table.hang(pid, &tree.proc.stat(pid).unwrap());
+        tree.table.claim(index, Some((Owner(2), Role::Child)));
+        assert!(tree.still(&[index]));
+        assert_ne!(tree.proc.stat(pid).unwrap().state, b'T');
+    }
+
     /// Nobody has looked for long, and the number of a unit's process is that of a stranger, who has started something.
     #[test]
     fn what_a_stranger_with_the_number_of_an_ended_process_starts_is_not_of_the_build() {
