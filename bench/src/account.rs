@@ -42,10 +42,11 @@ impl Account {
         Ok(Self { cargo, home, program: plimsoll.program.clone() })
     }
 
-    /// `cargo plimsoll enable`, with a line where one is named.
-    pub(crate) fn enable(&self, line: Option<&OsStr>) -> Result<()> {
-        let line: Vec<_> = line.into_iter().flat_map(|line| ["--memory".as_ref(), line]).collect();
-        self.call("enable", &line)
+    /// `cargo plimsoll enable`, with a budget where one is named.
+    pub(crate) fn enable(&self, budget: Option<&OsStr>) -> Result<()> {
+        let budget: Vec<_> =
+            budget.into_iter().flat_map(|budget| ["--memory".as_ref(), budget]).collect();
+        self.call("enable", &budget)
     }
 
     /// `cargo plimsoll disable`.

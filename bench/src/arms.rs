@@ -28,7 +28,7 @@ pub(crate) enum Arm {
     Formula,
     /// Plain cargo with a jobserver that has no token: the peak is the floor.
     Floor,
-    /// The peer, with its scheduler's memory set to the line.
+    /// The peer, with its scheduler's memory set to the budget.
     Mbx {
         /// With the memory history of earlier builds (never with their cached artifacts).
         warm: bool,
@@ -37,14 +37,14 @@ pub(crate) enum Arm {
     Plimsoll {
         /// With the history of earlier builds.
         warm: bool,
-        /// Outside the wall, at the line that the arm inside took.
-        unwalled: bool,
+        /// Outside the cgroup limit, at the budget that the arm inside took.
+        outside: bool,
     },
 }
 
 impl Arm {
-    /// Whether a line changes what it does.
-    pub(crate) fn has_line(self) -> bool {
+    /// Whether a budget changes what it does.
+    pub(crate) fn has_budget(self) -> bool {
         matches!(self, Self::Mbx { .. } | Self::Plimsoll { .. })
     }
 }
@@ -57,9 +57,9 @@ impl fmt::Display for Arm {
             Self::Floor => f.write_str("floor"),
             Self::Mbx { warm: false } => f.write_str("mbx"),
             Self::Mbx { warm: true } => f.write_str("mbx-warm"),
-            Self::Plimsoll { warm, unwalled } => {
+            Self::Plimsoll { warm, outside } => {
                 f.write_str(if *warm { "warm" } else { "cold" })?;
-                f.write_str(if *unwalled { "-unwalled" } else { "" })
+                f.write_str(if *outside { "-outside" } else { "" })
             }
         }
     }
@@ -74,15 +74,15 @@ impl FromStr for Arm {
             "floor" => Self::Floor,
             "mbx" => Self::Mbx { warm: false },
             "mbx-warm" => Self::Mbx { warm: true },
-            "cold" => Self::Plimsoll { warm: false, unwalled: false },
-            "warm" => Self::Plimsoll { warm: true, unwalled: false },
-            "cold-unwalled" => Self::Plimsoll { warm: false, unwalled: true },
-            "warm-unwalled" => Self::Plimsoll { warm: true, unwalled: true },
+            "cold" => Self::Plimsoll { warm: false, outside: false },
+            "warm" => Self::Plimsoll { warm: true, outside: false },
+            "cold-outside" => Self::Plimsoll { warm: false, outside: true },
+            "warm-outside" => Self::Plimsoll { warm: true, outside: true },
             _ => match text.strip_prefix("plain-j").and_then(|jobs| jobs.parse::<u32>().ok()) {
                 Some(jobs) if jobs > 0 => Self::Plain(jobs),
                 _ => bail!(
                     "`{text}` is not an arm; there are plain-jN, formula, floor, mbx, mbx-warm, cold, warm, \
-                     cold-unwalled, warm-unwalled"
+                     cold-outside, warm-outside"
                 ),
             },
         })
@@ -131,13 +131,13 @@ impl Plimsoll {
         &self,
         workload: &Workload,
         home: &Path,
-        line: Option<u64>,
+        budget: Option<u64>,
         jobs: u32,
     ) -> Build {
         let mut args: Vec<OsString> = vec!["plimsoll".into()];
         let processors = self.processors.map(|count| OsString::from(count.to_string()));
-        if let Some(line) = line {
-            args.extend(["--memory".into(), size(line)]);
+        if let Some(budget) = budget {
+            args.extend(["--memory".into(), size(budget)]);
         }
         args.extend(["--jobs".into(), jobs.to_string().into()]);
         args.extend(workload.args.iter().cloned());
@@ -196,9 +196,9 @@ pub(crate) fn formula_jobs(memory: u64) -> u32 {
     u32::try_from(memory / FORMULA_BYTES_PER_JOB).unwrap_or(u32::MAX).max(1)
 }
 
-/// The line that the peer takes by itself inside a wall.
-pub(crate) fn mbx_default_line(wall: u64) -> u64 {
-    let bytes = wall / 100 * MBX_PERCENT;
+/// The budget that the peer takes by itself inside a cgroup limit.
+pub(crate) fn mbx_default_budget(cgroup_limit: u64) -> u64 {
+    let bytes = cgroup_limit / 100 * MBX_PERCENT;
     bytes >> 20 << 20
 }
 
@@ -207,7 +207,7 @@ pub(crate) fn mbx_default_line(wall: u64) -> u64 {
 pub(crate) fn mbx(
     workload: &Workload,
     state: &Path,
-    line: Option<u64>,
+    budget: Option<u64>,
     jobs: u32,
     warm: bool,
 ) -> Result<Build> {
@@ -225,8 +225,8 @@ pub(crate) fn mbx(
     set("MBX_DISPLAY", "plain".into());
     set("XDG_CONFIG_HOME", home.join("config").into());
     set("XDG_STATE_HOME", home.join("state").into());
-    if let Some(line) = line {
-        set("MBX_SCHEDULER_MEMORY", size(line));
+    if let Some(budget) = budget {
+        set("MBX_SCHEDULER_MEMORY", size(budget));
     }
     Ok(Build {
         program: program.into(),
@@ -307,8 +307,8 @@ mod tests {
             "mbx-warm",
             "cold",
             "warm",
-            "cold-unwalled",
-            "warm-unwalled",
+            "cold-outside",
+            "warm-outside",
         ] {
             assert_eq!(name.parse::<Arm>().unwrap().to_string(), name);
         }

@@ -12,9 +12,9 @@ use serde_json::json;
 
 use crate::arms::{self, fnv1a};
 use crate::bench::{Bench, commit, empty};
+use crate::budget::Budget;
 use crate::chaos::Killer;
 use crate::launch::{Build, stderr_of};
-use crate::line::Line;
 use crate::run::Report;
 use crate::{log, table};
 
@@ -22,9 +22,9 @@ use crate::{log, table};
 pub(crate) type Manifest = BTreeMap<String, (u64, u64)>;
 
 /// The three builds and the comparison.
-pub(crate) fn artifacts(bench: &Bench, line: &Line, kill_every: Option<f64>) -> Result<Report> {
-    let (floor, one, all) = line.needs();
-    let bytes = line.resolve(bench.peaks(floor, one, all)?)?;
+pub(crate) fn artifacts(bench: &Bench, budget: &Budget, kill_every: Option<f64>) -> Result<Report> {
+    let (floor, one, all) = budget.needs();
+    let bytes = budget.resolve(bench.peaks(floor, one, all)?)?;
     let home = bench.state.join("homes").join("artifacts");
     empty(&home)?;
     let plain = arms::plain(&bench.workload, bench.jobs);
@@ -41,7 +41,7 @@ pub(crate) fn artifacts(bench: &Bench, line: &Line, kill_every: Option<f64>) -> 
     let retried = own.as_ref().map_or(0, |own| own.killed + own.lost);
     let kill_arg = kill_every.map_or(String::new(), |every| format!(" --kill-every {every}"));
     let command = format!(
-        "artifacts --workload {} {} --line {line}{kill_arg}",
+        "artifacts --workload {} {} --budget {budget}{kill_arg}",
         bench.workload.name,
         bench.sizes()
     );

@@ -8,15 +8,15 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 
 use crate::arms::{self, Arm, Plimsoll};
-use crate::cgroup::Wall;
+use crate::budget::{Peaks, ram};
+use crate::cgroup::CgroupLimit;
 use crate::launch::{self, Beside, Build, Interrupt, Limits, Measured, stderr_of};
-use crate::line::{Peaks, ram};
 use crate::log;
 use crate::read_ahead::ReadAhead;
 use crate::store::{Outcome, Record, Store, slug};
 use crate::workload::Workload;
 
-/// How often the time without a wall may pass inside one before the build counts as crawling.
+/// How often the time without a cgroup limit may pass inside one before the build counts as crawling.
 pub(crate) const CRAWL: f64 = 3.0;
 
 /// Everything that an arm needs.
@@ -60,10 +60,10 @@ pub(crate) struct Named {
 /// Where an arm runs.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Place {
-    /// The line, for the arms that have one.
-    pub(crate) line: Option<Named>,
-    /// The wall around it.
-    pub(crate) wall: Option<Named>,
+    /// The budget, for the arms that have one.
+    pub(crate) budget: Option<Named>,
+    /// The cgroup limit around it.
+    pub(crate) cgroup_limit: Option<Named>,
     /// Which repetition.
     pub(crate) repeat: u32,
 }
@@ -92,15 +92,15 @@ impl Bench {
             Arm::Plimsoll { .. } => format!("{}-w{}", self.plimsoll()?.id, self.warm_builds),
             _ => "plain".to_owned(),
         };
-        let jobs = if arm.has_line() { self.jobs } else { 0 };
+        let jobs = if arm.has_budget() { self.jobs } else { 0 };
         let read_ahead = self.read_ahead.as_ref();
         let read_ahead = read_ahead.map_or(String::new(), |it| format!("-ra{}", it.kib()));
         Ok(slug(&[
             &self.workload.name,
             &self.extra.join("."),
             &arm.to_string(),
-            &format!("line{}", amount(&place.line)),
-            &format!("wall{}{}", amount(&place.wall), if self.swap { "s" } else { "" }),
+            &format!("line{}", amount(&place.budget)),
+            &format!("wall{}{}", amount(&place.cgroup_limit), if self.swap { "s" } else { "" }),
             &format!("j{jobs}"),
             &format!("r{}", place.repeat),
             &(programs + &read_ahead),
@@ -128,12 +128,12 @@ impl Bench {
     }
 
     fn measure(&self, arm: Arm, place: &Place, key: &str) -> Result<Record> {
-        let inside = if matches!(arm, Arm::Plimsoll { unwalled: true, .. }) {
+        let inside = if matches!(arm, Arm::Plimsoll { outside: true, .. }) {
             None
         } else {
-            place.wall.as_ref()
+            place.cgroup_limit.as_ref()
         };
-        let line = place.line.as_ref().map(|line| line.bytes);
+        let budget = place.budget.as_ref().map(|budget| budget.bytes);
         let home = self.state.join("homes").join(key);
         let build = match arm {
             Arm::Plain(jobs) => arms::plain(&self.workload, jobs),
@@ -142,13 +142,13 @@ impl Bench {
                 arms::formula_jobs(inside.map_or_else(ram, |it| it.bytes)),
             ),
             Arm::Floor => arms::floor(&self.workload),
-            Arm::Mbx { warm } => arms::mbx(&self.workload, &self.state, line, self.jobs, warm)?,
+            Arm::Mbx { warm } => arms::mbx(&self.workload, &self.state, budget, self.jobs, warm)?,
             Arm::Plimsoll { warm, .. } => {
                 empty(&home)?;
                 if warm {
                     self.learn(&home, place)?;
                 }
-                self.plimsoll()?.build(&self.workload, &home, line, self.jobs)
+                self.plimsoll()?.build(&self.workload, &home, budget, self.jobs)
             }
         };
         self.workload.clean()?;
@@ -180,7 +180,7 @@ impl Bench {
     /// Fills a home with the history of earlier builds: that of the cold arm at the same place, and more if asked.
     fn learn(&self, home: &Path, place: &Place) -> Result<()> {
         let first = Place { repeat: 0, ..place.clone() };
-        let cold = Arm::Plimsoll { warm: false, unwalled: false };
+        let cold = Arm::Plimsoll { warm: false, outside: false };
         let cold_home = self.state.join("homes").join(self.key(cold, &first)?);
         let mut built = 0;
         if self.store.get(&self.key(cold, &first)?).is_some_and(|it| it.outcome == Outcome::Ok)
@@ -192,25 +192,32 @@ impl Bench {
         while built < self.warm_builds {
             println!("  (a build for the history, not measured)");
             self.workload.clean()?;
-            let line = place.line.as_ref().map(|line| line.bytes);
-            let build = self.plimsoll()?.build(&self.workload, home, line, self.jobs);
+            let budget = place.budget.as_ref().map(|budget| budget.bytes);
+            let build = self.plimsoll()?.build(&self.workload, home, budget, self.jobs);
             let log = self.state.join("logs").join(slug(&[&self.workload.name, "learn"]));
-            launch::run(&build, self.limits(place.wall.as_ref())?, &log, &self.interrupt, None)?;
+            launch::run(
+                &build,
+                self.limits(place.cgroup_limit.as_ref())?,
+                &log,
+                &self.interrupt,
+                None,
+            )?;
             built += 1;
         }
         Ok(())
     }
 
-    pub(crate) fn limits(&self, wall: Option<&Named>) -> Result<Limits> {
+    pub(crate) fn limits(&self, cgroup_limit: Option<&Named>) -> Result<Limits> {
         let mut stop_after = self.timeout;
-        if wall.is_some() {
+        if cgroup_limit.is_some() {
             let plain = self.store.get(&self.key(Arm::Plain(self.jobs), &Place::default())?);
             if let Some(plain) = plain.filter(|plain| plain.outcome == Outcome::Ok) {
                 stop_after = Duration::from_secs_f64(plain.wall_s * CRAWL);
             }
         }
-        let wall = wall.map(|wall| Wall { bytes: wall.bytes, swap: self.swap });
-        Ok(Limits { wall, stop_after, without_cgroup: self.without_cgroup })
+        let cgroup_limit = cgroup_limit
+            .map(|cgroup_limit| CgroupLimit { bytes: cgroup_limit.bytes, swap: self.swap });
+        Ok(Limits { cgroup_limit, stop_after, without_cgroup: self.without_cgroup })
     }
 
     #[expect(clippy::too_many_arguments, reason = "the one place where a record is put together")]
@@ -233,16 +240,16 @@ impl Bench {
             Some(_) if oom.is_some_and(|kills| kills > 0) => Outcome::Died,
             Some(_) => Outcome::Failed,
         };
-        let line = place.line.as_ref().filter(|_| arm.has_line());
+        let budget = place.budget.as_ref().filter(|_| arm.has_budget());
         let is_plimsoll = matches!(arm, Arm::Plimsoll { .. });
         Record {
             format: Record::FORMAT,
             workload: self.workload.name.clone(),
             arm: arm.to_string(),
-            line: line.map(|it| it.name.clone()),
-            line_bytes: line.map(|it| it.bytes),
-            wall: place.wall.as_ref().map(|it| it.name.clone()),
-            wall_bytes: place.wall.as_ref().map(|it| it.bytes),
+            budget: budget.map(|it| it.name.clone()),
+            budget_bytes: budget.map(|it| it.bytes),
+            cgroup_limit: place.cgroup_limit.as_ref().map(|it| it.name.clone()),
+            cgroup_limit_bytes: place.cgroup_limit.as_ref().map(|it| it.bytes),
             repeat: place.repeat,
             command: build.display(),
             commit: commit(),
@@ -273,7 +280,7 @@ impl Bench {
             if record.outcome != Outcome::Ok {
                 // A peak of a failed build says nothing; next time it is measured anew.
                 self.store.forget(&self.key(arm, &Place::default())?);
-                anyhow::bail!("{arm} failed, so that no line can relate to its peak");
+                anyhow::bail!("{arm} failed, so that no budget can relate to its peak");
             }
             Ok(Some(record.peak_bytes))
         };
@@ -285,7 +292,7 @@ impl Bench {
     }
 }
 
-/// How often one of cargo's status words stands at the beginning of a line.
+/// How often one of cargo's status words stands at the beginning of a budget.
 pub(crate) fn count(stderr: &str, word: &str) -> u64 {
     stderr
         .lines()
@@ -298,7 +305,7 @@ pub(crate) fn count(stderr: &str, word: &str) -> u64 {
 pub(crate) fn tail(stderr: &str) -> Vec<String> {
     let lines: Vec<_> =
         stderr.lines().filter(|line| !line.trim_start().starts_with("Compiling ")).collect();
-    lines[lines.len().saturating_sub(12)..].iter().map(|line| (*line).to_owned()).collect()
+    lines[lines.len().saturating_sub(12)..].iter().map(|budget| (*budget).to_owned()).collect()
 }
 
 /// The project's commit, marked if there are changes beyond it.

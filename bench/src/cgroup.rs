@@ -23,12 +23,12 @@ pub(crate) enum Version {
     V2,
 }
 
-/// A wall around a build.
+/// A cgroup limit around a build.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wall {
+pub(crate) struct CgroupLimit {
     /// The limit.
     pub(crate) bytes: u64,
-    /// Whether the build may swap beyond it. Without swap the wall is what an OOM killer guards.
+    /// Whether the build may swap beyond it. Without swap the cgroup limit is what an OOM killer guards.
     pub(crate) swap: bool,
 }
 
@@ -51,8 +51,8 @@ struct Harness {
 }
 
 impl Group {
-    /// Makes a group, and its wall. Fails with what to do where there is no permission.
-    pub(crate) fn make(wall: Option<Wall>) -> Result<Self> {
+    /// Makes a group, and its cgroup limit. Fails with what to do where there is no permission.
+    pub(crate) fn make(cgroup_limit: Option<CgroupLimit>) -> Result<Self> {
         let mounts =
             fs::read_to_string("/proc/self/mountinfo").context("reading /proc/self/mountinfo")?;
         let own = fs::read_to_string("/proc/self/cgroup").context("reading /proc/self/cgroup")?;
@@ -91,8 +91,8 @@ impl Group {
                 "no cgroup mount was found in /proc/self/mountinfo; mount one, or run on a Linux that has it"
             );
         };
-        if let Some(wall) = wall {
-            group.wall(wall)?;
+        if let Some(cgroup_limit) = cgroup_limit {
+            group.cgroup_limit(cgroup_limit)?;
         }
         Ok(group)
     }
@@ -102,20 +102,20 @@ impl Group {
         self.version
     }
 
-    fn wall(&self, wall: Wall) -> Result<()> {
-        let bytes = wall.bytes.to_string();
+    fn cgroup_limit(&self, cgroup_limit: CgroupLimit) -> Result<()> {
+        let bytes = cgroup_limit.bytes.to_string();
         match self.version {
             Version::V1 => {
                 put(&self.memory.join("memory.limit_in_bytes"), &bytes)?;
                 let memsw = self.memory.join("memory.memsw.limit_in_bytes");
-                if !wall.swap && memsw.exists() {
+                if !cgroup_limit.swap && memsw.exists() {
                     put(&memsw, &bytes)?;
                 }
             }
             Version::V2 => {
                 put(&self.memory.join("memory.max"), &bytes)?;
                 let swap = self.memory.join("memory.swap.max");
-                if !wall.swap && swap.exists() {
+                if !cgroup_limit.swap && swap.exists() {
                     put(&swap, "0")?;
                 }
             }
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn pressure_is_the_full_line() {
+    fn pressure_is_the_full_budget() {
         let text = "some avg10=0.00 avg60=0.00 avg300=0.00 total=12\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=7\n";
         assert_eq!(psi_full_total(text), Some(7));
     }

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use crate::arms;
 use crate::bench::{Bench, commit, empty};
+use crate::budget::Budget;
 use crate::launch::end_one;
-use crate::line::Line;
 use crate::random::Random;
 use crate::run::Report;
 use crate::sampler::Scope;
@@ -62,13 +62,13 @@ impl Killer {
 /// The build, and the look afterwards.
 pub(crate) fn chaos(
     bench: &Bench,
-    line: &Line,
+    budget: &Budget,
     every: f64,
     seed: u64,
     kills: Option<usize>,
 ) -> Result<Report> {
-    let (floor, one, all) = line.needs();
-    let bytes = line.resolve(bench.peaks(floor, one, all)?)?;
+    let (floor, one, all) = budget.needs();
+    let bytes = budget.resolve(bench.peaks(floor, one, all)?)?;
     let home = bench.state.join("homes").join("chaos");
     empty(&home)?;
     bench.workload.clean()?;
@@ -92,7 +92,7 @@ pub(crate) fn chaos(
     };
     let ok = measured.exit == Some(0) && fresh.is_fresh();
     let mut command = format!(
-        "chaos --workload {} {} --line {line} --every {every} --seed {seed}",
+        "chaos --workload {} {} --budget {budget} --every {every} --seed {seed}",
         bench.workload.name,
         bench.sizes()
     );

@@ -11,15 +11,15 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::arms::{Arm, Plimsoll};
 use crate::bench::Bench;
+use crate::budget::Budget;
 use crate::launch::{self, Interrupt};
-use crate::line::Line;
 use crate::read_ahead::ReadAhead;
 use crate::run::{Plan, Report};
 use crate::store::Store;
 use crate::workload::{self, Workload};
 use crate::{
-    artifacts, chaos, cost, crates, editor, giants, overhead, run, smoke, switch, table, together,
-    torture, worker,
+    artifacts, chaos, cost, crates, editor, overhead, oversized, run, smoke, switch, table,
+    together, torture, worker,
 };
 
 /// Measures Plimsoll on real workspaces beside plain Cargo and its peers.
@@ -34,7 +34,7 @@ struct Cli {
 enum Command {
     /// Builds a workload clean under several arms, side by side, and tabulates time, memory and kills.
     Run(RunArgs),
-    /// CPU time against plain cargo with a line far above the need, and the time of no-op builds.
+    /// CPU time against plain cargo with a budget far above the need, and the time of no-op builds.
     Overhead(OverheadArgs),
     /// Compares every artifact with plain cargo's, with plain against plain as the control.
     Artifacts(ArtifactsArgs),
@@ -46,12 +46,12 @@ enum Command {
     Cost(CostArgs),
     /// A generated workspace of very many small crates: what Plimsoll counts beside what the kernel counts, and the governor's share.
     Crates(CratesArgs),
-    /// Several builds of different workloads at once inside one wall, and one after another with plain cargo.
+    /// Several builds of different workloads at once inside one cgroup limit, and one after another with plain cargo.
     Together(TogetherArgs),
-    /// rust-analyzer on a workload beside a build, in one wall: how soon does the check of a saved file begin?
+    /// rust-analyzer on a workload beside a build, in one cgroup limit: how soon does the check of a saved file begin?
     Editor(EditorArgs),
-    /// The heaviest unit of a workload by itself, with each step of the diet, and inside walls below its need.
-    Giants(GiantsArgs),
+    /// The heaviest unit of a workload by itself, with each step of the diet, and inside cgroup limits below its need.
+    Oversized(OversizedArgs),
     /// A Cloudflare Worker by worker-build alone and under Plimsoll: memory and time of each step, and the same bytes.
     Worker(WorkerArgs),
     /// Many small builds under faults drawn from a seed: nothing may be lost or left, and each exit status explicable.
@@ -74,7 +74,7 @@ enum Command {
 
 /// Where things are, for every command.
 #[derive(Args, Debug)]
-struct Places {
+struct JobSlots {
     /// Where the workloads are.
     #[arg(long, value_name = "DIR")]
     workloads: Option<PathBuf>,
@@ -109,7 +109,7 @@ struct Common {
     /// Forget what is kept of this workload.
     #[arg(long)]
     fresh: bool,
-    /// Stop a build without a wall after this many seconds.
+    /// Stop a build without a cgroup limit after this many seconds.
     #[arg(long, default_value_t = 4 * 3600, value_name = "SECONDS")]
     timeout: u64,
     /// Let a walled build swap.
@@ -122,7 +122,7 @@ struct Common {
     #[arg(long)]
     without_cgroup: bool,
     #[command(flatten)]
-    places: Places,
+    places: JobSlots,
     /// More arguments of the build, for instance `-- --release`.
     #[arg(last = true)]
     extra: Vec<String>,
@@ -139,10 +139,10 @@ struct RunArgs {
     arms: Vec<Arm>,
     /// 1600MiB, 1.05x-j1, floor, floor+400MiB+25%, far, …
     #[arg(long, value_delimiter = ',')]
-    line: Vec<Line>,
-    /// A memory cgroup as wall around each arm, named like a line. Plimsoll then gets a line only if one is named.
+    budget: Vec<Budget>,
+    /// A memory cgroup as cgroup limit around each arm, named like a budget. Plimsoll then gets a budget only if one is named.
     #[arg(long, value_delimiter = ',')]
-    wall: Vec<Line>,
+    cgroup_limit: Vec<Budget>,
     /// How often each arm runs.
     #[arg(long, default_value_t = 1)]
     repeat: u32,
@@ -152,9 +152,9 @@ struct RunArgs {
 
 #[derive(Args, Debug)]
 struct AtArgs {
-    /// The line.
+    /// The budget.
     #[arg(long, default_value = "1.05x-j1")]
-    line: Line,
+    budget: Budget,
     #[command(flatten)]
     common: Common,
 }
@@ -167,9 +167,9 @@ struct OverheadArgs {
     /// Pairs of no-op builds, of each kind.
     #[arg(long, default_value_t = 20)]
     no_ops: u32,
-    /// The line, far above the need.
+    /// The budget, far above the need.
     #[arg(long, default_value = "far")]
-    line: Line,
+    budget: Budget,
     #[command(flatten)]
     common: Common,
 }
@@ -210,7 +210,7 @@ struct CostArgs {
     #[arg(long, default_value_t = 20, value_name = "SECONDS")]
     seconds: u64,
     #[command(flatten)]
-    places: Places,
+    places: JobSlots,
 }
 
 #[derive(Args, Debug)]
@@ -218,9 +218,9 @@ struct CratesArgs {
     /// How many.
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=99_999))]
     crates: u32,
-    /// The line, in MiB or as 1.5GiB.
+    /// The budget, in MiB or as 1.5GiB.
     #[arg(long, default_value = "420MiB", value_name = "SIZE")]
-    memory: Line,
+    memory: Budget,
     /// Units at once.
     #[arg(long, default_value_t = 8)]
     jobs: u32,
@@ -228,14 +228,14 @@ struct CratesArgs {
     #[arg(long, default_value_t = 8)]
     busy: u32,
     #[command(flatten)]
-    places: Places,
+    places: JobSlots,
 }
 
 #[derive(Args, Debug)]
 struct TogetherArgs {
-    /// The wall around all of them, in MiB or as 1.5GiB.
+    /// The cgroup limit around all of them, in MiB or as 1.5GiB.
     #[arg(long, value_name = "SIZE")]
-    wall: Line,
+    cgroup_limit: Budget,
     /// plain, mbx, plimsoll.
     #[arg(long, value_delimiter = ',', default_value = "plain,mbx,plimsoll")]
     arms: Vec<together::Arm>,
@@ -246,14 +246,14 @@ struct TogetherArgs {
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=6))]
     builds: u32,
     #[command(flatten)]
-    places: Places,
+    places: JobSlots,
 }
 
 #[derive(Args, Debug)]
 struct EditorArgs {
-    /// The wall around both, in MiB or as 1.5GiB.
+    /// The cgroup limit around both, in MiB or as 1.5GiB.
     #[arg(long, value_name = "SIZE")]
-    wall: Line,
+    cgroup_limit: Budget,
     /// The workspace that rust-analyzer is opened on.
     #[arg(long, default_value = "service")]
     workload: String,
@@ -270,18 +270,18 @@ struct EditorArgs {
     #[arg(long, value_name = "FILE", default_value = "rust-analyzer")]
     rust_analyzer: PathBuf,
     #[command(flatten)]
-    places: Places,
+    places: JobSlots,
 }
 
 #[derive(Args, Debug)]
-struct GiantsArgs {
+struct OversizedArgs {
     /// The unit, by its crate's name: aws_sdk_ec2, cranelift_codegen, …
     #[arg(long, value_name = "CRATE")]
     unit: String,
-    /// Walls, as shares of what the unit needs with everything that keeps its output.
+    /// Cgroup limits, as shares of what the unit needs with everything that keeps its output.
     #[arg(long, value_name = "SHARE,…", value_delimiter = ',', default_values_t = [1.1, 0.9, 0.75, 0.6])]
-    walls: Vec<f64>,
-    /// How often each step without a wall.
+    cgroup_limits: Vec<f64>,
+    /// How often each step without a cgroup limit.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
     #[command(flatten)]
@@ -297,7 +297,7 @@ struct WorkerArgs {
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     jobs: u32,
     #[command(flatten)]
-    places: Places,
+    places: JobSlots,
 }
 
 #[derive(Args, Debug)]
@@ -321,7 +321,7 @@ struct TortureArgs {
     #[arg(long)]
     smoke: bool,
     #[command(flatten)]
-    places: Places,
+    places: JobSlots,
 }
 
 #[derive(Args, Debug)]
@@ -347,8 +347,12 @@ pub(crate) fn main() -> Result<ExitCode> {
             Ok(ExitCode::FAILURE)
         }
         Command::Run(args) => {
-            let plan =
-                Plan { arms: args.arms, lines: args.line, walls: args.wall, repeat: args.repeat };
+            let plan = Plan {
+                arms: args.arms,
+                lines: args.budget,
+                cgroup_limits: args.cgroup_limit,
+                repeat: args.repeat,
+            };
             let needs = plan.arms.iter().any(|arm| matches!(arm, Arm::Plimsoll { .. }));
             let bench = bench(&args.common, needs)?;
             publish(&args.common.places, &run::run(&bench, &plan)?)
@@ -357,26 +361,26 @@ pub(crate) fn main() -> Result<ExitCode> {
             let bench = bench(&args.common, true)?;
             publish(
                 &args.common.places,
-                &[overhead::overhead(&bench, &args.line, args.pairs, args.no_ops)?],
+                &[overhead::overhead(&bench, &args.budget, args.pairs, args.no_ops)?],
             )
         }
         Command::Artifacts(args) => {
             let bench = bench(&args.at.common, true)?;
             publish(
                 &args.at.common.places,
-                &[artifacts::artifacts(&bench, &args.at.line, args.kill_every)?],
+                &[artifacts::artifacts(&bench, &args.at.budget, args.kill_every)?],
             )
         }
         Command::Chaos(args) => {
             let bench = bench(&args.at.common, true)?;
             publish(
                 &args.at.common.places,
-                &[chaos::chaos(&bench, &args.at.line, args.every, args.seed, args.kills)?],
+                &[chaos::chaos(&bench, &args.at.budget, args.every, args.seed, args.kills)?],
             )
         }
         Command::Switch(args) => {
             let bench = bench(&args.common, true)?;
-            publish(&args.common.places, &[switch::switch(&bench, &args.line)?])
+            publish(&args.common.places, &[switch::switch(&bench, &args.budget)?])
         }
         Command::Cost(args) => {
             let interrupt = Interrupt::listen()?;
@@ -389,8 +393,9 @@ pub(crate) fn main() -> Result<ExitCode> {
             let interrupt = Interrupt::listen()?;
             let state = state(&args.places)?;
             let plimsoll = Plimsoll::find(args.places.plimsoll.clone(), None)?;
-            let line = args.memory.resolve(Default::default())?;
-            let plan = crates::Plan { crates: args.crates, line, jobs: args.jobs, busy: args.busy };
+            let budget = args.memory.resolve(Default::default())?;
+            let plan =
+                crates::Plan { crates: args.crates, budget, jobs: args.jobs, busy: args.busy };
             publish(&args.places, &[crates::crates(&state, &plimsoll, &interrupt, plan)?])
         }
         Command::Together(args) => {
@@ -400,7 +405,7 @@ pub(crate) fn main() -> Result<ExitCode> {
             let plimsoll = Plimsoll::find(args.places.plimsoll.clone(), None)?;
             let plan = together::Plan {
                 arms: args.arms,
-                wall: args.wall.resolve(Default::default())?,
+                cgroup_limit: args.cgroup_limit.resolve(Default::default())?,
                 repeat: args.repeat,
                 builds: args.builds as usize,
             };
@@ -416,18 +421,18 @@ pub(crate) fn main() -> Result<ExitCode> {
                 server: args.rust_analyzer,
                 workload: args.workload,
                 build: args.build,
-                wall: args.wall.resolve(Default::default())?,
+                cgroup_limit: args.cgroup_limit.resolve(Default::default())?,
                 saves: args.saves,
                 plain: args.plain,
             };
             let report = editor::editor(&state, &sources, &plimsoll, &interrupt, &plan)?;
             publish(&args.places, &[report])
         }
-        Command::Giants(args) => {
+        Command::Oversized(args) => {
             let bench = bench(&args.common, false)?;
             publish(
                 &args.common.places,
-                &[giants::giants(&bench, &args.unit, args.repeat, &args.walls)?],
+                &[oversized::oversized(&bench, &args.unit, args.repeat, &args.cgroup_limits)?],
             )
         }
         Command::Worker(args) => {
@@ -506,14 +511,14 @@ fn bench(common: &Common, needs_plimsoll: bool) -> Result<Bench> {
 }
 
 /// The state folder, made and resolved.
-fn state(places: &Places) -> Result<PathBuf> {
+fn state(places: &JobSlots) -> Result<PathBuf> {
     fs::create_dir_all(&places.state)
         .with_context(|| format!("making {}", places.state.display()))?;
     fs::canonicalize(&places.state).with_context(|| format!("resolving {}", places.state.display()))
 }
 
 /// Prints reports, and puts them into RESULTS.md and JSON files. Fails (by exit code) if one is not as promised.
-fn publish(places: &Places, reports: &[Report]) -> Result<ExitCode> {
+fn publish(places: &JobSlots, reports: &[Report]) -> Result<ExitCode> {
     for report in reports {
         println!("\n## {}\n\n{}", report.title, report.body);
     }

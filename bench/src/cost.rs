@@ -12,11 +12,11 @@ use serde_json::json;
 
 use crate::arms::Plimsoll;
 use crate::bench::{commit, empty};
+use crate::budget::mib;
 use crate::cost_flight::{self, Flight, Session};
 use crate::cost_rustc::{HOLD, REAL};
 use crate::cost_shim::{self, Figures, Run};
 use crate::launch::{Build, Interrupt};
-use crate::line::mib;
 use crate::run::Report;
 use crate::table;
 
@@ -28,11 +28,11 @@ const SHIM_MIB: f64 = 2.0;
 const GOVERNOR_PCT: f64 = 1.0;
 /// The governor holds at most this.
 const GOVERNOR_MIB: f64 = 20.0;
-/// A line that nothing here comes near: samples are seldom.
+/// A budget that nothing here comes near: samples are seldom.
 const FAR: u64 = 12 << 30;
-/// A line this much above what the build holds is near: samples are as frequent as they can be.
+/// A budget this much above what the build holds is near: samples are as frequent as they can be.
 const NEAR: f64 = 1.5;
-/// No smaller line is taken.
+/// No smaller budget is taken.
 const SMALLEST: u64 = 64 << 20;
 
 /// What is measured, and how often.
@@ -190,17 +190,17 @@ pub(crate) fn cost(
     let scene = Scene::prepare(state, plimsoll, interrupt)?;
     println!("  {} rounds of compiler runs", plan.rounds);
     let figures = scene.shim(plan.rounds)?;
-    println!("  {} units in flight, the line far away", plan.jobs);
+    println!("  {} units in flight, the budget far away", plan.jobs);
     let far = cost_flight::measure(&scene, FAR, plan.jobs, plan.seconds)?;
-    println!("  {} units in flight, the line near", plan.jobs);
+    println!("  {} units in flight, the budget near", plan.jobs);
     #[expect(
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
         reason = "a memory amount"
     )]
-    let line = ((far.build as f64 * NEAR) as u64 >> 20 << 20).max(SMALLEST);
-    let near = cost_flight::measure(&scene, line, plan.jobs, plan.seconds)?;
+    let budget = ((far.build as f64 * NEAR) as u64 >> 20 << 20).max(SMALLEST);
+    let near = cost_flight::measure(&scene, budget, plan.jobs, plan.seconds)?;
     Ok(report(plan, &figures, far, near))
 }
 
@@ -242,7 +242,7 @@ fn report(plan: Plan, figures: &Figures, far: Flight, near: Flight) -> Report {
         let name = format!(
             "governor, {} units in flight, line {how} ({:.0} MiB)",
             it.compilers,
-            mib(it.line)
+            mib(it.budget)
         );
         rows.push(format!(
             "| {name}: share of a core | {:.2} % | {:.0} s | {GOVERNOR_PCT} % | {} |\n",

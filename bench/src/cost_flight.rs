@@ -29,8 +29,8 @@ const LOOK: Duration = Duration::from_millis(500);
 /// One measurement.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
 pub(crate) struct Flight {
-    /// The line, in bytes.
-    pub(crate) line: u64,
+    /// The budget, in bytes.
+    pub(crate) budget: u64,
     /// Compilers that held their memory.
     pub(crate) compilers: usize,
     /// Seconds.
@@ -68,13 +68,13 @@ pub(crate) fn workspace(dir: &Path) -> Result<()> {
 }
 
 /// Builds with `jobs` at once below `line`, and watches the driver for `seconds`.
-pub(crate) fn measure(scene: &Scene<'_>, line: u64, jobs: u32, seconds: u64) -> Result<Flight> {
+pub(crate) fn measure(scene: &Scene<'_>, budget: u64, jobs: u32, seconds: u64) -> Result<Flight> {
     empty(&scene.hold())?;
     empty(&scene.target())?;
     let args: [OsString; 7] = [
         "plimsoll".into(),
         "--memory".into(),
-        format!("{line}B").into(),
+        format!("{budget}B").into(),
         "--jobs".into(),
         jobs.to_string().into(),
         "build".into(),
@@ -87,7 +87,7 @@ pub(crate) fn measure(scene: &Scene<'_>, line: u64, jobs: u32, seconds: u64) -> 
     let before = cpu(pid)?;
     let start = Instant::now();
     let mut flight = Flight {
-        line,
+        budget,
         compilers: 0,
         took: 0.0,
         cpu_pct: 0.0,

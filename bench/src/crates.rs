@@ -15,8 +15,8 @@ use serde_json::json;
 
 use crate::arms::{Plimsoll, size};
 use crate::bench::{commit, empty, tail};
+use crate::budget::mib;
 use crate::launch::{self, Build, Interrupt, Limits, stderr_of};
-use crate::line::mib;
 use crate::log;
 use crate::run::Report;
 use crate::sampler::Scope;
@@ -36,8 +36,8 @@ const DEPENDENCIES: u32 = 12;
 pub(crate) struct Plan {
     /// How many crates.
     pub(crate) crates: u32,
-    /// The line, in bytes.
-    pub(crate) line: u64,
+    /// The budget, in bytes.
+    pub(crate) budget: u64,
     /// Units at once.
     pub(crate) jobs: u32,
     /// Threads that only compute, beside the build.
@@ -61,7 +61,7 @@ pub(crate) fn crates(
         args: ["plimsoll", "--memory"]
             .map(Into::into)
             .into_iter()
-            .chain([size(plan.line), "--jobs".into(), plan.jobs.to_string().into()])
+            .chain([size(plan.budget), "--jobs".into(), plan.jobs.to_string().into()])
             .chain(["build", "--offline"].map(Into::into))
             .collect(),
         env: vec![
@@ -74,7 +74,7 @@ pub(crate) fn crates(
         small_pages: false,
     };
     let limits =
-        Limits { wall: None, stop_after: Duration::from_secs(3600), without_cgroup: false };
+        Limits { cgroup_limit: None, stop_after: Duration::from_secs(3600), without_cgroup: false };
     let since = SystemTime::now();
     let busy = Busy::start(plan.busy);
     // When the sampler's clock began, by the clock of the log.
@@ -107,7 +107,7 @@ pub(crate) fn crates(
     let command = format!(
         "crates --crates {} --memory {:.0}MiB --jobs {} --busy {}",
         plan.crates,
-        mib(plan.line),
+        mib(plan.budget),
         plan.jobs,
         plan.busy
     );
@@ -123,7 +123,7 @@ pub(crate) fn crates(
          | peak, by the cgroup | {:.0} MiB | |\n\
          | the governor | {governor:.2} % of a core | {GOVERNOR_PCT} % |\n\
          | wall time | {wall:.1} s | |\n\
-         | units, above the line by themselves, suspended, killed | {}, {}, {}, {} | |\n\n\
+         | units, above the budget by themselves, suspended, killed | {}, {}, {}, {} | |\n\n\
          ```\n{}\n```\n",
         commit(),
         table::machine(),

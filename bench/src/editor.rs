@@ -1,5 +1,5 @@
 //! `editor`: rust-analyzer is opened on a workload and files are saved in it, while a build runs beside it in the same
-//! wall. How long after a save does the first compiler of its check run, and does everything end?
+//! cgroup limit. How long after a save does the first compiler of its check run, and does everything end?
 //!
 //! The editor's checks go to a target directory of their own (`cargo.targetDir`), as one would set it: Cargo itself lets
 //! nobody check where somebody builds.
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::account::Account;
 use crate::arms::{self, Plimsoll};
 use crate::bench::commit;
-use crate::cgroup::{Group, Wall};
+use crate::cgroup::{CgroupLimit, Group};
 use crate::launch::{Build, Interrupt, create, stderr_of};
 use crate::lsp::{Server, uri};
 use crate::run::Report;
@@ -50,8 +50,8 @@ pub(crate) struct Plan {
     pub(crate) workload: String,
     /// The workspace that is built beside it.
     pub(crate) build: String,
-    /// The wall around both, in bytes.
-    pub(crate) wall: u64,
+    /// The cgroup limit around both, in bytes.
+    pub(crate) cgroup_limit: u64,
     /// How often a file is saved.
     pub(crate) saves: u32,
     /// Plain Cargo and Plimsoll, or Plimsoll alone.
@@ -142,8 +142,10 @@ impl Scene<'_> {
     fn round(&self, arm: &'static str, interrupt: &Interrupt) -> Result<Round> {
         self.opened.clean()?;
         self.built.clean()?;
-        let wall = Wall { bytes: self.plan.wall, swap: false };
-        let scope = Scope::Group(Group::make(Some(wall)).context("a wall needs a memory cgroup")?);
+        let cgroup_limit = CgroupLimit { bytes: self.plan.cgroup_limit, swap: false };
+        let scope = Scope::Group(
+            Group::make(Some(cgroup_limit)).context("a cgroup limit needs a memory cgroup")?,
+        );
         let Scope::Group(group) = &scope else { bail!("no group") };
         let entrances = group.entrances();
         let log = |name: &str| self.state.join("logs").join(format!("editor-{name}"));
@@ -340,10 +342,10 @@ fn seconds(time: Option<Duration>) -> String {
 
 fn report(plan: &Plan, version: &str, rounds: &[Round]) -> Report {
     let mut command = format!(
-        "editor --workload {} --build {} --wall {}MiB --saves {}",
+        "editor --workload {} --build {} --cgroup-limit {}MiB --saves {}",
         plan.workload,
         plan.build,
-        plan.wall >> 20,
+        plan.cgroup_limit >> 20,
         plan.saves
     );
     if plan.plain {
@@ -369,7 +371,7 @@ fn report(plan: &Plan, version: &str, rounds: &[Round]) -> Report {
     };
     let rows: String = rounds.iter().map(row).collect();
     let body = format!(
-        "`plimsoll-bench {command}`\n\ncommit {} · {} · {version}\n\nrust-analyzer opened on `{}`, `cargo build` of `{}` beside it, one wall \
+        "`plimsoll-bench {command}`\n\ncommit {} · {} · {version}\n\nrust-analyzer opened on `{}`, `cargo build` of `{}` beside it, one cgroup limit \
          around both (and rust-analyzer's own memory).\n\n| | opened: first compiler after (check ended after) | saved: first compiler after, slowest | checks | a save's check ended after, slowest | build | OOM kills | peak | PSI full |\n\
          |---|---|---|---|---|---|---|---|---|\n{rows}",
         commit(),
@@ -402,14 +404,14 @@ fn report(plan: &Plan, version: &str, rounds: &[Round]) -> Report {
     };
     Report {
         title: format!(
-            "Editor: rust-analyzer on `{}` beside a build of `{}` in a wall of {} MiB",
+            "Editor: rust-analyzer on `{}` beside a build of `{}` in a cgroup limit of {} MiB",
             plan.workload,
             plan.build,
-            plan.wall >> 20
+            plan.cgroup_limit >> 20
         ),
         body,
         json: json!({
-            "command": command, "wall_bytes": plan.wall, "commit": commit(), "server": version,
+            "command": command, "wall_bytes": plan.cgroup_limit, "commit": commit(), "server": version,
             "rounds": rounds.iter().map(json).collect::<Vec<_>>(),
         }),
         // What plain Cargo does promises nothing.

@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
-use crate::cgroup::{Group, Wall};
+use crate::cgroup::{CgroupLimit, Group};
 use crate::sampler::{INTERVAL, Sampler, Scope, Totals, reap_orphans};
 
 /// Set by Ctrl-C, SIGTERM and SIGHUP.
@@ -128,8 +128,8 @@ fn is_foreign(name: &str) -> bool {
 /// What bounds a run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
-    /// A memory wall.
-    pub(crate) wall: Option<Wall>,
+    /// A memory limit.
+    pub(crate) cgroup_limit: Option<CgroupLimit>,
     /// After this it is stopped.
     pub(crate) stop_after: Duration,
     /// Go on without a cgroup where none can be made.
@@ -190,9 +190,9 @@ impl Started {
         interrupt: &Interrupt,
     ) -> Result<Self> {
         interrupt.check()?;
-        let scope = match Group::make(limits.wall) {
+        let scope = match Group::make(limits.cgroup_limit) {
             Ok(group) => Scope::Group(group),
-            Err(error) if limits.without_cgroup && limits.wall.is_none() => {
+            Err(error) if limits.without_cgroup && limits.cgroup_limit.is_none() => {
                 drop(error);
                 Scope::Tree
             }

@@ -14,8 +14,8 @@ use serde_json::Value;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Figures {
-    /// The line, averaged over time (it moves under `auto`).
-    pub(crate) line_bytes: u64,
+    /// The budget, averaged over time (it moves under `auto`).
+    pub(crate) budget_bytes: u64,
     /// The peak of its own summary.
     pub(crate) peak_bytes: u64,
     /// Units that registered.
@@ -26,7 +26,7 @@ pub(crate) struct Figures {
     pub(crate) killed: u64,
     /// How often somebody else killed one.
     pub(crate) lost: u64,
-    /// Units above the line by themselves.
+    /// Units above the budget by themselves.
     pub(crate) lone: u64,
     /// Processor time thrown away by kills.
     pub(crate) lost_cpu_ms: u64,
@@ -81,14 +81,14 @@ fn is_log(path: &Path) -> bool {
 )]
 fn figures(lines: impl Iterator<Item = String>) -> Figures {
     let mut figures = Figures::default();
-    let (mut line_time, mut time, mut admitted_time, mut short_time) = (0.0, 0.0, 0.0, 0.0);
+    let (mut budget_time, mut time, mut admitted_time, mut short_time) = (0.0, 0.0, 0.0, 0.0);
     let mut last: Option<(u64, u64, u64, bool)> = None;
     let mut began = 0;
     for record in lines.filter_map(|line| serde_json::from_str::<Value>(&line).ok()) {
         let number = |name: &str| record.get(name).and_then(Value::as_u64).unwrap_or(0);
         match record.get("event").and_then(Value::as_str) {
             None => {
-                figures.line_bytes = number("line");
+                figures.budget_bytes = number("line");
                 began = number("started_unix_ms");
             }
             Some("registered") => figures.units += 1,
@@ -102,13 +102,13 @@ fn figures(lines: impl Iterator<Item = String>) -> Figures {
             Some("sample") => {
                 let now = number("t");
                 figures.used.push((began + now, number("used")));
-                if let Some((then, line, admitted, short)) = last {
+                if let Some((then, budget, admitted, short)) = last {
                     let span = now.saturating_sub(then) as f64;
                     time += span;
-                    line_time += span * line as f64;
-                    if short && line > 0 {
+                    budget_time += span * budget as f64;
+                    if short && budget > 0 {
                         short_time += span;
-                        admitted_time += span * admitted as f64 / line as f64;
+                        admitted_time += span * admitted as f64 / budget as f64;
                     }
                 }
                 let short = record.get("short").and_then(Value::as_bool).unwrap_or(false);
@@ -130,7 +130,7 @@ fn figures(lines: impl Iterator<Item = String>) -> Figures {
             reason = "a mean of byte counts"
         )]
         {
-            figures.line_bytes = (line_time / time) as u64;
+            figures.budget_bytes = (budget_time / time) as u64;
         }
     }
     figures.admitted_pct = (short_time > 0.0).then(|| 100.0 * admitted_time / short_time);
@@ -155,7 +155,7 @@ mod tests {
 {"t":200,"event":"done","exit":0,"wall":200,"peak":900,"governor_cpu":3}"#;
         let got = figures(log.lines().map(str::to_owned));
         let expect = Figures {
-            line_bytes: 1000,
+            budget_bytes: 1000,
             peak_bytes: 900,
             units: 1,
             suspended: 1,

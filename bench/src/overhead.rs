@@ -1,4 +1,4 @@
-//! `overhead`: what Plimsoll costs when the line does not bind, in CPU time of clean builds and in milliseconds of no-op
+//! `overhead`: what Plimsoll costs when the budget does not bind, in CPU time of clean builds and in milliseconds of no-op
 //! builds, steady and right after a switch. Paired: the two take turns, so that what the machine does hits both.
 
 use std::time::Duration;
@@ -8,8 +8,8 @@ use serde_json::json;
 
 use crate::arms;
 use crate::bench::{Bench, commit, empty};
+use crate::budget::Budget;
 use crate::launch::{Build, quick};
-use crate::line::Line;
 use crate::run::Report;
 use crate::stats::{Estimate, mean, ratio};
 use crate::table;
@@ -20,9 +20,9 @@ const CPU_RATIO: f64 = 1.01;
 const NO_OP_MS: f64 = 30.0;
 
 /// Measures both.
-pub(crate) fn overhead(bench: &Bench, line: &Line, pairs: u32, no_ops: u32) -> Result<Report> {
-    let (_, one, all) = line.needs();
-    let bytes = line.resolve(bench.peaks(line.needs().0, one, all)?)?;
+pub(crate) fn overhead(bench: &Bench, budget: &Budget, pairs: u32, no_ops: u32) -> Result<Report> {
+    let (_, one, all) = budget.needs();
+    let bytes = budget.resolve(bench.peaks(budget.needs().0, one, all)?)?;
     let home = bench.state.join("homes").join("overhead");
     empty(&home)?;
     let plain = arms::plain(&bench.workload, bench.jobs);
@@ -51,7 +51,7 @@ pub(crate) fn overhead(bench: &Bench, line: &Line, pairs: u32, no_ops: u32) -> R
         row("plain no-op build right after a switch - steady", &idle.left_behind, " ms", true),
     ];
     let command = format!(
-        "overhead --workload {} --pairs {pairs} --no-ops {no_ops} {} --line {line}",
+        "overhead --workload {} --pairs {pairs} --no-ops {no_ops} {} --budget {budget}",
         bench.workload.name,
         bench.sizes()
     );
@@ -84,7 +84,7 @@ fn row(what: &str, it: &Estimate, unit: &str, measured: bool) -> String {
     )
 }
 
-/// CPU and wall seconds of a clean build.
+/// CPU and cgroup limit seconds of a clean build.
 fn clean(bench: &Bench, build: &Build) -> Result<(f64, f64)> {
     bench.workload.clean()?;
     let (measured, log) = bench.once(build, "overhead", None)?;

@@ -1,4 +1,4 @@
-//! How far the disk of the state folder reads ahead: a link's time inside a wall depends on it more than on anything else.
+//! How far the disk of the state folder reads ahead: a link's time inside a cgroup limit depends on it more than on anything else.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;

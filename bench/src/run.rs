@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 
 use crate::arms::{self, Arm};
 use crate::bench::{Bench, Named, Place};
-use crate::line::Line;
+use crate::budget::Budget;
 use crate::read_ahead;
 use crate::store::{Record, slug};
 use crate::table;
@@ -14,10 +14,10 @@ use crate::table;
 pub(crate) struct Plan {
     /// In this order, in each repetition.
     pub(crate) arms: Vec<Arm>,
-    /// For the arms that have a line.
-    pub(crate) lines: Vec<Line>,
+    /// For the arms that have a budget.
+    pub(crate) lines: Vec<Budget>,
     /// Around each arm, if any.
-    pub(crate) walls: Vec<Line>,
+    pub(crate) cgroup_limits: Vec<Budget>,
     /// How often.
     pub(crate) repeat: u32,
 }
@@ -42,95 +42,113 @@ impl Report {
     }
 }
 
-/// Runs a plan: one report for each wall (one if there is none).
+/// Runs a plan: one report for each cgroup limit (one if there is none).
 pub(crate) fn run(bench: &Bench, plan: &Plan) -> Result<Vec<Report>> {
     check(plan)?;
     let mut needs = (false, false, false);
-    for line in plan.lines.iter().chain(&plan.walls) {
-        let (floor, one, all) = line.needs();
+    for budget in plan.lines.iter().chain(&plan.cgroup_limits) {
+        let (floor, one, all) = budget.needs();
         needs = (needs.0 || floor, needs.1 || one, needs.2 || all);
     }
-    // Inside a wall, the time of plain cargo without it tells a crawl.
-    needs.2 |= !plan.walls.is_empty();
+    // Inside a cgroup limit, the time of plain cargo without it tells a crawl.
+    needs.2 |= !plan.cgroup_limits.is_empty();
     println!("{}: {}", bench.workload.name, table::machine());
     let peaks = bench.peaks(needs.0, needs.1, needs.2)?;
-    let named = |line: &Line| {
-        Ok::<_, anyhow::Error>(Named { name: line.to_string(), bytes: line.resolve(peaks)? })
+    let named = |budget: &Budget| {
+        Ok::<_, anyhow::Error>(Named { name: budget.to_string(), bytes: budget.resolve(peaks)? })
     };
     let lines = plan.lines.iter().map(named).collect::<Result<Vec<_>>>()?;
-    let walls = plan.walls.iter().map(named).collect::<Result<Vec<_>>>()?;
-    let walls = if walls.is_empty() { vec![None] } else { walls.into_iter().map(Some).collect() };
-    walls.iter().map(|wall| inside(bench, plan, &lines, wall.as_ref())).collect()
+    let cgroup_limits = plan.cgroup_limits.iter().map(named).collect::<Result<Vec<_>>>()?;
+    let cgroup_limits = if cgroup_limits.is_empty() {
+        vec![None]
+    } else {
+        cgroup_limits.into_iter().map(Some).collect()
+    };
+    cgroup_limits
+        .iter()
+        .map(|cgroup_limit| inside(bench, plan, &lines, cgroup_limit.as_ref()))
+        .collect()
 }
 
 fn check(plan: &Plan) -> Result<()> {
-    let unwalled = plan.arms.iter().any(|arm| matches!(arm, Arm::Plimsoll { unwalled: true, .. }));
-    if unwalled && plan.walls.is_empty() {
+    let outside = plan.arms.iter().any(|arm| matches!(arm, Arm::Plimsoll { outside: true, .. }));
+    if outside && plan.cgroup_limits.is_empty() {
         bail!(
-            "the arms `cold-unwalled` and `warm-unwalled` repeat an arm from inside a wall; name one with --wall"
+            "the arms `cold-outside` and `warm-outside` repeat an arm from inside a cgroup limit; name one with --cgroup-limit"
         );
     }
-    if plan.walls.is_empty() && plan.lines.is_empty() && plan.arms.iter().any(|arm| arm.has_line())
+    if plan.cgroup_limits.is_empty()
+        && plan.lines.is_empty()
+        && plan.arms.iter().any(|arm| arm.has_budget())
     {
         bail!(
-            "these arms need a line; name one with --line (for instance `--line 1.05x-j1`), or a --wall"
+            "these arms need a budget; name one with --budget (for instance `--budget 1.05x-j1`), or a --cgroup-limit"
         );
     }
     Ok(())
 }
 
-fn inside(bench: &Bench, plan: &Plan, lines: &[Named], wall: Option<&Named>) -> Result<Report> {
-    if let Some(wall) = wall {
-        println!("inside {} MiB ({}):", wall.bytes >> 20, wall.name);
+fn inside(
+    bench: &Bench,
+    plan: &Plan,
+    lines: &[Named],
+    cgroup_limit: Option<&Named>,
+) -> Result<Report> {
+    if let Some(cgroup_limit) = cgroup_limit {
+        println!("inside {} MiB ({}):", cgroup_limit.bytes >> 20, cgroup_limit.name);
     }
     let mut records: Vec<Record> = Vec::new();
     for repeat in 0..plan.repeat.max(1) {
         for &arm in &plan.arms {
-            let lines: Vec<Option<Named>> = if !arm.has_line() || lines.is_empty() {
+            let lines: Vec<Option<Named>> = if !arm.has_budget() || lines.is_empty() {
                 vec![None]
             } else {
                 lines.iter().cloned().map(Some).collect()
             };
-            for line in lines {
-                let mut place = Place { line, wall: wall.cloned(), repeat };
-                if let Arm::Plimsoll { warm, unwalled: true } = arm {
-                    place.line = Some(taken_inside(bench, warm, &place)?);
+            for budget in lines {
+                let mut place = Place { budget, cgroup_limit: cgroup_limit.cloned(), repeat };
+                if let Arm::Plimsoll { warm, outside: true } = arm {
+                    place.budget = Some(taken_inside(bench, warm, &place)?);
                 }
-                if let (Arm::Mbx { .. }, None, Some(wall)) = (arm, &place.line, wall) {
-                    let bytes = arms::mbx_default_line(wall.bytes);
-                    place.line = Some(Named { name: "its default".to_owned(), bytes });
+                if let (Arm::Mbx { .. }, None, Some(cgroup_limit)) =
+                    (arm, &place.budget, cgroup_limit)
+                {
+                    let bytes = arms::mbx_default_budget(cgroup_limit.bytes);
+                    place.budget = Some(Named { name: "its default".to_owned(), bytes });
                 }
                 records.push(bench.arm(arm, &place)?);
             }
         }
     }
-    // Inside a wall most plain builds end early: there the measure is the build without one.
-    let unwalled = match wall {
+    // Inside a cgroup limit most plain builds end early: there the measure is the build without one.
+    let outside = match cgroup_limit {
         Some(_) => bench.store.get(&bench.key(Arm::Plain(bench.jobs), &Place::default())?),
         None => None,
     };
-    report(bench, plan, wall, &records, unwalled.as_ref())
+    report(bench, plan, cgroup_limit, &records, outside.as_ref())
 }
 
-/// The line that the arm inside the wall took: by name, or, under `auto`, what it followed on average.
+/// The budget that the arm inside the cgroup limit took: by name, or, under `auto`, what it followed on average.
 fn taken_inside(bench: &Bench, warm: bool, place: &Place) -> Result<Named> {
-    let record = bench.arm(Arm::Plimsoll { warm, unwalled: false }, place)?;
-    match (record.line_bytes, &record.plimsoll) {
+    let record = bench.arm(Arm::Plimsoll { warm, outside: false }, place)?;
+    match (record.budget_bytes, &record.plimsoll) {
         (Some(bytes), _) => Ok(Named { name: "as inside".to_owned(), bytes }),
-        (None, Some(own)) if own.line_bytes > 0 => Ok(Named {
+        (None, Some(own)) if own.budget_bytes > 0 => Ok(Named {
             name: "as inside".to_owned(),
-            bytes: own.line_bytes.div_ceil(1 << 20) << 20,
+            bytes: own.budget_bytes.div_ceil(1 << 20) << 20,
         }),
-        _ => bail!("the arm inside the wall left no event log, so that its line is not known"),
+        _ => bail!(
+            "the arm inside the cgroup limit left no event log, so that its budget is not known"
+        ),
     }
 }
 
 fn report(
     bench: &Bench,
     plan: &Plan,
-    wall: Option<&Named>,
+    cgroup_limit: Option<&Named>,
     records: &[Record],
-    unwalled: Option<&Record>,
+    outside: Option<&Record>,
 ) -> Result<Report> {
     let join = |names: &mut dyn Iterator<Item = String>| names.collect::<Vec<_>>().join(",");
     let mut command = format!(
@@ -140,10 +158,10 @@ fn report(
         bench.sizes(),
     );
     if !plan.lines.is_empty() {
-        command += &format!(" --line {}", join(&mut plan.lines.iter().map(Line::to_string)));
+        command += &format!(" --budget {}", join(&mut plan.lines.iter().map(Budget::to_string)));
     }
-    if let Some(wall) = wall {
-        command += &format!(" --wall {}", wall.name);
+    if let Some(cgroup_limit) = cgroup_limit {
+        command += &format!(" --cgroup-limit {}", cgroup_limit.name);
     }
     if plan.repeat > 1 {
         command += &format!(" --repeat {}", plan.repeat);
@@ -162,12 +180,12 @@ fn report(
         title += &format!(" {extra}");
     }
     if !plan.lines.is_empty() {
-        title += &format!(" at {}", join(&mut plan.lines.iter().map(Line::to_string)));
+        title += &format!(" at {}", join(&mut plan.lines.iter().map(Budget::to_string)));
     }
-    if let Some(wall) = wall {
+    if let Some(cgroup_limit) = cgroup_limit {
         title += &format!(
-            " inside a wall of {}{}",
-            wall.name,
+            " inside a cgroup limit of {}{}",
+            cgroup_limit.name,
             if bench.swap { " with swap" } else { "" }
         );
     }
@@ -181,16 +199,16 @@ fn report(
     commits.sort_unstable();
     commits.dedup();
     let samplers = records.iter().map(|it| it.sampler.as_str()).next().unwrap_or("");
-    let wall_line = wall.map_or(String::new(), |wall| {
+    let cgroup_budget = cgroup_limit.map_or(String::new(), |cgroup_limit| {
         let ahead =
             read_ahead::now(&bench.state).map(|kib| format!("disk read-ahead {kib} KiB · "));
-        format!("wall {} MiB · {}", wall.bytes >> 20, ahead.unwrap_or_default())
+        format!("cgroup limit {} MiB · {}", cgroup_limit.bytes >> 20, ahead.unwrap_or_default())
     });
     let body = format!(
-        "`plimsoll-bench {command}`\n\n{wall_line}commit {} · {} · measured by {samplers}\n\n{}",
+        "`plimsoll-bench {command}`\n\n{cgroup_budget}commit {} · {} · measured by {samplers}\n\n{}",
         commits.join(", "),
         table::machine(),
-        table::arms(records, unwalled),
+        table::arms(records, outside),
     );
     let ok = records
         .iter()

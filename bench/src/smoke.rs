@@ -4,28 +4,28 @@ use anyhow::{Context, Result, bail};
 
 use crate::arms::Arm;
 use crate::bench::Bench;
+use crate::budget::Budget;
 use crate::cgroup::Group;
 use crate::chaos;
-use crate::line::Line;
 use crate::overhead;
 use crate::run::{self, Plan, Report};
 use crate::store::{Outcome, Record};
 use crate::{artifacts, switch};
 
-/// A line that the tiny workload fits under.
-const LINE: &str = "1GiB";
+/// A budget that the tiny workload fits under.
+const BUDGET: &str = "1GiB";
 
-/// A wall that it fits in, with room for what is file-backed.
-const WALL: &str = "floor+400MiB";
+/// A cgroup limit that it fits in, with room for what is file-backed.
+const CGROUP_LIMIT: &str = "floor+400MiB";
 
 /// Runs all commands. Each must hold what it promises; times are printed and not judged.
 pub(crate) fn smoke(bench: &Bench, plain_only: bool) -> Result<Vec<Report>> {
     let mut arms = vec![Arm::Plain(bench.jobs), Arm::Floor];
     if !plain_only {
-        arms.extend([false, true].map(|warm| Arm::Plimsoll { warm, unwalled: false }));
+        arms.extend([false, true].map(|warm| Arm::Plimsoll { warm, outside: false }));
     }
-    let line = LINE.parse::<Line>().context("the smoke test's line")?;
-    let plan = Plan { arms, lines: vec![line.clone()], walls: Vec::new(), repeat: 1 };
+    let budget = BUDGET.parse::<Budget>().context("the smoke test's line")?;
+    let plan = Plan { arms, lines: vec![budget.clone()], cgroup_limits: Vec::new(), repeat: 1 };
     let mut reports = run::run(bench, &plan)?;
     for report in &reports {
         let records = serde_json::from_value::<Vec<Record>>(report.json["arms"].clone())
@@ -36,28 +36,29 @@ pub(crate) fn smoke(bench: &Bench, plain_only: bool) -> Result<Vec<Report>> {
     }
     if !plain_only {
         if Group::make(None).is_ok() {
-            reports.extend(walled(bench)?);
+            reports.extend(limited(bench)?);
         } else {
             println!(
-                "no cgroup can be made here: measured by the process tree, and without the wall"
+                "no cgroup can be made here: measured by the process tree, and without the cgroup limit"
             );
         }
-        reports.push(switch::switch(bench, &line)?);
-        reports.push(artifacts::artifacts(bench, &line, None)?);
+        reports.push(switch::switch(bench, &budget)?);
+        reports.push(artifacts::artifacts(bench, &budget, None)?);
         // A unit that is alone and takes longer than the time between two kills would never end.
-        reports.push(chaos::chaos(bench, &line, 0.5, 1, Some(4))?);
-        let mut costs = overhead::overhead(bench, &line, 0, 3)?;
+        reports.push(chaos::chaos(bench, &budget, 0.5, 1, Some(4))?);
+        let mut costs = overhead::overhead(bench, &budget, 0, 3)?;
         costs.ok = true;
         reports.push(costs);
     }
     Ok(reports)
 }
 
-/// Plimsoll with no option at all, inside a wall that the tiny workload fits in.
-fn walled(bench: &Bench) -> Result<Vec<Report>> {
-    let arms = vec![Arm::Plimsoll { warm: false, unwalled: false }];
-    let walls = vec![WALL.parse::<Line>().context("the smoke test's wall")?];
-    let plan = Plan { arms, lines: Vec::new(), walls, repeat: 1 };
+/// Plimsoll with no option at all, inside a cgroup limit that the tiny workload fits in.
+fn limited(bench: &Bench) -> Result<Vec<Report>> {
+    let arms = vec![Arm::Plimsoll { warm: false, outside: false }];
+    let cgroup_limits =
+        vec![CGROUP_LIMIT.parse::<Budget>().context("the smoke test's cgroup limit")?];
+    let plan = Plan { arms, lines: Vec::new(), cgroup_limits, repeat: 1 };
     run::run(bench, &plan)
 }
 
@@ -73,8 +74,12 @@ fn check(record: &Record) -> Result<()> {
             record.compiled
         );
     }
-    if let Some(line) = record.line_bytes.filter(|line| record.peak_bytes > *line) {
-        bail!("the arm {} held {} bytes, above its line of {line}", record.arm, record.peak_bytes);
+    if let Some(budget) = record.budget_bytes.filter(|budget| record.peak_bytes > *budget) {
+        bail!(
+            "the arm {} held {} bytes, above its budget of {budget}",
+            record.arm,
+            record.peak_bytes
+        );
     }
     if record.arm == "cold" && record.plimsoll.is_none() {
         bail!("the arm cold left no event log below PLIMSOLL_HOME");

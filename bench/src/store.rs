@@ -21,7 +21,7 @@ pub(crate) enum Outcome {
     Failed,
     /// The OOM killer was at work and the build failed.
     Died,
-    /// Stopped at three times the time that it takes without a wall.
+    /// Stopped at three times the time that it takes without a cgroup limit.
     Crawled,
 }
 
@@ -34,14 +34,14 @@ pub(crate) struct Record {
     pub(crate) workload: String,
     /// How.
     pub(crate) arm: String,
-    /// The line as it was named, where the arm has one.
-    pub(crate) line: Option<String>,
-    /// The line.
-    pub(crate) line_bytes: Option<u64>,
-    /// The wall as it was named.
-    pub(crate) wall: Option<String>,
-    /// The wall.
-    pub(crate) wall_bytes: Option<u64>,
+    /// The budget as it was named, where the arm has one.
+    pub(crate) budget: Option<String>,
+    /// The budget.
+    pub(crate) budget_bytes: Option<u64>,
+    /// The cgroup limit as it was named.
+    pub(crate) cgroup_limit: Option<String>,
+    /// The cgroup limit.
+    pub(crate) cgroup_limit_bytes: Option<u64>,
     /// Counted from 0.
     pub(crate) repeat: u32,
     /// The command, without paths.

@@ -5,15 +5,15 @@ use serde_json::json;
 
 use crate::arms;
 use crate::bench::{Bench, commit, count, empty};
+use crate::budget::Budget;
 use crate::launch::{Build, quick, stderr_of};
-use crate::line::Line;
 use crate::run::Report;
 use crate::table;
 
 /// Both orders; each build after the first must find every unit fresh.
-pub(crate) fn switch(bench: &Bench, line: &Line) -> Result<Report> {
-    let (floor, one, all) = line.needs();
-    let bytes = line.resolve(bench.peaks(floor, one, all)?)?;
+pub(crate) fn switch(bench: &Bench, budget: &Budget) -> Result<Report> {
+    let (floor, one, all) = budget.needs();
+    let bytes = budget.resolve(bench.peaks(floor, one, all)?)?;
     let home = bench.state.join("homes").join("switch");
     empty(&home)?;
     let plain = arms::plain(&bench.workload, bench.jobs);
@@ -41,7 +41,7 @@ pub(crate) fn switch(bench: &Bench, line: &Line) -> Result<Report> {
         })
         .collect();
     let command =
-        format!("switch --workload {} {} --line {line}", bench.workload.name, bench.sizes());
+        format!("switch --workload {} {} --budget {budget}", bench.workload.name, bench.sizes());
     let body = format!(
         "`plimsoll-bench {command}`\n\ncommit {} · {}\n\n| build | fresh | rebuilt | why |\n|---|---|---|---|\n{table}",
         commit(),

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::line::{mib, ram};
+use crate::budget::{mib, ram};
 use crate::store::{Outcome, Record};
 
 const HEAD: &str = "# Results\n\nWritten by `plimsoll-bench` (see README.md). Each section is replaced when its command is run again.\n";
@@ -22,7 +22,7 @@ pub(crate) fn one_line(record: &Record) -> String {
         outcome(record),
         record.wall_s,
         mib(record.peak_bytes),
-        record.line_bytes.map_or(String::new(), |line| format!(" of {:.0}", mib(line))),
+        record.budget_bytes.map_or(String::new(), |budget| format!(" of {:.0}", mib(budget))),
         record
             .psi_full_pct
             .filter(|pct| *pct >= 1.0)
@@ -36,7 +36,8 @@ pub(crate) fn arms(records: &[Record], base: Option<&Record>) -> String {
     let mut groups: Vec<Vec<&Record>> = Vec::new();
     for record in records {
         let same = |it: &Record| {
-            (&it.arm, &it.line, &it.wall) == (&record.arm, &record.line, &record.wall)
+            (&it.arm, &it.budget, &it.cgroup_limit)
+                == (&record.arm, &record.budget, &record.cgroup_limit)
         };
         match groups.iter_mut().find(|group| group.first().is_some_and(|it| same(it))) {
             Some(group) => group.push(record),
@@ -44,7 +45,7 @@ pub(crate) fn arms(records: &[Record], base: Option<&Record>) -> String {
         }
     }
     let base = match base {
-        Some(base) => (format!("{} without the wall", base.arm), base.wall_s),
+        Some(base) => (format!("{} without the cgroup limit", base.arm), base.wall_s),
         None => groups.first().map_or((String::new(), f64::NAN), |group| {
             let name = group.first().map_or(String::new(), |it| it.arm.clone());
             (name, median(group.iter().map(|it| it.wall_s)))
@@ -66,13 +67,15 @@ fn row(group: &[&Record], base: f64) -> String {
     let wall = median(group.iter().map(|it| it.wall_s));
     let cpu = median(group.iter().filter_map(|it| it.cpu_s));
     let peak = group.iter().map(|it| it.peak_bytes).max().unwrap_or(0);
-    let line = match (&first.line, first.line_bytes, &first.plimsoll) {
+    let budget = match (&first.budget, first.budget_bytes, &first.plimsoll) {
         (Some(name), Some(bytes), _) => format!("{:.0} MiB ({name})", mib(bytes)),
-        (_, _, Some(own)) => format!("{:.0} MiB (auto)", mib(own.line_bytes)),
+        (_, _, Some(own)) => format!("{:.0} MiB (auto)", mib(own.budget_bytes)),
         _ => String::new(),
     };
-    let line_bytes =
-        first.line_bytes.or(first.plimsoll.as_ref().map(|own| own.line_bytes)).filter(|it| *it > 0);
+    let budget_bytes = first
+        .budget_bytes
+        .or(first.plimsoll.as_ref().map(|own| own.budget_bytes))
+        .filter(|it| *it > 0);
     let kills: Option<u64> = group.iter().map(|it| it.oom_kills).sum();
     let psi = group
         .iter()
@@ -103,11 +106,11 @@ fn row(group: &[&Record], base: f64) -> String {
             100.0 * seconds(own.governor_cpu_ms) / first.wall_s.max(0.001),
         )
     });
-    let of_line =
-        line_bytes.map_or(String::new(), |line| format!("{:.1} %", 100.0 * mib(peak) / mib(line)));
+    let of_line = budget_bytes
+        .map_or(String::new(), |budget| format!("{:.1} %", 100.0 * mib(peak) / mib(budget)));
     let cells = [
         first.arm.clone(),
-        line,
+        budget,
         format!("{wall:.1} s"),
         format!("{:.2}", wall / base.max(0.001)),
         if cpu.is_nan() { String::new() } else { format!("{cpu:.1} s") },

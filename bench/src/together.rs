@@ -1,4 +1,4 @@
-//! `together`: several builds of different workloads at once, inside one wall; and the same one after another with plain
+//! `together`: several builds of different workloads at once, inside one cgroup limit; and the same one after another with plain
 //! Cargo, which is what they are compared with.
 //!
 //! Plimsoll's arm is what a person has after `cargo plimsoll enable`: plain Cargos, each with its own jobs, below a Cargo
@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::account::Account;
 use crate::arms::{self, Plimsoll};
 use crate::bench::{commit, empty};
-use crate::cgroup::{Group, Wall};
+use crate::cgroup::{CgroupLimit, Group};
 use crate::launch::{Build, Interrupt, stderr_of};
 use crate::run::Report;
 use crate::running::{Running, watch};
@@ -80,8 +80,8 @@ impl Arm {
 pub(crate) struct Plan {
     /// The ways.
     pub(crate) arms: Vec<Arm>,
-    /// The wall, in bytes.
-    pub(crate) wall: u64,
+    /// The cgroup limit, in bytes.
+    pub(crate) cgroup_limit: u64,
     /// How often each.
     pub(crate) repeat: u32,
     /// How many of the builds, the first ones.
@@ -134,8 +134,8 @@ pub(crate) fn together(
                 let log = |name: &str| {
                     state.join("logs").join(format!("together-{arm:?}-{number}-{name}"))
                 };
-                let wall = Wall { bytes: plan.wall, swap: false };
-                at_once(arm, builds, wall, stop_after, &log, interrupt)
+                let cgroup_limit = CgroupLimit { bytes: plan.cgroup_limit, swap: false };
+                at_once(arm, builds, cgroup_limit, stop_after, &log, interrupt)
             }
         };
         let round = match ran {
@@ -242,13 +242,15 @@ fn shared(mut build: Build, home: &Path) -> Build {
 fn at_once(
     arm: Arm,
     builds: Vec<(&'static str, Build)>,
-    wall: Wall,
+    cgroup_limit: CgroupLimit,
     stop_after: Duration,
     log: &dyn Fn(&str) -> PathBuf,
     interrupt: &Interrupt,
 ) -> Result<Round> {
     interrupt.check()?;
-    let scope = Scope::Group(Group::make(Some(wall)).context("a wall needs a memory cgroup")?);
+    let scope = Scope::Group(
+        Group::make(Some(cgroup_limit)).context("a cgroup limit needs a memory cgroup")?,
+    );
     let Scope::Group(group) = &scope else { bail!("no group") };
     let entrances = group.entrances();
     rustix::fs::sync();
@@ -303,8 +305,8 @@ fn report(plan: &Plan, rounds: &[Round]) -> Report {
     let whole = (plan.arms.len() + 1) * plan.repeat.max(1) as usize;
     let cut = if rounds.len() < whole { " (interrupted)" } else { "" };
     let command = format!(
-        "together --wall {}MiB --arms {} --repeat {} --builds {}",
-        plan.wall >> 20,
+        "together --cgroup-limit {}MiB --arms {} --repeat {} --builds {}",
+        plan.cgroup_limit >> 20,
         arms.join(","),
         plan.repeat,
         plan.builds
@@ -312,7 +314,7 @@ fn report(plan: &Plan, rounds: &[Round]) -> Report {
     let names: Vec<&str> = rounds.iter().take(1).flat_map(|it| it.builds.keys().copied()).collect();
     let rows: String = (0..rounds.len()).map(row).collect();
     let body = format!(
-        "`plimsoll-bench {command}`{cut}\n\ncommit {} · {}\n\nBuilds: {}. The wall is around all of them; one after another they have \
+        "`plimsoll-bench {command}`{cut}\n\ncommit {} · {}\n\nBuilds: {}. The cgroup limit is around all of them; one after another they have \
          none. Each round is compared with the one after another before it.\n\n| | all | of one after another | CPU of that | OOM kills | failed | `{smallest}` (of its time alone) | peak | PSI full |\n\
          |---|---|---|---|---|---|---|---|---|\n{rows}",
         commit(),
@@ -336,14 +338,14 @@ fn report(plan: &Plan, rounds: &[Round]) -> Report {
     };
     Report {
         title: format!(
-            "Together: {} builds in a wall of {} MiB ({})",
+            "Together: {} builds in a cgroup limit of {} MiB ({})",
             names.len(),
-            plan.wall >> 20,
+            plan.cgroup_limit >> 20,
             arms.join(", ")
         ),
         body,
         json: json!({
-            "command": command, "wall_bytes": plan.wall, "commit": commit(),
+            "command": command, "wall_bytes": plan.cgroup_limit, "commit": commit(),
             "rounds": rounds.iter().map(json).collect::<Vec<_>>(),
         }),
         // A run without Plimsoll promises nothing.

@@ -1,5 +1,5 @@
 //! `worker`: a Cloudflare Worker by worker-build alone and under Plimsoll: memory and time of the whole and of each step,
-//! at a line and at the smallest one that the steps allow; and the same bytes.
+//! at a budget and at the smallest one that the steps allow; and the same bytes.
 //!
 //! The compiler and the tools are those that `crates/cargo-plimsoll/tests/worker/provision.sh` has made.
 
@@ -13,8 +13,8 @@ use serde_json::json;
 
 use crate::arms::Plimsoll;
 use crate::bench::{commit, copy, empty};
+use crate::budget::mib;
 use crate::launch::{self, Build, Interrupt, Limits, Measured};
-use crate::line::mib;
 use crate::run::Report;
 use crate::sampler::Scope;
 use crate::table;
@@ -42,7 +42,7 @@ pub(crate) struct Plan {
 struct Arm {
     name: &'static str,
     /// Under Plimsoll, inside so many bytes.
-    line: Option<u64>,
+    budget: Option<u64>,
     /// With what an earlier build has shown.
     warm: bool,
     jobs: u32,
@@ -56,7 +56,7 @@ type Seen = BTreeMap<&'static str, (u64, u64)>;
 /// How one build went.
 struct Row {
     name: String,
-    line: Option<u64>,
+    budget: Option<u64>,
     whole: Measured,
     /// Each step's peak and time; Cargo's first.
     steps: Vec<(&'static str, u64, f64)>,
@@ -75,7 +75,7 @@ pub(crate) fn worker(
     copy(&plan.fixture, &site)?;
     let run = |arm: &Arm| once(state, plimsoll, interrupt, plan, &site, arm);
     let usual =
-        Arm { name: "worker-build", line: None, warm: false, jobs: plan.jobs, one_token: false };
+        Arm { name: "worker-build", budget: None, warm: false, jobs: plan.jobs, one_token: false };
     let plain = run(&usual)?;
     let one = run(&Arm { name: "worker-build, one job", jobs: 1, ..usual })?;
     let floor =
@@ -83,11 +83,11 @@ pub(crate) fn worker(
     let floor = run(&floor)?;
     let smallest = (floor.whole.samples.peak + BESIDE) >> 20 << 20;
     let roomy = (plain.whole.samples.peak + BESIDE) >> 20 << 20;
-    let ours = |name, line, warm| run(&Arm { name, line: Some(line), warm, ..usual });
+    let ours = |name, budget, warm| run(&Arm { name, budget: Some(budget), warm, ..usual });
     let rows = [
         ours("Plimsoll, above what it needs, first build", roomy, false)?,
-        ours("Plimsoll, the smallest line, first build", smallest, false)?,
-        ours("Plimsoll, the smallest line, again", smallest, true)?,
+        ours("Plimsoll, the smallest budget, first build", smallest, false)?,
+        ours("Plimsoll, the smallest budget, again", smallest, true)?,
     ];
     let rows: Vec<Row> = [plain, one, floor].into_iter().chain(rows).collect();
     let same = rows.iter().all(|row| row.output == rows[0].output);
@@ -104,7 +104,8 @@ pub(crate) fn worker(
         table::machine(),
         if same { "the same, byte for byte" } else { "NOT the same" },
     );
-    let inside = rows.iter().all(|row| row.line.is_none_or(|line| row.whole.samples.peak <= line));
+    let inside =
+        rows.iter().all(|row| row.budget.is_none_or(|budget| row.whole.samples.peak <= budget));
     let json = rows.iter().map(Row::json).collect::<Vec<_>>();
     let json = json!({ "command": command, "commit": commit(), "machine": table::machine(), "arms": json, "same": same });
     Ok(Report { title: "A Cloudflare Worker".to_owned(), body, json, ok: same && inside })
@@ -126,11 +127,11 @@ fn once(
     empty(&site.join("build"))?;
     let tools = plan.tools.join("env.sh");
     let mut args = vec!["-c".into(), ". \"$0\"; exec \"$@\"".into(), tools.into_os_string()];
-    match arm.line {
-        Some(line) => {
+    match arm.budget {
+        Some(budget) => {
             args.push(plimsoll.program.clone().into());
             args.extend(["plimsoll", "worker", "build", "--release", "--memory"].map(Into::into));
-            args.push(format!("{}MiB", line >> 20).into());
+            args.push(format!("{}MiB", budget >> 20).into());
         }
         None => args.extend(["worker-build", "--release"].map(Into::into)),
     }
@@ -153,7 +154,7 @@ fn once(
             seen.entry(step).and_modify(|(_, last)| *last = now).or_insert((now, now));
         }
     };
-    let limits = Limits { wall: None, stop_after: AT_MOST, without_cgroup: false };
+    let limits = Limits { cgroup_limit: None, stop_after: AT_MOST, without_cgroup: false };
     let log = state.join("worker/log");
     let whole = launch::run(&build, limits, &log, interrupt, Some(&mut look))?;
     if whole.exit != Some(0) {
@@ -162,7 +163,7 @@ fn once(
     }
     let row = Row {
         name: arm.name.to_owned(),
-        line: arm.line,
+        budget: arm.budget,
         steps: steps(&whole, &seen),
         output: output(&site.join("build"))?,
         whole,
@@ -230,7 +231,7 @@ fn output(dir: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
 impl Row {
     fn line(&self, base: (f64, f64)) -> String {
         let (peak, time) = (self.whole.samples.peak, self.whole.wall.as_secs_f64());
-        let line = self.line.map_or(String::new(), |line| format!("{:.0} MiB", mib(line)));
+        let budget = self.budget.map_or(String::new(), |budget| format!("{:.0} MiB", mib(budget)));
         let step = |name: &str| {
             let found = self.steps.iter().find(|(step, ..)| *step == name);
             found.map_or(String::new(), |(_, peak, time)| {
@@ -239,7 +240,7 @@ impl Row {
         };
         let steps = ["cargo"].iter().chain(&STEPS).map(|name| step(name)).collect::<Vec<_>>();
         format!(
-            "| {} | {line} | {:.0} MiB | {:.2} | {time:.1} s | {:.2} | {} | {} |\n",
+            "| {} | {budget} | {:.0} MiB | {:.2} | {time:.1} s | {:.2} | {} | {} |\n",
             self.name,
             mib(peak),
             peak as f64 / base.0,
@@ -255,7 +256,7 @@ impl Row {
             .iter()
             .map(|(name, peak, time)| json!({ "step": name, "peak_bytes": peak, "seconds": time }));
         json!({
-            "arm": self.name, "line_bytes": self.line, "peak_bytes": self.whole.samples.peak,
+            "arm": self.name, "line_bytes": self.budget, "peak_bytes": self.whole.samples.peak,
             "wall_s": self.whole.wall.as_secs_f64(), "steps": steps.collect::<Vec<_>>(),
         })
     }

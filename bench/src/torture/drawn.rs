@@ -39,7 +39,7 @@ impl Extent {
     }
 
     /// How many blows a build gets.
-    fn blows(self) -> &'static [u32] {
+    fn faults(self) -> &'static [u32] {
         match self {
             Self::All | Self::Small => &[0, 1, 1, 1, 2, 2, 3, 5],
             Self::Smoke => &[1, 2, 3],
@@ -48,12 +48,12 @@ impl Extent {
 }
 
 /// Lines, in per cent of what plain cargo held at its peak: from far below the heaviest unit to far above all.
-const LINES: [u32; 8] = [5, 25, 40, 55, 70, 90, 130, 400];
+const BUDGETS: [u32; 8] = [5, 25, 40, 55, 70, 90, 130, 400];
 
-/// Walls, likewise, on top of [`BESIDE`]: the lowest do not hold the heaviest unit.
-const WALLS: [u32; 6] = [30, 50, 70, 100, 150, 300];
+/// Cgroup limits, likewise, on top of [`BESIDE`]: the lowest do not hold the heaviest unit.
+const CGROUP_LIMITS: [u32; 6] = [30, 50, 70, 100, 150, 300];
 
-/// What a wall must leave beside the build's own memory: the compiler's libraries are read from disk again and again
+/// What a cgroup limit must leave beside the build's own memory: the compiler's libraries are read from disk again and again
 /// otherwise, and a build that crawls is no finding.
 pub(crate) const BESIDE: u64 = 300 << 20;
 
@@ -63,8 +63,8 @@ const DISKS: [u32; 4] = [15, 40, 70, 95];
 /// How the build is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Way {
-    /// `cargo plimsoll`, which hosts its own line.
+pub(crate) enum Entry {
+    /// `cargo plimsoll`, which hosts its own budget.
     Driver,
     /// `cargo plimsoll` on an account that is enabled.
     Joined,
@@ -94,7 +94,7 @@ pub(crate) enum Whom {
     Script,
     /// A test, or what it has started.
     Test,
-    /// The account's governor or its keeper.
+    /// The account's governor or its watchdog.
     Governor,
     /// Something else of the build.
     Other,
@@ -104,14 +104,14 @@ pub(crate) enum Whom {
 
 impl Whom {
     /// Who there is, by the way in which the build is started; what takes most of its time more than once.
-    fn of(way: Way) -> &'static [Self] {
+    fn of(entry: Entry) -> &'static [Self] {
         use Whom::{Cargo, Driver, Governor, Guard, Linker, Rustc, Script, Shim};
-        match way {
-            Way::Driver => {
+        match entry {
+            Entry::Driver => {
                 &[Driver, Cargo, Shim, Rustc, Rustc, Rustc, Linker, Linker, Guard, Script]
             }
-            Way::Joined => &[Driver, Cargo, Shim, Rustc, Rustc, Linker, Guard, Script, Governor],
-            Way::Plain => &[Cargo, Shim, Rustc, Rustc, Linker, Script, Governor, Governor],
+            Entry::Joined => &[Driver, Cargo, Shim, Rustc, Rustc, Linker, Guard, Script, Governor],
+            Entry::Plain => &[Cargo, Shim, Rustc, Rustc, Linker, Script, Governor, Governor],
         }
     }
 }
@@ -153,7 +153,7 @@ impl fmt::Display for Whom {
             Self::Guard => "guard",
             Self::Script => "build script",
             Self::Test => "test",
-            Self::Governor => "account's governor, keeper",
+            Self::Governor => "account's governor, watchdog",
             Self::Other => "other",
             Self::Group => "the whole process group",
         })
@@ -181,15 +181,15 @@ pub(crate) struct Drawn {
     /// Cargo's subcommand.
     pub(crate) command: &'static [&'static str],
     /// How it is started.
-    pub(crate) way: Way,
+    pub(crate) entry: Entry,
     /// Units at once.
     pub(crate) jobs: u32,
-    /// The line, in per cent of plain cargo's peak; `auto` where there is none.
-    pub(crate) line: Option<u32>,
+    /// The budget, in per cent of plain cargo's peak; `auto` where there is none.
+    pub(crate) budget: Option<u32>,
     /// With the history of an earlier build.
     pub(crate) warm: bool,
-    /// A cgroup wall, in per cent of plain cargo's peak, beside [`BESIDE`].
-    pub(crate) wall: Option<u32>,
+    /// A cgroup limit, in per cent of plain cargo's peak, beside [`BESIDE`].
+    pub(crate) cgroup_limit: Option<u32>,
     /// Swap is on, until this share of plain cargo's time.
     pub(crate) swap_until: Option<f64>,
     /// The target folder is on a disk of memory of so many per cent of its size.
@@ -212,26 +212,26 @@ impl Drawn {
             })
             .collect();
         let (workload, command) = random.one_of(&weighed).unwrap_or((BUILDS[0].0, BUILDS[0].1));
-        let ways = [Way::Driver, Way::Driver, Way::Driver, Way::Joined, Way::Plain];
-        let way = random.one_of(&ways).unwrap_or(Way::Driver);
+        let ways = [Entry::Driver, Entry::Driver, Entry::Driver, Entry::Joined, Entry::Plain];
+        let entry = random.one_of(&ways).unwrap_or(Entry::Driver);
         let jobs = random.one_of(&[1, 2, 4, 8]).unwrap_or(2);
-        let line = if random.once_in(5) { None } else { random.one_of(&LINES) };
+        let budget = if random.once_in(5) { None } else { random.one_of(&BUDGETS) };
         let warm = random.once_in(2);
-        let wall = if random.once_in(4) { random.one_of(&WALLS) } else { None };
+        let cgroup_limit = if random.once_in(4) { random.one_of(&CGROUP_LIMITS) } else { None };
         let swap_until = random.once_in(12).then(|| random.share());
         let disk = if random.once_in(8) { random.one_of(&DISKS) } else { None };
         let again_with_plimsoll = random.once_in(2);
-        let count = random.one_of(extent.blows()).unwrap_or(1);
-        let mut faults: Vec<Fault> = (0..count).map(|_| Fault::draw(&mut random, way)).collect();
+        let count = random.one_of(extent.faults()).unwrap_or(1);
+        let mut faults: Vec<Fault> = (0..count).map(|_| Fault::draw(&mut random, entry)).collect();
         faults.sort_by(|one, other| one.at.total_cmp(&other.at));
         Self {
             workload,
             command,
-            way,
+            entry,
             jobs,
-            line,
+            budget,
             warm,
-            wall,
+            cgroup_limit,
             swap_until,
             disk,
             again_with_plimsoll,
@@ -241,13 +241,13 @@ impl Drawn {
 }
 
 impl Fault {
-    fn draw(random: &mut Random, way: Way) -> Self {
+    fn draw(random: &mut Random, entry: Entry) -> Self {
         let at = random.share() * 0.95;
         if random.once_in(10) {
             let how = random.one_of(&[How::Int, How::Int, How::Term]).unwrap_or(How::Int);
             return Self { at, whom: Some(Whom::Group), how, and_kill: None };
         }
-        let whom = if random.once_in(4) { None } else { random.one_of(Whom::of(way)) };
+        let whom = if random.once_in(4) { None } else { random.one_of(Whom::of(entry)) };
         let how = match random.below(6) {
             0..=2 => How::Kill,
             3 | 4 => How::Term,
@@ -258,7 +258,7 @@ impl Fault {
             _ => How::Stop(random.one_of(&[50, 300, 1500, 4000]).unwrap_or(300)),
         };
         // A stopped governor and a killed Cargo: its shims come when nobody is left who has started them.
-        let and_kill = if random.once_in(4) { random.one_of(Whom::of(way)) } else { None };
+        let and_kill = if random.once_in(4) { random.one_of(Whom::of(entry)) } else { None };
         Self { at, whom, how, and_kill }
     }
 }
@@ -281,13 +281,13 @@ mod tests {
     #[test]
     fn a_campaign_has_everything_in_it() {
         let all: Vec<Drawn> = (0..200).map(|number| Drawn::draw(1, number, Extent::All)).collect();
-        for way in [Way::Driver, Way::Joined, Way::Plain] {
-            assert!(all.iter().any(|it| it.way == way), "{way:?}");
+        for entry in [Entry::Driver, Entry::Joined, Entry::Plain] {
+            assert!(all.iter().any(|it| it.entry == entry), "{entry:?}");
         }
         for (workload, command, _) in BUILDS {
             assert!(all.iter().any(|it| (it.workload, it.command) == (workload, command)));
         }
-        for whom in [Way::Driver, Way::Plain].into_iter().flat_map(Whom::of) {
+        for whom in [Entry::Driver, Entry::Plain].into_iter().flat_map(Whom::of) {
             assert!(
                 all.iter().flat_map(|it| &it.faults).any(|it| it.whom == Some(*whom)),
                 "{whom:?}"
@@ -296,7 +296,7 @@ mod tests {
         let twice =
             |it: &Fault| it.whom == Some(Whom::Governor) && it.and_kill == Some(Whom::Cargo);
         assert!(all.iter().flat_map(|it| &it.faults).any(twice), "two deaths at once");
-        assert!(all.iter().any(|it| it.wall.is_some() && it.swap_until.is_some()));
+        assert!(all.iter().any(|it| it.cgroup_limit.is_some() && it.swap_until.is_some()));
         assert!(
             all.iter().any(|it| it.disk.is_some()) && all.iter().any(|it| it.faults.is_empty())
         );

@@ -1,7 +1,7 @@
 //! `torture`: many small builds, each with faults drawn from one seed, and a hard look after each.
 //!
 //! ```text
-//! draw -> surround (wall, swap, small disk, account) -> build under blows -> wait until all of it has gone
+//! draw -> surround (cgroup limit, swap, small disk, account) -> build under blows -> wait until all of it has gone
 //!      -> what is left, and does anything explain the exit status?
 //!      -> build again undisturbed: it ends well, with plain cargo's artifacts, and plain cargo finds all of it fresh
 //! ```
@@ -9,8 +9,8 @@
 //! Each build can be had alone again by the seed and its number; the logs of one with findings are kept. What it does
 //! not do: judge times or memory. Those are other commands'.
 
-mod blows;
 mod drawn;
+mod faults;
 mod one;
 mod reference;
 mod report;

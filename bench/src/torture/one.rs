@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::Campaign;
-use super::blows::Blows;
-use super::drawn::{BESIDE, Drawn, How, Way, Whom};
+use super::drawn::{BESIDE, Drawn, Entry, How, Whom};
+use super::faults::Injector;
 use super::reference::{Reference, on, wrong};
 use super::report::Record;
 use super::stranger::Stranger;
@@ -18,14 +18,14 @@ use crate::account::Account;
 use crate::arms;
 use crate::artifacts::manifest;
 use crate::bench::{copy, empty};
-use crate::cgroup::Wall;
+use crate::cgroup::CgroupLimit;
 use crate::launch::{Build, Limits, Started, quick, stderr_of};
 use crate::random::Random;
 use crate::sampler::{INTERVAL, reap_orphans};
 use crate::switch::count_fresh;
 
 /// A build under blows may take so many times what plain cargo takes, and [`GRACE`] on top: kills throw work away, a
-/// line below the floor runs unit after unit, a wall crawls, and other work may run on the machine.
+/// line below the floor runs unit after unit, a cgroup limit crawls, and other work may run on the machine.
 const SLOWER: u32 = 25;
 
 /// See [`SLOWER`]. Also for how long a governor waits for what it cannot have.
@@ -41,7 +41,7 @@ struct Ended {
     oom_kills: u64,
     seconds: f64,
     left: Vec<String>,
-    blows: Blows,
+    faults: Injector,
 }
 
 /// A build's own folders, and what surrounds it.
@@ -67,22 +67,22 @@ impl Campaign<'_> {
         let around = Circumstances {
             oom_kills: ended.oom_kills,
             small_disk: scene.disk.is_some(),
-            walled: drawn.wall.is_some() && self.means.cgroups,
+            limited: drawn.cgroup_limit.is_some() && self.means.cgroups,
         };
         let mut findings = ended.left.clone();
         findings.extend(stranger.into_iter().flat_map(Stranger::end));
-        let ending = match verdict::explain(ended.exit, &ended.blows, around, &ended.stderr) {
+        let ending = match verdict::explain(ended.exit, &ended.faults, around, &ended.stderr) {
             Ok(ending) => ending.to_owned(),
             Err(odd) => {
                 findings.push(odd.clone());
                 odd
             }
         };
-        findings.extend(leftovers(&scene, &ended, &reference));
+        findings.extend(partial_outputs(&scene, &ended, &reference));
         if let Some(disk) = &scene.disk {
             disk.widen()?;
         }
-        self.again(&drawn, &reference, &scene, &ended.blows, &mut findings)?;
+        self.again(&drawn, &reference, &scene, &ended.faults, &mut findings)?;
         // What was interrupted tells nothing.
         self.interrupt.check()?;
         let Scene { dir, account, disk, .. } = scene;
@@ -104,8 +104,8 @@ impl Campaign<'_> {
             ending,
             seconds: ended.seconds,
             oom_kills: ended.oom_kills,
-            hits: ended.blows.hits,
-            missed: ended.blows.missed.len(),
+            hits: ended.faults.hits,
+            missed: ended.faults.missed.len(),
             findings,
         })
     }
@@ -115,15 +115,15 @@ impl Campaign<'_> {
         empty(&dir)?;
         let account = Account::prepare(self.state, self.plimsoll)?;
         let [_, (_, shared)] = account.environment();
-        let home = if drawn.way == Way::Driver { dir.join("home") } else { shared.into() };
+        let home = if drawn.entry == Entry::Driver { dir.join("home") } else { shared.into() };
         let tmp = dir.join("tmp");
         fs::create_dir(&tmp).with_context(|| format!("making {}", tmp.display()))?;
         if drawn.warm {
             copy(&reference.home, &home)?;
         }
-        if drawn.way != Way::Driver {
-            let line = line_of(drawn, reference).map(arms::size);
-            account.enable(line.as_deref())?;
+        if drawn.entry != Entry::Driver {
+            let budget = budget_of(drawn, reference).map(arms::size);
+            account.enable(budget.as_deref())?;
         }
         let target = &reference.workload.target;
         reference.workload.clean()?;
@@ -137,8 +137,8 @@ impl Campaign<'_> {
     /// Plimsoll's command or plain cargo's, in the scene.
     fn command(&self, drawn: &Drawn, reference: &Reference, scene: &Scene, ours: bool) -> Build {
         let build = if ours {
-            let line = line_of(drawn, reference);
-            self.plimsoll.build(&reference.workload, &scene.home, line, drawn.jobs)
+            let budget = budget_of(drawn, reference);
+            self.plimsoll.build(&reference.workload, &scene.home, budget, drawn.jobs)
         } else {
             arms::plain(&reference.workload, drawn.jobs)
         };
@@ -159,24 +159,25 @@ impl Campaign<'_> {
         scene: &Scene,
         mut stranger: Option<&mut Stranger>,
     ) -> Result<Ended> {
-        let build = self.command(drawn, reference, scene, drawn.way != Way::Plain);
+        let build = self.command(drawn, reference, scene, drawn.entry != Entry::Plain);
         let swap = drawn.swap_until.filter(|_| self.means.swap);
         let mut swap =
             swap.map(|at| Ok::<_, anyhow::Error>((at, Swap::on(self.state)?))).transpose()?;
-        let wall = drawn.wall.filter(|_| self.means.cgroups).map(|share| Wall {
-            bytes: BESIDE + reference.peak / 100 * u64::from(share),
-            swap: swap.is_some(),
-        });
-        let limits = Limits { wall, ..self.limits(GRACE + reference.wall * SLOWER) };
+        let cgroup_limit =
+            drawn.cgroup_limit.filter(|_| self.means.cgroups).map(|share| CgroupLimit {
+                bytes: BESIDE + reference.peak / 100 * u64::from(share),
+                swap: swap.is_some(),
+            });
+        let limits = Limits { cgroup_limit, ..self.limits(GRACE + reference.wall * SLOWER) };
         let random = Random::nth(!self.seed, number);
         let plain = reference.wall;
         self.run(
             &build,
             limits,
             scene,
-            drawn.way,
+            drawn.entry,
             "build",
-            &mut |id| Blows::new(id, &drawn.faults, plain, random.clone()),
+            &mut |id| Injector::new(id, &drawn.faults, plain, random.clone()),
             &mut |now| {
                 if let Some(stranger) = &mut stranger {
                     stranger.look();
@@ -197,22 +198,22 @@ impl Campaign<'_> {
         build: &Build,
         limits: Limits,
         scene: &Scene,
-        way: Way,
+        entry: Entry,
         name: &str,
-        blows: &mut dyn FnMut(u32) -> Blows,
+        faults: &mut dyn FnMut(u32) -> Injector,
         beside: &mut dyn FnMut(Duration),
     ) -> Result<Ended> {
         let log = scene.dir.join(name);
         let start = Instant::now();
         let mut started = Started::start(build, limits, &log, self.interrupt)?;
         let driver = started.id();
-        let mut blows = blows(driver);
+        let mut faults = faults(driver);
         let watched = started.watch(
             limits.stop_after,
             self.interrupt,
             Some(&mut |scope, now| {
                 beside(now);
-                blows.tick(scope, now);
+                faults.tick(scope, now);
             }),
         );
         let exit = match watched {
@@ -223,18 +224,18 @@ impl Campaign<'_> {
             }
         };
         let seconds = start.elapsed().as_secs_f64();
-        blows.give_up();
+        faults.give_up();
         let mut left = Vec::new();
         if exit.is_some() {
-            if way != Way::Driver
+            if entry != Entry::Driver
                 && let Err(error) = scene.account.disable()
             {
                 left.push(format!("{error:#}"));
             }
             // Without its driver or its Cargo a build goes on to the end of what runs.
-            let alone = blows.hit(&[Whom::Driver, Whom::Cargo], deadly);
+            let alone = faults.hit(&[Whom::Driver, Whom::Cargo], deadly);
             let patience = if alone { limits.stop_after } else { LEAVING };
-            let settled = self.settle(&started, &mut blows, &scene.dir, start, patience);
+            let settled = self.settle(&started, &mut faults, &scene.dir, start, patience);
             left.extend(settled.iter().map(|pid| format!("left: {}", verdict::describe(*pid))));
             left.extend(
                 verdict::sockets(driver, &scene.home).iter().map(|it| format!("left: {it}")),
@@ -254,7 +255,7 @@ impl Campaign<'_> {
             oom_kills: measured.totals.oom_kills.unwrap_or(0),
             seconds,
             left,
-            blows,
+            faults,
         })
     }
 
@@ -262,7 +263,7 @@ impl Campaign<'_> {
     fn settle(
         &self,
         started: &Started,
-        blows: &mut Blows,
+        faults: &mut Injector,
         mark: &Path,
         start: Instant,
         patience: Duration,
@@ -270,7 +271,7 @@ impl Campaign<'_> {
         let until = Instant::now() + patience;
         loop {
             reap_orphans();
-            blows.let_go(&started.scope, start.elapsed());
+            faults.let_go(&started.scope, start.elapsed());
             let mut left = started.scope.processes();
             left.retain(|pid| !matches!(verdict::state(*pid), None | Some('Z' | 'X')));
             if left.is_empty() {
@@ -289,11 +290,11 @@ impl Campaign<'_> {
         drawn: &Drawn,
         reference: &Reference,
         scene: &Scene,
-        blows: &Blows,
+        faults: &Injector,
         findings: &mut Vec<String>,
     ) -> Result<()> {
-        // Without a line: what it needed was drawn for the first build only.
-        let calm = Drawn { line: None, faults: Vec::new(), ..drawn.clone() };
+        // Without a budget: what it needed was drawn for the first build only.
+        let calm = Drawn { budget: None, faults: Vec::new(), ..drawn.clone() };
         let build = self.command(&calm, reference, scene, drawn.again_with_plimsoll);
         let limits = self.limits(GRACE + reference.wall * SLOWER);
         let none = Random::new(0);
@@ -301,9 +302,9 @@ impl Campaign<'_> {
             &build,
             limits,
             scene,
-            Way::Driver,
+            Entry::Driver,
             "again",
-            &mut |id| Blows::new(id, &[], Duration::ZERO, none.clone()),
+            &mut |id| Injector::new(id, &[], Duration::ZERO, none.clone()),
             &mut |_| {},
         )?;
         findings.extend(ended.left.iter().map(|it| format!("after the undisturbed build {it}")));
@@ -315,7 +316,7 @@ impl Campaign<'_> {
         let found = manifest(&reference.workload.target)?;
         let wrong = wrong(reference, &found);
         // A build script that got no answer may have gone on without it, and found another compiler or system.
-        let misled = blows.hit(&[Whom::Probe, Whom::Script], deadly);
+        let misled = faults.hit(&[Whom::Probe, Whom::Script], deadly);
         if !wrong.is_empty() && !misled {
             findings.push(format!("artifacts differ from plain cargo's: {}", wrong.join(", ")));
         }
@@ -345,8 +346,8 @@ fn deadly(how: How) -> bool {
 
 /// What the build left in its folders. Where what clears up was itself killed, and where Cargo ended everybody's
 /// compilers at once, some of that is as without us.
-fn leftovers(scene: &Scene, ended: &Ended, reference: &Reference) -> Vec<String> {
-    let hit = |whom: &[Whom]| ended.blows.hit(whom, deadly);
+fn partial_outputs(scene: &Scene, ended: &Ended, reference: &Reference) -> Vec<String> {
+    let hit = |whom: &[Whom]| ended.faults.hit(whom, deadly);
     let killed_inside = ended.oom_kills > 0 || scene.disk.is_some();
     let mut found = Vec::new();
     // A driver that is killed while no shim is there has nobody after it. Doctests have folders of their own there.
@@ -381,10 +382,10 @@ fn leftovers(scene: &Scene, ended: &Ended, reference: &Reference) -> Vec<String>
     found
 }
 
-/// The line in bytes, where one is drawn.
-fn line_of(drawn: &Drawn, reference: &Reference) -> Option<u64> {
+/// The budget in bytes, where one is drawn.
+fn budget_of(drawn: &Drawn, reference: &Reference) -> Option<u64> {
     /// Less is refused as a slip of the keyboard.
     const LEAST: u64 = 64 << 20;
-    let share = u64::from(drawn.line?);
+    let share = u64::from(drawn.budget?);
     Some((reference.peak / 100 * share).max(LEAST) >> 20 << 20)
 }

@@ -89,9 +89,9 @@ impl Campaign<'_> {
         Ok((measured, artifacts))
     }
 
-    /// Without a wall.
+    /// Without a cgroup limit.
     pub(crate) fn limits(&self, stop_after: Duration) -> Limits {
-        Limits { wall: None, stop_after, without_cgroup: !self.means.cgroups }
+        Limits { cgroup_limit: None, stop_after, without_cgroup: !self.means.cgroups }
     }
 }
 

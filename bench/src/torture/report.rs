@@ -7,8 +7,8 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Plan;
-use super::blows::Hit;
-use super::drawn::{Drawn, Way};
+use super::drawn::{Drawn, Entry};
+use super::faults::Hit;
 use super::surroundings::Means;
 use crate::bench::commit;
 use crate::run::Report;
@@ -27,7 +27,7 @@ pub(crate) struct Record {
     pub(crate) ending: String,
     /// Until its own process ended.
     pub(crate) seconds: f64,
-    /// The kernel's kills inside its wall.
+    /// The kernel's kills inside its cgroup limit.
     pub(crate) oom_kills: u64,
     /// The blows that were dealt.
     pub(crate) hits: Vec<Hit>,
@@ -41,15 +41,17 @@ pub(crate) struct Record {
 impl Record {
     /// For the terminal, while it goes on.
     pub(crate) fn one_line(&self) -> String {
-        let Drawn { workload, command, way, jobs, line, wall, disk, swap_until, .. } = &self.drawn;
+        let Drawn {
+            workload, command, entry, jobs, budget, cgroup_limit, disk, swap_until, ..
+        } = &self.drawn;
         let mut words = format!("{:>4}: {workload} {}", self.number, command.join(" "));
-        words += match way {
-            Way::Driver => "",
-            Way::Joined => ", joined",
-            Way::Plain => ", plain on the account",
+        words += match entry {
+            Entry::Driver => "",
+            Entry::Joined => ", joined",
+            Entry::Plain => ", plain on the account",
         };
         words += &format!(", {jobs} jobs");
-        let amounts = [("line", line), ("wall", wall), ("disk", disk)];
+        let amounts = [("line", budget), ("wall", cgroup_limit), ("disk", disk)];
         for (what, amount) in amounts {
             words += &amount.map_or(String::new(), |share| format!(", {what} {share} %"));
         }
@@ -75,17 +77,17 @@ pub(crate) fn report(plan: &Plan, means: Means, records: &[Record], took: Durati
     let count = |is: &dyn Fn(&Record) -> bool| records.iter().filter(|it| is(it)).count();
     let mut body = format!(
         "`{command}`\n\ncommit {} · {}\n\n\
-         | builds | by `cargo plimsoll` / joined to an account / plain on an account | below the peak's line | in a wall (OOM kills) | with swap | on a small disk | undisturbed | time | findings |\n\
+         | builds | by `cargo plimsoll` / joined to an account / plain on an account | below the peak's line | in a cgroup limit (OOM kills) | with swap | on a small disk | undisturbed | time | findings |\n\
          |---|---|---|---|---|---|---|---|---|\n\
          | {} | {} / {} / {} | {} | {} ({}) | {} | {} | {} | {:.0} min | {} |\n",
         commit(),
         table::machine(),
         records.len(),
-        count(&|it| it.drawn.way == Way::Driver),
-        count(&|it| it.drawn.way == Way::Joined),
-        count(&|it| it.drawn.way == Way::Plain),
-        count(&|it| it.drawn.line.is_some_and(|line| line < 100)),
-        count(&|it| it.drawn.wall.is_some() && means.cgroups),
+        count(&|it| it.drawn.entry == Entry::Driver),
+        count(&|it| it.drawn.entry == Entry::Joined),
+        count(&|it| it.drawn.entry == Entry::Plain),
+        count(&|it| it.drawn.budget.is_some_and(|budget| budget < 100)),
+        count(&|it| it.drawn.cgroup_limit.is_some() && means.cgroups),
         records.iter().map(|it| it.oom_kills).sum::<u64>(),
         count(&|it| it.drawn.swap_until.is_some() && means.swap),
         count(&|it| it.drawn.disk.is_some() && means.disks),

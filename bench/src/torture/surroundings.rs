@@ -103,7 +103,7 @@ impl Drop for Disk {
 /// What can be had on this machine, by this user.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Means {
-    /// Cgroups, and walls.
+    /// Cgroups, and cgroup limits.
     pub(crate) cgroups: bool,
     /// Swap.
     pub(crate) swap: bool,
@@ -136,7 +136,7 @@ impl Means {
     /// What is left out, for people.
     pub(crate) fn missing(self) -> Option<String> {
         let all = [
-            (self.cgroups, "cgroups and their walls"),
+            (self.cgroups, "cgroups and their cgroup limits"),
             (self.swap, "swap"),
             (self.disks, "disks in memory"),
         ];

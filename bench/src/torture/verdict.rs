@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::blows::Blows;
 use super::drawn::{How, Whom};
+use super::faults::Injector;
 
 /// Set in the environment of everything that a build starts, so that it is known wherever the system put it.
 pub(crate) const MARK: &str = "TORTURE_MARK";
@@ -13,18 +13,18 @@ pub(crate) const MARK: &str = "TORTURE_MARK";
 /// What may explain an ending besides the blows.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Circumstances {
-    /// The kernel's kills inside the wall.
+    /// The kernel's kills inside the cgroup limit.
     pub(crate) oom_kills: u64,
     /// The target folder was on a small disk.
     pub(crate) small_disk: bool,
-    /// It was in a wall.
-    pub(crate) walled: bool,
+    /// It was in a cgroup limit.
+    pub(crate) limited: bool,
 }
 
 /// Why a build ended so; an error where nothing that was done to it explains that.
 pub(crate) fn explain(
     exit: Option<i32>,
-    blows: &Blows,
+    faults: &Injector,
     around: Circumstances,
     stderr: &str,
 ) -> Result<&'static str, String> {
@@ -34,24 +34,24 @@ pub(crate) fn explain(
     match exit {
         None => Err("it did not end in time".to_owned()),
         Some(0) => Ok("0"),
-        Some(137) if blows.hit(&[Driver, Cargo], killed) => Ok("137: driver or Cargo killed"),
-        Some(143) if blows.hit(&[Driver, Cargo, Group], ended) => {
+        Some(137) if faults.hit(&[Driver, Cargo], killed) => Ok("137: driver or Cargo killed"),
+        Some(143) if faults.hit(&[Driver, Cargo, Group], ended) => {
             Ok("143: driver or Cargo told to end")
         }
-        Some(130) if blows.hit(&[Group], ended) => Ok("130: interrupted"),
-        Some(101) if blows.hit(&[Group, Driver, Cargo], |how| !matches!(how, How::Stop(_))) => {
+        Some(130) if faults.hit(&[Group], ended) => Ok("130: interrupted"),
+        Some(101) if faults.hit(&[Group, Driver, Cargo], |how| !matches!(how, How::Stop(_))) => {
             Ok("101: Cargo or the whole build told to end")
         }
         Some(101)
-            if blows
+            if faults
                 .hit(&[Shim, Probe, Script, Test, Other], |how| !matches!(how, How::Stop(_))) =>
         {
             Ok("101: what Cargo itself waits for was ended")
         }
         Some(101) if around.small_disk && is_full(stderr) => Ok("101: the disk was full"),
-        Some(101) if around.oom_kills > 0 => Ok("101: above the wall"),
-        Some(101) if around.walled && stderr.contains("needs more than") => {
-            Ok("101: refused, above the wall")
+        Some(101) if around.oom_kills > 0 => Ok("101: above the cgroup limit"),
+        Some(101) if around.limited && stderr.contains("needs more than") => {
+            Ok("101: refused, above the cgroup limit")
         }
         Some(exit) => Err(format!("exit status {exit}, which nothing explains")),
     }
@@ -148,17 +148,17 @@ pub(crate) fn is_half(path: &Path) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use super::super::blows::Hit;
+    use super::super::faults::Hit;
     use super::*;
     use crate::random::Random;
 
-    fn after(hits: &[(Whom, How)]) -> Blows {
-        let mut blows = Blows::new(1, &[], Duration::ZERO, Random::new(1));
-        blows.hits = hits
+    fn after(hits: &[(Whom, How)]) -> Injector {
+        let mut faults = Injector::new(1, &[], Duration::ZERO, Random::new(1));
+        faults.hits = hits
             .iter()
             .map(|(whom, how)| Hit { at_s: 0.0, whom: *whom, how: *how, what: String::new() })
             .collect();
-        blows
+        faults
     }
 
     #[test]

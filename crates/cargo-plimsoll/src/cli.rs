@@ -52,22 +52,22 @@ pub struct Cli {
 /// Plimsoll's options.
 #[derive(Clone, Debug, Args)]
 pub struct AskedOptions {
-    /// The line: a size (1600MiB, 1.5G), a share (50%) of the memory, or auto: what the machine and
+    /// The budget: a size (1600MiB, 1.5G), a share (50%) of the memory, or auto: what the machine and
     /// its containers leave, followed all the time [default: auto]
     #[arg(long, value_name = "SIZE|PERCENT|auto", global = true)]
     pub memory: Option<Memory>,
     /// Units at once; a -j among Cargo's arguments means the same [default: the number of processors]
     #[arg(long, value_name = "N", global = true, allow_hyphen_values = true)]
     pub jobs: Option<Jobs>,
-    /// Refuse a unit that is above the line by itself, instead of running it alone
+    /// Refuse a unit that is above the budget by itself, instead of running it alone
     #[arg(long, global = true)]
     pub strict: bool,
-    /// How far a unit that would cross the line alone may go to need less: none, preserving (its output stays the
+    /// How far a unit that would cross the budget alone may go to need less: none, preserving (its output stays the
     /// same) or output (also more codegen units, no debug info, thin LTO for fat, for that unit alone) [default:
     /// preserving]
     #[arg(long, value_name = "DIET", global = true)]
     pub diet: Option<Diet>,
-    /// Put a wall of the kernel's (a cgroup with a limit) at the line, so that nothing beyond the build is
+    /// Put a cgroup limit (a cgroup with a limit) at the budget, so that nothing beyond the build is
     /// harmed when a forecast fails
     #[arg(long, global = true)]
     pub hard: bool,
@@ -222,7 +222,7 @@ pub struct DoctorOptions {
 /// What `worker` does.
 #[derive(Clone, Debug, Subcommand)]
 pub enum WorkerCommand {
-    /// Build a Cloudflare Worker inside the line: the module, its JavaScript, and what both weigh
+    /// Build a Cloudflare Worker inside the budget: the module, its JavaScript, and what both weigh
     #[command(after_help = WORKER_HELP)]
     Build(WorkerOptions),
 }
@@ -314,14 +314,14 @@ pub enum Ours {
     /// Undo `enable`: plain `cargo` is as it was before
     #[command(after_help = DISABLE_HELP)]
     Disable,
-    /// Show whether plain `cargo` is inside the line, and whether it is here
+    /// Show whether plain `cargo` is inside the budget, and whether it is here
     #[command(after_help = STATUS_HELP)]
     Status {
         /// As one line of JSON
         #[arg(long)]
         json: bool,
     },
-    /// Print what puts plain `cargo` in this shell inside the line
+    /// Print what puts plain `cargo` in this shell inside the budget
     #[command(after_help = ENV_HELP)]
     Env {
         /// The shell's language: bash is also zsh's and dash's
@@ -331,7 +331,7 @@ pub enum Ours {
     /// Write settings into the workspace that make its builds smaller, also for plain `cargo`
     #[command(after_help = INIT_HELP)]
     Init(InitOptions),
-    /// Run a command that is not Cargo inside the line: make, ninja, cmake --build …
+    /// Run a command that is not Cargo inside the budget: make, ninja, cmake --build …
     #[command(after_help = RUN_UNDER_HELP)]
     RunUnder {
         /// The command and its arguments

@@ -1,4 +1,4 @@
-//! Plimsoll on every system but Linux: there is no line, so Cargo runs as it is, with a notice.
+//! Plimsoll on every system but Linux: there is no budget, so Cargo runs as it is, with a notice.
 //!
 //! The command line and the settings are read as on Linux, so that what is Plimsoll's does not reach Cargo; what of
 //! it means the same to Cargo (`--jobs`) does. Of our own commands two work: `run-under`, which runs the command as it
@@ -32,15 +32,15 @@ use crate::shell::Shell;
 use crate::subcommand::{Kind, Subcommand};
 use crate::{Place, doctor, plain};
 
-/// What a person is told where a line would have been.
-const NOTICE: &str = "Plimsoll holds a line on Linux only; here this runs without one";
+/// What a person is told where a budget would have been.
+const NOTICE: &str = "Plimsoll holds a budget on Linux only; here this runs without one";
 
 /// No part of Plimsoll is a process of its own here.
 pub(crate) fn part() -> Option<ExitCode> {
     None
 }
 
-/// Without a line nobody needs to know of what a share is a share.
+/// Without a budget nobody needs to know of what a share is a share.
 pub(crate) fn whole_memory() -> Option<Bytes> {
     None
 }
@@ -176,7 +176,7 @@ mod tests {
         Cli::read(line.split_whitespace().map(OsString::from)).unwrap()
     }
 
-    /// Cargo's command line, and whether a person is told that there is no line.
+    /// Cargo's command line, and whether a person is told that there is no budget.
     fn passed(line: &str, variables: &[(&str, &str)]) -> Result<(String, bool), Failure> {
         let (toolchain, cli) = read(line);
         let cli::Command::Cargo(words) = cli.command else { panic!("{line}") };
@@ -245,9 +245,9 @@ mod tests {
     }
 
     #[derive(Clone, Default)]
-    struct Heard(Rc<RefCell<Vec<u8>>>);
+    struct Captured(Rc<RefCell<Vec<u8>>>);
 
-    impl io::Write for Heard {
+    impl io::Write for Captured {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.borrow_mut().write(bytes)
         }
@@ -260,7 +260,7 @@ mod tests {
     fn answer(line: &str) -> (Result<i32, Failure>, String) {
         let (_, cli) = read(line);
         let cli::Command::Ours(ours) = cli.command else { panic!("{line}") };
-        let out = Heard::default();
+        let out = Captured::default();
         let mut shell = Shell::new(out.clone(), io::sink());
         let ended = command(ours, &[], cli.asked.asked(), &place(&[]), &mut shell);
         (ended, String::from_utf8(out.0.take()).unwrap())

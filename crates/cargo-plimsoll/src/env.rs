@@ -9,23 +9,23 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-/// The line, as `--memory` takes it.
+/// The budget, as `--memory` takes it.
 pub const MEMORY: &str = "PLIMSOLL_MEMORY";
 /// How many units run at once, as `--jobs` takes it.
 pub const JOBS: &str = "PLIMSOLL_JOBS";
 /// How many processors are planned for: more units or threads than that run only where they idle.
 pub const PROCESSORS: &str = "PLIMSOLL_PROCESSORS";
-/// Whether a unit that is above the line by itself is refused, as by `--strict`.
+/// Whether a unit that is above the budget by itself is refused, as by `--strict`.
 pub const STRICT: &str = "PLIMSOLL_STRICT";
-/// How far a unit that would cross the line alone may go to need less, as `--diet` takes it.
+/// How far a unit that would cross the budget alone may go to need less, as `--diet` takes it.
 pub const DIET: &str = "PLIMSOLL_DIET";
-/// Whether the kernel, too, keeps the build to its line, as by `--hard`.
+/// Whether the kernel, too, keeps the build to its budget, as by `--hard`.
 pub const HARD: &str = "PLIMSOLL_HARD";
-/// The build's share of the account's line, as `--priority` takes it; plain `cargo` heeds it, too, after `enable`.
+/// The build's share of the account's budget, as `--priority` takes it; plain `cargo` heeds it, too, after `enable`.
 pub const PRIORITY: &str = plimsoll_proto::env::PRIORITY;
 /// Whether a test that was killed for want of memory runs once more, as by `--retry-tests`.
 pub const RETRY_TESTS: &str = plimsoll_proto::env::RETRY_TESTS;
-/// Whether plain `cargo` is inside the line though the account is not, as `cargo plimsoll env` has it.
+/// Whether plain `cargo` is inside the budget though the account is not, as `cargo plimsoll env` has it.
 pub const ENABLED: &str = plimsoll_proto::env::ENABLED;
 /// Whether Plimsoll says nothing but errors, as by `--quiet`.
 pub const QUIET: &str = "PLIMSOLL_QUIET";
@@ -34,7 +34,7 @@ pub const HOME: &str = plimsoll_proto::HOME_VARIABLE;
 
 /// What people may set, with one sentence each, for the help text.
 pub const PUBLIC: &[(&str, &str)] = &[
-    (MEMORY, "the line, as --memory"),
+    (MEMORY, "the budget, as --memory"),
     (JOBS, "units at once, as --jobs"),
     (PROCESSORS, "processors to plan for [default: those that this process may use]"),
     (STRICT, "1 is --strict"),

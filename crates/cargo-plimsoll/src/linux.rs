@@ -1,4 +1,4 @@
-//! Plimsoll where there is a line: its commands, and Cargo inside the line. Its counterpart for every other system is
+//! Plimsoll where there is a budget: its commands, and Cargo inside the budget. Its counterpart for every other system is
 //! `elsewhere`.
 
 use std::ffi::OsString;
@@ -15,11 +15,11 @@ use crate::{Place, commands, drive, service, worker};
 
 pub(crate) use crate::commands::settings::whole_memory;
 
-/// Where this process is a part of Plimsoll's that no person calls: a guard, a wall, the account's governor, a step or
+/// Where this process is a part of Plimsoll's that no person calls: a guard, a hard limit, the account's governor, a step or
 /// a tool of a Worker build.
 pub(crate) fn part() -> Option<ExitCode> {
     drive::guard::main()
-        .or_else(drive::wall::main)
+        .or_else(drive::hard_limit::main)
         .or_else(service::main)
         .or_else(worker::steps::main)
         .or_else(tool)
@@ -104,8 +104,9 @@ pub(crate) fn command(
         }
         Ours::Settings => {
             let settings = place.ours(&asked)?;
-            let line = commands::settings::line_now(settings.memory.value, settings.reserve.value);
-            commands::settings::run(&settings, line, shell)?;
+            let budget =
+                commands::settings::budget_now(settings.memory.value, settings.reserve.value);
+            commands::settings::run(&settings, budget, shell)?;
         }
         Ours::Top { once, json } => {
             let form = match (json, once) {
@@ -126,7 +127,7 @@ pub(crate) fn command(
     Ok(0)
 }
 
-/// Runs Cargo inside the line.
+/// Runs Cargo inside the budget.
 pub(crate) fn cargo(
     call: &CargoCall,
     settings: &Settings,

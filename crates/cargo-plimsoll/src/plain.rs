@@ -1,4 +1,4 @@
-//! Plain Cargo, which takes our place: for subcommands that never compile, and on systems that have no line.
+//! Plain Cargo, which takes our place: for subcommands that never compile, and on systems that have no budget.
 
 use std::process::Command;
 

@@ -31,12 +31,12 @@ pub struct Given<T> {
     pub place: Place,
 }
 
-/// A line of a file.
+/// A budget of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The file.
     pub path: PathBuf,
-    /// The line, from 1.
+    /// The budget, from 1.
     pub line: usize,
 }
 
@@ -49,15 +49,15 @@ impl Display for Place {
 /// What one file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlimsollToml {
-    /// `memory`: the line.
+    /// `memory`: the budget.
     pub memory: Option<Given<Memory>>,
     /// `jobs`: units at once, at most.
     pub jobs: Option<Given<Jobs>>,
     /// `reserve`: what of the machine's memory is kept free for everything else.
     pub reserve: Option<Given<Memory>>,
-    /// `diet`: how far a unit that would cross the line alone may go to need less.
+    /// `diet`: how far a unit that would cross the budget alone may go to need less.
     pub diet: Option<Given<Diet>>,
-    /// `hard`: whether the kernel, too, keeps the build to its line.
+    /// `hard`: whether the kernel, too, keeps the build to its budget.
     pub hard: Option<Given<bool>>,
     /// `[crates.NAME]`: what is known of single packages.
     pub crates: BTreeMap<String, CrateNote>,
@@ -84,12 +84,12 @@ pub struct Files {
 }
 
 impl PlimsollToml {
-    /// The line of the account and what is kept free beside it: what `enable --memory` said goes before the file.
+    /// The budget of the account and what is kept free beside it: what `enable --memory` said goes before the file.
     #[must_use]
     pub fn of_account(&self, enabled: Memory) -> (Memory, Memory) {
         let said = |given: &Option<Given<Memory>>| given.as_ref().map(|given| given.value);
-        let line = Some(enabled).filter(|it| *it != Memory::Auto).or(said(&self.memory));
-        (line.unwrap_or_default(), said(&self.reserve).unwrap_or_default())
+        let budget = Some(enabled).filter(|it| *it != Memory::Auto).or(said(&self.memory));
+        (budget.unwrap_or_default(), said(&self.reserve).unwrap_or_default())
     }
 }
 
@@ -299,7 +299,7 @@ impl<'a> Entry<'a> {
     fn reserve(&self) -> Result<Given<Memory>, BadFile> {
         match self.parsed() {
             Err(BadFile::Value { what, .. }) if what.contains("less than any build needs") => {
-                Err(self.wrong("Plimsoll keeps more than that free by itself; remove the line"))
+                Err(self.wrong("Plimsoll keeps more than that free by itself; remove the budget"))
             }
             parsed => parsed,
         }

@@ -1,8 +1,8 @@
 //! What the user asked for, resolved: option, then environment, then the repository's `plimsoll.toml`, then the
 //! user's own, then default, each with where it came from.
 //!
-//! The repository's file is bounded by the user's: it cannot raise the line or the jobs above, or lower the
-//! reserve below, what stands there; it can ask for a wall (`hard`), and not take one away.
+//! The repository's file is bounded by the user's: it cannot raise the budget or the jobs above, or lower the
+//! reserve below, what stands there; it can ask for a hard limit (`hard`), and not take one away.
 //!
 //! Pure: the environment, the files, Cargo's configuration and the machine are arguments. No file is
 //! made here; Plimsoll's home is only named, because a build that compiles nothing must not need it.
@@ -33,7 +33,7 @@ pub enum Origin {
     Option(&'static str),
     /// This environment variable.
     Variable(&'static str),
-    /// A line of a `plimsoll.toml`.
+    /// A budget of a `plimsoll.toml`.
     File(plimsoll_toml::Place),
     /// Cargo's configuration, which bounds it.
     Cargo(cargo_config::Origin),
@@ -92,21 +92,21 @@ pub struct Sources<'a> {
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// The line, as it was named.
+    /// The budget, as it was named.
     pub memory: Sourced<Memory>,
     /// Units at once, at least one.
     pub jobs: Sourced<u32>,
     /// What of the machine's memory is kept free for everything else; `auto` is what Plimsoll keeps by itself.
     pub reserve: Sourced<Memory>,
-    /// How far a unit that would cross the line alone may go to need less.
+    /// How far a unit that would cross the budget alone may go to need less.
     pub diet: Sourced<Diet>,
     /// What is known of single packages, by name.
     pub crates: BTreeMap<String, CrateNote>,
     /// Processors to plan for: what is beyond them runs only where they idle.
     pub processors: Sourced<u32>,
-    /// A unit that is above the line by itself is refused.
+    /// A unit that is above the budget by itself is refused.
     pub strict: Sourced<bool>,
-    /// The kernel keeps the build to its line, too.
+    /// The kernel keeps the build to its budget, too.
     pub hard: Sourced<bool>,
     /// The build's share beside others of the account.
     pub priority: Sourced<Priority>,
@@ -147,7 +147,7 @@ impl Asked {
     /// Adds the options that stood among Cargo's arguments.
     ///
     /// # Errors
-    /// Where the line is named in both places, and differently.
+    /// Where the budget is named in both places, and differently.
     pub fn and(self, own: OwnOptions) -> Result<Self, BadSettings> {
         match (self.memory, own.memory) {
             (Some(before), Some(after)) if before != after => {
@@ -171,7 +171,7 @@ pub enum BadSettings {
     /// A `plimsoll.toml` says something that means nothing.
     #[error(transparent)]
     File(#[from] BadFile),
-    /// The line is named before and after the subcommand.
+    /// The budget is named before and after the subcommand.
     #[error("`--memory` is {before} before the subcommand and {after} after it; give it once")]
     MemoryTwice {
         /// Before the subcommand.

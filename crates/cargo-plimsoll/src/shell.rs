@@ -115,9 +115,9 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Heard(Rc<RefCell<Vec<u8>>>);
+    struct Captured(Rc<RefCell<Vec<u8>>>);
 
-    impl Write for Heard {
+    impl Write for Captured {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.borrow_mut().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn quiet_leaves_errors_and_answers() {
-        let (out, err) = (Heard::default(), Heard::default());
+        let (out, err) = (Captured::default(), Captured::default());
         let err_plain: Box<dyn Write> = Box::new(err.clone());
         let mut shell = Shell::new(out.clone(), anstream::StripStream::new(err_plain));
         shell.warn("one");

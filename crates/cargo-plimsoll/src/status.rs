@@ -11,7 +11,7 @@
 //!            suspend, Drop
 //! ```
 //!
-//! Deliberately absent: what the line says (plimsoll-view), signals and clocks (the driver's). It
+//! Deliberately absent: what the budget says (plimsoll-view), signals and clocks (the driver's). It
 //! never waits for a terminal: one that is stopped (Ctrl-S) or not ours now (a job in the
 //! background) is left alone.
 
@@ -21,7 +21,7 @@ use plimsoll_core::Millis;
 
 use crate::env::Environment;
 
-/// A terminal that shows the line.
+/// A terminal that shows the budget.
 pub trait Screen {
     /// Rows and columns, where they are known.
     fn size(&self) -> Option<(u16, u16)>;
@@ -34,13 +34,13 @@ pub trait Screen {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
 }
 
-/// Rows below which a line would take too much of what is there.
+/// Rows below which a budget would take too much of what is there.
 const LEAST_ROWS: u16 = 5;
 
 /// Time between two redraws: five a second read as live, and cost nothing.
 const REDRAW: Millis = Millis(200);
 
-/// After this time the line is drawn again though it says the same, in case something cleared it.
+/// After this time the budget is drawn again though it says the same, in case something cleared it.
 const REFRESH: Millis = Millis(2000);
 
 /// The status line. Its row is given back when it is dropped.
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_no_line_where_it_would_not_be_seen() {
+    fn there_is_no_budget_where_it_would_not_be_seen() {
         let none = |rows, variables: &[(&str, &str)]| {
             let glass = Glass::new(rows, 80);
             let line = StatusLine::new(glass.clone(), &environment(variables));

@@ -171,7 +171,7 @@ fn a_wrapper_of_an_included_file_is_chained() {
 }
 
 #[test]
-fn twice_changes_nothing_but_the_line() {
+fn twice_changes_nothing_but_the_budget() {
     let account = Account::with("[build]\nrustc-wrapper = 'sccache'\n");
     account.ok("enable --memory 50%");
     let (text, kept) = (account.text(), fs::read(account.at("state/plimsoll/enable/original")));
@@ -396,13 +396,13 @@ fn a_home_that_others_may_not_find_is_said() {
 }
 
 #[test]
-fn status_says_what_goes_past_the_line_here() {
+fn status_says_what_goes_past_the_budget_here() {
     let account = Account::with("build.rustc-wrapper = 'sccache'\n");
-    assert!(account.ok("status").contains("no: plain `cargo` runs without a line"));
+    assert!(account.ok("status").contains("no: plain `cargo` runs without a budget"));
     account.ok("enable --memory 1GiB");
     let said = account.ok("status");
     assert!(said.contains("yes, since 2") && said.contains("sccache for rustc"), "{said}");
-    assert!(said.contains("plain `cargo` is inside the line"), "{said}");
+    assert!(said.contains("plain `cargo` is inside the budget"), "{said}");
     let status = account.status();
     assert_eq!(status["memory"], "1.00 GiB");
     assert_eq!(status["config"], account.config().to_str().unwrap());

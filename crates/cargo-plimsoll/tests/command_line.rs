@@ -185,7 +185,7 @@ fn a_recorded_build_is_reported() {
             build: BuildId::new(started, 7),
             started_unix_ms: started,
             command: command.to_owned(),
-            line: Bytes::mib(1600),
+            budget: Bytes::mib(1600),
             memory: "1600MiB".to_owned(),
             jobs: 2,
             processors: 2,

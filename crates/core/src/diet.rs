@@ -1,4 +1,4 @@
-//! What a compiler that would cross the line by itself is asked to do so that it needs less, step by step.
+//! What a compiler that would cross the budget by itself is asked to do so that it needs less, step by step.
 //!
 //! The first steps change nothing of what it writes: it runs alone, with one thread, its allocator gives back early
 //! what is free, and the kernel gives it no huge pages. The last one does, and is taken only where a person has
@@ -53,7 +53,7 @@ impl fmt::Display for BadDiet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "`{}` is no diet; write `none`, `preserving` (a unit that would cross the line alone needs less, and its \
+            "`{}` is no diet; write `none`, `preserving` (a unit that would cross the budget alone needs less, and its \
              output stays the same) or `output` (also by settings that change its output)",
             self.0
         )

@@ -1,6 +1,6 @@
 //! The event vocabulary: everything that is ever said about a build, in the order in which it happened.
 //!
-//! The driver writes one [`Record`] a line into the build's event log (JSON), after one [`Header`]
+//! The driver writes one [`Record`] a budget into the build's event log (JSON), after one [`Header`]
 //! line; the status line, the summary, `top`, `report` and the history are all views of this stream.
 //!
 //! Compatibility: [`FORMAT`] changes only when an old reader would misread a new log. A reader skips
@@ -32,9 +32,9 @@ pub struct Header {
     pub started_unix_ms: u64,
     /// Cargo's subcommand, without its arguments.
     pub command: String,
-    /// The line at the start.
-    pub line: Bytes,
-    /// How the line was named: `1600MiB`, `50%`, `auto`.
+    /// The budget at the start.
+    pub budget: Bytes,
+    /// How the budget was named: `1600MiB`, `50%`, `auto`.
     pub memory: String,
     /// Units at once.
     pub jobs: u32,
@@ -71,17 +71,17 @@ pub struct Now {
     pub elapsed: Millis,
     /// How it stands among the builds of its governor.
     pub standing: Standing,
-    /// The line of all of these together.
-    pub machine_line: Bytes,
+    /// The budget of all of these together.
+    pub machine_budget: Bytes,
 }
 
 /// Why a unit was suspended or killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
-    /// The build's memory is about to cross the line.
+    /// The build's memory is about to cross the budget.
     Pressure,
-    /// A build script started that the line had no room for yet.
+    /// A build script started that the budget had no room for yet.
     NoRoom,
     /// It alone is above what the machine has.
     TooLarge,
@@ -140,7 +140,7 @@ pub enum Event {
         unit: UnitId,
         /// 1 for the first run, 2 for the first retry.
         attempt: u32,
-        /// How far it goes to need less: it is expected to cross the line alone.
+        /// How far it goes to need less: it is expected to cross the budget alone.
         #[serde(default)]
         diet: Diet,
     },
@@ -213,16 +213,16 @@ pub enum Event {
         /// Only the linker was lost.
         link_only: bool,
     },
-    /// It runs with nothing beside it, and what there is is above the line: the unit by itself, or with what belongs to
+    /// It runs with nothing beside it, and what there is is above the budget: the unit by itself, or with what belongs to
     /// no unit.
     Lone {
         /// The unit.
         unit: UnitId,
         /// What it needs by itself, as far as is known.
         needs: Bytes,
-        /// The line then; 0 in logs of before it was noted, where `needs` is above it.
+        /// The budget then; 0 in logs of before it was noted, where `needs` is above it.
         #[serde(default)]
-        line: Bytes,
+        budget: Bytes,
         /// What belonged to no unit then: Cargo, Plimsoll, what units and build scripts have left.
         #[serde(default)]
         rest: Bytes,
@@ -230,14 +230,14 @@ pub enum Event {
         #[serde(default)]
         programs: Vec<(String, Bytes)>,
     },
-    /// It will not be run: above the line under `--strict`, or above what the machine has.
+    /// It will not be run: above the budget under `--strict`, or above what the machine has.
     Refused {
         /// The unit.
         unit: UnitId,
         /// What it needs, as far as is known.
         needs: Bytes,
-        /// The line.
-        line: Bytes,
+        /// The budget.
+        budget: Bytes,
     },
     /// It ended.
     Finished {
@@ -261,10 +261,10 @@ pub enum Event {
     },
     /// The memory of the whole build, and of each unit that runs or is stopped.
     Sample {
-        /// Tree memory of everything below the line.
+        /// Tree memory of everything below the budget.
         used: Bytes,
-        /// The line now.
-        line: Bytes,
+        /// The budget now.
+        budget: Bytes,
         /// What the schedule counts on: reservations of all running units and the rest.
         admitted: Bytes,
         /// Units that run.
@@ -282,10 +282,10 @@ pub enum Event {
         /// Tree memory of units that hold a megabyte or more.
         units: Vec<(UnitId, Bytes)>,
     },
-    /// The line moved (`auto`).
-    Line {
-        /// The line from now on.
-        line: Bytes,
+    /// The budget moved (`auto`).
+    Budget {
+        /// The budget from now on.
+        budget: Bytes,
     },
     /// Something that a person should know, in words.
     Notice {
@@ -311,7 +311,7 @@ pub enum Event {
         exit: i32,
         /// Wall time.
         wall: Millis,
-        /// The highest tree memory of everything below the line.
+        /// The highest tree memory of everything below the budget.
         peak: Bytes,
         /// Processor time of the governor itself.
         #[serde(default)]
@@ -334,7 +334,7 @@ mod tests {
         assert!(matches!(read.event, Event::Sample { stalled: Millis::ZERO, short: false, .. }));
         let lone = r#"{"t":1,"event":"lone","unit":1,"needs":9}"#;
         let read: Record = serde_json::from_str(lone).unwrap();
-        assert!(matches!(read.event, Event::Lone { line: Bytes::ZERO, .. }));
+        assert!(matches!(read.event, Event::Lone { budget: Bytes::ZERO, .. }));
         let registered = r#"{"t":1,"event":"registered","unit":1,"title":"a","kind":"lib","key":"0","forecast":1,"source":"cold"}"#;
         let read: Record = serde_json::from_str(registered).unwrap();
         assert!(matches!(read.event, Event::Registered { made: None, .. }));

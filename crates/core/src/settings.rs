@@ -1,11 +1,11 @@
-//! What a person may ask for: the memory line and how it is written.
+//! What a person may ask for: the memory budget and how it is written.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::measure::Bytes;
 
-/// How the line is named.
+/// How the budget is named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Memory {
     /// What the machine and every cgroup above leave, followed all the time.
@@ -22,7 +22,7 @@ pub enum Memory {
 pub enum BadMemory {
     /// It is not an amount of memory at all.
     NotAnAmount(String),
-    /// A line below [`SMALLEST_LINE`].
+    /// A budget below [`SMALLEST_BUDGET`].
     TooSmall(String),
     /// A share that is not a whole number from 1 to 100.
     BadShare(String),
@@ -38,7 +38,7 @@ impl fmt::Display for BadMemory {
             ),
             Self::TooSmall(text) => write!(
                 f,
-                "`{text}` is less than any build needs ({SMALLEST_LINE}): a number without a unit \
+                "`{text}` is less than any build needs ({SMALLEST_BUDGET}): a number without a unit \
                  counts bytes; write a larger size (`1600MiB`, `1.5G`), a share (`50%`) or `auto`"
             ),
             Self::BadShare(text) => write!(
@@ -51,8 +51,8 @@ impl fmt::Display for BadMemory {
 
 impl std::error::Error for BadMemory {}
 
-/// The smallest line that makes sense: cargo, a shim and the smallest rustc need about 100 MiB.
-pub const SMALLEST_LINE: Bytes = Bytes::mib(64);
+/// The smallest budget that makes sense: cargo, a shim and the smallest rustc need about 100 MiB.
+pub const SMALLEST_BUDGET: Bytes = Bytes::mib(64);
 
 impl FromStr for Memory {
     type Err = BadMemory;
@@ -88,7 +88,7 @@ impl FromStr for Memory {
         if !bytes.is_finite() || bytes >= u64::MAX as f64 {
             return Err(bad());
         }
-        if bytes < SMALLEST_LINE.0 as f64 {
+        if bytes < SMALLEST_BUDGET.0 as f64 {
             return Err(BadMemory::TooSmall(text.to_owned()));
         }
         Ok(Self::Size(Bytes(bytes as u64)))

@@ -24,7 +24,7 @@ pub enum Cause {
     TmpfsFull,
     /// Intermediate code could not be loaded for link-time optimisation.
     Bitcode,
-    /// Plimsoll did not run a unit that is larger than the line or the machine.
+    /// Plimsoll did not run a unit that is larger than the budget or the machine.
     Refused,
     /// No thread or process could be started: a limit of their number.
     NoThreads,

@@ -76,7 +76,7 @@ fn distrusted(best: &Finding, findings: &[Finding], seen: &Circumstances) -> Opt
             let text = best.evidence.text.as_str();
             // Said in a sentence.
             let told = Some(text)
-                .filter(|text| best.weight == Weight::Heard && text.contains("Killed: 9"));
+                .filter(|text| best.weight == Weight::Phrase && text.contains("Killed: 9"));
             let command = command_of_shell(text).or(told)?;
             if command.ends_with(" --version") || command.ends_with(" -V") {
                 return Some(Likely);

@@ -31,7 +31,7 @@ pub(crate) enum Weight {
     /// Cargo's own words for a failure of any kind.
     General,
     /// What sounds like want of memory.
-    Heard,
+    Phrase,
     /// What a tool says of the program that it was given.
     Specific,
     /// A resource that ran out, or a signal without an explanation.

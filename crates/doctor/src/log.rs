@@ -21,7 +21,7 @@ use crate::shown::{
 };
 use crate::unit::{Said, said};
 use crate::verdict::{Certainty, Verdict};
-use crate::{full, heard, memory, other};
+use crate::{full, memory, other, phrases};
 
 /// How many lines behind Cargo's statement still belong to it: `Caused by:`, the command and its signal.
 const CAUSED_BY: u64 = 6;
@@ -153,7 +153,7 @@ impl State {
             )),
             None => memory::look(line).or_else(|| {
                 let other = if self.of_a_warning(line) { None } else { other::look(line) };
-                heavier(other, heard::look(line))
+                heavier(other, phrases::look(line))
             }),
         };
         self.of_device = line.contains("panicked at ") && line.contains("/alloc.rs:");
@@ -264,7 +264,7 @@ impl State {
             found.evidence.line >= began && found.unit.is_none() && found.cause.is_memory()
         };
         for found in self.findings.iter_mut().filter(written) {
-            found.weight = found.weight.min(Weight::Heard);
+            found.weight = found.weight.min(Weight::Phrase);
         }
     }
 

@@ -127,7 +127,7 @@ fn confession(line: &str) -> Option<Finding> {
     if let Some(who) = lower.split(" invoked oom-killer").next().filter(|who| *who != lower)
         && is_of_builds(who.rsplit(' ').next().unwrap_or(who))
     {
-        return Some(Finding::new(Cause::OomKiller, Possible, Weight::Heard, About::Job));
+        return Some(Finding::new(Cause::OomKiller, Possible, Weight::Phrase, About::Job));
     }
     if lower.contains("sending sig") && lower.contains(" to process ") {
         return told(Cause::Earlyoom, lower.split('"').nth(1).or(Some("cargo")));

@@ -59,14 +59,14 @@ pub fn recorded(header: &Header, records: &[Record], runs: bool) -> Verdict {
                 used = *now;
                 None
             }
-            Event::Refused { unit, needs, line } => Some((
+            Event::Refused { unit, needs, budget } => Some((
                 Cause::Refused,
                 Certainty::Certain,
                 units.get(unit).map(|unit| unit.title.clone()),
-                format!("needs {needs}, the line is {line}"),
+                format!("needs {needs}, the budget is {budget}"),
             )),
             Event::Finished { unit, ok: false, peak, .. } => {
-                units.get(unit).map(|unit| failed(unit, *peak, header.line))
+                units.get(unit).map(|unit| failed(unit, *peak, header.budget))
             }
             Event::Done { exit: code, .. } => {
                 exit = Some((*code, line));
@@ -107,7 +107,7 @@ pub fn recorded(header: &Header, records: &[Record], runs: bool) -> Verdict {
 }
 
 /// A unit whose failure Cargo saw.
-fn failed(unit: &Unit, peak: Bytes, line: Bytes) -> (Cause, Certainty, Option<String>, String) {
+fn failed(unit: &Unit, peak: Bytes, budget: Bytes) -> (Cause, Certainty, Option<String>, String) {
     let title = |link: bool| {
         Some(if link { format!("link of {}", unit.title) } else { unit.title.clone() })
     };
@@ -125,12 +125,12 @@ fn failed(unit: &Unit, peak: Bytes, line: Bytes) -> (Cause, Certainty, Option<St
             );
             (cause, certainty, title(link), text)
         }
-        // Who kills a build script or a test is not seen: near the line, memory is a possibility worth a look.
-        None if unit.kind == UnitKind::BuildScriptRun && peak > line.scale(0.9) => (
+        // Who kills a build script or a test is not seen: near the budget, memory is a possibility worth a look.
+        None if unit.kind == UnitKind::BuildScriptRun && peak > budget.scale(0.9) => (
             Cause::Killed,
             Certainty::Possible,
             title(false),
-            format!("failed at a peak of {peak}, near the line of {line}"),
+            format!("failed at a peak of {peak}, near the budget of {budget}"),
         ),
         None => (
             Cause::Failed,
@@ -219,7 +219,7 @@ fn say(verdict: &mut Verdict, cause: Cause, certainty: Certainty, line: u64, tex
     verdict.evidence = Some(Evidence { line, text });
 }
 
-/// The line of the last record.
+/// The budget of the last record.
 fn last(records: usize) -> u64 {
     u64::try_from(records).unwrap_or(u64::MAX).saturating_add(1)
 }

@@ -24,7 +24,7 @@ pub(crate) fn signal(line: &str) -> Option<Finding> {
     }
     if line.contains("linker command failed due to signal") {
         let found = by_signal(9, About::Linker)?;
-        return Some(Finding { weight: Weight::Heard, ..found });
+        return Some(Finding { weight: Weight::Phrase, ..found });
     }
     // A shell or a wrapper between them says the signal as a status.
     let linked = after(line, "linking with `").and_then(|rest| after(rest, "` failed: "));

@@ -28,7 +28,7 @@ impl Certainty {
     }
 }
 
-/// The line that shows it.
+/// The budget that shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Evidence {
     /// Its number in the log, from 1.
@@ -57,7 +57,7 @@ pub struct Verdict {
     pub certainty: Certainty,
     /// What died or failed: `serde`, `aws-lc-sys (build script)`, `link of bin-07`.
     pub unit: Option<String>,
-    /// The line that shows it.
+    /// The budget that shows it.
     pub evidence: Option<Evidence>,
     /// What would have prevented it, the best first.
     pub remedies: Vec<Remedy>,

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use plimsoll_core::line::whole;
+use plimsoll_core::budget::whole;
 use plimsoll_core::schedule::{Input, Priority, Terms};
 use plimsoll_core::settings::Memory;
 use plimsoll_core::{BuildNo, Millis, UnitId};
@@ -124,7 +124,7 @@ impl Governor {
     pub(crate) fn join(&mut self, id: u64, pid: u32, join: Join) -> Option<BuildNo> {
         let descriptors = self.connections.get_mut(&id)?.take_descriptors();
         let jobserver = descriptors.and_then(|(read, write)| Jobserver::of(read, write).ok());
-        let line = match join.memory {
+        let budget = match join.memory {
             Memory::Auto => None,
             Memory::Size(bytes) => Some(bytes),
             Memory::Percent(share) => {
@@ -136,8 +136,8 @@ impl Governor {
                 jobs: join.jobs.max(1),
                 strict: join.strict,
                 keep_going: join.keep_going,
-                line,
-                places: jobserver.as_ref().map(|_| join.places),
+                budget,
+                job_slots: jobserver.as_ref().map(|_| join.job_slots),
                 priority: join.priority,
                 interactive: join.interactive,
                 diet: join.diet,
@@ -247,7 +247,7 @@ impl Governor {
     }
 
     /// Somebody at a screen gives a build another share.
-    pub(crate) fn favour(&mut self, name: &str, priority: Priority) {
+    pub(crate) fn set_priority(&mut self, name: &str, priority: Priority) {
         let Some(no) = self.named(name) else { return };
         let Some(build) = self.builds.get_mut(&no) else { return };
         build.options.terms.priority = priority;
@@ -411,7 +411,7 @@ impl Governor {
 
     /// A unit whose governor is gone runs on, and is governed again from here.
     pub(crate) fn take_over(&mut self, unit: UnitId, shim: u32, pid: u32) {
-        self.tree.adopt_child(shim, pid, crate::ledger::compiler(unit));
+        self.tree.adopt_child(shim, pid, crate::unit_records::compiler(unit));
     }
 
     /// A newer governor takes over: no build is taken any more. It goes on listening, because the compilers of
@@ -432,11 +432,11 @@ impl Governor {
         self.builds.is_empty() && self.connections.is_empty()
     }
 
-    /// The line is named anew, and what is kept free beside it.
-    pub fn name_line(&mut self, memory: Memory, reserve: Memory) {
+    /// The budget is named anew, and what is kept free beside it.
+    pub fn name_budget(&mut self, memory: Memory, reserve: Memory) {
         if (memory, reserve) != (self.options.memory, self.options.reserve) {
             (self.options.memory, self.options.reserve) = (memory, reserve);
-            self.line = self.options.line();
+            self.budget = self.options.budget();
         }
     }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use plimsoll_core::budget::Own;
 use plimsoll_core::event::{Event, FORMAT, Header, Now, Record};
 use plimsoll_core::invocation::UnitKind;
-use plimsoll_core::line::Own;
 use plimsoll_core::schedule::{Input, Terms};
 use plimsoll_core::settings::Memory;
 use plimsoll_core::unit::UnitFacts;
@@ -18,14 +18,14 @@ use crate::account::Elsewhere;
 use crate::connection::Peer;
 use crate::governor::{Governor, Observer};
 use crate::graph::{Graph, GraphCommand, GraphReader, jobs_of_cargo};
-use crate::ledger;
+use crate::unit_records;
 
 /// A build, as its driver describes it.
 #[derive(Debug)]
 pub struct BuildOptions {
     /// What it asks of the schedule.
     pub terms: Terms,
-    /// How its line is named.
+    /// How its budget is named.
     pub memory: Memory,
     /// What a package's largest unit needs, by its user's word: it counts where nothing is remembered.
     pub notes: BTreeMap<String, Bytes>,
@@ -78,7 +78,7 @@ pub(crate) struct Build {
     pub(crate) stage: StageRun,
     pub(crate) tmpfs: Option<Tmpfs>,
     /// Places on Cargo's pipe, free and taken.
-    pub(crate) places: u32,
+    pub(crate) job_slots: u32,
     /// Places that should come back but were not in the pipe yet.
     pub(crate) owed: u32,
     /// Since when places have been missing on Cargo's pipe.
@@ -90,8 +90,8 @@ pub(crate) struct Build {
     pub(crate) rest: Bytes,
     /// What of that are files of the target directory, where that is memory.
     pub(crate) in_files: Bytes,
-    /// Its line, as last told.
-    pub(crate) line: Bytes,
+    /// Its budget, as last told.
+    pub(crate) budget: Bytes,
     /// Why Cargo must run once more.
     pub(crate) rerun: Option<Rerun>,
     /// The Cargo that asked for its first unit, once there is one.
@@ -148,14 +148,14 @@ impl Governor {
         let no = BuildNo(self.next_build);
         self.next_build += 1;
         self.decide(Input::Open(no, options.terms));
-        let line = self.schedule.line_of(no);
+        let budget = self.schedule.budget_of(no);
         let header = Header {
             plimsoll_log: FORMAT,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             build: BuildId::new(unix_ms, root),
             started_unix_ms: unix_ms,
             command: options.command.clone(),
-            line,
+            budget,
             memory: self.named_memory(options.memory).to_string(),
             jobs: match options.terms.jobs {
                 u32::MAX => jobs_of_cargo(root).unwrap_or(self.options.cores),
@@ -167,7 +167,7 @@ impl Governor {
         let target_dir = options.target_dir.as_deref();
         let build = Build {
             tmpfs: target_dir.and_then(|dir| Tmpfs::holding(dir).ok().flatten()),
-            places: options.terms.places.unwrap_or_default(),
+            job_slots: options.terms.job_slots.unwrap_or_default(),
             started: self.now(),
             header,
             log: None,
@@ -182,7 +182,7 @@ impl Governor {
             held: Own::default(),
             rest: Bytes::ZERO,
             in_files: Bytes::ZERO,
-            line,
+            budget,
             rerun: None,
             cargo: None,
             has_failed: false,
@@ -195,7 +195,7 @@ impl Governor {
         no
     }
 
-    /// By what the line of a build that asks for `own` is named: by the account's word, where it has none of its own.
+    /// By what the budget of a build that asks for `own` is named: by the account's word, where it has none of its own.
     fn named_memory(&self, own: Memory) -> Memory {
         if own == Memory::Auto { self.options.memory } else { own }
     }
@@ -313,9 +313,13 @@ impl Governor {
         }
         let of_it = self.entries.iter().filter(|(_, entry)| entry.build == no);
         if of_it.clone().next().is_some() {
-            let tails = if ending.complete { ledger::tails(&self.entries, no) } else { Vec::new() };
+            let critical_paths = if ending.complete {
+                unit_records::critical_paths(&self.entries, no)
+            } else {
+                Vec::new()
+            };
             let history = self.history();
-            history.set_tails(&tails);
+            history.set_critical_paths(&critical_paths);
             if let Some(text) = history.flush() {
                 self.notice(no, text);
             }
@@ -352,10 +356,10 @@ impl Governor {
     /// How each build is now.
     pub(crate) fn present(&self) -> BTreeMap<BuildNo, Now> {
         let now = self.now();
-        let machine_line = self.schedule.line();
+        let machine_budget = self.schedule.budget();
         let of = |(no, build): (&BuildNo, &Build)| {
             let standing = self.schedule.standing(*no);
-            (*no, Now { elapsed: now - build.started, standing, machine_line })
+            (*no, Now { elapsed: now - build.started, standing, machine_budget })
         };
         self.builds.iter().map(of).collect()
     }
@@ -372,9 +376,10 @@ impl Governor {
         for unit in self.live(no) {
             let own = self.entries.get(&unit).filter(|entry| entry.inside.is_none());
             let Some(entry) = own else { continue };
-            let (tail, stage) = (graph.tail(&entry.facts), graph.stages.of(&entry.facts));
-            if let Some(tail) = tail {
-                self.decide(Input::Tail(unit, tail));
+            let (critical_path, stage) =
+                (graph.critical_path(&entry.facts), graph.stages.of(&entry.facts));
+            if let Some(critical_path) = critical_path {
+                self.decide(Input::CriticalPath(unit, critical_path));
             }
             self.decide(Input::Stage(unit, stage));
         }
@@ -428,12 +433,12 @@ impl Governor {
         let Some(build) = self.builds.get(&no).filter(|build| build.options.terms.staged) else {
             return;
         };
-        let (fits, line) = (build.peak <= build.line, build.line);
+        let (fits, budget) = (build.peak <= build.budget, build.budget);
         let began = build.stage.number > 0;
         self.enter_stage(no, 0);
         if began && fits {
             let text = format!(
-                "stages brought nothing here: the line of {line} holds without --staged, and more can run at once"
+                "stages brought nothing here: the budget of {budget} holds without --staged, and more can run at once"
             );
             self.notice(no, text);
         }

@@ -12,8 +12,8 @@ use plimsoll_proto::ToShim;
 
 use crate::connection::Peer;
 use crate::governor::Governor;
-use crate::ledger::{Entry, compiler, linker};
 use crate::sampling::Rest;
+use crate::unit_records::{Entry, compiler, linker};
 
 /// What the kernel should rather take than the anchor, Cargo or anything else of the user's
 /// (`oom_score_adj`, -1000 to 1000). Shims set the same before they start a compiler.
@@ -62,7 +62,7 @@ impl Governor {
                     let (facts, mut peak) = (entry.facts.clone(), entry.peak);
                     if cause == Cause::TooLarge {
                         // It was still growing, and what belongs to no unit is less at another time.
-                        peak = peak.max(self.schedule.line_of(entry.build));
+                        peak = peak.max(self.schedule.budget_of(entry.build));
                     }
                     self.history().record_lower_bound(&facts, peak);
                 }
@@ -74,12 +74,12 @@ impl Governor {
                 let lost_cpu = self.tree.usage(linker(unit)).cpu;
                 self.say(unit, Event::Killed { unit, cause, freed, lost_cpu, link_only: true });
             }
-            Effect::Refuse { unit, needs, expected, line } => {
-                self.refuse(unit, needs, expected, line);
+            Effect::Refuse { unit, needs, expected, budget } => {
+                self.refuse(unit, needs, expected, budget);
             }
-            Effect::Lone { unit, needs, line } => {
+            Effect::Lone { unit, needs, budget } => {
                 let Rest { memory: rest, programs } = self.rest_beside(unit);
-                self.say(unit, Event::Lone { unit, needs, line, rest, programs });
+                self.say(unit, Event::Lone { unit, needs, budget, rest, programs });
             }
             Effect::Leave(unit) => self.leave(unit),
             Effect::Anchor(unit) => {
@@ -88,7 +88,7 @@ impl Governor {
                 }
                 self.tree.set_oom_score(compiler(unit), 0);
             }
-            Effect::Places(build, places) => self.set_places(build, places),
+            Effect::JobSlots(build, job_slots) => self.set_job_slots(build, job_slots),
         }
     }
 
@@ -143,20 +143,20 @@ impl Governor {
         self.send(Peer::Shim(unit), &message);
     }
 
-    fn refuse(&mut self, unit: UnitId, needs: Bytes, expected: Bytes, line: Bytes) {
+    fn refuse(&mut self, unit: UnitId, needs: Bytes, expected: Bytes, budget: Bytes) {
         let Some(build) = self.entries.get(&unit).map(|entry| entry.build) else { return };
-        let strict =
-            needs > line && self.builds.get(&build).is_some_and(|build| build.options.terms.strict);
+        let strict = needs > budget
+            && self.builds.get(&build).is_some_and(|build| build.options.terms.strict);
         let title = self.entries.get(&unit).map(|entry| entry.title.clone()).unwrap_or_default();
         let text = if strict {
             format!(
-                "{title} needs {needs} by itself, above the line of {line}; it is refused because of \
-                 `--strict`. Name a line of at least {needs}, or drop `--strict` to run it alone"
+                "{title} needs {needs} by itself, above the budget of {budget}; it is refused because of \
+                 `--strict`. Name a budget of at least {needs}, or drop `--strict` to run it alone"
             )
         } else {
             self.too_large(unit, &title, needs, expected)
         };
-        self.say(unit, Event::Refused { unit, needs, line });
+        self.say(unit, Event::Refused { unit, needs, budget });
         self.send(Peer::Shim(unit), &ToShim::Refuse { text });
     }
 
@@ -194,7 +194,7 @@ impl Governor {
         let reading = self.limits.read();
         let mut without = reading.clone();
         without.machine.killer = None;
-        let most = |reading| self.line.capacity(reading, self.held);
+        let most = |reading| self.budget.capacity(reading, self.held);
         let most_now = most(&reading);
         let beside = match self.rest_beside(unit) {
             Rest { memory, programs } if needs <= most_now => {

@@ -7,8 +7,8 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use plimsoll_core::budget::{Budget, Own};
 use plimsoll_core::event::{Event, Header, Now, Record};
-use plimsoll_core::line::{Line, Own};
 use plimsoll_core::schedule::{Input, Measured, Schedule};
 use plimsoll_core::settings::Memory;
 use plimsoll_core::{BuildId, BuildNo, Millis, UnitId};
@@ -18,18 +18,18 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use crate::account::connections_at_most;
 use crate::builds::Build;
+use crate::cgroups::CgroupLimits;
 use crate::connection::{Connection, Peer};
 use crate::error::GovernorError;
 use crate::graph::GraphReader;
-use crate::ledger::Entry;
-use crate::walls::Walls;
+use crate::unit_records::Entry;
 
 /// What a governor is started with.
 #[derive(Debug)]
 pub struct Options {
     /// Processors to plan for.
     pub cores: u32,
-    /// How the line is named.
+    /// How the budget is named.
     pub memory: Memory,
     /// What of the machine's memory is kept free for everything else.
     pub reserve: Memory,
@@ -38,9 +38,9 @@ pub struct Options {
 }
 
 impl Options {
-    /// The line, before anything was read.
-    pub(crate) fn line(&self) -> Line {
-        Line::new(self.memory).keeping(self.reserve)
+    /// The budget, before anything was read.
+    pub(crate) fn budget(&self) -> Budget {
+        Budget::new(self.memory).keeping(self.reserve)
     }
 }
 
@@ -63,7 +63,7 @@ pub struct Wake {
     pub ready: Vec<usize>,
 }
 
-/// The governor of the builds that share a line.
+/// The governor of the builds that share a budget.
 pub struct Governor {
     pub(crate) options: Options,
     socket: String,
@@ -94,8 +94,8 @@ pub struct Governor {
     pub(crate) limits: Limits,
     /// Who kills before the kernel does was looked for.
     pub(crate) knows_killers: bool,
-    pub(crate) line: Line,
-    pub(crate) walls: Walls,
+    pub(crate) budget: Budget,
+    pub(crate) cgroups: CgroupLimits,
     /// What all builds hold, as last measured.
     pub(crate) held: Own,
     pub(crate) history: Option<History>,
@@ -155,8 +155,8 @@ impl Governor {
         let tree = ProcessTree::new(root).map_err(GovernorError::Processes)?;
         let cgroups = CgroupDir::around(Path::new("/"), None);
         let limits = Limits::within(Path::new("/"), &cgroups).map_err(GovernorError::Limits)?;
-        let mut line = options.line();
-        let at_start = line.update(Millis::ZERO, &limits.read(), Default::default());
+        let mut budget = options.budget();
+        let at_start = budget.update(Millis::ZERO, &limits.read(), Default::default());
         Ok(Self {
             schedule: Schedule::new(options.cores, at_start),
             socket,
@@ -177,8 +177,8 @@ impl Governor {
             tree,
             limits,
             knows_killers: false,
-            line,
-            walls: Walls::new(cgroups),
+            budget,
+            cgroups: CgroupLimits::new(cgroups),
             held: Own::default(),
             history: None,
             measured: Vec::new(),

@@ -127,14 +127,14 @@ impl UnitName {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Graph {
     /// The longest path from each unit to the end.
-    tails: HashMap<UnitName, Millis>,
+    critical_paths: HashMap<UnitName, Millis>,
     /// The parts of the workspace in their order.
     pub(crate) stages: Stages,
 }
 
 impl Graph {
-    pub(crate) fn tail(&self, facts: &UnitFacts) -> Option<Millis> {
-        self.tails.get(&UnitName::of(facts)).copied()
+    pub(crate) fn critical_path(&self, facts: &UnitFacts) -> Option<Millis> {
+        self.critical_paths.get(&UnitName::of(facts)).copied()
     }
 }
 
@@ -244,13 +244,13 @@ fn weigh(graph: &Value) -> Option<Graph> {
         }
     }
     let mut known = vec![None; nodes.len()];
-    let mut tails: HashMap<UnitName, Millis> = HashMap::new();
+    let mut critical_paths: HashMap<UnitName, Millis> = HashMap::new();
     for at in 0..nodes.len() {
-        let tail = longest(at, &nodes, &after, &mut known);
-        let kept = tails.entry(UnitName::of(&nodes[at].facts)).or_default();
-        *kept = (*kept).max(tail);
+        let critical_path = longest(at, &nodes, &after, &mut known);
+        let kept = critical_paths.entry(UnitName::of(&nodes[at].facts)).or_default();
+        *kept = (*kept).max(critical_path);
     }
-    Some(Graph { tails, stages: Stages::find(&nodes) })
+    Some(Graph { critical_paths, stages: Stages::find(&nodes) })
 }
 
 /// The longest chain from `at` to the end, depth first with what is known already; a graph of Cargo's has
@@ -261,14 +261,14 @@ fn longest(
     after: &[Vec<usize>],
     known: &mut Vec<Option<Millis>>,
 ) -> Millis {
-    if let Some(tail) = known[at] {
-        return tail;
+    if let Some(critical_path) = known[at] {
+        return critical_path;
     }
     known[at] = Some(Millis::ZERO);
     let next = after[at].iter().map(|next| longest(*next, nodes, after, known)).max();
-    let tail = nodes[at].cpu + next.unwrap_or_default();
-    known[at] = Some(tail);
-    tail
+    let critical_path = nodes[at].cpu + next.unwrap_or_default();
+    known[at] = Some(critical_path);
+    critical_path
 }
 
 fn node(unit: &Value) -> Option<Node> {
@@ -370,13 +370,18 @@ mod tests {
         let weighed = weigh(&graph).unwrap();
         let names: Vec<&str> = weighed.stages.list().iter().map(|it| it.name.as_str()).collect();
         assert_eq!(names, ["app"]);
-        let tails = weighed.tails;
-        let of = |name: &str| tails.iter().find(|(key, _)| key.0 == name).map(|(_, tail)| *tail);
+        let critical_paths = weighed.critical_paths;
+        let of = |name: &str| {
+            critical_paths
+                .iter()
+                .find(|(key, _)| key.0 == name)
+                .map(|(_, critical_path)| *critical_path)
+        };
         assert!(of("base") > of("mid") && of("mid") > of("app"));
         let checked = json!({"version": 1, "units": [
             unit("registry+https://index#base@1.0.0", "lib", "check", &[]),
         ]});
-        let alone = weigh(&checked).unwrap().tails.into_values().next();
+        let alone = weigh(&checked).unwrap().critical_paths.into_values().next();
         assert!(alone < of("base"), "what is only checked takes less");
         assert!(weigh(&json!({"version": 2, "units": []})).is_none());
     }

@@ -9,18 +9,18 @@
 
 mod account;
 mod builds;
+mod cgroups;
 mod connection;
 mod effects;
 mod error;
 mod governor;
 mod graph;
-mod ledger;
+mod job_slots;
 mod messages;
-mod places;
 mod sampling;
 mod sizes;
 mod stages;
-mod walls;
+mod unit_records;
 
 pub use builds::{BuildOptions, Ending};
 pub use error::GovernorError;

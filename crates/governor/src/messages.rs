@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use plimsoll_core::budget::KILLER_MARGIN;
 use plimsoll_core::diet::Diet;
 use plimsoll_core::event::{ColdFacts, Event};
 use plimsoll_core::forecast::{Forecast, cold_link};
 use plimsoll_core::invocation::{Emit, UnitKind};
-use plimsoll_core::line::KILLER_MARGIN;
 use plimsoll_core::schedule::{self, Again, Input, NewUnit};
 use plimsoll_core::unit::UnitFacts;
 use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
@@ -17,8 +17,8 @@ use crate::builds::Build;
 use crate::builds::Ending;
 use crate::connection::Peer;
 use crate::governor::{Governor, Observer};
-use crate::ledger::{Entry, compiler, linker, unit_of};
 use crate::sizes;
+use crate::unit_records::{Entry, compiler, linker, unit_of};
 
 /// How often a unit may be lost to somebody who kills at random before its end is passed on.
 const LOSSES_AT_MOST: u32 = 20;
@@ -108,9 +108,9 @@ impl Governor {
                 connection.answer("");
                 self.pause(&build, paused);
             }
-            (Peer::Unknown, ToGovernor::Favour { build, priority }) => {
+            (Peer::Unknown, ToGovernor::SetPriority { build, priority }) => {
                 connection.answer("");
-                self.favour(&build, priority);
+                self.set_priority(&build, priority);
             }
             (Peer::Unknown, ToGovernor::Drain) if self.of_account => {
                 connection.answer("");
@@ -400,9 +400,9 @@ impl Governor {
             if part_of.is_none() {
                 build.cargo = build.cargo.or(cargo);
                 // What is remembered may be of another build that has this unit, too, and another way to its end.
-                let told = build.known.as_ref().and_then(|graph| graph.tail(&facts));
-                forecast.tail = told.or(forecast.tail);
-                if forecast.tail.is_none() || build.options.terms.staged {
+                let told = build.known.as_ref().and_then(|graph| graph.critical_path(&facts));
+                forecast.critical_path = told.or(forecast.critical_path);
+                if forecast.critical_path.is_none() || build.options.terms.staged {
                     build.ask_graph();
                 }
             }

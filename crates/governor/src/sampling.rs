@@ -3,9 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use plimsoll_core::budget::Own;
 use plimsoll_core::event::Event;
 use plimsoll_core::invocation::UnitKind;
-use plimsoll_core::line::Own;
 use plimsoll_core::schedule::{Input, RunState};
 use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
 
@@ -14,14 +14,14 @@ use plimsoll_proto::Rerun;
 
 use crate::account::root_of;
 use crate::governor::Governor;
-use crate::ledger::{compiler, linker};
+use crate::unit_records::{compiler, linker};
 
 /// New processes are looked for this often: what a build script starts is found within a tenth of a
 /// second, and the walk over /proc stays under 1 % of a core.
 const SCAN_EVERY: Millis = Millis(100);
 
-/// The line is read this often.
-const LINE_EVERY: Millis = Millis(250);
+/// The budget is read this often.
+const BUDGET_EVERY: Millis = Millis(250);
 
 /// A sample goes to the log this often: fine enough for a timeline, 100 KB for five minutes.
 const LOG_EVERY: Millis = Millis(500);
@@ -38,7 +38,7 @@ impl Governor {
         let interval = if self.schedule.views().next().is_some() {
             self.schedule.sampling_interval()
         } else {
-            LINE_EVERY
+            BUDGET_EVERY
         };
         (self.sampled + interval).max(FIRST)
     }
@@ -49,7 +49,7 @@ impl Governor {
             return;
         }
         self.sampled = now;
-        let reading = (now - self.line_read >= LINE_EVERY).then(|| self.read_limits());
+        let reading = (now - self.line_read >= BUDGET_EVERY).then(|| self.read_limits());
         // What the limits count already and nobody has found yet would be somebody else's.
         if now - self.scanned >= SCAN_EVERY || self.scanned == Millis::ZERO || reading.is_some() {
             self.scan();
@@ -60,9 +60,9 @@ impl Governor {
         if let Some(reading) = reading {
             self.follow_limits(&reading);
         }
-        self.audit_places();
+        self.audit_job_slots();
         let due = now - self.sample_logged >= LOG_EVERY;
-        // The input comes last: what it leads to sees the line and the places of this moment.
+        // The input comes last: what it leads to sees the budget and the places of this moment.
         let units = std::mem::take(&mut self.measured);
         let cpu = self.tree.total().cpu;
         self.decide(Input::Sample { rest, builds, cpu, units });
@@ -256,16 +256,16 @@ impl Governor {
     pub(crate) fn tell_lines(&mut self) {
         let mut moved = Vec::new();
         for (no, build) in &mut self.builds {
-            let line = self.schedule.line_of(*no);
-            let before = std::mem::replace(&mut build.line, line);
+            let budget = self.schedule.budget_of(*no);
+            let before = std::mem::replace(&mut build.budget, budget);
             if !build.announced {
-                build.header.line = line;
-            } else if before != line {
-                moved.push((*no, line));
+                build.header.budget = budget;
+            } else if before != budget {
+                moved.push((*no, budget));
             }
         }
-        for (no, line) in moved {
-            self.say_in(no, Event::Line { line });
+        for (no, budget) in moved {
+            self.say_in(no, Event::Budget { budget });
         }
     }
 
@@ -293,7 +293,7 @@ impl Governor {
         }
         let sample = Event::Sample {
             used: self.schedule.used_by(no),
-            line: self.schedule.line_of(no),
+            budget: self.schedule.budget_of(no),
             admitted: self.schedule.admitted(no),
             running: counts.0,
             waiting: counts.1,

@@ -1,4 +1,4 @@
-//! The event logs: one file a build, one JSON object a line, the header first.
+//! The event logs: one file a build, one JSON object a budget, the header first.
 //!
 //! Lines are buffered and written when the caller says so, each write whole lines. A driver that is killed
 //! loses at most what it had not flushed; a disk that fills up leaves a torn last line. Reading skips both,
@@ -253,7 +253,7 @@ mod tests {
             build: BuildId::new(unix_ms, 42),
             started_unix_ms: unix_ms,
             command: "build".to_owned(),
-            line: Bytes::mib(1600),
+            budget: Bytes::mib(1600),
             memory: "1600MiB".to_owned(),
             jobs: 8,
             processors: 8,

@@ -23,7 +23,7 @@ pub(crate) enum Change {
     /// A run that was killed had reached this much.
     AtLeast(Box<Made>, Bytes),
     /// The bottom level of a unit in a complete build.
-    Tail(UnitKey, Millis),
+    CriticalPath(UnitKey, Millis),
     /// A number by its name.
     Learned(String, f64),
 }
@@ -99,14 +99,15 @@ pub(crate) fn write(
             "DELETE FROM observations WHERE unit = ?1 AND id NOT IN
                  (SELECT id FROM observations WHERE unit = ?1 ORDER BY id DESC LIMIT ?2)",
         )?;
-        let mut tail = transaction.prepare_cached("UPDATE units SET tail = ?2 WHERE key = ?1")?;
+        let mut critical_path =
+            transaction.prepare_cached("UPDATE units SET tail = ?2 WHERE key = ?1")?;
         let mut learned = transaction
             .prepare_cached("INSERT OR REPLACE INTO learned (name, value) VALUES (?1, ?2)")?;
         for change in changes {
             match change {
                 Change::Seen(made, seen) => {
                     let peak = integer(seen.curve.peak().0);
-                    let id = upsert(&mut unit, made, 1, peak, 0, seen.tail, unix_now)?;
+                    let id = upsert(&mut unit, made, 1, peak, 0, seen.critical_path, unix_now)?;
                     observation.execute(params![
                         id,
                         unix_now,
@@ -122,8 +123,8 @@ pub(crate) fn write(
                 Change::AtLeast(made, peak) => {
                     upsert(&mut unit, made, 0, 0, integer(peak.0), None, unix_now)?;
                 }
-                Change::Tail(key, millis) => {
-                    tail.execute(params![key.0, integer(millis.0)])?;
+                Change::CriticalPath(key, millis) => {
+                    critical_path.execute(params![key.0, integer(millis.0)])?;
                 }
                 Change::Learned(name, value) => {
                     learned.execute(params![name, value])?;
@@ -152,7 +153,7 @@ fn upsert(
     runs: u32,
     peak: i64,
     at_least: i64,
-    tail: Option<Millis>,
+    critical_path: Option<Millis>,
     unix_now: i64,
 ) -> rusqlite::Result<i64> {
     unit.query_row(
@@ -173,7 +174,7 @@ fn upsert(
             runs,
             peak,
             at_least,
-            tail.map(|millis| integer(millis.0)),
+            critical_path.map(|millis| integer(millis.0)),
             unix_now,
             made.threads,
             made.target_kind,

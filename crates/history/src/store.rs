@@ -13,10 +13,10 @@ use plimsoll_core::unit::{UnitFacts, UnitKey};
 use plimsoll_core::{Bytes, Millis};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use crate::elder::{self, Elder};
 use crate::error::{HistoryError, Trouble};
 use crate::open::{self, Opened, Place};
 use crate::record::{self, Change, KEPT_OBSERVATIONS, KEPT_UNITS, Made, integer, natural};
+use crate::related::{self, RelatedCrate};
 use crate::rows::{self, Row};
 use crate::schema;
 
@@ -102,9 +102,9 @@ impl History {
     }
 
     /// Remembers the bottom levels of a complete build. Units that the history does not know are skipped.
-    pub fn set_tails(&mut self, tails: &[(UnitKey, Millis)]) {
-        for (key, tail) in tails {
-            self.push(Change::Tail(key.clone(), *tail));
+    pub fn set_critical_paths(&mut self, critical_paths: &[(UnitKey, Millis)]) {
+        for (key, critical_path) in critical_paths {
+            self.push(Change::CriticalPath(key.clone(), *critical_path));
         }
     }
 
@@ -269,7 +269,7 @@ struct Waiting {
     /// What a run had reached that was killed after those.
     at_least: Bytes,
     /// One of each.
-    elders: Vec<Elder>,
+    related_crates: Vec<RelatedCrate>,
 }
 
 impl Waiting {
@@ -282,9 +282,9 @@ impl Waiting {
                 Change::Seen(made, seen) if made.key == key => waiting.exact.push(seen.clone()),
                 Change::Seen(made, seen)
                     if made.family == family.0
-                        && waiting.elders.iter().all(|elder| elder.key != made.key) =>
+                        && waiting.related_crates.iter().all(|related| related.key != made.key) =>
                 {
-                    waiting.elders.push(Elder::new(made, seen.clone(), now));
+                    waiting.related_crates.push(RelatedCrate::new(made, seen.clone(), now));
                 }
                 Change::AtLeast(made, bound) if waiting.exact.is_empty() && made.key == key => {
                     waiting.at_least = waiting.at_least.max(*bound);
@@ -301,34 +301,37 @@ fn remembered(
     facts: &UnitFacts,
     waiting: Waiting,
 ) -> rusqlite::Result<Option<Remembered>> {
-    let Waiting { exact, mut at_least, mut elders } = waiting;
+    let Waiting { exact, mut at_least, mut related_crates } = waiting;
     let unit = db
         .prepare_cached("SELECT id, at_least, tail FROM units WHERE key = ?1")?
         .query_row([facts.key().0], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     let mut observations = exact;
-    if let Some((id, bound, tail)) = unit {
+    if let Some((id, bound, critical_path)) = unit {
         if observations.is_empty() {
             at_least = at_least.max(Bytes(natural(bound)));
         }
-        let tail = Option::<i64>::map(tail, |tail| Millis(natural(tail)));
-        observations.iter_mut().for_each(|newer| newer.tail = newer.tail.or(tail));
+        let critical_path =
+            Option::<i64>::map(critical_path, |critical_path| Millis(natural(critical_path)));
+        observations
+            .iter_mut()
+            .for_each(|newer| newer.critical_path = newer.critical_path.or(critical_path));
         observations.extend(self::observations(db, id)?);
     }
     observations.truncate(KEPT_OBSERVATIONS as usize);
     if !observations.is_empty() {
         return Ok(Some(Remembered { exact: true, observations, at_least }));
     }
-    let newer = elders.len();
-    for elder in self::elders(db, facts)? {
-        if elders[..newer].iter().all(|it| it.key != elder.key) {
-            elders.push(elder);
+    let newer = related_crates.len();
+    for related in self::related_crates(db, facts)? {
+        if related_crates[..newer].iter().all(|it| it.key != related.key) {
+            related_crates.push(related);
         }
     }
-    elder::most_alike_first(&mut elders, facts);
-    let observations: Vec<Observation> = elders
+    related::most_alike_first(&mut related_crates, facts);
+    let observations: Vec<Observation> = related_crates
         .into_iter()
-        .map(|elder| elder.observation.with_threads(elder.threads, facts.threads))
+        .map(|related| related.observation.with_threads(related.threads, facts.threads))
         .take(KEPT_OBSERVATIONS as usize)
         .collect();
     let known = !observations.is_empty() || at_least > Bytes::ZERO;
@@ -353,10 +356,10 @@ const ELDERS: &str =
         (SELECT max(id) FROM observations WHERE unit = units.id)
      WHERE family = ?1 ORDER BY last_seen DESC, units.id DESC LIMIT ?2";
 
-fn elders(db: &Connection, facts: &UnitFacts) -> rusqlite::Result<Vec<Elder>> {
+fn related_crates(db: &Connection, facts: &UnitFacts) -> rusqlite::Result<Vec<RelatedCrate>> {
     let mut statement = db.prepare_cached(ELDERS)?;
-    let elders = statement.query_map(params![facts.family().0, ELDERS_SEEN], |row| {
-        Ok(Elder {
+    let related_crates = statement.query_map(params![facts.family().0, ELDERS_SEEN], |row| {
+        Ok(RelatedCrate {
             version: row.get(6)?,
             features: row.get(7)?,
             debuginfo: row.get(8)?,
@@ -369,7 +372,7 @@ fn elders(db: &Connection, facts: &UnitFacts) -> rusqlite::Result<Vec<Elder>> {
             observation: observation(row)?,
         })
     })?;
-    elders.collect()
+    related_crates.collect()
 }
 
 /// The observation in the first six columns.
@@ -384,7 +387,9 @@ fn observation(row: &rusqlite::Row<'_>) -> rusqlite::Result<Observation> {
         wall: Millis(natural(row.get(2)?)),
         link_peak: Bytes(natural(row.get(3)?)),
         tokens: row.get(4)?,
-        tail: row.get::<_, Option<i64>>(5)?.map(|tail| Millis(natural(tail))),
+        critical_path: row
+            .get::<_, Option<i64>>(5)?
+            .map(|critical_path| Millis(natural(critical_path))),
     })
 }
 

@@ -20,7 +20,7 @@ fn seen(mib: u64) -> Observation {
         wall: Millis(mib * 12),
         link_peak: Bytes::mib(mib / 2),
         tokens: 2,
-        tail: None,
+        critical_path: None,
     }
 }
 
@@ -39,12 +39,15 @@ fn what_was_recorded_is_known_to_the_next_build() {
     for mib in 1..=6 {
         history.record(&unit, &seen(mib * 100));
     }
-    history.set_tails(&[(unit.key(), Millis(777)), (facts("unknown", "1.0.0").key(), Millis(1))]);
+    history.set_critical_paths(&[
+        (unit.key(), Millis(777)),
+        (facts("unknown", "1.0.0").key(), Millis(1)),
+    ]);
     assert_eq!(history.flush(), None);
     drop(history);
     let expected: Vec<_> = [600, 500, 400, 300]
         .into_iter()
-        .map(|mib| Observation { tail: Some(Millis(777)), ..seen(mib) })
+        .map(|mib| Observation { critical_path: Some(Millis(777)), ..seen(mib) })
         .collect();
     let known = open(dir.path()).forecast(&unit).unwrap();
     assert_eq!(known, Remembered { exact: true, observations: expected, at_least: Bytes::ZERO });
@@ -68,7 +71,7 @@ fn a_question_is_compiled_once_and_not_for_each_unit() {
 }
 
 #[test]
-fn a_unit_that_was_never_seen_has_its_elders() {
+fn a_unit_that_was_never_seen_has_its_related_crates() {
     let dir = tempfile::tempdir().unwrap();
     let mut history = open(dir.path());
     for patch in 0..8 {
@@ -160,13 +163,16 @@ fn what_waits_to_be_written_is_known_already() {
     history.record_lower_bound(&unit, Bytes::mib(150));
     assert_eq!(history.forecast(&unit).unwrap().at_least, Bytes::mib(150));
     history.record(&unit, &seen(160));
-    history.set_tails(&[(unit.key(), Millis(777))]);
+    history.set_critical_paths(&[(unit.key(), Millis(777))]);
     history.flush();
     history.record_lower_bound(&unit, Bytes::mib(170));
     history.record(&unit, &seen(180));
     let known = history.forecast(&unit).unwrap();
     assert_eq!((known.exact, peaks(&known)), (true, [180, 160].map(Bytes::mib).to_vec()));
-    assert_eq!((known.at_least, known.observations[0].tail), (Bytes::ZERO, Some(Millis(777))));
+    assert_eq!(
+        (known.at_least, known.observations[0].critical_path),
+        (Bytes::ZERO, Some(Millis(777)))
+    );
     history.record_lower_bound(&unit, Bytes::mib(190));
     assert_eq!(history.forecast(&unit).unwrap().at_least, Bytes::mib(190));
 }
@@ -310,14 +316,14 @@ fn a_build_of_any_size_is_remembered_whole() {
         history.record(unit, &seen(10));
         assert!(history.pending.len() <= TOGETHER);
     }
-    let tails: Vec<_> = units.iter().map(|unit| (unit.key(), Millis(1))).collect();
-    history.set_tails(&tails);
+    let critical_paths: Vec<_> = units.iter().map(|unit| (unit.key(), Millis(1))).collect();
+    history.set_critical_paths(&critical_paths);
     assert_eq!(history.flush(), None);
     drop(history);
     let mut history = open(dir.path());
     for unit in [&units[0], &units[TOGETHER], &units[units.len() - 1]] {
         let known = history.forecast(unit).unwrap();
-        assert!(known.exact && known.observations[0].tail == Some(Millis(1)), "{known:?}");
+        assert!(known.exact && known.observations[0].critical_path == Some(Millis(1)), "{known:?}");
     }
 }
 
@@ -327,11 +333,11 @@ fn what_never_can_be_written_is_dropped_with_one_warning() {
     let mut history = open(dir.path());
     let other = Connection::open(dir.path().join(open::FILE)).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
-    let tails = vec![(facts("serde", "1.0.1").key(), Millis(1)); PENDING + 7];
-    history.set_tails(&tails);
+    let critical_paths = vec![(facts("serde", "1.0.1").key(), Millis(1)); PENDING + 7];
+    history.set_critical_paths(&critical_paths);
     assert_eq!(history.pending.len(), PENDING);
     assert!(history.flush().unwrap().contains("locked for too long"));
-    history.set_tails(&tails);
+    history.set_critical_paths(&critical_paths);
     assert_eq!(history.flush(), None);
 }
 

@@ -13,9 +13,10 @@ mod tools;
 
 pub use error::HostError;
 pub use linux::{
-    BuildWall, CgroupDir, CgroupLevel, Exit, Jobserver, Killers, Limits, LockWait, NoWall, Origin,
-    ProcessTree, StoppedProcess, Tmpfs, TokenPipe, WallPlace, Witness, lock_waits, oom_kills,
-    origin_of, parent_of, process_group, raise_open_files, runs_cargo, stand_apart,
+    CgroupDir, CgroupLevel, CgroupPath, Exit, HardLimitCgroup, Jobserver, Killers, Limits,
+    LockWait, NoHardLimit, Origin, ProcessTree, StoppedProcess, Tmpfs, TokenPipe, Witness,
+    lock_waits, oom_kills, origin_of, parent_of, process_group, raise_open_files, runs_cargo,
+    stand_apart,
 };
 pub use process::{BuildScript, Ended, Owner, Role, Tokens, Usage};
 pub use tools::{MakeflagsForm, ToolVersions};

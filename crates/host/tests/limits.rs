@@ -10,10 +10,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use plimsoll_core::Bytes;
-use plimsoll_core::line::{Cgroup, Killer, Machine, Reading};
+use plimsoll_core::budget::{Cgroup, Killer, Machine, Reading};
 use plimsoll_host::{CgroupDir, CgroupLevel, Killers, Limits};
+use plimsoll_testing::cgroup::LimitedCgroup;
 use plimsoll_testing::ignored;
-use plimsoll_testing::wall::Wall;
 use tempfile::TempDir;
 
 const MEMINFO: &str = "MemTotal:       8388608 kB\nMemFree:         100000 kB\nMemAvailable:   4194304 kB\n\
@@ -276,7 +276,7 @@ fn this_machine_is_read() {
     }
 }
 
-/// The variable that makes this program look at the wall around it instead of running tests.
+/// The variable that makes this program look at the cgroup limit around it instead of running tests.
 const INSIDE: &str = "PLIMSOLL_HOST_TEST_INSIDE";
 
 fn main() -> ExitCode {
@@ -291,27 +291,27 @@ fn main() -> ExitCode {
 
 /// This program in a real cgroup of 512 MiB, where it fails by panicking.
 fn look_from_inside(what: &str) {
-    let wall = Wall::new(512 << 20);
-    let mut inside = wall.entrance();
+    let cgroup = LimitedCgroup::new(512 << 20);
+    let mut inside = cgroup.entrance();
     let status = inside.arg(std::env::current_exe().unwrap()).env(INSIDE, what).status().unwrap();
     assert!(status.success(), "{status}");
 }
 
-fn wall_around_us() -> Cgroup {
+fn hard_limit_around_us() -> Cgroup {
     let reading = Limits::discover(Path::new("/")).unwrap().read();
-    let wall = reading.cgroups.iter().find(|cgroup| cgroup.limit == Bytes::mib(512));
-    wall.copied().unwrap_or_else(|| panic!("no wall of 512 MiB in {reading:?}"))
+    let cgroup = reading.cgroups.iter().find(|cgroup| cgroup.limit == Bytes::mib(512));
+    cgroup.copied().unwrap_or_else(|| panic!("no cgroup limit of 512 MiB in {reading:?}"))
 }
 
 #[test]
-fn a_wall_is_read_from_inside() {
+fn a_hard_limit_is_read_from_inside() {
     look_from_inside("memory");
 }
 
 fn memory_inside() {
-    let before = wall_around_us();
+    let before = hard_limit_around_us();
     let memory = vec![1u8; 200 << 20];
-    let after = wall_around_us();
+    let after = hard_limit_around_us();
     drop(memory);
     let grown = after.held - before.held;
     assert!(grown >= Bytes::mib(190) && grown <= Bytes::mib(215), "{before:?} {after:?}");
@@ -330,11 +330,11 @@ fn what_can_be_dropped_is_not_held() {
 
 fn files_inside() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let before = wall_around_us();
+    let before = hard_limit_around_us();
     let file = dir.path().join("pages");
     fs::write(&file, vec![1u8; 100 << 20]).unwrap();
     fs::File::open(&file).unwrap().sync_all().unwrap();
     assert_eq!(fs::read(&file).unwrap().len(), 100 << 20);
-    let after = wall_around_us();
+    let after = hard_limit_around_us();
     assert!(after.held - before.held <= Bytes::mib(20), "{before:?} {after:?}");
 }

@@ -1,7 +1,7 @@
-//! Walls of our own, in trees of files as the kernel shows them. (Real ones: `hard.rs` of `cargo-plimsoll`'s end-to-end
+//! Cgroup limits of our own, in trees of files as the kernel shows them. (Real ones: `hard.rs` of `cargo-plimsoll`'s end-to-end
 //! tests for v1, and its `tests/guest/run.sh` for v2.)
 //!
-//! A tree of files is no kernel: it makes no files in a new directory. So the wall's directory is there before, as an
+//! A tree of files is no kernel: it makes no files in a new directory. So the cgroup limit's directory is there before, as an
 //! earlier attempt of the same driver would have left it.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
@@ -10,8 +10,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use plimsoll_core::Bytes;
-use plimsoll_core::wall::Height;
-use plimsoll_host::{BuildWall, CgroupDir, Limits, NoWall};
+use plimsoll_core::hard_limit::Height;
+use plimsoll_host::{CgroupDir, HardLimitCgroup, Limits, NoHardLimit};
 use tempfile::TempDir;
 
 const MEMINFO: &str = "MemTotal: 8388608 kB\nMemAvailable: 4194304 kB\nSwapFree: 0 kB\n";
@@ -57,8 +57,8 @@ impl Tree {
         self.file(&format!("{dir}/memory.pressure"), "some total=9\nfull avg10=0.00 total=55\n");
     }
 
-    fn raise(&self) -> Result<BuildWall, NoWall> {
-        BuildWall::raise(self.0.path(), std::process::id())
+    fn raise(&self) -> Result<HardLimitCgroup, NoHardLimit> {
+        HardLimitCgroup::raise(self.0.path(), std::process::id())
     }
 }
 
@@ -67,7 +67,7 @@ fn stat_of(pid: u32, start: u64) -> String {
     format!("{pid} (a b) S 1 1 1 0 -1 4194304 1 1 1 1 1 1 1 1 20 0 1 0 {start} 1 1 1\n")
 }
 
-/// The wall's own name.
+/// The cgroup limit's own name.
 fn name() -> String {
     format!("plimsoll-{}-77", std::process::id())
 }
@@ -75,30 +75,30 @@ fn name() -> String {
 const HEIGHT: Height = Height { limit: Bytes::mib(800), throttle: Bytes::mib(775) };
 
 #[test]
-fn where_the_driver_sits_alone_it_makes_room_for_a_wall_beside_itself() {
+fn where_the_driver_sits_alone_it_makes_room_for_a_hard_limit_beside_itself() {
     let tree = Tree::new("0::/box\n", UNIFIED);
     let (home, name) = ("sys/fs/cgroup/box", name());
     tree.file(&format!("{home}/cgroup.controllers"), "cpu memory pids\n");
     tree.file(&format!("{home}/cgroup.subtree_control"), "\n");
     tree.file(&format!("{home}/cgroup.procs"), &format!("{}\n", std::process::id()));
     tree.v2(&format!("{home}/{name}"));
-    let wall = tree.raise().unwrap();
+    let cgroup = tree.raise().unwrap();
     assert_eq!(tree.read(&format!("{home}/{name}-driver/cgroup.procs")), "0");
     assert_eq!(tree.read(&format!("{home}/cgroup.subtree_control")), "+memory");
     assert_eq!(tree.read(&format!("{home}/{name}/memory.max")), "max");
 
-    wall.set(HEIGHT).unwrap();
+    cgroup.set(HEIGHT).unwrap();
     assert_eq!(tree.read(&format!("{home}/{name}/memory.max")), (800 << 20).to_string());
     assert_eq!(tree.read(&format!("{home}/{name}/memory.high")), (775 << 20).to_string());
     assert!(!tree.at(&format!("{home}/{name}/memory.swap.max")).exists(), "swap is untouched");
 
-    let look = wall.look();
+    let look = cgroup.look();
     assert_eq!((look.held, look.charged), (Bytes::mib(100), Bytes::mib(150)));
-    assert_eq!((look.stall.full_us, wall.kills()), (55, 3));
+    assert_eq!((look.stall.full_us, cgroup.kills()), (55, 3));
 
-    wall.place().enter().unwrap();
+    cgroup.place().enter().unwrap();
     assert_eq!(tree.read(&format!("{home}/{name}/cgroup.procs")), "0");
-    assert_eq!(look.above.cgroups, [], "the wall is no limit above itself");
+    assert_eq!(look.above.cgroups, [], "the cgroup limit is no limit above itself");
     // From the leaf, the driver sees what is around its build.
     let own = std::process::id();
     tree.file(&format!("proc/{own}/cgroup"), &format!("0::/box/{name}-driver\n"));
@@ -112,7 +112,7 @@ fn where_the_driver_sits_alone_it_makes_room_for_a_wall_beside_itself() {
 }
 
 #[test]
-fn behind_a_wall_of_somebodys_its_limit_counts() {
+fn inside_a_hard_limit_of_somebodys_its_limit_counts() {
     let name = name();
     let tree = Tree::new(&format!("0::/box/{name}\n"), UNIFIED);
     tree.v2(&format!("sys/fs/cgroup/box/{name}"));
@@ -121,7 +121,10 @@ fn behind_a_wall_of_somebodys_its_limit_counts() {
     let limits = Limits::within(tree.0.path(), &around).unwrap().read().cgroups;
     assert_eq!(limits.len(), 1);
     assert_eq!(limits[0].limit, Bytes::mib(512));
-    assert!(matches!(tree.raise().unwrap_err(), NoWall::Behind), "and a second one is not needed");
+    assert!(
+        matches!(tree.raise().unwrap_err(), NoHardLimit::Behind),
+        "and a second one is not needed"
+    );
 }
 
 #[test]
@@ -131,10 +134,10 @@ fn where_memory_is_handed_on_already_the_driver_stays_where_it_is() {
     tree.file(&format!("{home}/cgroup.subtree_control"), "cpu memory\n");
     tree.file(&format!("{home}/cgroup.procs"), "1\n2\n");
     tree.v2(&format!("{home}/{name}"));
-    let wall = tree.raise().unwrap();
+    let cgroup = tree.raise().unwrap();
     assert!(!tree.at(&format!("{home}/{name}-driver")).exists());
     assert_eq!(tree.read(&format!("{home}/cgroup.subtree_control")), "cpu memory");
-    assert_eq!(wall.place().words().len(), 2);
+    assert_eq!(cgroup.place().words().len(), 2);
 }
 
 #[test]
@@ -142,10 +145,10 @@ fn a_cgroup_without_the_controller_says_what_is_missing() {
     let tree = Tree::new("0::/user.slice\n", UNIFIED);
     tree.file("sys/fs/cgroup/user.slice/cgroup.controllers", "cpu pids\n");
     let why = tree.raise().unwrap_err();
-    assert!(matches!(why, NoWall::NoController), "{why:?}");
+    assert!(matches!(why, NoHardLimit::NoController), "{why:?}");
     assert!(why.to_string().contains("the controller `memory`"), "{why}");
     let nothing = Tree::new("", "");
-    assert!(matches!(nothing.raise().unwrap_err(), NoWall::NoController));
+    assert!(matches!(nothing.raise().unwrap_err(), NoHardLimit::NoController));
 }
 
 #[test]
@@ -157,12 +160,12 @@ fn a_cgroup_of_somebody_elses_says_what_would_help() {
     // What may not be written.
     fs::create_dir(tree.at(&format!("{home}/cgroup.subtree_control"))).unwrap();
     let why = tree.raise().unwrap_err();
-    assert!(matches!(why, NoWall::NotOurs { .. }), "{why:?}");
+    assert!(matches!(why, NoHardLimit::NotOurs { .. }), "{why:?}");
     assert!(why.to_string().contains("systemd-run --user --scope"), "{why}");
 }
 
 #[test]
-fn on_a_hybrid_system_the_wall_is_where_memory_is_limited() {
+fn on_a_hybrid_system_the_hard_limit_is_where_memory_is_limited() {
     let tree = Tree::new("4:memory:/build\n0::/\n", HYBRID);
     let (home, name) = ("sys/fs/cgroup/memory/build", name());
     tree.file(&format!("{home}/memory.limit_in_bytes"), "9223372036854771712\n");
@@ -171,11 +174,11 @@ fn on_a_hybrid_system_the_wall_is_where_memory_is_limited() {
     tree.file(&format!("{home}/{name}/memory.stat"), stat);
     tree.file(&format!("{home}/{name}/memory.usage_in_bytes"), "157286400\n");
     tree.file(&format!("{home}/{name}/memory.oom_control"), "under_oom 0\noom_kill 1\n");
-    let wall = tree.raise().unwrap();
-    wall.set(HEIGHT).unwrap();
+    let cgroup = tree.raise().unwrap();
+    cgroup.set(HEIGHT).unwrap();
     assert_eq!(tree.read(&format!("{home}/{name}/memory.limit_in_bytes")), (800 << 20).to_string());
-    assert_eq!((wall.look().held, wall.look().charged), (Bytes::mib(100), Bytes::mib(150)));
-    assert_eq!(wall.kills(), 1);
+    assert_eq!((cgroup.look().held, cgroup.look().charged), (Bytes::mib(100), Bytes::mib(150)));
+    assert_eq!(cgroup.kills(), 1);
 }
 
 #[test]

@@ -13,13 +13,13 @@ use plimsoll_core::settings::Memory;
 use crate::codec::{DecodeError, Fields, LineWriter};
 use crate::message::{exact, path_bytes, path_from};
 
-/// The version of the line. A reader refuses what is newer and skips fields that it does not know.
+/// The version of the budget. A reader refuses what is newer and skips fields that it does not know.
 const VERSION: u32 = 1;
 
 /// Plimsoll stands before every compiler of this account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Enabled {
-    /// The line of the whole machine.
+    /// The budget of the whole machine.
     pub memory: Memory,
     /// The compiler wrapper that Cargo's configuration named before: a path, or a name to be searched in
     /// `PATH`. The shims chain it.
@@ -31,13 +31,13 @@ pub struct Enabled {
 }
 
 impl Enabled {
-    /// The file in Plimsoll's home that holds the line. Where there is none, Plimsoll is not enabled.
+    /// The file in Plimsoll's home that holds the budget. Where there is none, Plimsoll is not enabled.
     #[must_use]
     pub fn file(home: &Path) -> PathBuf {
         home.join("enabled")
     }
 
-    /// The line, its end included.
+    /// The budget, its end included.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let memory = exact(self.memory);
@@ -50,7 +50,7 @@ impl Enabled {
         line.bytes("config", path_bytes(&self.config)).finish()
     }
 
-    /// Reads the line, with its end or without.
+    /// Reads the budget, with its end or without.
     ///
     /// # Errors
     /// Where it is another line, a newer version's, or a field that is needed cannot be read.
@@ -78,7 +78,7 @@ impl Enabled {
 #[cfg(test)]
 mod tests {
     use plimsoll_core::Bytes;
-    use plimsoll_core::settings::SMALLEST_LINE;
+    use plimsoll_core::settings::SMALLEST_BUDGET;
     use proptest::prelude::*;
 
     use super::*;
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line_is_the_documented_one() {
+    fn the_budget_is_the_documented_one() {
         let line = b"enabled\tv=1\tmemory=auto\twrapper=sccache\tconfig=/h/.cargo/config.toml\n";
         assert_eq!(enabled().encode(), line);
     }
@@ -114,7 +114,7 @@ mod tests {
         prop_oneof![
             Just(Memory::Auto),
             (1u8..=100).prop_map(Memory::Percent),
-            (SMALLEST_LINE.0..1 << 50).prop_map(|bytes| Memory::Size(Bytes(bytes))),
+            (SMALLEST_BUDGET.0..1 << 50).prop_map(|bytes| Memory::Size(Bytes(bytes))),
         ]
     }
 

@@ -21,13 +21,13 @@ pub const PROBES: &str = "PLIMSOLL_PROBES";
 pub const UNIT: &str = "PLIMSOLL_UNIT";
 /// From a compiler's shim to the link shim: the linker as rustc would have been told.
 pub const LINKER: &str = "PLIMSOLL_LINKER";
-/// `1`: this driver was started in a cgroup of its own (a scope of systemd's), for a wall; there is no better one.
+/// `1`: this driver was started in a cgroup of its own (a scope of systemd's), for a hard limit; there is no better one.
 pub const SCOPED: &str = "PLIMSOLL_SCOPED";
 /// The share of the machine that this build asks for, which people set: `low`, `normal` or `high`.
 pub const PRIORITY: &str = "PLIMSOLL_PRIORITY";
 /// `1`: a test that was killed for want of memory runs once more. Which people set, too.
 pub const RETRY_TESTS: &str = "PLIMSOLL_RETRY_TESTS";
-/// `1`: plain `cargo` is inside the line as if Plimsoll were enabled (`cargo plimsoll env`). What is chained is then said
+/// `1`: plain `cargo` is inside the budget as if Plimsoll were enabled (`cargo plimsoll env`). What is chained is then said
 /// by the variables above.
 pub const ENABLED: &str = "PLIMSOLL_ENABLED";
 /// The package that a tool works on: its name, a space, its version.

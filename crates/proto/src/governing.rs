@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::codec::{DecodeError, Fields, LineWriter};
 use crate::message::{path_bytes, path_from};
 
-/// The version of the line. A reader refuses what is newer and skips fields that it does not know.
+/// The version of the budget. A reader refuses what is newer and skips fields that it does not know.
 const VERSION: u32 = 1;
 
 /// The governor that an account's compilers turn to.
@@ -39,7 +39,7 @@ impl Governing {
         home.join("run")
     }
 
-    /// The file there that holds the line. Where there is none, no governor runs.
+    /// The file there that holds the budget. Where there is none, no governor runs.
     #[must_use]
     pub fn file(home: &Path) -> PathBuf {
         Self::directory(home).join("governor")
@@ -52,7 +52,7 @@ impl Governing {
         directory.join(format!("{pid}.unanswered"))
     }
 
-    /// The line, its end included.
+    /// The budget, its end included.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         LineWriter::new("governor")
@@ -66,7 +66,7 @@ impl Governing {
             .finish()
     }
 
-    /// Reads the line, with its end or without.
+    /// Reads the budget, with its end or without.
     ///
     /// # Errors
     /// Where it is another line, a newer version's, or a field that is needed cannot be read. A socket that is

@@ -1,6 +1,6 @@
 //! The messages between shims and the governor, and how they look on the wire.
 //!
-//! A connection carries one message a line in each direction. A line is a verb and fields
+//! A connection carries one message a budget in each direction. A budget is a verb and fields
 //! (`key=value`), separated by tabs; bytes that are not printable ASCII, tabs and `%` are written as
 //! `%XX`, so paths need not be UTF-8. The first line from a client is a hello that names
 //! [`VERSION`]. Readers skip verbs' fields that they do not know, and refuse verbs that they do not

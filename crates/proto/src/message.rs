@@ -90,7 +90,7 @@ pub enum ToGovernor {
         paused: bool,
     },
     /// This build's share is to be this.
-    Favour {
+    SetPriority {
         /// The build's name.
         build: String,
         /// Its share.
@@ -114,10 +114,10 @@ pub struct Join {
     /// Units at once, at most.
     pub jobs: u32,
     /// Places on Cargo's pipe.
-    pub places: u32,
-    /// The build's own line, where it names one.
+    pub job_slots: u32,
+    /// The build's own budget, where it names one.
     pub memory: Memory,
-    /// A unit above the line by itself is refused.
+    /// A unit above the budget by itself is refused.
     pub strict: bool,
     /// The build goes on after a failure.
     pub keep_going: bool,
@@ -129,7 +129,7 @@ pub struct Join {
     pub priority: Priority,
     /// The target directory; empty where it is not known.
     pub target_dir: PathBuf,
-    /// How far a unit that would cross the line alone may go to need less.
+    /// How far a unit that would cross the budget alone may go to need less.
     pub diet: Diet,
     /// Its units are admitted stage by stage.
     pub staged: bool,
@@ -217,9 +217,9 @@ impl ToGovernor {
             Self::Pause { build, paused } => {
                 LineWriter::new("pause").text("build", build).number("on", *paused)
             }
-            Self::Favour { build, priority } => {
-                LineWriter::new("favour").text("build", build).text("priority", priority.as_str())
-            }
+            Self::SetPriority { build, priority } => LineWriter::new("set-priority")
+                .text("build", build)
+                .text("priority", priority.as_str()),
             Self::Drain => LineWriter::new("drain").number("v", VERSION),
             Self::Ping => LineWriter::new("ping"),
             Self::Withdraw => LineWriter::new("withdraw"),
@@ -262,7 +262,7 @@ impl ToGovernor {
                 Self::Leave { exit: fields.number("exit")?, complete: fields.flag("complete") }
             }
             b"pause" => Self::Pause { build: fields.text("build")?, paused: fields.flag("on") },
-            b"favour" => Self::Favour {
+            b"set-priority" => Self::SetPriority {
                 build: fields.text("build")?,
                 priority: parsed(&fields, "priority")?,
             },
@@ -371,7 +371,7 @@ fn encode_join(join: &Join) -> LineWriter {
         .number("v", join.version)
         .text("command", &join.command)
         .number("jobs", join.jobs)
-        .number("places", join.places)
+        .number("places", join.job_slots)
         .text("memory", &exact(join.memory))
         .number("strict", join.strict)
         .number("keep_going", join.keep_going)
@@ -405,7 +405,7 @@ fn decode_join(fields: &Fields<'_>) -> Result<Join, DecodeError> {
         version: fields.number("v")?,
         command: fields.text("command")?,
         jobs: fields.number("jobs")?,
-        places: fields.number("places")?,
+        job_slots: fields.number("places")?,
         memory: parsed(fields, "memory")?,
         strict: fields.flag("strict"),
         keep_going: fields.flag("keep_going"),
@@ -419,7 +419,7 @@ fn decode_join(fields: &Fields<'_>) -> Result<Join, DecodeError> {
     })
 }
 
-/// A line as it is named, to the byte: what is shown to people is rounded.
+/// A budget as it is named, to the byte: what is shown to people is rounded.
 #[must_use]
 pub fn exact(memory: Memory) -> String {
     match memory {
@@ -532,7 +532,7 @@ mod tests {
                 version: VERSION,
                 command: "build".to_owned(),
                 jobs: 4,
-                places: 3,
+                job_slots: 3,
                 memory: Memory::Size(Bytes((1 << 30) + 1)),
                 strict: true,
                 keep_going: false,
@@ -551,7 +551,7 @@ mod tests {
             ToGovernor::Continued,
             ToGovernor::Leave { exit: 101, complete: false },
             ToGovernor::Pause { build: "1-2".to_owned(), paused: true },
-            ToGovernor::Favour { build: "1-2".to_owned(), priority: Priority::High },
+            ToGovernor::SetPriority { build: "1-2".to_owned(), priority: Priority::High },
             ToGovernor::Drain,
             ToGovernor::Ping,
             ToGovernor::Withdraw,

@@ -3,7 +3,7 @@
 use plimsoll_core::diet::Diet;
 use plimsoll_proto::ToShim;
 
-use crate::connection::{Connection, Heard};
+use crate::connection::{Connection, Received};
 use crate::ending::Ending;
 use crate::{diagnostic, orphan};
 
@@ -20,16 +20,18 @@ pub(crate) enum Answer {
 /// Waits for it.
 pub(crate) fn answer(governor: &mut Connection) -> Answer {
     match governor.wait() {
-        Heard::Message(ToShim::Admit { again, diet, .. }, _) => Answer::Run { again, diet },
-        Heard::Message(ToShim::Refuse { text }, _) => {
+        Received::Message(ToShim::Admit { again, diet, .. }, _) => Answer::Run { again, diet },
+        Received::Message(ToShim::Refuse { text }, _) => {
             diagnostic::plain(&text);
             Answer::End(Ending::FAILED)
         }
         // The governor has killed what we took for lost: its word comes late.
-        Heard::Message(ToShim::Retry, _) => answer(governor),
-        Heard::Message(ToShim::Leave | ToShim::Abort, _) => Answer::End(Ending::FAILED),
-        Heard::Message(ToShim::Ungoverned { .. } | ToShim::Pong, _) | Heard::Gone => Answer::Alone,
-        Heard::Silent(text) => {
+        Received::Message(ToShim::Retry, _) => answer(governor),
+        Received::Message(ToShim::Leave | ToShim::Abort, _) => Answer::End(Ending::FAILED),
+        Received::Message(ToShim::Ungoverned { .. } | ToShim::Pong, _) | Received::Gone => {
+            Answer::Alone
+        }
+        Received::Silent(text) => {
             orphan::say(text.as_deref());
             Answer::Alone
         }

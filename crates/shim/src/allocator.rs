@@ -15,7 +15,7 @@ pub(crate) enum GiveBack {
     /// Within a second. For one that will link, because while it waits for its linker nothing else would make it
     /// do so: 250 of the 284 MiB beside the last link of a large program were of that kind.
     Soon,
-    /// Within a fifth of a second. For one that is expected to cross the line alone: cranelift-codegen holds 1,420 MiB at
+    /// Within a fifth of a second. For one that is expected to cross the budget alone: cranelift-codegen holds 1,420 MiB at
     /// its peak and not 1,454, and takes 2 % more processor time. (At once: 1,398 MiB for 8 %.)
     Sooner,
 }

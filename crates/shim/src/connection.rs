@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 use crate::silence::Silence;
-use crate::{rendezvous, way};
+use crate::{discovery, transport};
 
 /// A jobserver of the unit's own: what is in it the compiler may take for further threads.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ pub(crate) struct TokenPipe {
 
 /// What came from the governor.
 #[derive(Debug)]
-pub(crate) enum Heard {
+pub(crate) enum Received {
     /// A message, with the token pipe that came along.
     Message(ToShim, Option<TokenPipe>),
     /// There is no governor any more (or it speaks what we do not understand).
@@ -66,9 +66,9 @@ impl Connection {
     /// Connects to the socket `name`: a path, or an abstract name. Waits while the governor's queue is full, so
     /// that hundreds of shims can come at once. `None` where nobody listens, or somebody who is not us.
     pub(crate) fn open(name: &OsStr) -> Option<Self> {
-        if way::is_path(name) {
+        if transport::is_path(name) {
             let path = Path::new(name);
-            return rendezvous::connect_path(path).ok().map(|stream| Self::over(stream, path));
+            return discovery::connect_path(path).ok().map(|stream| Self::over(stream, path));
         }
         let address = SocketAddr::from_abstract_name(name.as_encoded_bytes()).ok()?;
         let stream = loop {
@@ -108,10 +108,10 @@ impl Connection {
     }
 
     /// Waits for the next message: for as long as it takes from a governor that answers.
-    pub(crate) fn wait(&mut self) -> Heard {
+    pub(crate) fn wait(&mut self) -> Received {
         loop {
-            if let Some(heard) = self.next() {
-                return heard;
+            if let Some(received) = self.next() {
+                return received;
             }
             let Some(silence) = &self.silence else {
                 self.receive(RecvFlags::empty());
@@ -121,7 +121,7 @@ impl Connection {
             match rustix::event::poll(&mut ready, Some(&silence.patience())) {
                 Ok(0) => {
                     if !self.asks() {
-                        return Heard::Silent(self.give_up());
+                        return Received::Silent(self.give_up());
                     }
                 }
                 Ok(_) => {
@@ -155,10 +155,10 @@ impl Connection {
     }
 
     /// The next message that has arrived, if any.
-    pub(crate) fn hear(&mut self) -> Option<Heard> {
+    pub(crate) fn hear(&mut self) -> Option<Received> {
         loop {
-            if let Some(heard) = self.next() {
-                return Some(heard);
+            if let Some(received) = self.next() {
+                return Some(received);
             }
             if !self.receive(RecvFlags::DONTWAIT) {
                 return None;
@@ -170,10 +170,10 @@ impl Connection {
     pub(crate) fn verdict(&mut self) -> Option<Verdict> {
         loop {
             match self.hear() {
-                Some(Heard::Message(ToShim::Retry, _)) => return Some(Verdict::Retry),
-                Some(Heard::Message(ToShim::Abort, _)) => return Some(Verdict::Abort),
-                Some(Heard::Message(..)) => {}
-                Some(Heard::Gone | Heard::Silent(_)) => return None,
+                Some(Received::Message(ToShim::Retry, _)) => return Some(Verdict::Retry),
+                Some(Received::Message(ToShim::Abort, _)) => return Some(Verdict::Abort),
+                Some(Received::Message(..)) => {}
+                Some(Received::Gone | Received::Silent(_)) => return None,
                 None => {
                     let mut ready = [PollFd::new(&self.stream, PollFlags::IN)];
                     match rustix::event::poll(&mut ready, Some(&GRACE)) {
@@ -186,9 +186,9 @@ impl Connection {
         }
     }
 
-    fn next(&mut self) -> Option<Heard> {
+    fn next(&mut self) -> Option<Received> {
         let Some(line) = self.received.next_line() else {
-            return self.gone.then_some(Heard::Gone);
+            return self.gone.then_some(Received::Gone);
         };
         if std::mem::take(&mut self.asked)
             && let Some(silence) = &self.silence
@@ -202,12 +202,12 @@ impl Connection {
                     (Some(read), Some(write)) => Some(TokenPipe { read, write }),
                     _ => None,
                 };
-                Some(Heard::Message(message, pipe))
+                Some(Received::Message(message, pipe))
             }
-            Ok(message) => Some(Heard::Message(message, None)),
+            Ok(message) => Some(Received::Message(message, None)),
             Err(_) => {
                 self.gone = true;
-                Some(Heard::Gone)
+                Some(Received::Gone)
             }
         }
     }

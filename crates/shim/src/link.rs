@@ -14,9 +14,9 @@ use plimsoll_proto::{ToGovernor, ToShim, VERSION};
 use rustix::event::{PollFd, PollFlags};
 
 use crate::child::{Child, Pages, Raise};
-use crate::connection::{Connection, Heard};
+use crate::connection::{Connection, Received};
 use crate::ending::{self, Ending};
-use crate::{diagnostic, env, leftovers, linker, loss, tree};
+use crate::{diagnostic, env, linker, loss, partial_outputs, tree};
 
 /// Links.
 pub(crate) fn run(args: &[OsString]) -> Ending {
@@ -26,21 +26,21 @@ pub(crate) fn run(args: &[OsString]) -> Ending {
     // Where rustc is killed we go too, and with us the linker.
     let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     tree::adopt_orphans();
-    leftovers::note_linking(args);
+    partial_outputs::note_linking(args);
     loop {
         let comes_back = match governor.wait() {
-            Heard::Message(ToShim::Admit { again, .. }, _) => again,
+            Received::Message(ToShim::Admit { again, .. }, _) => again,
             // It explains the death that we have reported.
-            Heard::Message(ToShim::Retry, _) => continue,
-            Heard::Message(ToShim::Leave | ToShim::Abort, _) => return Ending::FAILED,
-            Heard::Message(ToShim::Refuse { text }, _) => {
+            Received::Message(ToShim::Retry, _) => continue,
+            Received::Message(ToShim::Leave | ToShim::Abort, _) => return Ending::FAILED,
+            Received::Message(ToShim::Refuse { text }, _) => {
                 diagnostic::plain(&text);
                 return Ending::FAILED;
             }
             // Our parent is the compiler: what is said to a person its shim says.
-            Heard::Message(ToShim::Ungoverned { .. } | ToShim::Pong, _)
-            | Heard::Gone
-            | Heard::Silent(_) => return ending::become_command(command(args)),
+            Received::Message(ToShim::Ungoverned { .. } | ToShim::Pong, _)
+            | Received::Gone
+            | Received::Silent(_) => return ending::become_command(command(args)),
         };
         match attempt(args, &mut governor) {
             Attempt::Again => {}
@@ -79,7 +79,7 @@ fn command(args: &[OsString]) -> Command {
     for name in [env::UNIT, env::LINKER, env::LINK_DIR] {
         command.env_remove(name);
     }
-    if let Some(folder) = leftovers::linking_folder(args) {
+    if let Some(folder) = partial_outputs::linking_folder(args) {
         command.env("TMPDIR", folder);
     }
     command
@@ -120,9 +120,9 @@ fn attempt(args: &[OsString], governor: &mut Connection) -> Attempt {
         }
         let ready: Vec<bool> = ready.iter().map(|fd| !fd.revents().is_empty()).collect();
         if ready.get(1) == Some(&true) {
-            while let Some(heard) = governor.hear() {
-                match heard {
-                    Heard::Message(again @ (ToShim::Retry | ToShim::Abort), _) => {
+            while let Some(received) = governor.hear() {
+                match received {
+                    Received::Message(again @ (ToShim::Retry | ToShim::Abort), _) => {
                         let done = child.kill().is_ok_and(|status| status.success());
                         if done && again == ToShim::Retry {
                             continue;
@@ -135,8 +135,8 @@ fn attempt(args: &[OsString], governor: &mut Connection) -> Attempt {
                             Attempt::Aborted
                         };
                     }
-                    Heard::Message(..) => {}
-                    Heard::Gone | Heard::Silent(_) => {
+                    Received::Message(..) => {}
+                    Received::Gone | Received::Silent(_) => {
                         governed = false;
                         break;
                     }
@@ -163,5 +163,5 @@ fn remove_temporaries(args: &[OsString]) {
     let Some(output) = output.map(PathBuf::from) else { return };
     let (Some(dir), Some(name)) = (output.parent(), output.file_name()) else { return };
     let dir = if dir.as_os_str().is_empty() { Path::new(".") } else { dir };
-    leftovers::remove_matching(dir, |file| leftovers::is_linkers_temporary(file, name));
+    partial_outputs::remove_matching(dir, |file| partial_outputs::is_linkers_temporary(file, name));
 }

@@ -21,7 +21,7 @@ use crate::admission::{Answer, answer};
 use crate::child::{Child, Pages, Raise};
 use crate::connection::Connection;
 use crate::ending::{self, Ending};
-use crate::way::Way;
+use crate::transport::Transport;
 use crate::{diagnostic, env};
 
 /// Runs the test program that `args` begins with.
@@ -32,7 +32,11 @@ pub(crate) fn run(args: &[OsString]) -> Ending {
         );
         return Ending::Code(2);
     };
-    let reached = if only_lists(args) { None } else { Way::find().and_then(|way| way.open()) };
+    let reached = if only_lists(args) {
+        None
+    } else {
+        Transport::find().and_then(|transport| transport.open())
+    };
     let Some((mut governor, _)) = reached else { return ending::become_command(command(args)) };
     let var = |name| std::env::var(name).unwrap_or_default();
     let stem = Path::new(program).file_stem().unwrap_or_default().to_string_lossy();

@@ -2,7 +2,7 @@
 //!
 //! Whoever runs such a tool (`worker-build`, or our own steps) finds a script under the tool's name, which comes here.
 //! The tool is a unit: it waits until it fits, is run again where it was killed for want of memory, and is told to need
-//! less where it would cross the line by itself.
+//! less where it would cross the budget by itself.
 //!
 //! ```text
 //! __tool <name> args…              the program is named by PLIMSOLL_TOOL_<NAME>
@@ -20,9 +20,9 @@ use rustix::process::Signal;
 
 use crate::admission::{Answer, answer};
 use crate::child::{Child, Pages, Raise};
-use crate::connection::{Connection, Heard, Verdict};
+use crate::connection::{Connection, Received, Verdict};
 use crate::ending::{self, Ending};
-use crate::way::Way;
+use crate::transport::Transport;
 use crate::{diagnostic, env, loss, orphan, tree};
 
 /// The first argument of a program that is to do this.
@@ -55,7 +55,7 @@ fn named(args: &[OsString]) -> Ending {
         );
         return Ending::Code(2);
     };
-    match Way::find().and_then(|way| way.open()) {
+    match Transport::find().and_then(|transport| transport.open()) {
         Some((governor, _)) => tool.under(governor),
         None => ending::become_command(tool.command(Diet::None)),
     }
@@ -125,21 +125,21 @@ impl Tool<'_> {
             }
             let polled = rustix::event::poll(&mut ready, None).is_ok();
             let ended = polled && !ready[0].revents().is_empty();
-            while let Some(heard) = is_governed.then(|| governor.hear()).flatten() {
-                match heard {
-                    Heard::Message(ToShim::Retry, _) if self.may_run_twice() => {
+            while let Some(received) = is_governed.then(|| governor.hear()).flatten() {
+                match received {
+                    Received::Message(ToShim::Retry, _) if self.may_run_twice() => {
                         if !child.kill().is_ok_and(|status| status.success()) {
                             tree::kill_all();
                             return Outcome::Retry;
                         }
                     }
-                    Heard::Message(ToShim::Abort, _) => {
+                    Received::Message(ToShim::Abort, _) => {
                         let _ = child.kill();
                         tree::kill_all();
                         return Outcome::Abort;
                     }
-                    Heard::Message(..) => {}
-                    Heard::Gone | Heard::Silent(_) => {
+                    Received::Message(..) => {}
+                    Received::Gone | Received::Silent(_) => {
                         is_governed = false;
                         orphan::carry_on(None);
                     }
@@ -187,7 +187,7 @@ impl Tool<'_> {
         facts
     }
 
-    /// The tool with its arguments. One that would cross the line alone gets one thread, where that is told so.
+    /// The tool with its arguments. One that would cross the budget alone gets one thread, where that is told so.
     fn command(&self, diet: Diet) -> Command {
         let mut command = Command::new(&self.program);
         command.args(self.args);

@@ -2,11 +2,11 @@
 //!
 //! The shim is a *subreaper*: what a killed compiler leaves (its linker, the linker's `ld`) becomes the
 //! shim's own child instead of init's. So everything below us is the unit's, and nothing escapes; but for the
-//! account's governor and its keeper, if it was us who had to start them.
+//! account's governor and its watchdog, if it was us who had to start them.
 
 use std::fs;
 
-use plimsoll_core::KEEPER;
+use plimsoll_core::WATCHDOG;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 
 /// From here on orphans below us are our children. An old kernel without it leaves them to the driver.
@@ -90,7 +90,7 @@ fn parents() -> Vec<(i32, i32)> {
         .collect()
 }
 
-/// The parent of a process that may be a unit's, by fields 1, 2, 4 and 6 of `/proc/PID/stat` (proc(5)): a keeper, which
+/// The parent of a process that may be a unit's, by fields 1, 2, 4 and 6 of `/proc/PID/stat` (proc(5)): a watchdog, which
 /// leads its session, is none. The name may hold anything, and ends at the last `)`.
 fn parent_of(pid: i32) -> Option<i32> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
@@ -98,6 +98,6 @@ fn parent_of(pid: i32) -> Option<i32> {
     let mut fields = std::str::from_utf8(&stat[end + 1..]).ok()?.split_whitespace();
     let parent = fields.nth(1)?.parse().ok()?;
     let session: i32 = fields.nth(1)?.parse().ok()?;
-    let is_keeper = session == pid && stat[..end].ends_with(format!(" ({KEEPER}").as_bytes());
-    (!is_keeper).then_some(parent)
+    let is_watchdog = session == pid && stat[..end].ends_with(format!(" ({WATCHDOG}").as_bytes());
+    (!is_watchdog).then_some(parent)
 }

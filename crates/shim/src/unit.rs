@@ -31,14 +31,14 @@ use rustix::fs::{MemfdFlags, OFlags, memfd_create};
 use crate::allocator::GiveBack;
 use crate::child::{self, Child, Pages, Raise};
 use crate::command_line::CommandLine;
-use crate::connection::{Connection, Heard, TokenPipe, Verdict};
+use crate::connection::{Connection, Received, TokenPipe, Verdict};
 use crate::ending::{self, Ending};
-use crate::leftovers::Leftovers;
 use crate::linker;
 use crate::metadata::{self, Comparison, Kept};
 use crate::orphan::Starter;
+use crate::partial_outputs::PartialOutputs;
 use crate::stderr::Forwarder;
-use crate::way::Way;
+use crate::transport::Transport;
 use crate::{diagnostic, env, loss, orphan, tree};
 
 /// What a person reads where the governor knows of no build that the unit is of.
@@ -53,9 +53,10 @@ pub(crate) fn run(line: &CommandLine, invocation: Invocation) -> Ending {
     let starter = Starter::of_this_process();
     let facts = line.facts(&invocation);
     let retryable = facts.retryable;
-    let reached =
-        Way::find().and_then(|way| way.open().map(|(governor, socket)| (way, governor, socket)));
-    let Some((way, mut governor, socket)) = reached else {
+    let reached = Transport::find().and_then(|transport| {
+        transport.open().map(|(governor, socket)| (transport, governor, socket))
+    });
+    let Some((transport, mut governor, socket)) = reached else {
         // Either nobody governs, or the driver has died and with it nobody takes its directory away.
         orphan::clean_up();
         return ending::become_command(line.command());
@@ -64,13 +65,13 @@ pub(crate) fn run(line: &CommandLine, invocation: Invocation) -> Ending {
     // What can be known now is found out while the governor thinks.
     Unit {
         line,
-        way,
+        transport,
         socket,
         facts,
         governor: Some(governor),
         retryable,
         forwarder: Forwarder::default(),
-        leftovers: Leftovers::of(&invocation),
+        partial_outputs: PartialOutputs::of(&invocation),
         invocation,
         kept: None,
         runs: 0,
@@ -92,7 +93,7 @@ fn hello(facts: &UnitFacts, runs: Option<u32>) -> ToGovernor {
 struct Unit<'a> {
     line: &'a CommandLine,
     /// To whom it turns.
-    way: Way,
+    transport: Transport,
     /// The socket of the governor that it is connected with.
     socket: OsString,
     facts: UnitFacts,
@@ -101,7 +102,7 @@ struct Unit<'a> {
     governor: Option<Connection>,
     retryable: bool,
     forwarder: Forwarder,
-    leftovers: Leftovers,
+    partial_outputs: PartialOutputs,
     /// The metadata of an earlier run that dependents may have read.
     kept: Option<Kept>,
     /// How often the compiler was started.
@@ -161,8 +162,9 @@ impl Unit<'_> {
         let ending = self.run_to_the_end();
         // Its second name goes before the process does.
         self.kept = None;
-        self.leftovers.finish();
-        if self.governor.is_none() || self.way.leads_to_another() && orphan::driver_is_gone() {
+        self.partial_outputs.finish();
+        if self.governor.is_none() || self.transport.leads_to_another() && orphan::driver_is_gone()
+        {
             orphan::clean_up();
         }
         ending
@@ -188,12 +190,12 @@ impl Unit<'_> {
             let started = SystemTime::now();
             let outcome = self.run_once(unit, tokens, scratch.as_ref());
             if let Some(scratch) = scratch {
-                self.leftovers.read_note(&scratch.0);
+                self.partial_outputs.read_note(&scratch.0);
             }
             match outcome {
                 Outcome::Retry => self.prepare_again(started),
                 Outcome::Abort => {
-                    self.leftovers.sweep(started);
+                    self.partial_outputs.sweep(started);
                     self.say(&ToGovernor::Finished { ok: false, differs: false });
                     return Ending::FAILED;
                 }
@@ -224,31 +226,31 @@ impl Unit<'_> {
         let Some(governor) = &mut self.governor else { return Answer::Alone };
         loop {
             match governor.wait() {
-                Heard::Message(ToShim::Admit { unit, again, diet }, tokens) => {
+                Received::Message(ToShim::Admit { unit, again, diet }, tokens) => {
                     (self.again, self.diet) = (again, diet);
                     return Answer::Admitted(unit, tokens);
                 }
                 // The governor has killed what we took for lost: its word comes late.
-                Heard::Message(ToShim::Retry, _) => {}
-                Heard::Message(ToShim::Leave | ToShim::Abort, _) => {
+                Received::Message(ToShim::Retry, _) => {}
+                Received::Message(ToShim::Leave | ToShim::Abort, _) => {
                     return Answer::End(Ending::FAILED);
                 }
-                Heard::Message(ToShim::Refuse { text }, _) => {
+                Received::Message(ToShim::Refuse { text }, _) => {
                     diagnostic::error(&text, self.line.wants_json());
                     return Answer::End(Ending::FAILED);
                 }
-                Heard::Message(ToShim::Pong, _) => {}
-                Heard::Message(ToShim::Ungoverned { say }, _) => {
+                Received::Message(ToShim::Pong, _) => {}
+                Received::Message(ToShim::Ungoverned { say }, _) => {
                     self.governor = None;
                     orphan::say(say.then_some(UNGOVERNED));
                     return Answer::Alone;
                 }
-                Heard::Silent(text) => {
+                Received::Silent(text) => {
                     self.governor = None;
                     orphan::say(text.as_deref());
                     return Answer::Alone;
                 }
-                Heard::Gone => {
+                Received::Gone => {
                     self.governor = None;
                     if self.starter.is_gone() || !self.rejoin(None) {
                         orphan::say_once();
@@ -265,10 +267,10 @@ impl Unit<'_> {
         /// A governor that comes and goes more often than this is none.
         const OFTEN: u32 = 5;
         self.rejoined += 1;
-        if !self.way.leads_to_another() || self.rejoined > OFTEN {
+        if !self.transport.leads_to_another() || self.rejoined > OFTEN {
             return false;
         }
-        let Some((mut governor, socket)) = self.way.open() else { return false };
+        let Some((mut governor, socket)) = self.transport.open() else { return false };
         governor.say(&hello(&self.facts, runs));
         if self.forwarder.announced() {
             governor.say(&ToGovernor::Announced);
@@ -339,7 +341,7 @@ impl Unit<'_> {
     }
 
     fn send_linker_through_us(&self, unit: UnitId, command: &mut std::process::Command) {
-        let dir = self.way.link_dir();
+        let dir = self.transport.link_dir();
         if self.line.wrapper.is_some() {
             return;
         }
@@ -380,7 +382,7 @@ impl Unit<'_> {
         let mut ready = vec![PollFd::from_borrowed_fd(run.child.descriptor(), PollFlags::IN)];
         ready.extend(run.stderr.as_ref().map(|it| PollFd::new(it, PollFlags::IN)));
         ready.extend(self.governor.as_ref().map(|it| PollFd::new(it, PollFlags::IN)));
-        let patience = self.way.leads_to_another().then_some(&SILENCE);
+        let patience = self.transport.leads_to_another().then_some(&SILENCE);
         if rustix::event::poll(&mut ready, patience).is_err() {
             return [false; 3];
         }
@@ -391,25 +393,25 @@ impl Unit<'_> {
 
     /// Reads what the governor has said. An outcome where that ended the run.
     fn obey(&mut self, run: &mut Run) -> Option<Outcome> {
-        while let Some(heard) = self.governor.as_mut().and_then(Connection::hear) {
-            match heard {
-                Heard::Message(ToShim::Retry, _) if self.retryable => {
+        while let Some(received) = self.governor.as_mut().and_then(Connection::hear) {
+            match received {
+                Received::Message(ToShim::Retry, _) if self.retryable => {
                     // It may have been faster: then all is well, and nothing is run again.
                     if !run.child.kill().is_ok_and(|status| status.success()) {
                         tree::kill_all();
                         return Some(Outcome::Retry);
                     }
                 }
-                Heard::Message(ToShim::Abort, _) => return Some(Self::end_for_nobody(run)),
-                Heard::Message(ToShim::Ungoverned { say }, _) => {
+                Received::Message(ToShim::Abort, _) => return Some(Self::end_for_nobody(run)),
+                Received::Message(ToShim::Ungoverned { say }, _) => {
                     self.governor = None;
                     if self.starter.is_gone() {
                         return Some(Self::end_for_nobody(run));
                     }
                     orphan::say(say.then_some(UNGOVERNED));
                 }
-                Heard::Message(..) => {}
-                Heard::Gone | Heard::Silent(_) => {
+                Received::Message(..) => {}
+                Received::Gone | Received::Silent(_) => {
                     self.governor = None;
                     if self.starter.is_gone() {
                         return Some(Self::end_for_nobody(run));
@@ -424,7 +426,7 @@ impl Unit<'_> {
         None
     }
 
-    /// Nothing has happened for a while. Where the compiler stands still and the governor does not answer, its keeper would
+    /// Nothing has happened for a while. Where the compiler stands still and the governor does not answer, its watchdog would
     /// let it go on; where that is dead as well, nobody else would. It stays the governor's, which may be back at any moment.
     fn mind_silence(&mut self, run: &Run) {
         let Some(governor) = &mut self.governor else { return };
@@ -503,7 +505,7 @@ impl Unit<'_> {
 
     /// After a run that did not count: cleans up, and keeps what dependents have read.
     fn prepare_again(&mut self, started: SystemTime) {
-        self.leftovers.sweep(started);
+        self.partial_outputs.sweep(started);
         self.forwarder.begin_again();
         if self.kept.is_none()
             && self.forwarder.announced()

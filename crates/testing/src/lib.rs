@@ -19,9 +19,9 @@
 //! A reason is the same words on every machine where it holds: `.ci/run` compares it with a list (`.ci/ignored`).
 
 #[cfg(target_os = "linux")]
-pub mod needs;
+pub mod cgroup;
 #[cfg(target_os = "linux")]
-pub mod wall;
+pub mod needs;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::ExitCode;
@@ -46,7 +46,7 @@ inventory::collect!(Test);
 /// Why a test is ignored, on its way up from where that turned out.
 struct Ignored(String);
 
-/// Ends the test that calls it: it is ignored, and `reason` stands in its line. Only on the test's own thread.
+/// Ends the test that calls it: it is ignored, and `reason` stands in its budget. Only on the test's own thread.
 pub fn ignored(reason: impl Into<String>) -> ! {
     // No panic: nobody is to be told where it was.
     resume_unwind(Box::new(Ignored(reason.into())))
@@ -61,7 +61,7 @@ pub fn run() -> ExitCode {
     }
     let arguments = Arguments::from_iter(words);
     #[cfg(target_os = "linux")]
-    wall::enter_scope();
+    cgroup::enter_scope();
     let mut tests: Vec<&Test> = inventory::iter::<Test>.into_iter().collect();
     tests.sort_by_key(|test| test.name);
     let trials = tests.into_iter().map(|test| {

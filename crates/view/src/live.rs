@@ -3,7 +3,7 @@
 //! ```text
 //! plimsoll: 2 builds, 2.1 GiB of 4.0 GiB                                  heading
 //! > build   1.2 GiB of 2.0 GiB  ██████████░░░░░░░  41.2 s  3 run, 5 wait  one row a build
-//! ▁▂▃▄▅▆▇█▇▆▅▆▇█                                                          its memory; full height is its line
+//! ▁▂▃▄▅▆▇█▇▆▅▆▇█                                                          its memory; full height is its budget
 //! memory  forecast  from  for  status  unit                               units, sorted and filtered
 //! q quit  s sort: memory  / filter  Tab build  p pause  +/- priority       keys
 //! ```
@@ -24,7 +24,7 @@ use ratatui::text::Line;
 use ratatui::widgets::{Cell, Paragraph, Row, Sparkline, Table};
 
 use crate::cells::{fit, one_line};
-use crate::told::{Told, ToldUnit};
+use crate::snapshot::{Snapshot, UnitSnapshot};
 use crate::wording::count;
 
 /// Measurements that are kept of each build: what the widest of terminals shows.
@@ -110,7 +110,7 @@ pub enum Wish {
         paused: bool,
     },
     /// This build's share is to be this.
-    Favour {
+    SetPriority {
         /// The build's id.
         build: String,
         /// Its share.
@@ -121,7 +121,7 @@ pub enum Wish {
 /// A build, and how its memory went since it was seen first.
 #[derive(Debug)]
 struct Build {
-    told: Told,
+    snapshot: Snapshot,
     used: VecDeque<u64>,
 }
 
@@ -141,18 +141,18 @@ pub struct Live {
 
 impl Live {
     /// Takes in what all running builds say now; a build that says nothing any more is gone.
-    pub fn see(&mut self, told: Vec<Told>) {
+    pub fn see(&mut self, snapshot: Vec<Snapshot>) {
         let mut before = std::mem::take(&mut self.builds);
-        for told in told {
-            let known = before.iter().position(|build| build.told.build == told.build);
+        for snapshot in snapshot {
+            let known = before.iter().position(|build| build.snapshot.build == snapshot.build);
             let mut used = known.map(|at| before.swap_remove(at).used).unwrap_or_default();
-            used.push_back(told.used_bytes);
+            used.push_back(snapshot.used_bytes);
             while used.len() > KEPT {
                 used.pop_front();
             }
-            self.builds.push(Build { told, used });
+            self.builds.push(Build { snapshot, used });
         }
-        self.builds.sort_by(|a, b| a.told.build.cmp(&b.told.build));
+        self.builds.sort_by(|a, b| a.snapshot.build.cmp(&b.snapshot.build));
         if self.selected.as_ref().is_some_and(|id| self.place_of(id).is_none()) {
             self.selected = None;
         }
@@ -185,12 +185,12 @@ impl Live {
             Key::PageDown => self.scroll(10),
             Key::Char('p') => {
                 if let Some(build) = self.chosen() {
-                    let paused = !build.told.paused;
-                    return Wish::Pause { build: build.told.build.clone(), paused };
+                    let paused = !build.snapshot.paused;
+                    return Wish::Pause { build: build.snapshot.build.clone(), paused };
                 }
             }
-            Key::Char('+') => return self.favour(true),
-            Key::Char('-') => return self.favour(false),
+            Key::Char('+') => return self.set_priority(true),
+            Key::Char('-') => return self.set_priority(false),
             _ => {}
         }
         Wish::Stay
@@ -199,20 +199,20 @@ impl Live {
     /// The build that keys are about: the selected one, or the only one.
     fn chosen(&self) -> Option<&Build> {
         match (&self.selected, self.builds.as_slice()) {
-            (Some(id), builds) => builds.iter().find(|build| build.told.build == *id),
+            (Some(id), builds) => builds.iter().find(|build| build.snapshot.build == *id),
             (None, [only]) => Some(only),
             (None, _) => None,
         }
     }
 
-    fn favour(&self, more: bool) -> Wish {
+    fn set_priority(&self, more: bool) -> Wish {
         let Some(build) = self.chosen() else { return Wish::Stay };
-        let priority = match (build.told.priority.parse().unwrap_or_default(), more) {
+        let priority = match (build.snapshot.priority.parse().unwrap_or_default(), more) {
             (Priority::Low, true) | (Priority::High, false) => Priority::Normal,
             (_, true) => Priority::High,
             (_, false) => Priority::Low,
         };
-        Wish::Favour { build: build.told.build.clone(), priority }
+        Wish::SetPriority { build: build.snapshot.build.clone(), priority }
     }
 
     /// Paints it.
@@ -242,16 +242,17 @@ impl Live {
         let text = if self.builds.is_empty() {
             "plimsoll: no build is running; one that starts is shown here".to_owned()
         } else {
-            let sum = |of: fn(&Told) -> u64| Bytes(self.builds.iter().map(|b| of(&b.told)).sum());
-            let waiting: usize = self.builds.iter().map(|build| build.told.waiting).sum();
-            let line = match self.machine_line() {
+            let sum =
+                |of: fn(&Snapshot) -> u64| Bytes(self.builds.iter().map(|b| of(&b.snapshot)).sum());
+            let waiting: usize = self.builds.iter().map(|build| build.snapshot.waiting).sum();
+            let budget = match self.machine_budget() {
                 0 => String::new(),
-                line => format!(" of {}", Bytes(line)),
+                budget => format!(" of {}", Bytes(budget)),
             };
             format!(
-                "plimsoll: {}, {}{line} in use, {} waiting",
+                "plimsoll: {}, {}{budget} in use, {} waiting",
                 count(self.builds.len(), "build"),
-                sum(|told| told.used_bytes),
+                sum(|snapshot| snapshot.used_bytes),
                 count(waiting, "unit"),
             )
         };
@@ -269,12 +270,12 @@ impl Live {
         Paragraph::new(lines.collect::<Vec<_>>())
     }
 
-    /// The memory of the selected build, or of all, as it went; the line is the full height.
+    /// The memory of the selected build, or of all, as it went; the budget is the full height.
     fn draw_curve(&self, frame: &mut Frame<'_>, area: Rect) {
         let chosen: Vec<&Build> = self.builds.iter().filter(|b| self.is_selected(b)).collect();
-        let line = match (self.machine_line(), chosen.as_slice()) {
-            (_, [only]) => only.told.line_bytes,
-            (0, all) => all.iter().map(|build| build.told.line_bytes).sum(),
+        let budget = match (self.machine_budget(), chosen.as_slice()) {
+            (_, [only]) => only.snapshot.budget_bytes,
+            (0, all) => all.iter().map(|build| build.snapshot.budget_bytes).sum(),
             (machine, _) => machine,
         };
         let longest = chosen.iter().map(|build| build.used.len()).max().unwrap_or(0);
@@ -283,7 +284,7 @@ impl Live {
             chosen.iter().filter_map(|b| b.used.iter().rev().nth(back)).sum()
         };
         let data: Vec<u64> = (0..shown).rev().map(sum_at).collect();
-        frame.render_widget(Sparkline::default().data(&data).max(line.max(1)), area);
+        frame.render_widget(Sparkline::default().data(&data).max(budget.max(1)), area);
     }
 
     fn draw_units(&self, frame: &mut Frame<'_>, area: Rect) {
@@ -345,21 +346,21 @@ impl Live {
         Paragraph::new(fit(&text, usize::from(width))).style(style)
     }
 
-    /// The line of all builds together, where one governor has them all; else 0.
-    fn machine_line(&self) -> u64 {
-        let mut lines = self.builds.iter().map(|build| build.told.machine_line_bytes);
+    /// The budget of all builds together, where one governor has them all; else 0.
+    fn machine_budget(&self) -> u64 {
+        let mut lines = self.builds.iter().map(|build| build.snapshot.machine_budget_bytes);
         let first = lines.next().unwrap_or(0);
-        if lines.all(|line| line == first) { first } else { 0 }
+        if lines.all(|budget| budget == first) { first } else { 0 }
     }
 
     /// The units that are shown, sorted.
-    fn units(&self) -> Vec<&ToldUnit> {
+    fn units(&self) -> Vec<&UnitSnapshot> {
         let wanted = self.filter.to_lowercase();
-        let mut units: Vec<&ToldUnit> = self
+        let mut units: Vec<&UnitSnapshot> = self
             .builds
             .iter()
             .filter(|build| self.is_selected(build))
-            .flat_map(|build| &build.told.units)
+            .flat_map(|build| &build.snapshot.units)
             .filter(|unit| unit.title.to_lowercase().contains(&wanted))
             .collect();
         match self.sort {
@@ -382,16 +383,16 @@ impl Live {
             None => 0,
             Some(id) => self.place_of(id).map_or(0, |at| at + 1),
         };
-        self.selected = self.builds.get(next).map(|build| build.told.build.clone());
+        self.selected = self.builds.get(next).map(|build| build.snapshot.build.clone());
         self.scrolled = 0;
     }
 
     fn place_of(&self, id: &str) -> Option<usize> {
-        self.builds.iter().position(|build| build.told.build == id)
+        self.builds.iter().position(|build| build.snapshot.build == id)
     }
 
     fn is_selected(&self, build: &Build) -> bool {
-        self.selected.as_ref().is_none_or(|id| build.told.build == *id)
+        self.selected.as_ref().is_none_or(|id| build.snapshot.build == *id)
     }
 
     fn first_build_shown(&self) -> usize {
@@ -401,11 +402,11 @@ impl Live {
 }
 
 impl Build {
-    /// One row: who, how much of the line, for how long, how many units.
+    /// One row: who, how much of the budget, for how long, how many units.
     fn line(&self, width: usize) -> String {
-        let told = &self.told;
-        let numbers = format!("{} of {}", Bytes(told.used_bytes), Bytes(told.line_bytes));
-        let standing = match (told.paused, told.priority.as_str(), told.awaited) {
+        let snapshot = &self.snapshot;
+        let numbers = format!("{} of {}", Bytes(snapshot.used_bytes), Bytes(snapshot.budget_bytes));
+        let standing = match (snapshot.paused, snapshot.priority.as_str(), snapshot.awaited) {
             (true, _, _) => "  PAUSED",
             (_, "high", _) => "  high",
             (_, "low", _) => "  low",
@@ -414,24 +415,24 @@ impl Build {
         };
         let rest = format!(
             "{}  {} running, {} waiting, {} stopped{standing}",
-            Millis(told.elapsed_ms),
-            told.running,
-            told.waiting,
-            told.stopped
+            Millis(snapshot.elapsed_ms),
+            snapshot.running,
+            snapshot.waiting,
+            snapshot.stopped
         );
-        let name = fit(&one_line(&told.command), 10);
+        let name = fit(&one_line(&snapshot.command), 10);
         let texts = 10 + 2 + 20 + 2 + 2 + rest.chars().count();
         let bar = match width.saturating_sub(texts) {
             0..4 => String::new(),
-            room => bar(told.used_bytes, told.line_bytes, room.min(30)),
+            room => bar(snapshot.used_bytes, snapshot.budget_bytes, room.min(30)),
         };
         format!("{name:<10}  {numbers:<20}  {bar}  {rest}")
     }
 }
 
 /// A bar of `width` cells, filled by the share.
-fn bar(used: u64, line: u64, width: usize) -> String {
-    let share = used as f64 / line.max(1) as f64;
+fn bar(used: u64, budget: u64, width: usize) -> String {
+    let share = used as f64 / budget.max(1) as f64;
     let filled = ((share * width as f64).round() as usize).min(width);
     format!("{}{}", "█".repeat(filled), "░".repeat(width - filled))
 }
@@ -448,33 +449,33 @@ mod tests {
 
     use super::*;
 
-    fn unit(title: &str, status: &str, mib: u64, forecast: u64) -> ToldUnit {
-        ToldUnit {
+    fn unit(title: &str, status: &str, mib: u64, forecast: u64) -> UnitSnapshot {
+        UnitSnapshot {
             title: title.to_owned(),
             status: status.to_owned(),
             memory_bytes: mib << 20,
             forecast_bytes: forecast << 20,
             forecast_from: "history".to_owned(),
             elapsed_ms: mib * 10,
-            ..ToldUnit::default()
+            ..UnitSnapshot::default()
         }
     }
 
-    fn build(id: &str, command: &str, units: Vec<ToldUnit>) -> Told {
-        Told {
+    fn build(id: &str, command: &str, units: Vec<UnitSnapshot>) -> Snapshot {
+        Snapshot {
             build: id.to_owned(),
             command: command.to_owned(),
             elapsed_ms: 41_200,
-            line_bytes: 2 << 30,
+            budget_bytes: 2 << 30,
             used_bytes: units.iter().map(|unit| unit.memory_bytes).sum(),
             running: units.iter().filter(|unit| unit.status == "running").count(),
             waiting: units.iter().filter(|unit| unit.status == "waiting").count(),
             units,
-            ..Told::default()
+            ..Snapshot::default()
         }
     }
 
-    fn two() -> Vec<Told> {
+    fn two() -> Vec<Snapshot> {
         let first = vec![
             unit("cranelift-codegen v0.120.0", "running", 900, 1_400),
             unit("serde v1.0.228", "waiting", 0, 90),
@@ -551,25 +552,25 @@ mod tests {
         live.press(Key::Tab);
         let pause = |paused| Wish::Pause { build: "1-10".to_owned(), paused };
         assert_eq!(live.press(Key::Char('p')), pause(true));
-        let mut told = two();
-        (told[0].paused, told[0].priority) = (true, "normal".to_owned());
-        (told[1].awaited, told[1].machine_line_bytes) = (true, 4 << 30);
-        told[0].machine_line_bytes = 4 << 30;
-        live.see(told);
+        let mut snapshot = two();
+        (snapshot[0].paused, snapshot[0].priority) = (true, "normal".to_owned());
+        (snapshot[1].awaited, snapshot[1].machine_budget_bytes) = (true, 4 << 30);
+        snapshot[0].machine_budget_bytes = 4 << 30;
+        live.see(snapshot);
         let rows = screen(&live, 100, 24);
         assert!(rows[0].contains("1.17 GiB of 4.00 GiB in use"), "{rows:#?}");
         assert!(rows[1].ends_with("0 stopped  PAUSED"), "{rows:#?}");
         assert!(rows[2].ends_with("0 stopped  first"), "{rows:#?}");
         assert_eq!(live.press(Key::Char('p')), pause(false));
-        let favour = |priority| Wish::Favour { build: "1-10".to_owned(), priority };
-        assert_eq!(live.press(Key::Char('+')), favour(Priority::High));
-        assert_eq!(live.press(Key::Char('-')), favour(Priority::Low));
+        let set_priority = |priority| Wish::SetPriority { build: "1-10".to_owned(), priority };
+        assert_eq!(live.press(Key::Char('+')), set_priority(Priority::High));
+        assert_eq!(live.press(Key::Char('-')), set_priority(Priority::Low));
         live.see(two().into_iter().take(1).collect());
         assert_eq!(live.press(Key::Char('p')), pause(true), "the only one");
     }
 
     #[test]
-    fn the_curve_is_the_memory_as_it_went_and_the_line_its_full_height() {
+    fn the_curve_is_the_memory_as_it_went_and_the_budget_its_full_height() {
         let mut live = Live::default();
         for mib in [0, 1024, 2048] {
             live.see(vec![build("1-10", "build", vec![unit("a", "running", mib, 0)])]);

@@ -27,15 +27,15 @@ pub fn report_text(header: &Header, records: &[Record]) -> String {
     let mut points = Vec::new();
     for record in records {
         state.apply(record);
-        if let Event::Sample { used, line, .. } = record.event {
-            points.push(Point { t: record.t, used, line });
+        if let Event::Sample { used, budget, .. } = record.event {
+            points.push(Point { t: record.t, used, budget });
         }
     }
     let mut text = String::new();
     heading(&mut text, &state, header);
     let picture = timeline::draw(&points, state.wall().max(state.now()));
     if !picture.is_empty() {
-        let _ = write!(text, "\nMemory of everything that the build ran (█), and the line (┄)\n");
+        let _ = write!(text, "\nMemory of everything that the build ran (█), and the budget (┄)\n");
         text.push_str(&picture);
     }
     heaviest(&mut text, &state);
@@ -54,12 +54,12 @@ fn heading(text: &mut String, state: &BuildState, header: &Header) {
         one_line(&header.version),
         one_line(&header.build.0),
     );
-    let share =
-        peak_share(state).map_or_else(String::new, |(_, share)| format!(" ({share} of the line)"));
+    let share = peak_share(state)
+        .map_or_else(String::new, |(_, share)| format!(" ({share} of the budget)"));
     let _ = writeln!(
         text,
         "line {} (--memory {}), {}; peak {}{share}, {}{}",
-        header.line,
+        header.budget,
         one_line(&header.memory),
         count(header.jobs as usize, "job"),
         state.peak(),
@@ -146,7 +146,7 @@ fn waits(text: &mut String, state: &BuildState) {
     if let Some((time, admitted, used)) = waited {
         let _ = writeln!(
             text,
-            "  units waited during {time}; then {} of the line was admitted and {} used, on average",
+            "  units waited during {time}; then {} of the budget was admitted and {} used, on average",
             percent(admitted),
             percent(used)
         );

@@ -41,7 +41,7 @@ pub enum Status {
 }
 
 impl Unit {
-    /// Stopped near the line, or before it began.
+    /// Stopped near the budget, or before it began.
     #[must_use]
     pub fn was_suspended(&self) -> bool {
         self.suspensions > 0
@@ -59,12 +59,12 @@ impl Unit {
         self.kills > 0
     }
 
-    /// What it needs, where that is above the line by itself: what it did need is better than what was known before.
+    /// What it needs, where that is above the budget by itself: what it did need is better than what was known before.
     #[must_use]
-    pub fn giant(&self) -> Option<Bytes> {
+    pub fn oversized(&self) -> Option<Bytes> {
         let above = self.above.as_ref()?;
         let needs = above.needs.max(self.peak);
-        (needs > above.line || self.status == Status::Refused).then_some(needs)
+        (needs > above.budget || self.status == Status::Refused).then_some(needs)
     }
 }
 
@@ -117,7 +117,7 @@ pub struct Unit {
     pub kills: u32,
     /// The signal by which it was lost last: somebody else's, or SIGABRT where it found no memory.
     pub lost: Option<i32>,
-    /// The line was crossed though nothing ran beside it, or it was not run for that.
+    /// The budget was crossed though nothing ran beside it, or it was not run for that.
     pub above: Option<Above>,
     /// By which other settings than Cargo's it was compiled.
     pub slimmed: Option<String>,
@@ -127,13 +127,13 @@ pub struct Unit {
     before: Status,
 }
 
-/// How a unit and the line stood to each other when that was crossed with nothing beside the unit.
+/// How a unit and the budget stood to each other when that was crossed with nothing beside the unit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Above {
     /// What the unit needs by itself, as far as was known.
     pub needs: Bytes,
-    /// The line then.
-    pub line: Bytes,
+    /// The budget then.
+    pub budget: Bytes,
     /// What belonged to no unit then.
     pub rest: Bytes,
     /// The largest parts of that, by the names of programs.
@@ -218,10 +218,10 @@ pub struct BuildState {
     holding: Vec<UnitId>,
     now: Millis,
     used: Bytes,
-    line: Bytes,
+    budget: Bytes,
     admitted: Bytes,
     peak: Bytes,
-    line_at_peak: Bytes,
+    budget_at_peak: Bytes,
     decisions: Vec<Decision>,
     notices: Vec<String>,
     stages: Vec<StageEnded>,
@@ -234,7 +234,7 @@ pub struct BuildState {
 /// The time that went by while units waited.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Waits {
-    /// The last sample: when, and (admitted, used) as shares of the line where units waited then.
+    /// The last sample: when, and (admitted, used) as shares of the budget where units waited then.
     last: Option<(Millis, Option<(f64, f64)>)>,
     /// How long units waited.
     time: Millis,
@@ -254,10 +254,10 @@ impl BuildState {
             holding: Vec::new(),
             now: Millis::ZERO,
             used: Bytes::ZERO,
-            line: header.line,
+            budget: header.budget,
             admitted: Bytes::ZERO,
             peak: Bytes::ZERO,
-            line_at_peak: header.line,
+            budget_at_peak: header.budget,
             decisions: Vec::new(),
             notices: Vec::new(),
             stages: Vec::new(),
@@ -363,25 +363,25 @@ impl BuildState {
                 });
                 self.decide(record, Some(*unit));
             }
-            Event::Lone { unit, needs, line, rest, programs } => {
+            Event::Lone { unit, needs, budget, rest, programs } => {
                 // Older logs do not say which line that was.
-                let line = if *line == Bytes::ZERO { self.line } else { *line };
+                let budget = if *budget == Bytes::ZERO { self.budget } else { *budget };
                 if let Some(unit) = self.units.get_mut(unit) {
                     let before = unit.above.as_ref().map_or(Bytes::ZERO, |above| above.needs);
                     let programs = programs.iter().map(|(name, held)| (one_line(name), *held));
                     unit.above = Some(Above {
                         needs: before.max(*needs),
-                        line,
+                        budget,
                         rest: *rest,
                         programs: programs.collect(),
                     });
                 }
                 self.decide(record, Some(*unit));
             }
-            Event::Refused { unit, needs, line } => {
+            Event::Refused { unit, needs, budget } => {
                 self.with(*unit, Status::Refused, |unit| {
                     let (rest, programs) = (Bytes::ZERO, Vec::new());
-                    unit.above = Some(Above { needs: *needs, line: *line, rest, programs });
+                    unit.above = Some(Above { needs: *needs, budget: *budget, rest, programs });
                 });
                 self.decide(record, Some(*unit));
             }
@@ -402,11 +402,11 @@ impl BuildState {
                 self.with(*unit, Status::Left, |_| {});
                 self.decide(record, Some(*unit));
             }
-            Event::Sample { used, line, admitted, units, .. } => {
-                self.sample(record.t, *used, *line, *admitted, units);
+            Event::Sample { used, budget, admitted, units, .. } => {
+                self.sample(record.t, *used, *budget, *admitted, units);
             }
-            Event::Line { line } => {
-                self.line = *line;
+            Event::Budget { budget } => {
+                self.budget = *budget;
                 self.decide(record, None);
             }
             Event::Notice { text } => {
@@ -450,16 +450,16 @@ impl BuildState {
         self.now
     }
 
-    /// Tree memory of everything below the line, as of the last sample.
+    /// Tree memory of everything below the budget, as of the last sample.
     #[must_use]
     pub fn used(&self) -> Bytes {
         self.used
     }
 
-    /// The line.
+    /// The budget.
     #[must_use]
-    pub fn line(&self) -> Bytes {
-        self.line
+    pub fn budget(&self) -> Bytes {
+        self.budget
     }
 
     /// What the schedule counts on, as of the last sample.
@@ -474,10 +474,10 @@ impl BuildState {
         self.peak
     }
 
-    /// The line at the moment of the peak: `auto` moves it.
+    /// The budget at the moment of the peak: `auto` moves it.
     #[must_use]
-    pub fn line_at_peak(&self) -> Bytes {
-        self.line_at_peak
+    pub fn budget_at_peak(&self) -> Bytes {
+        self.budget_at_peak
     }
 
     /// What was decided, in order.
@@ -559,7 +559,7 @@ impl BuildState {
         self.links_waited
     }
 
-    /// How long units waited (so far as samples show), and the mean shares of the line that were admitted
+    /// How long units waited (so far as samples show), and the mean shares of the budget that were admitted
     /// and used in that time; `None` where nothing ever waited.
     #[must_use]
     pub fn mean_while_waiting(&self) -> Option<(Millis, f64, f64)> {
@@ -611,7 +611,7 @@ impl BuildState {
         &mut self,
         t: Millis,
         used: Bytes,
-        line: Bytes,
+        budget: Bytes,
         admitted: Bytes,
         units: &[(UnitId, Bytes)],
     ) {
@@ -627,9 +627,9 @@ impl BuildState {
                 self.holding.push(*id);
             }
         }
-        (self.used, self.line, self.admitted) = (used, line, admitted);
+        (self.used, self.budget, self.admitted) = (used, budget, admitted);
         if used > self.peak {
-            (self.peak, self.line_at_peak) = (used, line);
+            (self.peak, self.budget_at_peak) = (used, budget);
         }
         if let Some((since, Some((admitted, used)))) = self.waits.last {
             let span = t - since;
@@ -638,7 +638,7 @@ impl BuildState {
             self.waits.used += used * span.0 as f64;
         }
         let shares =
-            (self.counts.waiting > 0).then(|| (admitted.share_of(line), used.share_of(line)));
+            (self.counts.waiting > 0).then(|| (admitted.share_of(budget), used.share_of(budget)));
         self.waits.last = Some((t, shares));
     }
 }

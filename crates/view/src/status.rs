@@ -10,7 +10,7 @@ use crate::wording::short;
 /// `plimsoll 1.21/1.56 GiB  5 running 12 waiting 1 stopped  cranelift-codegen 812 MiB`.
 #[must_use]
 pub fn status_line(state: &BuildState, columns: usize) -> String {
-    let mut parts = vec![format!("plimsoll {}", amounts(state.used(), state.line(), "/"))];
+    let mut parts = vec![format!("plimsoll {}", amounts(state.used(), state.budget(), "/"))];
     let counts = counts(state.counts(), " ");
     if !counts.is_empty() {
         parts.push(counts);
@@ -21,11 +21,11 @@ pub fn status_line(state: &BuildState, columns: usize) -> String {
     fit(&parts.join("  "), columns)
 }
 
-/// The line that is written once a minute where there is no terminal:
+/// The budget that is written once a minute where there is no terminal:
 /// `plimsoll: 1.21 of 1.56 GiB, 5 running, 12 waiting, 1 stopped; longest: wasmtime, 2 min 3 s, 812 MiB`.
 #[must_use]
 pub fn waiting_line(state: &BuildState) -> String {
-    let mut line = format!("plimsoll: {}", amounts(state.used(), state.line(), " of "));
+    let mut line = format!("plimsoll: {}", amounts(state.used(), state.budget(), " of "));
     let counts = counts(state.counts(), ", ");
     if !counts.is_empty() {
         line.push_str(", ");
@@ -52,13 +52,13 @@ pub(crate) fn counts(counts: Counts, between: &str) -> String {
     shown.join(between)
 }
 
-/// Memory and line in the unit of the line: `1.21/1.56 GiB`, `80/700 MiB`.
-pub(crate) fn amounts(used: Bytes, line: Bytes, between: &str) -> String {
-    if line == Bytes::MAX {
+/// Memory and line in the unit of the budget: `1.21/1.56 GiB`, `80/700 MiB`.
+pub(crate) fn amounts(used: Bytes, budget: Bytes, between: &str) -> String {
+    if budget == Bytes::MAX {
         used.to_string()
-    } else if line >= Bytes::gib(1) {
-        format!("{:.2}{between}{line}", used.as_mib() / 1024.0)
+    } else if budget >= Bytes::gib(1) {
+        format!("{:.2}{between}{budget}", used.as_mib() / 1024.0)
     } else {
-        format!("{:.0}{between}{:.0} MiB", used.as_mib(), line.as_mib())
+        format!("{:.0}{between}{:.0} MiB", used.as_mib(), budget.as_mib())
     }
 }

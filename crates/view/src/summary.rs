@@ -26,9 +26,9 @@ pub fn summary(state: &BuildState, header: &Header) -> String {
     if ran == 0 && lines.is_empty() {
         return String::new();
     }
-    let of = peak_share(state).map_or_else(String::new, |(line, share)| {
+    let of = peak_share(state).map_or_else(String::new, |(budget, share)| {
         let auto = if header.memory == "auto" { ", auto" } else { "" };
-        format!(" of {line} ({share}{auto})")
+        format!(" of {budget} ({share}{auto})")
     });
     let mut text =
         format!("plimsoll: peak {}{of}, {}, {}\n", state.peak(), state.wall(), count(ran, "unit"),);
@@ -54,7 +54,7 @@ fn held_back(state: &BuildState) -> Option<String> {
     let suspended = heaviest_names(state, Unit::was_suspended);
     if !suspended.is_empty() {
         let units = count(suspended.len(), "unit");
-        parts.push(format!("suspended {units} near the line ({})", names(&suspended, NAMES)));
+        parts.push(format!("suspended {units} near the budget ({})", names(&suspended, NAMES)));
     }
     let paged_out = heaviest_names(state, Unit::was_paged_out);
     if !paged_out.is_empty() {
@@ -94,25 +94,25 @@ fn heaviest(state: &BuildState) -> Option<String> {
     (!heaviest.is_empty()).then(|| format!("heaviest: {}", heaviest.join(", ")))
 }
 
-/// Units with which the line was crossed though nothing ran beside them, and what was compiled otherwise for that: one line.
+/// Units with which the budget was crossed though nothing ran beside them, and what was compiled otherwise for that: one line.
 fn too_large(state: &BuildState) -> Option<String> {
     let parts: Vec<String> =
-        giants(state).into_iter().chain(crowded(state)).chain(slimmed(state)).collect();
+        oversized(state).into_iter().chain(crowded(state)).chain(slimmed(state)).collect();
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-/// Units that by themselves are above the line: what they need is what a person has to know. The line moves: each is told
+/// Units that by themselves are above the budget: what they need is what a person has to know. The budget moves: each is told
 /// with the one that it was above.
-fn giants(state: &BuildState) -> Vec<String> {
-    let mut by_line: BTreeMap<Reverse<Bytes>, Vec<(Bytes, &Unit)>> = BTreeMap::new();
+fn oversized(state: &BuildState) -> Vec<String> {
+    let mut by_budget: BTreeMap<Reverse<Bytes>, Vec<(Bytes, &Unit)>> = BTreeMap::new();
     for unit in state.units() {
-        if let (Some(needs), Some(above)) = (unit.giant(), &unit.above) {
-            by_line.entry(Reverse(above.line)).or_default().push((needs, unit));
+        if let (Some(needs), Some(above)) = (unit.oversized(), &unit.above) {
+            by_budget.entry(Reverse(above.budget)).or_default().push((needs, unit));
         }
     }
-    let tell = |(Reverse(line), mut giants): (Reverse<Bytes>, Vec<(Bytes, &Unit)>)| {
-        giants.sort_by_key(|(needs, unit)| (Reverse(*needs), unit.id));
-        let told: Vec<String> = giants
+    let tell = |(Reverse(budget), mut oversized): (Reverse<Bytes>, Vec<(Bytes, &Unit)>)| {
+        oversized.sort_by_key(|(needs, unit)| (Reverse(*needs), unit.id));
+        let told: Vec<String> = oversized
             .iter()
             .map(|(needs, unit)| {
                 let refused = unit.status == Status::Refused;
@@ -120,16 +120,16 @@ fn giants(state: &BuildState) -> Vec<String> {
                 format!("{} needs {} ({what})", short(&unit.title), at_least(*needs))
             })
             .collect();
-        format!("more than the line of {line} by itself: {}", names(&told, NAMES))
+        format!("more than the budget of {budget} by itself: {}", names(&told, NAMES))
     };
-    by_line.into_iter().map(tell).collect()
+    by_budget.into_iter().map(tell).collect()
 }
 
-/// Units that are not above the line by themselves, but with what belongs to no unit: that is told by its name.
+/// Units that are not above the budget by themselves, but with what belongs to no unit: that is told by its name.
 fn crowded(state: &BuildState) -> Option<String> {
     let mut units: Vec<(&Above, &Unit)> = state
         .units()
-        .filter(|unit| unit.giant().is_none())
+        .filter(|unit| unit.oversized().is_none())
         .filter_map(|unit| Some((unit.above.as_ref()?, unit)))
         .collect();
     units.sort_by_key(|(above, unit)| (Reverse(above.needs), unit.id));
@@ -139,8 +139,8 @@ fn crowded(state: &BuildState) -> Option<String> {
         .collect();
     let (most, _) = units.iter().max_by_key(|(above, _)| above.rest)?;
     Some(format!(
-        "above the line of {} with {} that belong to no unit{}: {}",
-        most.line,
+        "above the budget of {} with {} that belong to no unit{}: {}",
+        most.budget,
         most.rest,
         programs(&most.programs),
         names(&told, NAMES)

@@ -5,16 +5,16 @@ use plimsoll_core::{Bytes, Millis};
 const COLUMNS: usize = 60;
 const ROWS: usize = 8;
 const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-const LINE: char = '┄';
+const BUDGET: char = '┄';
 
-/// A line that is further above the highest memory than this is not drawn: the picture would be flat.
-const LINE_IN_SIGHT: f64 = 2.0;
+/// A budget that is further above the highest memory than this is not drawn: the picture would be flat.
+const BUDGET_IN_SIGHT: f64 = 2.0;
 
 /// One sample.
 pub(crate) struct Point {
     pub(crate) t: Millis,
     pub(crate) used: Bytes,
-    pub(crate) line: Bytes,
+    pub(crate) budget: Bytes,
 }
 
 /// Draws the samples from the start of the build to `end`; each column shows its highest sample. Empty
@@ -24,9 +24,9 @@ pub(crate) fn draw(points: &[Point], end: Millis) -> String {
         return String::new();
     };
     let peak = columns.iter().map(|(used, _)| *used).max().unwrap_or_default().max(Bytes(1));
-    let line_top = columns.iter().map(|(_, line)| *line).max().unwrap_or_default();
-    let in_sight = line_top <= peak.scale(LINE_IN_SIGHT);
-    let top = if in_sight { peak.max(line_top) } else { peak };
+    let budget_top = columns.iter().map(|(_, budget)| *budget).max().unwrap_or_default();
+    let in_sight = budget_top <= peak.scale(BUDGET_IN_SIGHT);
+    let top = if in_sight { peak.max(budget_top) } else { peak };
     let level = |bytes: Bytes, steps: usize| (bytes.share_of(top) * steps as f64).min(steps as f64);
     let mut text = String::new();
     for row in (0..ROWS).rev() {
@@ -37,12 +37,12 @@ pub(crate) fn draw(points: &[Point], end: Millis) -> String {
         };
         text.push_str(&format!("{label:>10} │"));
         let mut drawn = String::new();
-        for (used, line) in &columns {
+        for (used, budget) in &columns {
             // Rounded up: what is there is seen.
             let eighths = level(*used, ROWS * 8).ceil() as usize;
             let block = BLOCKS[eighths.saturating_sub(row * 8).min(8)];
-            let line_row = (level(*line, ROWS).ceil() as usize).saturating_sub(1);
-            drawn.push(if block == ' ' && in_sight && line_row == row { LINE } else { block });
+            let budget_row = (level(*budget, ROWS).ceil() as usize).saturating_sub(1);
+            drawn.push(if block == ' ' && in_sight && budget_row == row { BUDGET } else { block });
         }
         text.push_str(drawn.trim_end());
         text.push('\n');
@@ -51,7 +51,7 @@ pub(crate) fn draw(points: &[Point], end: Millis) -> String {
     text.push_str(&format!("{:>10} └{}\n", "0", "─".repeat(COLUMNS)));
     text.push_str(&format!("{:>10}  0{end:>right$}\n", "", right = width - 1));
     if !in_sight {
-        text.push_str(&format!("{:>10}  (the line, {line_top}, is above the picture)\n", ""));
+        text.push_str(&format!("{:>10}  (the budget, {budget_top}, is above the picture)\n", ""));
     }
     text
 }
@@ -64,10 +64,10 @@ fn columns(points: &[Point], end: Millis) -> Option<Vec<(Bytes, Bytes)>> {
     for point in points {
         let share = point.t.0 as f64 / end.0.max(1) as f64;
         let at = ((share * COLUMNS as f64) as usize).min(COLUMNS - 1);
-        let (used, line) = columns[at].unwrap_or((point.used, point.line));
-        columns[at] = Some((used.max(point.used), line.min(point.line)));
+        let (used, budget) = columns[at].unwrap_or((point.used, point.budget));
+        columns[at] = Some((used.max(point.used), budget.min(point.budget)));
     }
-    let mut last = (Bytes::ZERO, first.line);
+    let mut last = (Bytes::ZERO, first.budget);
     let filled = columns.into_iter().map(|column| {
         last = column.unwrap_or(last);
         last

@@ -26,9 +26,9 @@ struct Top<'a> {
     awaited: bool,
     /// Somebody has asked that nothing of it run.
     paused: bool,
-    /// The line of all builds of its governor together.
-    machine_line_bytes: Bytes,
-    line_bytes: Bytes,
+    /// The budget of all builds of its governor together.
+    machine_budget_bytes: Bytes,
+    budget_bytes: Bytes,
     used_bytes: Bytes,
     admitted_bytes: Bytes,
     peak_bytes: Bytes,
@@ -88,8 +88,8 @@ pub fn top_json(state: &BuildState, header: &Header, now: &Now) -> String {
         priority: now.standing.priority.as_str(),
         awaited: now.standing.awaited,
         paused: now.standing.paused,
-        machine_line_bytes: now.machine_line,
-        line_bytes: state.line(),
+        machine_budget_bytes: now.machine_budget,
+        budget_bytes: state.budget(),
         used_bytes: state.used(),
         admitted_bytes: state.admitted(),
         peak_bytes: state.peak(),

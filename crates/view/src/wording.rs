@@ -35,10 +35,10 @@ impl Loss {
     }
 }
 
-/// The line at the moment of the build's peak, and the peak's share of it; `None` where there is no line.
+/// The budget at the moment of the build's peak, and the peak's share of it; `None` where there is no budget.
 pub(crate) fn peak_share(state: &BuildState) -> Option<(Bytes, String)> {
-    let line = state.line_at_peak();
-    (line < Bytes::MAX).then(|| (line, percent(state.peak().share_of(line))))
+    let budget = state.budget_at_peak();
+    (budget < Bytes::MAX).then(|| (budget, percent(state.peak().share_of(budget))))
 }
 
 /// `1 unit`, `2 units`.
@@ -70,7 +70,7 @@ pub(crate) fn names(names: &[String], most: usize) -> String {
 }
 
 /// A share in per cent, without digits that nobody needs: `97 %`, `1.2 %`. Only what is whole is `100 %`:
-/// 99.8 % is still below the line, and 100.2 % is not.
+/// 99.8 % is still below the budget, and 100.2 % is not.
 pub(crate) fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if percent < 10.0 {
@@ -86,15 +86,15 @@ pub(crate) fn percent(share: f64) -> String {
 pub(crate) fn source(source: Source) -> &'static str {
     match source {
         Source::History => "history",
-        Source::Elder => "elder",
+        Source::RelatedCrate => "elder",
         Source::Cold => "cold",
     }
 }
 
 fn why(cause: Cause) -> &'static str {
     match cause {
-        Cause::Pressure => "memory was about to cross the line",
-        Cause::NoRoom => "the line had no room for it yet",
+        Cause::Pressure => "memory was about to cross the budget",
+        Cause::NoRoom => "the budget had no room for it yet",
         Cause::TooLarge => "it alone is above what the machine has",
         Cause::Ending => "the build was ending",
         Cause::Paused => "somebody paused the build",
@@ -104,7 +104,7 @@ fn why(cause: Cause) -> &'static str {
 /// Why a unit does not run, in so few words that they fit into a table.
 pub(crate) fn briefly(cause: Cause) -> &'static str {
     match cause {
-        Cause::Pressure => "near the line",
+        Cause::Pressure => "near the budget",
         Cause::NoRoom => "no room yet",
         Cause::TooLarge => "too large",
         Cause::Ending => "the build ends",
@@ -137,29 +137,31 @@ pub(crate) fn decision(event: &Event, title: &str) -> Option<String> {
                 Loss::Killed => "was killed by somebody else",
             },
         ),
-        Event::Lone { needs, line, rest, programs, .. } if Bytes::ZERO < *line && needs <= line => {
+        Event::Lone { needs, budget, rest, programs, .. }
+            if Bytes::ZERO < *budget && needs <= budget =>
+        {
             format!(
-                "{title} runs alone: it needs {needs}, and {rest} belong to no unit{}; the line is {line}",
+                "{title} runs alone: it needs {needs}, and {rest} belong to no unit{}; the budget is {budget}",
                 self::programs(programs)
             )
         }
-        Event::Lone { needs, line, .. } => {
+        Event::Lone { needs, budget, .. } => {
             // Older logs do not say which line that was.
-            let line = match *line {
+            let budget = match *budget {
                 Bytes::ZERO => String::new(),
-                line => format!(", the line is {line}"),
+                budget => format!(", the budget is {budget}"),
             };
-            format!("{title} runs alone: by itself it needs {}{line}", at_least(*needs))
+            format!("{title} runs alone: by itself it needs {}{budget}", at_least(*needs))
         }
-        Event::Refused { needs, line, .. } => {
-            format!("refused {title}: it needs {}, the line is {line}", at_least(*needs))
+        Event::Refused { needs, budget, .. } => {
+            format!("refused {title}: it needs {}, the budget is {budget}", at_least(*needs))
         }
         Event::Slimmed { changes, .. } => {
             format!("{title} is compiled by other settings, to need less: {changes}")
         }
         Event::Left { .. } => format!("{title} left without having run: the build had failed"),
         Event::Finished { ok: false, .. } => format!("{title} failed"),
-        Event::Line { line } => format!("the line is {line} from now on"),
+        Event::Budget { budget } => format!("the budget is {budget} from now on"),
         Event::StageEnded { stage, of, name, peak, wall } => {
             format!("stage {stage} of {of} ended ({name}): peak {peak}, {wall}")
         }

@@ -89,23 +89,23 @@ fn event() -> impl Strategy<Value = Event> {
             link_only
         }),
         (unit(), bytes(), bytes(), bytes(), "\\PC{0,20}|a\nb").prop_map(
-            |(unit, needs, line, rest, name)| {
-                Event::Lone { unit, needs, line, rest, programs: vec![(name, rest)] }
+            |(unit, needs, budget, rest, name)| {
+                Event::Lone { unit, needs, budget, rest, programs: vec![(name, rest)] }
             }
         ),
-        (unit(), bytes(), bytes()).prop_map(|(unit, needs, line)| Event::Refused {
+        (unit(), bytes(), bytes()).prop_map(|(unit, needs, budget)| Event::Refused {
             unit,
             needs,
-            line
+            budget
         }),
         (unit(), any::<bool>(), bytes(), millis()).prop_map(|(unit, ok, peak, time)| {
             Event::Finished { unit, ok, peak, cpu: time, wall: time, waited: time }
         }),
         unit().prop_map(|unit| Event::Left { unit }),
-        (bytes(), bytes(), bytes(), sample_units).prop_map(|(used, line, admitted, units)| {
+        (bytes(), bytes(), bytes(), sample_units).prop_map(|(used, budget, admitted, units)| {
             Event::Sample {
                 used,
-                line,
+                budget,
                 admitted,
                 running: 1,
                 waiting: 2,
@@ -115,7 +115,7 @@ fn event() -> impl Strategy<Value = Event> {
                 units,
             }
         }),
-        bytes().prop_map(|line| Event::Line { line }),
+        bytes().prop_map(|budget| Event::Budget { budget }),
         "\\PC{0,20}|a\nb\n\nc".prop_map(|text| Event::Notice { text }),
         ("\\PC{0,20}|a\nb", any::<u32>(), bytes(), millis()).prop_map(
             |(name, stage, peak, wall)| Event::StageEnded { stage, of: stage, name, peak, wall }
@@ -150,7 +150,7 @@ proptest! {
     fn any_records_make_consistent_texts(
         records in proptest::collection::vec((millis(), event()), 0..80),
         columns in 0usize..120,
-        line in bytes(),
+        budget in bytes(),
     ) {
         let header = Header {
             plimsoll_log: FORMAT,
@@ -158,7 +158,7 @@ proptest! {
             build: BuildId::new(1, 2),
             started_unix_ms: 1,
             command: "build".to_owned(),
-            line,
+            budget,
             memory: "auto".to_owned(),
             jobs: 2,
             processors: 2,

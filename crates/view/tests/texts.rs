@@ -17,7 +17,7 @@ fn header() -> Header {
         build: BuildId::new(1_795_364_687_000, 4711),
         started_unix_ms: 1_795_364_687_000,
         command: "build".to_owned(),
-        line: Bytes::mib(1600),
+        budget: Bytes::mib(1600),
         memory: "1600MiB".to_owned(),
         jobs: 8,
         processors: 8,
@@ -55,7 +55,7 @@ fn sample(seconds: u64, mib: u64, admitted: u64, units: &[(u32, u64)]) -> Record
         seconds,
         Event::Sample {
             used: Bytes::mib(mib),
-            line: Bytes::mib(1600),
+            budget: Bytes::mib(1600),
             admitted: Bytes::mib(admitted),
             running: 0,
             waiting: 0,
@@ -87,7 +87,7 @@ fn under_way() -> Vec<Record> {
     vec![
         registered(0, 1, "cfg-if v1.0.4", 40, Source::History),
         admitted(0, 1, 1),
-        registered(0, 2, "wasmtime v40.0.0", 900, Source::Elder),
+        registered(0, 2, "wasmtime v40.0.0", 900, Source::RelatedCrate),
         registered(1, 3, "cranelift-codegen v0.127.0", 1300, Source::Cold),
         finished(1, 1, true, 35, 1, 0),
         admitted(1, 2, 1),
@@ -140,7 +140,7 @@ fn the_rest() -> Vec<Record> {
             Event::Lone {
                 unit: unit(7),
                 needs: Bytes::mib(2400),
-                line: Bytes::mib(1600),
+                budget: Bytes::mib(1600),
                 rest: Bytes::mib(40),
                 programs: vec![("cargo".to_owned(), Bytes::mib(30))],
             },
@@ -206,7 +206,7 @@ fn a_build_that_compiled_nothing_says_nothing_unless_it_must() {
 
 /// Found by `any_records.rs`, which keeps no seeds.
 #[test]
-fn the_summary_of_everything_has_six_lines_also_where_a_giant_was_compiled_otherwise() {
+fn the_summary_of_everything_has_six_lines_also_where_an_oversized_unit_was_compiled_otherwise() {
     let changes = "codegen units 1 to 16".to_owned();
     let slimmed = at(110, Event::Slimmed { unit: UnitId(7), changes });
     let text = summary(&state(&[whole(), vec![slimmed]].concat()), &header());
@@ -228,7 +228,7 @@ fn the_summary_says_what_was_paged_out_and_what_has_another_output() {
     ];
     let text = summary(&state(&records), &header());
     assert!(
-        text.contains("suspended 1 unit near the line (app); paged out 1 unit meanwhile (app)"),
+        text.contains("suspended 1 unit near the budget (app); paged out 1 unit meanwhile (app)"),
         "{text}"
     );
     assert!(
@@ -241,19 +241,22 @@ fn the_summary_says_what_was_paged_out_and_what_has_another_output() {
 fn the_summary_of_a_strict_build_that_refused_a_unit() {
     let records = [
         registered(0, 1, "giant-sdk v1.0.0", 2400, Source::History),
-        at(0, Event::Refused { unit: UnitId(1), needs: Bytes::mib(2400), line: Bytes::mib(1600) }),
+        at(
+            0,
+            Event::Refused { unit: UnitId(1), needs: Bytes::mib(2400), budget: Bytes::mib(1600) },
+        ),
     ];
     check(include_str!("expected/summary-refused.txt"), &summary(&state(&records), &header()));
 }
 
-/// The line moves, and with it what is above it; and what no unit holds is not what a unit needs.
+/// The budget moves, and with it what is above it; and what no unit holds is not what a unit needs.
 #[test]
-fn the_summary_tells_a_unit_with_the_line_that_it_was_above_and_names_what_belongs_to_no_unit() {
-    let lone = |id, needs, line| {
+fn the_summary_tells_a_unit_with_the_budget_that_it_was_above_and_names_what_belongs_to_no_unit() {
+    let lone = |id, needs, budget| {
         let programs =
             vec![("sleep".to_owned(), Bytes::mib(300)), ("cargo".to_owned(), Bytes::mib(20))];
-        let (unit, needs, line) = (UnitId(id), Bytes::mib(needs), Bytes::mib(line));
-        Event::Lone { unit, needs, line, rest: Bytes::mib(320), programs }
+        let (unit, needs, budget) = (UnitId(id), Bytes::mib(needs), Bytes::mib(budget));
+        Event::Lone { unit, needs, budget, rest: Bytes::mib(320), programs }
     };
     let records = [
         registered(0, 1, "serde_core v1.0.228", 100, Source::Cold),
@@ -264,23 +267,24 @@ fn the_summary_tells_a_unit_with_the_line_that_it_was_above_and_names_what_belon
         admitted(6, 2, 1),
         at(7, lone(2, 110, 420)),
         finished(9, 2, true, 132, 3, 0),
-        at(10, Event::Line { line: Bytes::mib(1792) }),
+        at(10, Event::Budget { budget: Bytes::mib(1792) }),
     ];
     let text = summary(&state(&records), &header());
-    let told = "  more than the line of 120 MiB by itself: serde_core needs 145 MiB (ran alone); above the line of \
+    let told = "  more than the budget of 120 MiB by itself: serde_core needs 145 MiB (ran alone); above the budget of \
                 420 MiB with 320 MiB that belong to no unit (sleep 300 MiB, cargo 20 MiB): serde_derive 132 MiB\n";
     assert!(text.contains(told), "{text}");
     let report = report_text(&header(), &records);
     let told = "serde_derive v1.0.228 runs alone: it needs 110 MiB, and 320 MiB belong to no unit (sleep 300 MiB, \
-                cargo 20 MiB); the line is 420 MiB";
+                cargo 20 MiB); the budget is 420 MiB";
     assert!(report.contains(told), "{report}");
 }
 
 #[test]
-fn one_line_while_it_runs() {
+fn one_budget_while_it_runs() {
     let state = state(&under_way());
-    let line = "plimsoll 1.21/1.56 GiB  1 running 4 waiting 1 stopped  cranelift-codegen 1000 MiB";
-    assert_eq!(status_line(&state, 100), line);
+    let budget =
+        "plimsoll 1.21/1.56 GiB  1 running 4 waiting 1 stopped  cranelift-codegen 1000 MiB";
+    assert_eq!(status_line(&state, 100), budget);
     assert_eq!(status_line(&state, 40), "plimsoll 1.21/1.56 GiB  1 running 4 wai…");
     assert_eq!(status_line(&state, 0), "");
     assert_eq!(
@@ -295,7 +299,7 @@ fn one_line_while_it_runs() {
 fn top_for_a_program() {
     let state = state(&under_way());
     let standing = Standing { awaited: true, ..Standing::default() };
-    let now = Now { elapsed: Millis::seconds(51), standing, machine_line: Bytes::gib(4) };
+    let now = Now { elapsed: Millis::seconds(51), standing, machine_budget: Bytes::gib(4) };
     check(include_str!("expected/top.json").trim_end(), &top_json(&state, &header(), &now));
 }
 

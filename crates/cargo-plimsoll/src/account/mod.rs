@@ -50,7 +50,7 @@ pub(crate) struct Account {
 pub(crate) enum Enabling {
     /// The configuration names the shims from now on.
     Done,
-    /// It did already; what the shims and the governor are told has changed, such as the line.
+    /// It did already; what the shims and the governor are told has changed, such as the budget.
     Updated,
     /// Nothing was to do.
     Already,
@@ -93,7 +93,7 @@ impl Account {
         kept::since(home)
     }
 
-    /// Puts the shims into the configuration. `memory` is the line; without it what was named before, else
+    /// Puts the shims into the configuration. `memory` is the budget; without it what was named before, else
     /// `auto`.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ pub(crate) struct Settings {
     pub(crate) args: Vec<String>,
     /// Variables.
     pub(crate) variables: Vec<(String, String)>,
-    /// The line, where Plimsoll runs it.
+    /// The budget, where Plimsoll runs it.
     pub(crate) memory: Option<Bytes>,
 }
 
@@ -24,9 +24,9 @@ pub(crate) fn settings(
     arm: Arm,
     what: &What,
     workspace: &Workspace,
-    line: Option<Bytes>,
+    budget: Option<Bytes>,
 ) -> Settings {
-    let memory = line.filter(|_| arm.is_ours());
+    let memory = budget.filter(|_| arm.is_ours());
     match arm {
         Arm::Plain | Arm::Plimsoll | Arm::Again => Settings { memory, ..Settings::default() },
         Arm::Serial => Settings { args: vec!["-j1".to_owned()], ..Settings::default() },
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_our_arms_have_a_line_and_lowmem_has_inits_settings() {
+    fn only_our_arms_have_a_budget_and_lowmem_has_inits_settings() {
         let manifest = "[profile.release]\nlto = true\n";
         let mut workspace = Workspace::default();
         workspace.manifest.text = Some(manifest.to_owned());

@@ -13,16 +13,16 @@ pub enum Arm {
     Serial,
     /// What guides against running out of memory recommend: `-j1` and smaller settings.
     Recipe,
-    /// `cargo plimsoll` with the recipe's peak as its line, the first time without anything remembered.
+    /// `cargo plimsoll` with the recipe's peak as its budget, the first time without anything remembered.
     Plimsoll,
     /// The same once more, now that each unit is known.
     Again,
-    /// The same line, and the settings of `init --lowmem`.
+    /// The same budget, and the settings of `init --lowmem`.
     Lowmem,
 }
 
 impl Arm {
-    /// Every arm, in the order in which they run: the recipe's peak is the line of those after it.
+    /// Every arm, in the order in which they run: the recipe's peak is the budget of those after it.
     pub const ALL: [Self; 6] =
         [Self::Plain, Self::Serial, Self::Recipe, Self::Plimsoll, Self::Again, Self::Lowmem];
 

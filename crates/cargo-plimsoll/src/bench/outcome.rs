@@ -15,8 +15,8 @@ pub(crate) struct Run {
     pub(crate) arm: Arm,
     /// From 1.
     pub(crate) round: u32,
-    /// The line that it had.
-    pub(crate) line: Option<Bytes>,
+    /// The budget that it had.
+    pub(crate) budget: Option<Bytes>,
     /// The highest memory of all its processes together.
     pub(crate) peak: Bytes,
     /// The time of the clean build.
@@ -47,14 +47,14 @@ struct Document<'a> {
     plimsoll_bench: u32,
     arguments: &'a [String],
     processors: u32,
-    runs: Vec<Line>,
+    runs: Vec<Entry>,
 }
 
 #[derive(Serialize)]
-struct Line {
+struct Entry {
     arm: &'static str,
     round: u32,
-    line_bytes: Option<u64>,
+    budget_bytes: Option<u64>,
     peak_bytes: u64,
     wall_ms: u64,
     rebuild_ms: Option<u64>,
@@ -110,19 +110,19 @@ impl Outcome {
             plimsoll_bench: 1,
             arguments: &self.arguments,
             processors: self.processors,
-            runs: self.runs.iter().map(|run| self.line(run)).collect(),
+            runs: self.runs.iter().map(|run| self.entry(run)).collect(),
         };
         // Nothing in it can fail to be written: no map with other keys than text.
         serde_json::to_string(&document).unwrap_or_default() + "\n"
     }
 
-    fn line(&self, run: &Run) -> Line {
+    fn entry(&self, run: &Run) -> Entry {
         let (peak, wall) = self.beside_plain(run).unzip();
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        Line {
+        Entry {
             arm: run.arm.name(),
             round: run.round,
-            line_bytes: run.line.map(|line| line.0),
+            budget_bytes: run.budget.map(|budget| budget.0),
             peak_bytes: run.peak.0,
             wall_ms: ms(run.wall),
             rebuild_ms: run.rebuild.map(ms),
@@ -158,7 +158,7 @@ impl Outcome {
             };
             [
                 name,
-                run.line.map(|line| line.to_string()).unwrap_or_default(),
+                run.budget.map(|budget| budget.to_string()).unwrap_or_default(),
                 run.peak.to_string(),
                 seconds(run.wall),
                 share(peak),
@@ -183,7 +183,7 @@ mod tests {
         Run {
             arm,
             round: 1,
-            line: arm.is_ours().then_some(Bytes::mib(512)),
+            budget: arm.is_ours().then_some(Bytes::mib(512)),
             peak: Bytes::mib(peak),
             wall: Duration::from_secs(wall),
             rebuild: None,

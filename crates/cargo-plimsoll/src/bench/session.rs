@@ -33,7 +33,7 @@ pub(crate) struct Session<'a> {
     workspace: Workspace,
     what: What,
     jobs: u32,
-    line: Option<Bytes>,
+    budget: Option<Bytes>,
     /// What is removed at the end: a target directory for each arm, and a home without history.
     scratch: PathBuf,
     touched: Option<Touched>,
@@ -73,8 +73,8 @@ impl<'a> Session<'a> {
         let what =
             What::read(&options.args).map_err(|error| Failure::BadBench(error.to_string()))?;
         let workspace = Workspace::find(environment, cwd, settings.processors.value)?;
-        let line = match settings.memory.value {
-            Memory::Size(line) => Some(line),
+        let budget = match settings.memory.value {
+            Memory::Size(budget) => Some(budget),
             _ => None,
         };
         let cargo = PathBuf::from(environment.get("CARGO").unwrap_or("cargo".as_ref()));
@@ -98,7 +98,7 @@ impl<'a> Session<'a> {
             cargo,
             workspace,
             what,
-            line,
+            budget,
             scratch,
             touched,
             bench: Bench::new()?,
@@ -157,14 +157,14 @@ impl<'a> Session<'a> {
     fn build(&mut self, arm: Arm, round: u32, shell: &mut Shell) -> Result<Option<Run>, Failure> {
         let target = self.scratch.join(arm.name());
         clear(&target)?;
-        let line =
-            self.line.or_else(|| self.outcome.peak_of(Arm::Recipe)).filter(|_| arm.is_ours());
+        let budget =
+            self.budget.or_else(|| self.outcome.peak_of(Arm::Recipe)).filter(|_| arm.is_ours());
         if arm == Arm::Plimsoll {
             clear(&self.home())?;
             fs::create_dir_all(self.home()).context("cannot make a directory for the bench")?;
         }
         let title = format!("{arm} ({round} of {})", self.options.rounds);
-        let Some(done) = self.bench.run(self.command(arm, line, &target), &title)? else {
+        let Some(done) = self.bench.run(self.command(arm, budget, &target), &title)? else {
             return Ok(None);
         };
         let mut rebuild = None;
@@ -172,7 +172,7 @@ impl<'a> Session<'a> {
             && let Some(touched) = &self.touched
         {
             touched.touch(SystemTime::now())?;
-            let again = self.command(arm, line, &target);
+            let again = self.command(arm, budget, &target);
             let Some(again) = self.bench.run(again, &format!("{title}, rebuild"))? else {
                 return Ok(None);
             };
@@ -187,7 +187,7 @@ impl<'a> Session<'a> {
         Ok(Some(Run {
             arm,
             round,
-            line,
+            budget,
             peak: done.peak,
             wall: done.wall,
             rebuild,
@@ -196,16 +196,16 @@ impl<'a> Session<'a> {
         }))
     }
 
-    fn command(&self, arm: Arm, line: Option<Bytes>, target: &Path) -> Command {
-        let added = added::settings(arm, &self.what, &self.workspace, line);
+    fn command(&self, arm: Arm, budget: Option<Bytes>, target: &Path) -> Command {
+        let added = added::settings(arm, &self.what, &self.workspace, budget);
         let mut command = Command::new(&self.cargo);
         if arm.is_ours()
             && let Ok(ours) = std::env::current_exe()
         {
             command = Command::new(ours);
             command.arg("plimsoll").env("CARGO", &self.cargo).env(env::HOME, self.home());
-            if let Some(line) = added.memory {
-                command.env(env::MEMORY, line.0.to_string());
+            if let Some(budget) = added.memory {
+                command.env(env::MEMORY, budget.0.to_string());
             }
         }
         command

@@ -89,7 +89,7 @@ fn our_options_may_stand_among_cargos() {
 }
 
 #[test]
-fn a_wall_may_be_asked_for_among_cargos_options() {
+fn a_hard_limit_may_be_asked_for_among_cargos_options() {
     for (line, hard, rest) in [
         ("build --hard --release", true, "build --release"),
         ("test -- --hard", false, "test -- --hard"),

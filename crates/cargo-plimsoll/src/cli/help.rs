@@ -3,7 +3,7 @@
 pub(super) const BENCH_HELP: &str = "\
 Every arm builds clean in a target directory of its own below the workspace's, which is removed afterwards. The peak is \
 the highest memory of all processes of the build together, sampled 20 times a second in the same way for each arm. \
-Plimsoll's arms get the recipe's peak as their line, unless --memory names one, and begin without history. Compiler \
+Plimsoll's arms get the recipe's peak as their budget, unless --memory names one, and begin without history. Compiler \
 caches are bypassed.
 
 Examples:
@@ -15,7 +15,7 @@ Examples:
 JSON: `runs`, each with arm, round, line_bytes, peak_bytes, wall_ms, rebuild_ms, exit, out_of_memory, and peak and \
 time as shares of plain Cargo's in the same round (peak_vs_plain, wall_vs_plain).
 
-Cargo's own benchmarks run inside the line with `cargo plimsoll cargo bench`.";
+Cargo's own benchmarks run inside the budget with `cargo plimsoll cargo bench`.";
 
 pub(super) const INIT_HELP: &str = "\
 Every setting is listed, written or not, with the reason and, where recorded builds know it, the figure. Written \
@@ -46,7 +46,7 @@ Examples:
 pub(super) const ENABLE_HELP: &str = "\
 Cargo's own configuration file in its home (~/.cargo/config.toml) names Plimsoll's programs from then on; \
 everything else in it stays. A compiler wrapper that stands there already (sccache) is chained. Without \
---memory the line is auto, or what was named before.
+--memory the budget is auto, or what was named before.
 
 Examples:
   cargo plimsoll enable                  everything on this account inside what the machine leaves
@@ -64,14 +64,14 @@ Examples:
   cargo plimsoll run-under -- make -j8
   cargo plimsoll --memory 2GiB run-under -- cmake --build build
 
-The command and all that it starts are held together inside the line: it is stopped while there is no room for it,
+The command and all that it starts are held together inside the budget: it is stopped while there is no room for it,
 and continued when there is. make and ninja get a jobserver, so that a -j of theirs is a ceiling. The compilers of a
 Cargo that it runs are units of their own, as under `cargo plimsoll build`.";
 
 pub(super) const WORKER_HELP: &str = "\
 A package that depends on the library `worker` is built by worker-build; one with `wasm-bindgen` alone as wasm-pack does it
 for bundlers, with its JavaScript beside it. Compilers, wasm-bindgen, wasm-opt and esbuild are units of one build inside
-the line. Each tool is taken from its variable (WASM_BINDGEN_BIN, WASM_OPT_BIN, ESBUILD_BIN), from PATH, from
+the budget. Each tool is taken from its variable (WASM_BINDGEN_BIN, WASM_OPT_BIN, ESBUILD_BIN), from PATH, from
 node_modules/.bin, or from what worker-build has fetched; what is missing or does not fit the lock file is said before
 anything is built, with the command that installs it. The exit status is 2 then.
 
@@ -87,7 +87,7 @@ pub(super) const STATUS_HELP: &str = "\
 The exit status is 0 whatever the answer is; a script reads `enabled` and `effective` of --json.
 
 Examples:
-  cargo plimsoll status                  in a workspace: does anything there go past the line?
+  cargo plimsoll status                  in a workspace: does anything there go past the budget?
   cargo plimsoll status --json";
 
 pub(super) const CLEAN_HELP: &str = "\

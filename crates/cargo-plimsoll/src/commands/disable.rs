@@ -34,7 +34,7 @@ pub fn run(
             "disabled: `{config}` did not name Plimsoll any more and was left as it is; its record is removed"
         ),
         Disabling::NotEnabled => {
-            "not enabled: plain `cargo` runs without a line, and nothing was changed".to_owned()
+            "not enabled: plain `cargo` runs without a budget, and nothing was changed".to_owned()
         }
     };
     Ok(shell.answer(said).context(OUT)?)

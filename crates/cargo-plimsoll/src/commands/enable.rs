@@ -71,7 +71,7 @@ fn warn_of_variable(
         "PLIMSOLL_HOME is relative, and Cargo starts compilers in other directories; name it from `/` on"
     );
     shell.warn(format_args!(
-        "{name} is set here: a program that is started without it (an editor) finds neither the line nor what is \
+        "{name} is set here: a program that is started without it (an editor) finds neither the budget nor what is \
          chained; set it for the whole session"
     ));
     Ok(())

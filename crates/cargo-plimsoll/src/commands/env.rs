@@ -1,4 +1,4 @@
-//! `cargo plimsoll env`: what puts plain `cargo` in one shell inside the line, as text for that shell.
+//! `cargo plimsoll env`: what puts plain `cargo` in one shell inside the budget, as text for that shell.
 //!
 //! The wrapper alone: Cargo keeps its own jobserver and its `-j`, and turns to the account's governor through the
 //! shims, as after `enable`.
@@ -74,7 +74,7 @@ impl Language {
             text.push('\n');
         }
         if was_in {
-            text.push_str("# `cargo` in this shell was inside Plimsoll's line before\n");
+            text.push_str("# `cargo` in this shell was inside Plimsoll's budget before\n");
             return Some(text);
         }
         let back: Option<Vec<String>> = variables
@@ -89,7 +89,9 @@ impl Language {
         let body = back.iter().map(String::as_str).chain([forget]);
         let body: String = body.map(|line| format!("    {line}\n")).collect();
         text.push_str(&format!("{head}\n{body}{tail}\n"));
-        text.push_str("# `cargo` in this shell is inside Plimsoll's line until: plimsoll_leave\n");
+        text.push_str(
+            "# `cargo` in this shell is inside Plimsoll's budget until: plimsoll_leave\n",
+        );
         Some(text)
     }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use plimsoll_core::line::{self, Line, Own};
+use plimsoll_core::budget::{self, Budget, Own};
 use plimsoll_core::settings::Memory;
 use plimsoll_core::{Bytes, Millis};
 use plimsoll_host::{Killers, Limits};
@@ -13,36 +13,36 @@ use crate::exit::{Failure, OUT};
 use crate::settings::{Origin, Settings};
 use crate::shell::Shell;
 
-/// What the line comes to now, with nothing built: what the machine and every
+/// What the budget comes to now, with nothing built: what the machine and every
 /// cgroup above us leave. Nothing where that cannot be told.
 #[must_use]
-pub fn line_now(memory: Memory, reserve: Memory) -> Option<Bytes> {
+pub fn budget_now(memory: Memory, reserve: Memory) -> Option<Bytes> {
     let root = Path::new("/");
     let mut limits = Limits::discover(root).ok()?;
     limits.heed(Killers::find(root));
-    let mut line = Line::new(memory).keeping(reserve);
-    Some(line.update(Millis::ZERO, &limits.read(), Own::default()))
+    let mut budget = Budget::new(memory).keeping(reserve);
+    Some(budget.update(Millis::ZERO, &limits.read(), Own::default()))
 }
 
 /// The memory of the tightest cgroup above us, or of the machine: what a share is a share of.
 #[must_use]
 pub fn whole_memory() -> Option<Bytes> {
     let limits = Limits::discover(Path::new("/")).ok()?;
-    Some(line::whole(&limits.read()))
+    Some(budget::whole(&limits.read()))
 }
 
-/// Prints the table. `line` is what the line comes to now, where that is known.
+/// Prints the table. `line` is what the budget comes to now, where that is known.
 ///
 /// # Errors
 /// Where stdout cannot be written.
-pub fn run(settings: &Settings, line: Option<Bytes>, shell: &mut Shell) -> Result<(), Failure> {
-    Ok(shell.answer(text(settings, line)).context(OUT)?)
+pub fn run(settings: &Settings, budget: Option<Bytes>, shell: &mut Shell) -> Result<(), Failure> {
+    Ok(shell.answer(text(settings, budget)).context(OUT)?)
 }
 
-fn text(settings: &Settings, line: Option<Bytes>) -> String {
+fn text(settings: &Settings, budget: Option<Bytes>) -> String {
     let memory = settings.memory.value;
-    let memory = match line {
-        Some(line) if memory != Memory::Size(line) => format!("{memory} (now {line})"),
+    let memory = match budget {
+        Some(budget) if memory != Memory::Size(budget) => format!("{memory} (now {budget})"),
         _ => memory.to_string(),
     };
     let yes_or_no = |yes: bool| if yes { "yes" } else { "no" }.to_owned();

@@ -1,4 +1,4 @@
-//! `cargo plimsoll status [--json]`: whether plain `cargo` is inside the account's line, and whether it is here.
+//! `cargo plimsoll status [--json]`: whether plain `cargo` is inside the account's budget, and whether it is here.
 //!
 //! "Here" is the working directory with this environment: Cargo prefers variables and a workspace's own
 //! configuration to the account's. Each such obstacle is named with what to do about it. The exit status is 0
@@ -11,13 +11,13 @@ use anyhow::Context as _;
 use plimsoll_core::Bytes;
 use plimsoll_core::settings::Memory;
 use plimsoll_proto::Enabled;
-use plimsoll_shim::rendezvous;
-use plimsoll_view::Told;
+use plimsoll_shim::discovery;
+use plimsoll_view::Snapshot;
 use serde_json::{Value, json};
 
 use crate::account::Account;
 use crate::cargo_config::{CargoConfig, Given, Origin};
-use crate::commands::settings::line_now;
+use crate::commands::settings::budget_now;
 use crate::commands::top::account_builds;
 use crate::env::Environment;
 use crate::exit::{Failure, OUT};
@@ -59,8 +59,8 @@ pub(crate) struct Obstacle {
 /// All that is said.
 struct Status {
     enabled: Option<Enabled>,
-    /// The account's line, and what is kept free beside it.
-    line: (Memory, Memory),
+    /// The account's budget, and what is kept free beside it.
+    budget: (Memory, Memory),
     since_unix_ms: Option<u64>,
     obstacles: Vec<Obstacle>,
     governor: Value,
@@ -77,14 +77,14 @@ impl Status {
             obstacles: obstacles(&settings.cargo, enabled.as_ref(), &Shims::named()?),
             since_unix_ms: since.and_then(|since| u64::try_from(since.as_millis()).ok()),
             governor: governor(home),
-            line: plimsoll_toml::user(environment)
+            budget: plimsoll_toml::user(environment)
                 .map_err(BadSettings::from)?
                 .of_account(enabled.as_ref().map(|enabled| enabled.memory).unwrap_or_default()),
             enabled,
         })
     }
 
-    /// Plain `cargo` compiles inside the line here.
+    /// Plain `cargo` compiles inside the budget here.
     fn effective(&self) -> bool {
         self.enabled.is_some() && !self.obstacles.iter().any(|found| found.tool == "rustc")
     }
@@ -102,7 +102,7 @@ impl Status {
             "enabled": enabled.is_some(),
             "effective": self.effective(),
             "since_unix_ms": self.since_unix_ms,
-            "memory": enabled.map(|_| self.line.0.to_string()),
+            "memory": enabled.map(|_| self.budget.0.to_string()),
             "config": text(enabled.map(|enabled| &enabled.config)),
             "wrapper": text(enabled.and_then(|enabled| enabled.wrapper.as_ref())),
             "rustdoc": text(enabled.and_then(|enabled| enabled.rustdoc.as_ref())),
@@ -116,17 +116,17 @@ impl Status {
         match &self.enabled {
             None => rows.push((
                 "enabled",
-                "no: plain `cargo` runs without a line (`cargo plimsoll enable` changes that)"
+                "no: plain `cargo` runs without a budget (`cargo plimsoll enable` changes that)"
                     .to_owned(),
             )),
             Some(enabled) => {
                 let since = self.since_unix_ms.map(plimsoll_view::utc);
                 let since = since.map(|since| format!(", since {since}")).unwrap_or_default();
                 rows.push(("enabled", format!("yes{since}")));
-                let (line, reserve) = self.line;
-                let now = line_now(line, reserve).filter(|now| line != Memory::Size(*now));
+                let (budget, reserve) = self.budget;
+                let now = budget_now(budget, reserve).filter(|now| budget != Memory::Size(*now));
                 let now = now.map(|now| format!(" (now {now})")).unwrap_or_default();
-                rows.push(("line", format!("{line}{now}")));
+                rows.push(("line", format!("{budget}{now}")));
                 rows.push(("config", enabled.config.display().to_string()));
                 for (tool, program) in [("rustc", &enabled.wrapper), ("rustdoc", &enabled.rustdoc)]
                 {
@@ -136,9 +136,9 @@ impl Status {
                 }
                 rows.push(("governor", governor_text(&self.governor)));
                 if self.effective() {
-                    rows.push(("here", "plain `cargo` is inside the line".to_owned()));
+                    rows.push(("here", "plain `cargo` is inside the budget".to_owned()));
                 } else {
-                    rows.push(("here", "plain `cargo` is NOT inside the line:".to_owned()));
+                    rows.push(("here", "plain `cargo` is NOT inside the budget:".to_owned()));
                 }
             }
         }
@@ -152,7 +152,7 @@ impl Status {
 
 /// What is known of the account's running governor, for `governor` in the JSON; null where none runs.
 fn governor(home: &Path) -> Value {
-    let Some(governing) = rendezvous::governing(home) else { return Value::Null };
+    let Some(governing) = discovery::governing(home) else { return Value::Null };
     let builds = match account_builds(home) {
         Ok(builds) => builds,
         // Somebody listens there, and says nothing: it was stopped, or hangs.
@@ -162,7 +162,7 @@ fn governor(home: &Path) -> Value {
         // The file is of one that was killed.
         Err(_) => return Value::Null,
     };
-    let sum = |of: fn(&Told) -> u64| builds.iter().map(of).sum::<u64>();
+    let sum = |of: fn(&Snapshot) -> u64| builds.iter().map(of).sum::<u64>();
     json!({
         "pid": governing.pid,
         "answers": true,
@@ -173,7 +173,7 @@ fn governor(home: &Path) -> Value {
         "running": sum(|build| build.running as u64),
         "waiting": sum(|build| build.waiting as u64),
         "used_bytes": sum(|build| build.used_bytes),
-        "line_bytes": builds.first().map(|build| build.machine_line_bytes),
+        "line_bytes": builds.first().map(|build| build.machine_budget_bytes),
     })
 }
 
@@ -190,12 +190,12 @@ fn governor_text(governor: &Value) -> String {
              was stopped)"
         );
     }
-    let line = match governor["line_bytes"].as_u64() {
-        Some(line) => format!(" of {}", Bytes(line)),
+    let budget = match governor["line_bytes"].as_u64() {
+        Some(budget) => format!(" of {}", Bytes(budget)),
         None => String::new(),
     };
     format!(
-        "process {}, version {}: {} builds, {}{line} in use, {} units run, {} wait",
+        "process {}, version {}: {} builds, {}{budget} in use, {} units run, {} wait",
         number("pid"),
         governor["version"].as_str().unwrap_or_default(),
         number("builds"),
@@ -214,12 +214,12 @@ pub(crate) fn obstacles(
     let rustc = Tool {
         name: "rustc",
         key: "build.rustc-wrapper",
-        lost: "plain `cargo` runs without a line",
+        lost: "plain `cargo` runs without a budget",
     };
     let rustdoc = Tool {
         name: "rustdoc",
         key: "build.rustdoc",
-        lost: "documentation is made outside the line",
+        lost: "documentation is made outside the budget",
     };
     let wrapper = rustc.obstacle(cargo.rustc_wrapper.as_ref(), enabled, shims);
     wrapper.into_iter().chain(rustdoc.obstacle(cargo.rustdoc.as_ref(), enabled, shims)).collect()
@@ -287,7 +287,7 @@ impl Tool {
         } else {
             format!("{place} is `{}`", given.value.display())
         };
-        let keep = "or call `cargo plimsoll build` in place of `cargo build`: it is inside the line all the same";
+        let keep = "or call `cargo plimsoll build` in place of `cargo build`: it is inside the budget all the same";
         let advice = match &given.origin {
             Origin::File(file) if *file == enabled.config => {
                 "run `cargo plimsoll enable` again, which chains it, or `cargo plimsoll disable`"

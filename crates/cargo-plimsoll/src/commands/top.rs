@@ -16,8 +16,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use plimsoll_core::{Bytes, Millis};
 use plimsoll_proto::ToGovernor;
-use plimsoll_shim::rendezvous;
-use plimsoll_view::Told;
+use plimsoll_shim::discovery;
+use plimsoll_view::Snapshot;
 
 use super::table::{self, Align};
 use crate::env::Environment;
@@ -64,8 +64,9 @@ pub fn run(
         if form == Form::Json {
             shell.answer(answer + "\n").context(OUT)?;
         } else {
-            let told = serde_json::from_str(&answer).context("a build's answer cannot be read")?;
-            shell.answer(text(&told)).context(OUT)?;
+            let snapshot =
+                serde_json::from_str(&answer).context("a build's answer cannot be read")?;
+            shell.answer(text(&snapshot)).context(OUT)?;
         }
     }
     Ok(())
@@ -84,7 +85,7 @@ enum Governor {
 }
 
 /// What the running builds say now, as far as they answer in time and can be understood, and who governs each.
-fn builds(home: Option<&Path>, patience: Duration) -> Vec<(Told, Governor)> {
+fn builds(home: Option<&Path>, patience: Duration) -> Vec<(Snapshot, Governor)> {
     let answers = answers(home, patience).unwrap_or_default().into_iter();
     answers.filter_map(|(json, from)| Some((serde_json::from_str(&json).ok()?, from))).collect()
 }
@@ -93,7 +94,7 @@ fn builds(home: Option<&Path>, patience: Duration) -> Vec<(Told, Governor)> {
 ///
 /// # Errors
 /// Where none runs, or it does not answer.
-pub(super) fn account_builds(home: &Path) -> std::io::Result<Vec<Told>> {
+pub(super) fn account_builds(home: &Path) -> std::io::Result<Vec<Snapshot>> {
     let lines = Governor::Account(home.to_owned()).ask(&ToGovernor::Status, PATIENCE)?;
     Ok(lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
@@ -101,7 +102,7 @@ pub(super) fn account_builds(home: &Path) -> std::io::Result<Vec<Told>> {
 /// The account's governor, where it listens and says nothing: it was stopped, or hangs.
 #[cfg(target_os = "linux")]
 pub(super) fn silent_governor(home: &Path) -> Option<u32> {
-    let governing = rendezvous::governing(home)?;
+    let governing = discovery::governing(home)?;
     let silent = account_builds(home).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
     silent.then_some(governing.pid)
 }
@@ -133,8 +134,8 @@ impl Governor {
                 }
             }
             Self::Account(home) => {
-                let governing = rendezvous::governing(home).ok_or(ErrorKind::NotFound)?;
-                rendezvous::connect(home, &governing)
+                let governing = discovery::governing(home).ok_or(ErrorKind::NotFound)?;
+                discovery::connect(home, &governing)
             }
         }
     }
@@ -173,22 +174,22 @@ fn sockets(table: &[u8], uid: u32) -> Vec<Vec<u8>> {
 }
 
 /// The state as a person reads it. What an older or newer governor does not say is left blank.
-fn text(told: &Told) -> String {
+fn text(snapshot: &Snapshot) -> String {
     let mut text = format!(
         "cargo {}: {} of {}, {} jobs, {}: {} running, {} waiting, {} stopped\n",
-        told.command,
-        Bytes(told.used_bytes),
-        Bytes(told.line_bytes),
-        told.jobs,
-        Millis(told.elapsed_ms),
-        told.running,
-        told.waiting,
-        told.stopped,
+        snapshot.command,
+        Bytes(snapshot.used_bytes),
+        Bytes(snapshot.budget_bytes),
+        snapshot.jobs,
+        Millis(snapshot.elapsed_ms),
+        snapshot.running,
+        snapshot.waiting,
+        snapshot.stopped,
     );
-    if told.units.is_empty() {
+    if snapshot.units.is_empty() {
         return text;
     }
-    let rows: Vec<_> = told
+    let rows: Vec<_> = snapshot
         .units
         .iter()
         .map(|unit| {
@@ -244,14 +245,14 @@ Num       RefCount Protocol Flags    Type St Inode Path
                 {"unit": 1, "title": "cranelift-codegen 0.120", "status": "running",
                  "memory_bytes": 700 << 20, "forecast_bytes": 1300u64 << 20,
                  "forecast_from": "history", "elapsed_ms": 9000},
-                {"unit": 2, "title": "regalloc2 0.12", "status": "waiting", "why": "near the line"},
+                {"unit": 2, "title": "regalloc2 0.12", "status": "waiting", "why": "near the budget"},
             ],
         });
         let expected = "\
 cargo build: 812 MiB of 1.56 GiB, 2 jobs, 12.4 s: 1 running, 1 waiting, 0 stopped
  memory  forecast  from       for  status                  unit
 700 MiB  1.27 GiB  history  9.0 s  running                 cranelift-codegen 0.120
-  0 KiB     0 KiB            0 ms  waiting: near the line  regalloc2 0.12
+  0 KiB     0 KiB            0 ms  waiting: near the budget  regalloc2 0.12
 ";
         assert_eq!(text(&serde_json::from_value(state).unwrap()), expected);
     }

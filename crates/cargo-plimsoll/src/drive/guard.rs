@@ -9,8 +9,8 @@
 //! outside. When the pipe closes the member continues the whole group, gives the terminal's bottom row back
 //! where we had it for the status line, and only then ends. They are started so early because nothing may be stopped before they are there; a build with nothing to do has none.
 //!
-//! Where there is a wall (`--hard`) they are there from the start. When the driver is killed the build goes on behind
-//! its wall, and the holder stays until the last process is gone, and takes the wall away.
+//! Where there is a hard limit (`--hard`) they are there from the start. When the driver is killed the build goes on behind
+//! its hard limit, and the holder stays until the last process is gone, and takes the hard limit away.
 //!
 //! The member inherits the group, and the holder leaves it: so the group's number is not asked for, which
 //! is 0, no number at all, where the group was made outside our pid namespace (`unshare --pid`).
@@ -20,7 +20,7 @@ use std::io::{self, Read as _, Write as _};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use plimsoll_host::WallPlace;
+use plimsoll_host::CgroupPath;
 use rustix::process::Signal;
 
 use crate::status::Terminal;
@@ -32,8 +32,8 @@ const MEMBER: &str = "__in-group";
 const ROW: &str = "row";
 /// The holder stays in the group.
 const STAY: &str = "stay";
-/// What follows are the words of a wall's place.
-const WALL: &str = "wall";
+/// What follows are the words of a hard limit's place.
+const CGROUP_LIMIT: &str = "wall";
 /// How the member ends where the driver was killed.
 const ORPHANED: u8 = 1;
 /// How often it is looked whether an orphaned build has ended.
@@ -52,12 +52,12 @@ impl Guard {
     pub(super) fn start(
         row: bool,
         job_control: bool,
-        wall: Option<&WallPlace>,
+        hard_limit: Option<&CgroupPath>,
     ) -> io::Result<Self> {
         let mut holder = Command::new(std::env::current_exe()?);
         holder.arg(HOLDER).args(row.then_some(ROW)).args((!job_control).then_some(STAY));
-        if let Some(wall) = wall {
-            holder.arg(WALL).args(wall.words());
+        if let Some(hard_limit) = hard_limit {
+            holder.arg(CGROUP_LIMIT).args(hard_limit.words());
         }
         holder.stdin(Stdio::piped()).stdout(Stdio::null());
         holder.stderr(if row { Stdio::inherit() } else { Stdio::null() }).spawn().map(Self)
@@ -79,13 +79,13 @@ pub(crate) fn main() -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);
     let role = args.next()?;
     let words: Vec<_> = args.collect();
-    let (words, wall) = match words.iter().position(|word| word == WALL) {
+    let (words, hard_limit) = match words.iter().position(|word| word == CGROUP_LIMIT) {
         Some(at) => (&words[..at], &words[at + 1..]),
         None => (&words[..], &[][..]),
     };
     let row = words.iter().any(|word| word == ROW);
     if role == HOLDER {
-        let _ = hold(row, words.iter().any(|word| word == STAY), wall);
+        let _ = hold(row, words.iter().any(|word| word == STAY), hard_limit);
     } else if role == MEMBER {
         let mut word = [0];
         // Also where the pipe cannot be read: whatever has happened, we are not needed any more.
@@ -102,7 +102,7 @@ pub(crate) fn main() -> Option<ExitCode> {
     Some(ExitCode::SUCCESS)
 }
 
-fn hold(row: bool, stays: bool, wall: &[OsString]) -> io::Result<()> {
+fn hold(row: bool, stays: bool, hard_limit: &[OsString]) -> io::Result<()> {
     let mut member = Command::new(std::env::current_exe()?);
     let mut member = member.arg(MEMBER).args(row.then_some(ROW)).spawn()?;
     if !stays {
@@ -110,12 +110,12 @@ fn hold(row: bool, stays: bool, wall: &[OsString]) -> io::Result<()> {
     }
     let ended = member.wait()?;
     let orphaned = ended.code() == Some(i32::from(ORPHANED));
-    if let Some(wall) = WallPlace::from_words(wall).filter(|_| orphaned) {
-        while !wall.is_empty() {
+    if let Some(hard_limit) = CgroupPath::from_words(hard_limit).filter(|_| orphaned) {
+        while !hard_limit.is_empty() {
             std::thread::sleep(LOOK);
         }
         // What stays the next driver sweeps away.
-        let _ = wall.remove();
+        let _ = hard_limit.remove();
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! A build under the account's line: its driver's end of the connection.
+//! A build under the account's budget: its driver's end of the connection.
 //!
 //! The governor sends what happens in the build, so that the status line and the summary are the same functions of
-//! the same stream. If it is gone, what it had stopped goes on (its keeper sees to that), and the build joins the
-//! next one. Where none can be had, the build goes on without a line, and a notice says so.
+//! the same stream. If it is gone, what it had stopped goes on (its watchdog sees to that), and the build joins the
+//! next one. Where none can be had, the build goes on without a budget, and a notice says so.
 
 use std::io::{self, IoSlice, Read as _, Write as _};
 use std::mem::MaybeUninit;
@@ -16,7 +16,7 @@ use plimsoll_core::{BuildNo, Millis};
 use plimsoll_governor::{Ending, GovernorError, Observer as _, Wake};
 use plimsoll_host::Jobserver;
 use plimsoll_proto::{Join, LineBuffer, Rerun, ToDriver, ToGovernor};
-use plimsoll_shim::rendezvous::{self, Reached};
+use plimsoll_shim::discovery::{self, Reached};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
@@ -202,7 +202,7 @@ impl Joined {
                         "the account's governor has ended and no other can be started"
                     }
                 };
-                let text = format!("{text}; the build goes on without a memory line");
+                let text = format!("{text}; the build goes on without a memory budget");
                 let event = Event::Notice { text };
                 watch.record(BuildNo(1), &Record { t: now, event });
             }
@@ -262,7 +262,7 @@ fn join_any(
     since: Millis,
 ) -> Result<Welcome, Why> {
     for _ in 0..ATTEMPTS {
-        let (stream, path) = match rendezvous::reach(home) {
+        let (stream, path) = match discovery::reach(home) {
             Reached::Here(stream, path) => (stream, path),
             Reached::Silent(pid) => return Err(Why::Silent(pid)),
             Reached::Nobody => break,

@@ -50,7 +50,7 @@ pub(super) fn cargo(call: &CargoCall, environment: &Environment) -> Command {
     plain::cargo(&call, environment)
 }
 
-/// Puts a command, and the Cargos that it is or runs, inside the line.
+/// Puts a command, and the Cargos that it is or runs, inside the budget.
 pub(super) fn govern(
     command: &mut Command,
     task: Task<'_>,
@@ -226,7 +226,7 @@ impl Tool {
 }
 
 /// What a shim stands before that Cargo is configured with already: below another driver, and in a shell that is
-/// inside the line, what that says, else
+/// inside the budget, what that says, else
 /// what `cargo plimsoll enable` found.
 #[derive(Default)]
 struct Former {

@@ -6,15 +6,15 @@
 //!
 //! What it deliberately does not do: decide (the schedule's work) or touch what shims run by itself.
 
+mod governor_link;
 pub(crate) mod guard;
+pub(crate) mod hard_limit;
 mod joined;
 mod launch;
-mod line;
 mod scratch;
 pub(crate) mod signals;
 pub(crate) mod stages;
 mod task;
-pub(crate) mod wall;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -41,18 +41,18 @@ use crate::settings::Settings;
 use crate::shell::Shell;
 use crate::shims::Shims;
 use crate::subcommand::Kind;
+use governor_link::GovernorLink;
 use guard::Guard;
+use hard_limit::HardLimit;
 use joined::{Joined, NotJoined, Why};
 pub(crate) use launch::shim_variables;
-use line::Line;
 use scratch::Scratch;
 use signals::{Signal, Signals};
 use task::Task;
 pub(crate) use task::{Foreign, Pipeline, PipelineTool};
-use wall::Wall;
 use watch::Watch;
 
-/// Runs Cargo inside the line; gives its exit status (128 + n for a signal).
+/// Runs Cargo inside the budget; gives its exit status (128 + n for a signal).
 ///
 /// # Errors
 /// Where Cargo cannot be started.
@@ -68,7 +68,7 @@ pub(crate) fn run(
     run_task(Task::Cargo(call), settings, environment, shell)
 }
 
-/// Runs a command that is not Cargo inside the line; gives its exit status (128 + n for a signal).
+/// Runs a command that is not Cargo inside the budget; gives its exit status (128 + n for a signal).
 ///
 /// # Errors
 /// Where it cannot be started.
@@ -82,7 +82,7 @@ pub(crate) fn run_under(
     run_task(Task::Other(&command), settings, environment, shell)
 }
 
-/// Runs a Cargo and tools on what it builds, as one command, inside the line; gives its exit status.
+/// Runs a Cargo and tools on what it builds, as one command, inside the budget; gives its exit status.
 ///
 /// # Errors
 /// Where it cannot be started.
@@ -101,11 +101,11 @@ fn run_task(
     environment: &Environment,
     shell: &mut Shell,
 ) -> anyhow::Result<i32> {
-    let wall = Wall::raise(settings, environment, shell);
-    let mut build = match Build::prepare(task, settings, environment, wall) {
+    let hard_limit = HardLimit::raise(settings, environment, shell);
+    let mut build = match Build::prepare(task, settings, environment, hard_limit) {
         Ok(build) => build,
         Err(error) => {
-            shell.warn(format_args!("this build has no line: {error:#}"));
+            shell.warn(format_args!("this build has no budget: {error:#}"));
             return task.run_plain(environment);
         }
     };
@@ -125,12 +125,12 @@ const RERUNS: u32 = 3;
 struct Build<'a> {
     task: Task<'a>,
     command: Command,
-    line: Line,
+    governor: GovernorLink,
     signals: Signals,
     /// Removed with the rest.
     _scratch: Scratch,
     /// Where one was asked for and could be had. Before the guard: it is taken away first.
-    wall: Option<Wall>,
+    hard_limit: Option<HardLimit>,
     /// From the first unit on.
     guard: Option<Guard>,
     /// A shell stands above us that can continue what was stopped.
@@ -147,12 +147,12 @@ impl<'a> Build<'a> {
         task: Task<'a>,
         settings: &Settings,
         environment: &Environment,
-        wall: Option<Wall>,
+        hard_limit: Option<HardLimit>,
     ) -> anyhow::Result<Self> {
         let shims = Shims::find()?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let unix_ms = u64::try_from(now.as_millis()).unwrap_or_default();
-        let jobs = task.places(settings) + 1;
+        let jobs = task.job_slots(settings) + 1;
         let scratch = Scratch::make(unix_ms, settings.home.value.as_deref());
         let jobserver = launch::jobserver(jobs, &scratch, environment)
             .or_else(|_| Jobserver::new(jobs))
@@ -161,24 +161,24 @@ impl<'a> Build<'a> {
         rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))
             .context("cannot adopt the build's processes")?;
         let signals = Signals::catch().context("cannot catch signals")?;
-        let line = match join(task, settings, environment, jobserver) {
-            Ok(joined) => Line::Joined(Box::new(joined)),
+        let governor = match join(task, settings, environment, jobserver) {
+            Ok(joined) => GovernorLink::Joined(Box::new(joined)),
             Err(NotJoined { jobserver, why }) => {
                 let notice = why.notice();
                 host(task, settings, environment, &scratch, jobserver, unix_ms, notice)?
             }
         };
-        let pipe = line.jobserver().context("no jobserver")?;
-        let found = (line.socket(), pipe);
+        let pipe = governor.jobserver().context("no jobserver")?;
+        let found = (governor.socket(), pipe);
         let mut command = task.command(environment);
         launch::govern(&mut command, task, settings, environment, &shims, &scratch, found);
-        let behind = wall.as_ref().map(|wall| wall.around(&command));
+        let behind = hard_limit.as_ref().map(|hard_limit| hard_limit.around(&command));
         Ok(Self {
             task,
             command: behind.unwrap_or(command),
-            line,
+            governor,
             signals,
-            wall,
+            hard_limit,
             guard: None,
             job_control: signals::have_job_control(),
             may_run_twice: task.may_run_twice(settings),
@@ -189,21 +189,21 @@ impl<'a> Build<'a> {
     }
 
     fn header(&self) -> anyhow::Result<&Header> {
-        self.line.header().context("the build has ended before it began")
+        self.governor.header().context("the build has ended before it began")
     }
 
     fn run(&mut self, watch: &mut Watch) -> anyhow::Result<i32> {
         let mut exit = self.run_cargo(watch)?;
         for _ in 0..RERUNS {
             let Some(text) = self.reason_to_rerun().filter(|_| exit != 0) else { break };
-            self.line.notice(text, watch);
-            self.line.begin_again();
+            self.governor.notice(text, watch);
+            self.governor.begin_again();
             exit = self.run_cargo(watch)?;
         }
         let complete = exit == 0 && self.task.kind() == Kind::Builds;
-        self.follow_wall(watch);
-        self.line.close(Ending { exit, complete }, watch);
-        self.wall = None;
+        self.follow_hard_limit(watch);
+        self.governor.close(Ending { exit, complete }, watch);
+        self.hard_limit = None;
         self.guard = None;
         Ok(exit)
     }
@@ -211,7 +211,7 @@ impl<'a> Build<'a> {
     /// What a person should know where Cargo has failed for something that it puts right by itself when it is asked
     /// again. Not where somebody reads its JSON, which would repeat itself.
     fn reason_to_rerun(&mut self) -> Option<&'static str> {
-        let by_oomd = self.wall.as_mut().is_some_and(Wall::was_emptied_by_oomd);
+        let by_oomd = self.hard_limit.as_mut().is_some_and(HardLimit::was_emptied_by_oomd);
         if self.interrupted || self.task.json_messages() {
             return None;
         }
@@ -222,7 +222,7 @@ impl<'a> Build<'a> {
                  built",
             );
         }
-        match self.line.wants_rerun()? {
+        match self.governor.wants_rerun()? {
             Rerun::Differs => Some(
                 "a crate's metadata changed when it was compiled again; Cargo runs once more to build its dependents \
                  anew",
@@ -239,22 +239,23 @@ impl<'a> Build<'a> {
     }
 
     fn run_cargo(&mut self, watch: &mut Watch) -> anyhow::Result<i32> {
-        if let Some(wall) = &self.wall {
-            self.guard = Guard::start(watch.has_row(), self.job_control, Some(wall.place())).ok();
+        if let Some(hard_limit) = &self.hard_limit {
+            self.guard =
+                Guard::start(watch.has_row(), self.job_control, Some(hard_limit.place())).ok();
         }
-        self.follow_wall(watch);
+        self.follow_hard_limit(watch);
         let program = self.command.get_program().to_owned();
         let cargo = self
             .command
             .spawn()
             .with_context(|| format!("cannot start `{}`", program.display()))?;
         if let Some(name) = self.task.unit() {
-            self.line.command(cargo.id(), name);
+            self.governor.command(cargo.id(), name);
         }
         let exit = self.follow(&mut Waited(cargo), watch);
         if exit.is_err() {
-            self.line.interrupt();
-            self.line.kill_units();
+            self.governor.interrupt();
+            self.governor.kill_units();
         }
         exit
     }
@@ -268,12 +269,12 @@ impl<'a> Build<'a> {
             .context("cannot watch Cargo")?;
         let mut ending: Option<Millis> = None;
         let status = loop {
-            let now = self.line.now();
+            let now = self.governor.now();
             let deadline = ending.map_or(now + Millis(500), |at| at + GRACE);
             let extra = [pidfd.as_fd(), self.signals.as_fd()];
-            let wake = self.line.turn(&extra, deadline, watch)?;
-            self.follow_wall(watch);
-            if self.guard.is_none() && !self.aside && self.line.has_seen_units() {
+            let wake = self.governor.turn(&extra, deadline, watch)?;
+            self.follow_hard_limit(watch);
+            if self.guard.is_none() && !self.aside && self.governor.has_seen_units() {
                 self.guard = Guard::start(watch.has_row(), self.job_control, None).ok();
             }
             for signal in self.signals.pending() {
@@ -284,33 +285,33 @@ impl<'a> Build<'a> {
             {
                 break status;
             }
-            if ending.is_some_and(|at| self.line.now() >= at + GRACE) {
-                self.line.kill_units();
-                ending = Some(self.line.now());
+            if ending.is_some_and(|at| self.governor.now() >= at + GRACE) {
+                self.governor.kill_units();
+                ending = Some(self.governor.now());
             }
             let runs = self.task.kind() == Kind::BuildsThenRuns && !self.aside;
             if runs && has_become_another(&cargo.0) {
                 self.aside = true;
-                self.line.stop_governing();
-                self.wall = None;
+                self.governor.stop_governing();
+                self.hard_limit = None;
                 self.guard = None;
                 watch.step_aside();
             }
         };
         if !status.success() {
             // What its shims' ends tell, before they are told to end.
-            self.line.hear_out(watch)?;
+            self.governor.hear_out(watch)?;
         }
         self.clear_away(status.signal().is_some() || ending.is_some(), watch)?;
         Ok(status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)))
     }
 
-    /// Has the wall follow the line.
-    fn follow_wall(&mut self, watch: &mut Watch) {
-        let Some(wall) = &mut self.wall else { return };
-        let (line, lone) = watch.line();
-        if let Some(news) = wall.follow(self.line.now(), line, lone) {
-            self.line.notice(&news, watch);
+    /// Has the hard limit follow the budget.
+    fn follow_hard_limit(&mut self, watch: &mut Watch) {
+        let Some(hard_limit) = &mut self.hard_limit else { return };
+        let (budget, lone) = watch.budget();
+        if let Some(news) = hard_limit.follow(self.governor.now(), budget, lone) {
+            self.governor.notice(&news, watch);
         }
     }
 
@@ -330,8 +331,8 @@ impl<'a> Build<'a> {
                 {
                     let _ = rustix::process::pidfd_send_signal(cargo, number);
                 }
-                self.line.interrupt();
-                ending.get_or_insert(self.line.now());
+                self.governor.interrupt();
+                ending.get_or_insert(self.governor.now());
                 self.interrupted = true;
             }
             // The kernel lets nobody stop where no shell is there that could continue.
@@ -340,9 +341,9 @@ impl<'a> Build<'a> {
                 watch.suspend();
                 signals::stop_self();
                 watch.restore();
-                self.line.suspend_again();
+                self.governor.suspend_again();
             }
-            Signal::Continued => self.line.suspend_again(),
+            Signal::Continued => self.governor.suspend_again(),
             Signal::Resized => watch.resize(),
         }
     }
@@ -350,21 +351,21 @@ impl<'a> Build<'a> {
     /// Cargo is gone; whatever of its units still runs ends too, and where Cargo was `killed` or told to
     /// end, everything else that it started: build scripts that nobody has seen yet.
     fn clear_away(&mut self, killed: bool, watch: &mut Watch) -> anyhow::Result<()> {
-        self.line.interrupt();
-        let until = self.line.now() + GRACE;
-        while self.line.has_shims() && self.line.now() < until {
-            self.line.turn(&[], until, watch)?;
+        self.governor.interrupt();
+        let until = self.governor.now() + GRACE;
+        while self.governor.has_shims() && self.governor.now() < until {
+            self.governor.turn(&[], until, watch)?;
         }
-        self.line.kill_units();
+        self.governor.kill_units();
         // Under `cargo run`, what ended was perhaps the user's program: what that leaves is its own.
         if killed && self.task.kind() != Kind::BuildsThenRuns {
-            self.line.kill_rest();
+            self.governor.kill_rest();
         }
         Ok(())
     }
 }
 
-/// Joins the account's line, where there is one.
+/// Joins the account's budget, where there is one.
 fn join(
     task: Task<'_>,
     settings: &Settings,
@@ -381,7 +382,7 @@ fn join(
         version: VERSION,
         command: task.name(),
         jobs: task.jobs(settings),
-        places: task.places(settings),
+        job_slots: task.job_slots(settings),
         memory: settings.memory.value,
         strict: settings.strict.value,
         keep_going: task.keep_going(),
@@ -405,7 +406,7 @@ fn notes(settings: &Settings) -> BTreeMap<String, Bytes> {
     settings.crates.iter().filter_map(noted).collect()
 }
 
-/// A line of this build's own; with a notice of what a person should know of that.
+/// A budget of this build's own; with a notice of what a person should know of that.
 fn host(
     task: Task<'_>,
     settings: &Settings,
@@ -414,7 +415,7 @@ fn host(
     jobserver: Jobserver,
     unix_ms: u64,
     notice: Option<String>,
-) -> anyhow::Result<Line> {
+) -> anyhow::Result<GovernorLink> {
     let options = Options {
         cores: settings.processors.value,
         memory: settings.memory.value,
@@ -426,7 +427,7 @@ fn host(
             jobs: task.jobs(settings),
             strict: settings.strict.value,
             keep_going: task.keep_going(),
-            places: Some(task.places(settings)),
+            job_slots: Some(task.job_slots(settings)),
             diet: settings.diet.value,
             staged: task.is_staged(),
             ..Terms::default()
@@ -445,7 +446,7 @@ fn host(
     if let Some(text) = notice {
         governor.notice(build, text);
     }
-    Ok(Line::Own { governor: Box::new(governor), build })
+    Ok(GovernorLink::Own { governor: Box::new(governor), build })
 }
 
 /// Cargo, which we outlive even where we fail: it is killed then.

@@ -1,4 +1,4 @@
-//! What runs inside the line: a Cargo, or a command that is not Cargo (`run-under`).
+//! What runs inside the budget: a Cargo, or a command that is not Cargo (`run-under`).
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -124,7 +124,7 @@ fn number(word: impl AsRef<OsStr>) -> Option<u32> {
     word.as_ref().to_str()?.parse().ok()
 }
 
-/// What runs inside the line.
+/// What runs inside the budget.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Task<'a> {
     /// A Cargo.
@@ -210,7 +210,7 @@ impl<'a> Task<'a> {
 
     /// Places on the pipe at first. A make begins with one job and is given more as there is room: what it has once
     /// taken it would only give back to take again.
-    pub(super) fn places(&self, settings: &Settings) -> u32 {
+    pub(super) fn job_slots(&self, settings: &Settings) -> u32 {
         self.cargo().map_or(0, |_| self.jobs(settings).saturating_sub(1))
     }
 
@@ -222,7 +222,7 @@ impl<'a> Task<'a> {
         launch::graph(self.cargo()?, environment)
     }
 
-    /// Its command, to be put inside the line.
+    /// Its command, to be put inside the budget.
     pub(super) fn command(&self, environment: &Environment) -> Command {
         match self {
             Self::Cargo(call) => launch::cargo(call, environment),

@@ -12,14 +12,14 @@ use crate::env::Environment;
 use crate::shell::Shell;
 use crate::status::{StatusLine, Terminal};
 
-/// Without a terminal: when something was last seen to end, or a line was written.
+/// Without a terminal: when something was last seen to end, or a budget was written.
 struct Silence(Millis);
 
 impl Silence {
-    /// A line is written after so long a silence, so that no CI takes us for dead.
+    /// A budget is written after so long a silence, so that no CI takes us for dead.
     const LONG: Millis = Millis::seconds(60);
 
-    /// Whether a line is due when this has happened.
+    /// Whether a budget is due when this has happened.
     fn breaks(&mut self, record: &Record) -> bool {
         let due = match record.event {
             Event::Finished { .. } => false,
@@ -64,10 +64,10 @@ impl Watch {
         self.line.as_ref().is_some_and(StatusLine::is_reserved)
     }
 
-    /// The line, and whether a unit runs that by itself is above it.
-    pub(super) fn line(&self) -> (Bytes, bool) {
+    /// The budget, and whether a unit runs that by itself is above it.
+    pub(super) fn budget(&self) -> (Bytes, bool) {
         let is_lone = |unit: &Unit| unit.above.is_some() && !unit.status.ended();
-        (self.state.line(), self.state.units().any(is_lone))
+        (self.state.budget(), self.state.units().any(is_lone))
     }
 
     /// Before this process is stopped.
@@ -149,10 +149,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_a_minute_while_nothing_ends() {
+    fn a_budget_a_minute_while_nothing_ends() {
         let sample = || Event::Sample {
             used: Bytes::ZERO,
-            line: Bytes::gib(1),
+            budget: Bytes::gib(1),
             admitted: Bytes::ZERO,
             running: 0,
             waiting: 1,

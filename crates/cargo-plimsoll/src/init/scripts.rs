@@ -15,11 +15,11 @@ use super::edit::{Edit, TakenBack};
 use super::workspace::TextFile;
 use crate::bench::added::recipe;
 
-/// The line by which a script is known as ours. Settings are the lines `NAME="value"` that follow it.
+/// The budget by which a script is known as ours. Settings are the lines `NAME="value"` that follow it.
 const MARK: &str = "# Written by `cargo plimsoll init --scripts`. What follows is yours to set, the rest is replaced when \
                     it runs again.";
 
-/// The line before the rest.
+/// The budget before the rest.
 const END: &str = "";
 
 /// Their names and what they are made from.

@@ -9,7 +9,7 @@ fn error(text: &str) -> String {
 #[test]
 fn everything_that_can_be_said_is_read_with_its_line() {
     let text = "\
-# The line.
+# The budget.
 memory = \"60%\"
 jobs = -1
 reserve = \"2G\"

@@ -3,16 +3,16 @@
 //!
 //! ```text
 //! shim, driver ── __governor ──▶ looks, under a lock, whether one governs; returns when one listens
-//!                     └─ keep ─▶ the keeper: in a session of its own, with nothing of its starter's
+//!                     └─ keep ─▶ the watchdog: in a session of its own, with nothing of its starter's
 //!                          └─ serve ─▶ the governor
 //! ```
 //!
-//! The keeper knows which processes the governor has stopped, and lets them go on if that is killed. A newer program
+//! The watchdog knows which processes the governor has stopped, and lets them go on if that is killed. A newer program
 //! takes over by starting beside the old one, which sees its builds to their end. Whoever starts one inherits neither
 //! a descriptor nor a session to it, so no pipe or CI step waits for it.
 
-mod keeper;
 mod serve;
+mod watchdog;
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, BufRead as _, BufReader};
@@ -22,7 +22,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use plimsoll_proto::{Governing, HOME_VARIABLE};
-use plimsoll_shim::rendezvous;
+use plimsoll_shim::discovery;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -44,7 +44,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Where this process is one of these: does its part, and gives its exit code.
 pub(crate) fn main() -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);
-    if args.next()? != rendezvous::ARGUMENT {
+    if args.next()? != discovery::ARGUMENT {
         return None;
     }
     let Some(home) = std::env::var_os(HOME_VARIABLE).map(PathBuf::from) else {
@@ -53,7 +53,7 @@ pub(crate) fn main() -> Option<ExitCode> {
     let role = args.next();
     let done = match role.as_deref().and_then(|role| role.to_str()) {
         None => launch(&home),
-        Some(KEEP) => keeper::run(&home),
+        Some(KEEP) => watchdog::run(&home),
         Some(SERVE) => serve::run(&home),
         Some(_) => Err(io::ErrorKind::InvalidInput.into()),
     };
@@ -65,19 +65,19 @@ fn launch(home: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(Governing::directory(home))?;
     let _alone = lock(home)?;
     let program = std::env::current_exe()?;
-    if let Some(governing) = rendezvous::governing(home)
-        && !rendezvous::is_superseded(&governing, &program)
-        && rendezvous::connect(home, &governing)
+    if let Some(governing) = discovery::governing(home)
+        && !discovery::is_superseded(&governing, &program)
+        && discovery::connect(home, &governing)
             .map_or_else(|error| error.kind() == io::ErrorKind::WouldBlock, |_| true)
     {
         return Ok(());
     }
-    let mut keeper = Command::new(program);
-    keeper.args([rendezvous::ARGUMENT, KEEP]);
-    keeper.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut keeper = keeper.spawn()?;
+    let mut watchdog = Command::new(program);
+    watchdog.args([discovery::ARGUMENT, KEEP]);
+    watchdog.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut watchdog = watchdog.spawn()?;
     // It says so when the governor listens, or ends without a word.
-    let out = keeper.stdout.take().filter(|out| {
+    let out = watchdog.stdout.take().filter(|out| {
         let patience = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
         let mut ready = [PollFd::new(out, PollFlags::IN)];
         rustix::event::poll(&mut ready, Some(&patience)).is_ok_and(|ready| ready > 0)

@@ -1,6 +1,6 @@
 //! The governor of an account: the same loop as a driver's, with a socket that others find.
 //!
-//! What the user has said of the machine's line is read again while it runs. It leaves when nobody has needed it
+//! What the user has said of the machine's budget is read again while it runs. It leaves when nobody has needed it
 //! for a while, when `cargo plimsoll disable` was said, or when a newer one has taken over; with builds under way
 //! it leaves after the last of them.
 
@@ -18,7 +18,7 @@ use plimsoll_core::{BuildNo, Millis};
 use plimsoll_governor::{Governor, Observer, Options};
 use plimsoll_host::StoppedProcess;
 use plimsoll_proto::{Enabled, Governing, ToGovernor, VERSION};
-use plimsoll_shim::rendezvous;
+use plimsoll_shim::discovery;
 use plimsoll_view::{BuildState, top_json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -29,24 +29,24 @@ use crate::plimsoll_toml;
 /// Nobody was governed for so long: the next build's start costs a few milliseconds more.
 const IDLE: Millis = Millis(10_000);
 
-/// While something is stopped the keeper is told this often that this process runs.
+/// While something is stopped the watchdog is told this often that this process runs.
 const WORD_EVERY: Millis = Millis(1000);
 
-/// What was said of the line is read again this often.
+/// What was said of the budget is read again this often.
 const SETTINGS_EVERY: Millis = Millis(2000);
 
 pub(super) fn run(home: &Path) -> io::Result<()> {
     let place = Place::take(home)?;
     let listener = place.listen()?;
-    let (memory, reserve) = line(home).unwrap_or_default();
+    let (memory, reserve) = budget(home).unwrap_or_default();
     let options = Options { cores: processors(), memory, reserve, home: home.to_owned() };
     let mut governor = Governor::of_account(options, listener).map_err(io::Error::other)?;
     plimsoll_host::raise_open_files();
-    // Where the keeper is gone, the next turn says so and is the last.
-    governor.tell_of_stopped(Box::new(|stopped| drop(tell_keeper(stopped))));
-    let before = rendezvous::governing(home);
+    // Where the watchdog is gone, the next turn says so and is the last.
+    governor.tell_of_stopped(Box::new(|stopped| drop(tell_watchdog(stopped))));
+    let before = discovery::governing(home);
     place.announce()?;
-    if let Some(before) = before.and_then(|it| rendezvous::connect(home, &it).ok()) {
+    if let Some(before) = before.and_then(|it| discovery::connect(home, &it).ok()) {
         drain(before);
     }
     say(READY)?;
@@ -70,10 +70,10 @@ fn processors() -> u32 {
     told.filter(|told| *told > 0).unwrap_or_else(found)
 }
 
-/// What `cargo plimsoll enable`, else the shell that started us, else the user's own file says of the line, and of
+/// What `cargo plimsoll enable`, else the shell that started us, else the user's own file says of the budget, and of
 /// what is kept free beside it; `None` where it is enabled neither for the account nor for that shell (any more). A
 /// file that cannot be used says nothing here: every command says so.
-fn line(home: &Path) -> Option<(Memory, Memory)> {
+fn budget(home: &Path) -> Option<(Memory, Memory)> {
     let environment = Environment::of_process();
     let enabled = fs::read(Enabled::file(home)).ok().and_then(|it| Enabled::decode(&it).ok());
     let in_shell = || {
@@ -92,13 +92,13 @@ fn drain(mut before: UnixStream) {
     let _ = before.write_all(&ToGovernor::Drain.encode());
 }
 
-/// Tells the keeper.
+/// Tells the watchdog.
 fn say(line: &str) -> io::Result<()> {
     let mut out = io::stdout();
     writeln!(out, "{line}").and_then(|()| out.flush())
 }
 
-fn tell_keeper(stopped: &[StoppedProcess]) -> io::Result<()> {
+fn tell_watchdog(stopped: &[StoppedProcess]) -> io::Result<()> {
     let words: Vec<String> = stopped.iter().map(ToString::to_string).collect();
     say(&format!("{STOPPED} {}", words.join(" ")))
 }
@@ -116,7 +116,7 @@ impl Place {
         let governing = Governing {
             protocol: VERSION,
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            stamp: rendezvous::stamp(&program)?,
+            stamp: discovery::stamp(&program)?,
             program,
             pid,
             socket: socket_of(pid),
@@ -131,7 +131,7 @@ impl Place {
     fn listen(&self) -> io::Result<UnixListener> {
         let _ = fs::remove_file(self.socket());
         self.sweep();
-        let directory = rendezvous::open_directory(&Governing::directory(&self.home))?;
+        let directory = discovery::open_directory(&Governing::directory(&self.home))?;
         // A path may be longer than a socket's address: this one never is. Nobody else can look into the
         // directory, so that the socket's own mode, set after it is there, is a second lock.
         let path = format!("/proc/self/fd/{}/{}", directory.as_raw_fd(), self.governing.socket);
@@ -146,7 +146,7 @@ impl Place {
         let entries = fs::read_dir(&directory).into_iter().flatten().flatten();
         let sockets = entries.map(|entry| entry.path());
         for socket in sockets.filter(|path| path.extension().is_some_and(|it| it == "sock")) {
-            let refused = rendezvous::connect_path(&socket)
+            let refused = discovery::connect_path(&socket)
                 .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
             if refused {
                 let pid = socket.file_stem().and_then(|pid| pid.to_str()?.parse().ok());
@@ -167,7 +167,7 @@ impl Place {
     }
 
     fn is_announced(&self) -> bool {
-        rendezvous::governing(&self.home).as_ref() == Some(&self.governing)
+        discovery::governing(&self.home).as_ref() == Some(&self.governing)
     }
 
     /// Nobody finds it any more.
@@ -222,7 +222,7 @@ struct Service {
     idle_since: Option<Millis>,
     /// When the settings were read last.
     read: Millis,
-    /// When the keeper was told last that this process runs.
+    /// When the watchdog was told last that this process runs.
     said: Millis,
     enabled: bool,
 }
@@ -233,13 +233,13 @@ impl Service {
         for signal in [SIGTERM, SIGINT, SIGHUP] {
             signal_hook::low_level::pipe::register(signal, told.try_clone()?)?;
         }
-        // The keeper reads it: it is ready when nobody does any more.
-        let keeper = io::stdout();
+        // The watchdog reads it: it is ready when nobody does any more.
+        let watchdog = io::stdout();
         loop {
             let now = governor.now();
             let deadline = now + SETTINGS_EVERY;
             let wake = governor
-                .turn(&[end.as_fd(), keeper.as_fd()], deadline, &mut self.builds)
+                .turn(&[end.as_fd(), watchdog.as_fd()], deadline, &mut self.builds)
                 .map_err(io::Error::other)?;
             let now = governor.now();
             if governor.keeps_something_stopped() && now - self.said >= WORD_EVERY {
@@ -263,8 +263,8 @@ impl Service {
     }
 
     fn follow_settings(&mut self, governor: &mut Governor) {
-        match line(&self.place.home) {
-            Some((memory, reserve)) => governor.name_line(memory, reserve),
+        match budget(&self.place.home) {
+            Some((memory, reserve)) => governor.name_budget(memory, reserve),
             None => self.enabled = false,
         }
     }

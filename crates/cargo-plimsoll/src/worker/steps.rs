@@ -1,4 +1,4 @@
-//! A packed crate, step by step: what wasm-pack would run, as one command inside the line.
+//! A packed crate, step by step: what wasm-pack would run, as one command inside the budget.
 //!
 //! ```text
 //! cargo build --lib ──▶ <target>/…/name.wasm ── wasm-bindgen ──▶ <stage>/ ── wasm-opt ──▶ <stage>/optimised.wasm

@@ -1,4 +1,4 @@
-//! One governor for the account: plain Cargos and drivers share its line, and outlive it.
+//! One governor for the account: plain Cargos and drivers share its budget, and outlive it.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use plimsoll_testing::wall::Wall;
+use plimsoll_testing::cgroup::LimitedCgroup;
 use rustix::process::Signal;
 
 use crate::process::{Process, Sampler, is_stopped, process_exists, runs, signal, until};
@@ -17,7 +17,7 @@ use crate::terminal::Terminal;
 
 const MIB: u64 = 1 << 20;
 
-/// A workspace on an account that is enabled with this line.
+/// A workspace on an account that is enabled with this budget.
 fn enabled(memory: &str) -> Scene {
     let scene = Scene::new();
     scene.ok(&mut on_account(&scene, scene.plimsoll(&format!("enable --memory {memory}"))));
@@ -46,7 +46,7 @@ fn two_that_do_not_fit(scene: &Scene) {
     );
 }
 
-/// `a` holds 130 MiB; `b`, which comes after it, grows beside it until it is stopped, and would cross the line if
+/// `a` holds 130 MiB; `b`, which comes after it, grows beside it until it is stopped, and would cross the budget if
 /// it went on.
 fn one_is_stopped(scene: &Scene) {
     scene.lib("a", &[], "// fake: alloc 130MiB in 260ms; touch a-is-up; until go\n");
@@ -63,7 +63,7 @@ fn fresh(scene: &Scene, target: &str, package: &str) {
 }
 
 #[test]
-fn two_plain_cargos_share_the_line() {
+fn two_plain_cargos_share_the_budget() {
     let scene = enabled("400MiB");
     two_that_do_not_fit(&scene);
     let sampler = Sampler::start(scene.dir());
@@ -97,10 +97,10 @@ fn two_plain_cargos_share_the_line() {
     fresh(&scene, "target2", "b");
 }
 
-/// The governor was started elsewhere, for somebody who is not behind the wall.
+/// The governor was started elsewhere, for somebody who is not inside the cgroup limit.
 #[test]
-fn a_wall_around_some_builds_holds_wherever_the_governor_was_started() {
-    let wall = Wall::new(750 * MIB);
+fn a_hard_limit_around_some_builds_holds_wherever_the_governor_was_started() {
+    let cgroup = LimitedCgroup::new(750 * MIB);
     let scene = enabled("6GiB");
     scene.lib("outside", &[], "// fake: touch outside-is-up; until go\n");
     for name in ["a", "b"] {
@@ -114,7 +114,7 @@ fn a_wall_around_some_builds_holds_wherever_the_governor_was_started() {
     let governor = scene.governor().expect("one governs");
     let inside = ["a", "b"].map(|name| {
         let build = cargo(&scene, &format!("build -p {name}"), &format!("target-{name}"));
-        let running = scene.start(&mut scene.inside(wall.entrance(), &build));
+        let running = scene.start(&mut scene.inside(cgroup.entrance(), &build));
         scene.wait_for(&format!("{name}-is-up"));
         running
     });
@@ -123,7 +123,7 @@ fn a_wall_around_some_builds_holds_wherever_the_governor_was_started() {
         let done = running.end();
         assert_eq!(done.code(), 0, "{}", done.stderr);
     }
-    assert_eq!(wall.kills(), 0, "the kernel has killed something");
+    assert_eq!(cgroup.kills(), 0, "the kernel has killed something");
     assert_eq!(scene.governor(), Some(governor), "the same one");
     scene.write("go", "");
     assert_eq!(outside.end().code(), 0);
@@ -133,8 +133,8 @@ fn a_wall_around_some_builds_holds_wherever_the_governor_was_started() {
         let header: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
         header["line"].as_u64().unwrap()
     });
-    let (walled, free): (Vec<u64>, Vec<u64>) = lines.partition(|line| *line < 750 * MIB);
-    assert_eq!((walled.len(), free.len()), (2, 1), "{walled:?} {free:?}");
+    let (limited, free): (Vec<u64>, Vec<u64>) = lines.partition(|line| *line < 750 * MIB);
+    assert_eq!((limited.len(), free.len()), (2, 1), "{limited:?} {free:?}");
     for name in ["a", "b"] {
         fresh(&scene, &format!("target-{name}"), name);
     }
@@ -221,7 +221,7 @@ fn a_governor_outlives_the_unit_whose_shim_has_started_it() {
 }
 
 #[test]
-fn a_governor_without_its_keeper_leaves_and_another_takes_over() {
+fn a_governor_without_its_watchdog_leaves_and_another_takes_over() {
     let scene = enabled("400MiB");
     one_is_stopped(&scene);
     let first = scene.start(&mut cargo(&scene, "build -p a", "target"));
@@ -296,7 +296,7 @@ fn a_shim_that_a_stranger_stops_holds_nobody_else_up() {
         let done = running.end();
         assert_eq!(done.code(), 0, "{}", done.stderr);
     }
-    // What needs the whole line comes after it, too.
+    // What needs the whole budget comes after it, too.
     scene.lib("d", &[], "// fake: alloc 300MiB in 300ms\n");
     let fourth = scene.start(&mut cargo(&scene, "build -p d", "target4"));
     until("b's compiler has ended, or stands for d", || (!runs(b) || is_stopped(b)).then_some(()));
@@ -370,7 +370,7 @@ fn a_stopped_build_script_goes_on_when_the_governor_is_killed() {
 
 /// Nobody is left who knows that it is stopped. The next governor, which a shim of the same build starts, finds it so.
 #[test]
-fn a_stopped_build_script_goes_on_when_governor_and_keeper_are_killed_together() {
+fn a_stopped_build_script_goes_on_when_governor_and_watchdog_are_killed_together() {
     let scene = enabled("500MiB");
     holding_script(&scene, "large", 300);
     holding_script(&scene, "late", 280);
@@ -382,10 +382,10 @@ fn a_stopped_build_script_goes_on_when_governor_and_keeper_are_killed_together()
     let script = scene.wait_for_lines("late-script", 1);
     until("the script is stopped", || is_stopped(script).then_some(()));
     let governor = scene.governor().expect("one governs");
-    let keeper = Process::read(governor).unwrap().parent;
-    signal(keeper, Signal::STOP);
+    let watchdog = Process::read(governor).unwrap().parent;
+    signal(watchdog, Signal::STOP);
     signal(governor, Signal::KILL);
-    signal(keeper, Signal::KILL);
+    signal(watchdog, Signal::KILL);
     until("another one governs", || scene.governor().filter(|pid| *pid != governor));
     scene.write("go", "");
     for running in [first, second] {
@@ -458,7 +458,7 @@ fn a_driver_outlives_the_governor_and_joins_the_next() {
     scene.write("go", "");
     let done = running.end();
     assert_eq!(done.code(), 0, "{}", done.stderr);
-    assert!(!done.stderr.contains("without a memory line"), "{}", done.stderr);
+    assert!(!done.stderr.contains("without a memory budget"), "{}", done.stderr);
 }
 
 #[test]

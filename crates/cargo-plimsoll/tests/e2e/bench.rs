@@ -38,8 +38,8 @@ fn every_arm_is_measured_and_nothing_is_left() {
         assert!(run["rebuild_ms"].as_u64().is_some(), "{run}");
         assert_eq!(run["out_of_memory"], false);
         let ours = ["plimsoll", "again", "lowmem"].contains(&run["arm"].as_str().unwrap());
-        let line = if ours { runs[2]["peak_bytes"].clone() } else { Value::Null };
-        assert_eq!(run["line_bytes"], line, "{run}");
+        let budget = if ours { runs[2]["peak_bytes"].clone() } else { Value::Null };
+        assert_eq!(run["line_bytes"], budget, "{run}");
     }
     assert_eq!(runs[0]["wall_vs_plain"], 1.0);
     assert_eq!(scene.read("ws/bench.md").lines().count(), 2 + 6);

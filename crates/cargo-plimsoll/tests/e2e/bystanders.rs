@@ -1,4 +1,4 @@
-//! Whoever dies, in whatever order: no signal reaches a process that is of no build under the account's line.
+//! Whoever dies, in whatever order: no signal reaches a process that is of no build under the account's budget.
 //!
 //! The test lives in a pid namespace of its own, so that a mistake harms nobody. There it is process 1, which adopts
 //! the orphans, its own and those of a stranger.
@@ -129,7 +129,7 @@ pub(crate) fn inside() -> ! {
         running_unit_loses_its_cargo_and_then_the_governor,
         running_unit_loses_the_governor_and_then_its_cargo,
     ] {
-        // The line is crossed by what the stranger holds, were that taken for the build's.
+        // The budget is crossed by what the stranger holds, were that taken for the build's.
         let scene = Scene::new();
         let mut enable = scene.plimsoll("enable --memory 64MiB");
         scene.ok(enable.env("CARGO_HOME", scene.at("cargo")));

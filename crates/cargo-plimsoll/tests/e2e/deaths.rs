@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use crate::process::{is_stopped, of_scene, runs, signal, until};
 use crate::scene::Scene;
 
-/// One unit that runs, one that is stopped because it grows, and one that waits: under a line of 400 MiB.
+/// One unit that runs, one that is stopped because it grows, and one that waits: under a budget of 400 MiB.
 fn crowded() -> Scene {
     let scene = Scene::new();
     scene.lib("a", &[], "// fake: log run-a; alloc 130MiB in 260ms; touch a-is-up; until go\n");
@@ -34,7 +34,7 @@ fn a_killed_driver_leaves_a_build_that_goes_on() {
     assert_eq!(running.end().code(), 137);
     scene.assert_clean();
     assert!(
-        scene.read("err.0").contains("goes on without a memory line"),
+        scene.read("err.0").contains("goes on without a memory budget"),
         "{}",
         scene.read("err.0")
     );
@@ -52,7 +52,7 @@ fn units_that_wait_when_the_driver_is_killed_run_and_fail_as_they_would_have() {
         &["z"],
         "// fake: log run-b\nfn f() { let unused = 1; }\ncompile_error!(\"b\");",
     );
-    // The line has room for one only.
+    // The budget has room for one only.
     let running = scene.start(&mut scene.fake("--memory 240MiB --jobs 4 build"));
     scene.wait_for_lines("run-a", 1);
     scene.wait_for_units(1, 1, 0);

@@ -60,7 +60,7 @@ fn a_temporary_directory_that_does_not_exist_is_not_made() {
     scene.assert_fresh(scene.cargo("build").env("TMPDIR", &absent));
 }
 
-/// A command with Plimsoll's home on a small file system of its own, prepared by a line of shell.
+/// A command with Plimsoll's home on a small file system of its own, prepared by a budget of shell.
 fn on_small_disk(scene: &Scene, options: &str, prepare: &str, command: &Command) -> Command {
     let script = format!(
         "mount -t tmpfs -o size=64k{options} none \"$PLIMSOLL_HOME\" && {{ {prepare}; exec \"$@\"; }}"

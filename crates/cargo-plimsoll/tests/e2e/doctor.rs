@@ -240,7 +240,7 @@ fn a_build_directory_of_its_own_is_what_was_emptied() {
 #[test]
 fn a_line_that_binds_is_told_with_one_that_would_not() {
     let scene = Scene::new();
-    // Together they are above the line, so one waits until the other has ended.
+    // Together they are above the budget, so one waits until the other has ended.
     for name in ["a", "b"] {
         scene.lib(name, &[], "// fake: alloc 150MiB in 300ms; hold 1500ms\n");
     }

@@ -5,7 +5,7 @@ use plimsoll_testing::needs;
 use crate::process::{is_stopped, until};
 use crate::scene::Scene;
 
-/// `bad` runs and fails on command; `late` waits, because the line has no room for it beside `bad`.
+/// `bad` runs and fails on command; `late` waits, because the budget has no room for it beside `bad`.
 fn failing() -> Scene {
     let scene = Scene::new();
     let bad = "// fake: log run-bad; alloc 200MiB in 1500ms; touch bad-is-up; until fail\n\

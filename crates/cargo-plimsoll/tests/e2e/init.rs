@@ -200,7 +200,7 @@ fn what_cannot_be_read_or_written_is_named_and_nothing_is_changed() {
     assert_eq!(refused.code(), 101);
     assert!(refused.stderr.contains("could not find `Cargo.toml`"), "{}", refused.stderr);
 
-    // An inline table has no line for a comment.
+    // An inline table has no budget for a comment.
     fs::set_permissions(scene.at("ws/Cargo.toml"), fs::Permissions::from_mode(0o644)).unwrap();
     let inline = format!("profile.dev = {{ opt-level = 0 }}\n{}", manifest(""));
     scene.write("ws/Cargo.toml", &inline);

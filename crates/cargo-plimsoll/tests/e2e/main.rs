@@ -14,7 +14,7 @@
 extern crate plimsoll_testing;
 
 mod fake_rustc;
-mod giants;
+mod oversized;
 mod process;
 mod scene;
 mod settings_files;
@@ -23,6 +23,7 @@ mod shells;
 mod account;
 mod account_governor;
 mod bench;
+mod budget;
 mod bystanders;
 mod clean;
 mod clocks;
@@ -34,9 +35,8 @@ mod earlyoom;
 mod environment;
 mod failures;
 mod guides;
-mod hard;
+mod hard_limit;
 mod init;
-mod line;
 mod nested;
 mod retries;
 mod same;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use plimsoll_testing::wall::{self, Wall};
+use plimsoll_testing::cgroup::{self, LimitedCgroup};
 use rustix::process::Signal;
 
 use crate::process::{Sampler, is_stopped, patience, runs, signal, until};
@@ -110,10 +110,10 @@ fn with_own_jobs(verb: &str, inner: usize, text: &str, deeper: Option<&str>) -> 
 
 const MIB: u64 = 1 << 20;
 
-/// Builds twice what three compilers inside a build script need, 360 MiB beside each other, under a line of 300 MiB: at
+/// Builds twice what three compilers inside a build script need, 360 MiB beside each other, under a budget of 300 MiB: at
 /// first unknown, then known. `sampler` is asked for each build, and its peak of the second is at most `at_most` per cent
-/// of the line.
-fn stays_under_the_line(
+/// of the budget.
+fn stays_under_the_budget(
     scene: &Scene,
     build: impl Fn() -> Command,
     sampler: impl Fn() -> Sampler,
@@ -150,28 +150,28 @@ fn build_of_four(scene: &Scene) -> Command {
 }
 
 #[test]
-fn the_line_holds_for_what_a_build_script_builds() {
+fn the_budget_holds_for_what_a_build_script_builds() {
     for (verb, deeper) in [("build", None), ("build", Some("deep")), ("test", None)] {
         let scene = with_own_jobs(verb, 3, THREE_GROW, deeper);
         // The sampler reads one process after the other while they grow.
         let sampler = || Sampler::start(scene.dir());
-        stays_under_the_line(&scene, || build_of_four(&scene), sampler, 101);
+        stays_under_the_budget(&scene, || build_of_four(&scene), sampler, 101);
     }
 }
 
 /// The same by the kernel's own count, which is one number for all of them at one moment.
 #[test]
-fn by_the_kernels_count_the_line_holds_for_what_a_build_script_builds() {
-    let wall = Wall::without_limit();
+fn by_the_kernels_count_the_budget_holds_for_what_a_build_script_builds() {
+    let cgroup = LimitedCgroup::without_limit();
     for deeper in [None, Some("deep")] {
         let scene = with_own_jobs("build", 3, THREE_GROW, deeper);
-        let build = || scene.inside(wall.entrance(), &build_of_four(&scene));
-        let dir = wall.dir().to_owned();
+        let build = || scene.inside(cgroup.entrance(), &build_of_four(&scene));
+        let dir = cgroup.dir().to_owned();
         let sampler = || {
             let dir = dir.clone();
-            Sampler::of(move || wall::held(&dir))
+            Sampler::of(move || cgroup::held(&dir))
         };
-        stays_under_the_line(&scene, build, sampler, 100);
+        stays_under_the_budget(&scene, build, sampler, 100);
     }
 }
 

@@ -4,8 +4,8 @@ use crate::scene::Scene;
 
 const USER: &str = "config/plimsoll/plimsoll.toml";
 
-/// A workspace of one unit that needs 300 MiB, which a line of 200 MiB refuses where it is strict.
-fn giant() -> Scene {
+/// A workspace of one unit that needs 300 MiB, which a budget of 200 MiB refuses where it is strict.
+fn oversized() -> Scene {
     let scene = Scene::new();
     scene.lib("giant", &[], "// fake: alloc 300MiB in 200ms\n");
     scene
@@ -19,7 +19,7 @@ fn rows(scene: &Scene, args: &str) -> Vec<String> {
 
 #[test]
 fn both_files_hold_and_the_repositorys_stays_within_the_users() {
-    let scene = giant();
+    let scene = oversized();
     scene.write("ws/plimsoll.toml", "memory = \"200MiB\"\njobs = 5\nreserve = \"1G\"\n");
     scene.write(USER, "# mine\njobs = 3\ndiet = false\n");
     let (repo, user) = (scene.at("ws/plimsoll.toml"), scene.at(USER));
@@ -62,7 +62,7 @@ fn what_a_crate_is_said_to_need_counts_until_it_is_known() {
 
 #[test]
 fn a_file_that_means_nothing_starts_nothing() {
-    let scene = giant();
+    let scene = oversized();
     for (file, text, said) in [
         (
             "ws/plimsoll.toml",
@@ -83,8 +83,8 @@ fn a_file_that_means_nothing_starts_nothing() {
 }
 
 #[test]
-fn the_users_file_names_the_accounts_line_where_enable_did_not() {
-    let scene = giant();
+fn the_users_file_names_the_accounts_budget_where_enable_did_not() {
+    let scene = oversized();
     scene.write(USER, "memory = \"321MiB\"\nreserve = \"1G\"\n");
     scene.write("ws/plimsoll.toml", "memory = \"123MiB\"\n");
     let on_account = |args: &str| {

@@ -72,7 +72,7 @@ fn a_wrapper_that_was_there_before_is_chained() {
 }
 
 #[test]
-fn the_scripts_build_inside_the_line_and_without_plimsoll_too() {
+fn the_scripts_build_inside_the_budget_and_without_plimsoll_too() {
     let scene = Scene::new();
     scene.lib("a", &[], "");
     scene.bin("b", &["a"], "fn main() {}");

@@ -101,11 +101,11 @@ fn what_a_governor_has_stopped_goes_on_while_that_stands_still_itself() {
 }
 
 #[test]
-fn what_a_governor_has_stopped_goes_on_also_where_its_keeper_is_dead() {
+fn what_a_governor_has_stopped_goes_on_also_where_its_watchdog_is_dead() {
     what_is_stopped_goes_on(true);
 }
 
-fn what_is_stopped_goes_on(without_keeper: bool) {
+fn what_is_stopped_goes_on(without_watchdog: bool) {
     let scene = enabled("400MiB");
     scene.lib("a", &[], "// fake: alloc 130MiB in 260ms; touch a-is-up; until go\n");
     scene.lib("z", &[], "").lib(
@@ -120,7 +120,7 @@ fn what_is_stopped_goes_on(without_keeper: bool) {
     until("b is stopped", || is_stopped(b).then_some(()));
     let governor = scene.governor().expect("one governs");
     signal(governor, Signal::STOP);
-    if without_keeper {
+    if without_watchdog {
         signal(Process::read(governor).unwrap().parent, Signal::KILL);
     }
     until("b goes on", || runs(b).then_some(()));

@@ -276,7 +276,7 @@ fn ctrl_z_stops_everything_and_fg_goes_on_where_it_was() {
     });
     scene.write("fg", "");
     until("a goes on", || runs(a).then_some(()));
-    // What the line had stopped is stopped again, and stays so.
+    // What the budget had stopped is stopped again, and stays so.
     scene.wait_for_process("the driver runs", |p| {
         p.program == "cargo-plimsoll"
             && p.state != 'T'
@@ -311,11 +311,11 @@ fn top_follows_a_build_in_any_size_and_gives_the_terminal_back() {
     let running = scene.start(&mut scene.fake(CROWDED));
     stopped(&scene);
     let mut terminal = Terminal::start(&scene, &mut scene.plimsoll("top"));
-    terminal.shows("near the line", 1);
+    terminal.shows("near the budget", 1);
     // Room for the units of what other tests build meanwhile, too.
     for (times, rows) in [(2, 18), (3, 40)] {
         resize(&terminal.keys, rows, 100);
-        terminal.shows("near the line", times);
+        terminal.shows("near the budget", times);
     }
     // It was only looked at: the build goes on when its watcher leaves.
     terminal.press(b'q');

@@ -1,8 +1,8 @@
-//! Tests under the line: each run is a unit that waits until it fits, and else runs as if we were not there.
+//! Tests under the budget: each run is a unit that waits until it fits, and else runs as if we were not there.
 
 use std::fs;
 
-use plimsoll_testing::wall::Wall;
+use plimsoll_testing::cgroup::LimitedCgroup;
 use rustix::process::Signal;
 
 use crate::process::{Sampler, signal, until};
@@ -160,7 +160,7 @@ fn a_test_of_another_signal_ends_so_and_retries_change_nothing_of_that() {
     assert!(plain >= 1);
 }
 
-/// A test that writes a line into `ran` whenever it begins, and holds more than the wall allows, `times` times.
+/// A test that writes a budget into `ran` whenever it begins, and holds more than the cgroup limit allows, `times` times.
 fn too_large(times: usize) -> Scene {
     testing(
         "app",
@@ -178,21 +178,21 @@ fn a_test_that_the_kernel_killed_for_memory_runs_once_more_only_where_that_is_al
     for (options, times, runs, code) in
         [("", 1, 1, 101), ("--retry-tests", 1, 2, 0), ("--retry-tests", 9, 2, 101)]
     {
-        let wall = Wall::new(350 * MIB);
+        let cgroup = LimitedCgroup::new(350 * MIB);
         let scene = too_large(times);
         scene.ok(&mut scene.plimsoll("--memory 1GiB test --no-run --test it"));
         let test = scene.plimsoll(&format!("{options} test --test it"));
-        let done = scene.run(&mut scene.inside(wall.entrance(), &test));
+        let done = scene.run(&mut scene.inside(cgroup.entrance(), &test));
         assert_eq!(done.code(), code, "{options} {times}: {}", done.stderr);
         assert_eq!(scene.read("ran").lines().count(), runs, "{options} {times}: {}", done.stderr);
-        assert!(wall.kills() >= 1, "the kernel killed nothing: {}", done.stderr);
+        assert!(cgroup.kills() >= 1, "the kernel killed nothing: {}", done.stderr);
         let told = scene.log().contains("did not fail: it was killed");
         assert_eq!(told, code != 0, "{options} {times}: {}", scene.log());
     }
 }
 
 #[test]
-fn doctests_are_compiled_under_the_line() {
+fn doctests_are_compiled_under_the_budget() {
     let scene = Scene::new();
     scene.lib(
         "app",

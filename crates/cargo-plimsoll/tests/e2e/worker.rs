@@ -239,7 +239,7 @@ fn a_tool_that_somebody_kills_runs_again_and_one_that_fails_leaves_what_was_ther
 }
 
 #[test]
-fn a_tool_that_would_cross_the_line_alone_gets_one_thread() {
+fn a_tool_that_would_cross_the_budget_alone_gets_one_thread() {
     let scene = scene();
     add_tools(&scene);
     let hold = format!(
@@ -251,7 +251,7 @@ fn a_tool_that_would_cross_the_line_alone_gets_one_thread() {
     scene.ok(&mut build(&scene, "-p pack --memory 1GiB --jobs 2"));
     let done = scene.ok(&mut build(&scene, "-p pack --memory 200MiB --jobs 2"));
     assert!(
-        done.stderr.contains("more than the line of 200 MiB by itself: pack (wasm-opt)"),
+        done.stderr.contains("more than the budget of 200 MiB by itself: pack (wasm-opt)"),
         "{}{}",
         done.stderr,
         scene.log()
@@ -284,7 +284,7 @@ fn worker_build_is_governed_with_all_that_it_calls() {
 }
 
 #[test]
-fn a_worker_of_an_account_is_inside_its_line() {
+fn a_worker_of_an_account_is_inside_its_budget() {
     let scene = scene();
     add_tools(&scene);
     let on_account = |mut command: Command| {
@@ -370,7 +370,7 @@ mod real {
     }
 
     #[test]
-    fn a_worker_is_built_inside_the_line_and_served() {
+    fn a_worker_is_built_inside_the_budget_and_served() {
         let (scene, site) = fixture("site");
         let mut plain = provisioned(&scene, Command::new("worker-build").arg("--release"));
         ok(&scene, plain.current_dir(&site).env("CARGO_TARGET_DIR", scene.at("plain")));
@@ -407,7 +407,7 @@ mod real {
     }
 
     #[test]
-    fn a_packed_crate_is_built_inside_the_line_and_served() {
+    fn a_packed_crate_is_built_inside_the_budget_and_served() {
         let (scene, pack) = fixture("pack");
         let mut plain = provisioned(&scene, &Command::new("./pack.sh"));
         ok(&scene, plain.current_dir(&pack).env("CARGO_TARGET_DIR", scene.at("plain")));

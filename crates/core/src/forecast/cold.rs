@@ -135,7 +135,7 @@ impl Forecast {
             curve: Curve::ramp(Bytes::mib(1).scale(mib), cpu),
             log_sd: if mib < LARGE { LOG_SD.0 } else { LOG_SD.1 },
             link_peak: Bytes::ZERO,
-            tail: None,
+            critical_path: None,
             source: Source::Cold,
         }
         .with_threads(facts.threads)

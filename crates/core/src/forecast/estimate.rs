@@ -35,8 +35,8 @@ impl Forecast {
             curve: shape.scaled(height),
             log_sd: if exact { spread(&peaks) } else { RELATIVE },
             link_peak: link,
-            tail: newest.tail,
-            source: if exact { Source::History } else { Source::Elder },
+            critical_path: newest.critical_path,
+            source: if exact { Source::History } else { Source::RelatedCrate },
         })
     }
 
@@ -80,7 +80,7 @@ mod tests {
             wall: Millis(1000),
             link_peak: Bytes::mib(mib / 10),
             tokens,
-            tail: Some(Millis(7000)),
+            critical_path: Some(Millis(7000)),
         }
     }
 
@@ -89,7 +89,10 @@ mod tests {
         let forecast = Forecast::recorded(&[seen(500, 1), seen(550, 1)], true).unwrap();
         assert_eq!(forecast.curve.peak(), Bytes::mib(550));
         assert_eq!(forecast.link_peak, Bytes::mib(55));
-        assert_eq!((forecast.source, forecast.tail), (Source::History, Some(Millis(7000))));
+        assert_eq!(
+            (forecast.source, forecast.critical_path),
+            (Source::History, Some(Millis(7000)))
+        );
         assert!(Forecast::recorded(&[], true).is_none());
     }
 
@@ -102,8 +105,8 @@ mod tests {
 
     #[test]
     fn a_relative_is_less_certain_and_a_bound_lifts() {
-        let elder = Forecast::recorded(&[seen(100, 1)], false).unwrap();
-        assert!(elder.log_sd > 0.2 && elder.source == Source::Elder);
-        assert_eq!(elder.at_least(Bytes::mib(300)).curve.peak(), Bytes::mib(300));
+        let related = Forecast::recorded(&[seen(100, 1)], false).unwrap();
+        assert!(related.log_sd > 0.2 && related.source == Source::RelatedCrate);
+        assert_eq!(related.at_least(Bytes::mib(300)).curve.peak(), Bytes::mib(300));
     }
 }

@@ -23,7 +23,7 @@ pub enum Source {
     /// This very unit was seen before.
     History,
     /// The same crate was seen in another version, profile or with other features.
-    Elder,
+    RelatedCrate,
     /// Nothing is known: the cold model.
     Cold,
 }
@@ -40,7 +40,7 @@ pub struct Forecast {
     pub link_peak: Bytes,
     /// The expected time from the start of this unit to the end of the build along the longest chain of
     /// its dependents (its *bottom level*), where the graph is known.
-    pub tail: Option<Millis>,
+    pub critical_path: Option<Millis>,
     /// Where all this came from.
     pub source: Source,
 }
@@ -60,5 +60,5 @@ pub struct Observation {
     /// The most tokens that it held at once, the implicit one included.
     pub tokens: u32,
     /// Its bottom level in the build in which it was observed, where that build was complete.
-    pub tail: Option<Millis>,
+    pub critical_path: Option<Millis>,
 }

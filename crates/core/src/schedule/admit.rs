@@ -12,7 +12,7 @@ use crate::measure::{Bytes, Millis};
 const SUSPENDED_AT_LEAST: Millis = Millis(250);
 
 /// A unit stands still for what a person waits for, for so long in all: then it goes on like any other, so that a
-/// giant in the background is late by this at most.
+/// oversized unit in the background is late by this at most.
 const YIELDS_AT_MOST: Millis = Millis(10_000);
 
 /// An anchor that uses no processor for this long while others are stopped may be waiting for one of
@@ -68,11 +68,11 @@ impl Schedule {
         self.bounds(scope, unit.build)
     }
 
-    /// The line there bounds this build.
+    /// The budget there bounds this build.
     fn bounds(&self, scope: Scope, build: BuildNo) -> bool {
         match scope {
             Scope::Machine => true,
-            Scope::Wall(no) => self.walls.holds(no, build),
+            Scope::CgroupLimit(no) => self.cgroups.holds(no, build),
             Scope::Build(no) => no == build,
         }
     }
@@ -82,46 +82,47 @@ impl Schedule {
         let of = |no| self.builds.get(no).map(|build| build.rest).unwrap_or_default();
         match scope {
             Scope::Machine => self.rest,
-            Scope::Wall(no) => self.walls.builds(no).map(of).sum(),
+            Scope::CgroupLimit(no) => self.cgroups.builds(no).map(of).sum(),
             Scope::Build(no) => of(no),
         }
     }
 
-    /// The line there; the machine's, where there is none.
-    pub(super) fn line_in(&self, scope: Scope) -> Bytes {
+    /// The budget there; the machine's, where there is none.
+    pub(super) fn budget_in(&self, scope: Scope) -> Bytes {
         let own = match scope {
             Scope::Machine => None,
-            Scope::Wall(no) => self.walls.get(no).map(|wall| wall.line),
-            Scope::Build(no) => self.builds.terms(no).line,
+            Scope::CgroupLimit(no) => self.cgroups.get(no).map(|cgroup| cgroup.budget),
+            Scope::Build(no) => self.builds.terms(no).budget,
         };
-        own.unwrap_or(self.line)
+        own.unwrap_or(self.budget)
     }
 
     /// What those there could hold at the very most.
     pub(super) fn capacity_in(&self, scope: Scope) -> Bytes {
         match scope {
-            Scope::Wall(no) => {
-                self.walls.get(no).map_or(self.machine, |wall| wall.capacity.min(self.machine))
-            }
+            Scope::CgroupLimit(no) => self
+                .cgroups
+                .get(no)
+                .map_or(self.machine, |cgroup| cgroup.capacity.min(self.machine)),
             Scope::Machine | Scope::Build(_) => self.machine,
         }
     }
 
-    /// The one unit that the line there never suspends or kills.
+    /// The one unit that the budget there never suspends or kills.
     pub(super) fn anchor_in(&self, scope: Scope) -> Option<UnitId> {
         match scope {
             Scope::Machine => self.anchor,
-            Scope::Wall(no) => self.walls.anchor(no),
+            Scope::CgroupLimit(no) => self.cgroups.anchor(no),
             Scope::Build(no) => self.builds.get(no).and_then(|build| build.anchor),
         }
     }
 
-    /// Everything that has a line: the machine, then the walls, then the builds with lines of their own.
+    /// Everything that has a budget: the machine, then the cgroup limits, then the builds with lines of their own.
     pub(super) fn scopes(&self) -> Vec<Scope> {
-        let walls = self.walls.numbers().into_iter().map(Scope::Wall);
+        let cgroups = self.cgroups.numbers().into_iter().map(Scope::CgroupLimit);
         let builds = self.builds.numbers().into_iter();
-        let own = builds.filter(|no| self.builds.terms(*no).line.is_some()).map(Scope::Build);
-        [Scope::Machine].into_iter().chain(walls).chain(own).collect()
+        let own = builds.filter(|no| self.builds.terms(*no).budget.is_some()).map(Scope::Build);
+        [Scope::Machine].into_iter().chain(cgroups).chain(own).collect()
     }
 
     /// Those of them that bound this build.
@@ -133,10 +134,10 @@ impl Schedule {
         let ahead = |scope| {
             let builds = match scope {
                 Scope::Machine => None,
-                Scope::Wall(no) => Some(self.walls.builds(no).collect()),
+                Scope::CgroupLimit(no) => Some(self.cgroups.builds(no).collect()),
                 Scope::Build(no) => Some([no].into()),
             };
-            Ahead::new(scope, self.outlook_in(scope), self.line_in(scope), builds)
+            Ahead::new(scope, self.outlook_in(scope), self.budget_in(scope), builds)
         };
         Room::new(self.scopes().into_iter().map(ahead).collect())
     }
@@ -222,16 +223,16 @@ impl Schedule {
             let build = unit.build;
             room.remove(build, &held);
             let nothing_runs = !self.something_goes_on(|_| true);
-            // What a wall's or a build's own line has stopped it continues where nothing else runs there.
+            // What a cgroup limit's or a build's own budget has stopped it continues where nothing else runs there.
             let fits = room.bounds(build).all(|ahead| {
                 ahead.outlook.fits(&projected, ahead.usable)
                     || ahead.scope != Scope::Machine
                         && !self.something_goes_on(|unit| ahead.covers(unit.build))
             });
             if nothing_runs
-                || (rested && (stuck || (fits && self.has_place(&self.tally(now), build))))
+                || (rested && (stuck || (fits && self.has_job_slot(&self.tally(now), build))))
             {
-                self.take_place(self.active(), now);
+                self.take_job_slot(self.active(), now);
                 room.add(build, &projected);
                 self.units.with(id, |unit| effects.extend(unit.resume(now, id)));
                 if stuck {

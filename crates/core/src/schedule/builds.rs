@@ -91,20 +91,20 @@ impl std::error::Error for BadPriority {}
 pub struct Terms {
     /// Units at once, and threads at once, at most: what Cargo calls jobs.
     pub jobs: u32,
-    /// A unit that is above the line by itself is refused instead of run alone.
+    /// A unit that is above the budget by itself is refused instead of run alone.
     pub strict: bool,
     /// The build goes on after a failure (`--keep-going`).
     pub keep_going: bool,
     /// A line of its own, inside the machine's.
-    pub line: Option<Bytes>,
+    pub budget: Option<Bytes>,
     /// How many places were on Cargo's pipe at first, where that is ours, so that it can be said how many there are to
     /// be.
-    pub places: Option<u32>,
+    pub job_slots: Option<u32>,
     /// Its share.
     pub priority: Priority,
     /// A person waits for it.
     pub interactive: bool,
-    /// How far a unit that would cross the line alone may go to need less.
+    /// How far a unit that would cross the budget alone may go to need less.
     pub diet: Diet,
     /// Its units are admitted stage by stage: each waits until its stage is known ([`super::Input::Stage`]).
     pub staged: bool,
@@ -116,8 +116,8 @@ impl Default for Terms {
             jobs: u32::MAX,
             strict: false,
             keep_going: false,
-            line: None,
-            places: None,
+            budget: None,
+            job_slots: None,
             priority: Priority::Normal,
             interactive: false,
             diet: Diet::Preserving,
@@ -150,8 +150,8 @@ pub(super) struct Build {
     /// Memory of it that belongs to no unit.
     pub(super) rest: Bytes,
     /// Places on its Cargo's pipe, free and taken.
-    pub(super) places: u32,
-    /// The one unit of it that its own line never suspends or kills; see [`UnitTable::anchor`].
+    pub(super) job_slots: u32,
+    /// The one unit of it that its own budget never suspends or kills; see [`UnitTable::anchor`].
     pub(super) anchor: Option<UnitId>,
     /// A unit of it waits for memory while a processor is free for it.
     pub(super) short: bool,
@@ -175,7 +175,7 @@ impl Build {
             paused: false,
             stands: false,
             rest: Bytes::ZERO,
-            places: terms.places.unwrap_or_default(),
+            job_slots: terms.job_slots.unwrap_or_default(),
             anchor: None,
             short: false,
             charged: 0,
@@ -339,7 +339,7 @@ fn paths(units: &UnitTable) -> BTreeMap<BuildNo, Option<Millis>> {
     let mut paths: BTreeMap<BuildNo, Option<Millis>> = BTreeMap::new();
     for (id, unit) in units.iter() {
         let path = paths.entry(unit.build).or_default();
-        *path = (*path).max(units.tail(id));
+        *path = (*path).max(units.critical_path(id));
     }
     paths
 }

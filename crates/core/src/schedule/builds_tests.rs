@@ -3,7 +3,7 @@
 use super::*;
 use crate::forecast::{Curve, Source};
 
-const LINE: u64 = 1000;
+const BUDGET: u64 = 1000;
 
 fn unit(build: u32, peak: u64, cpu: u64) -> Box<NewUnit> {
     Box::new(NewUnit {
@@ -13,7 +13,7 @@ fn unit(build: u32, peak: u64, cpu: u64) -> Box<NewUnit> {
             curve: Curve::ramp(Bytes::mib(peak), Millis(cpu)),
             log_sd: 0.05,
             link_peak: Bytes::ZERO,
-            tail: None,
+            critical_path: None,
             source: Source::History,
         },
         retryable: true,
@@ -27,7 +27,7 @@ fn unit(build: u32, peak: u64, cpu: u64) -> Box<NewUnit> {
 
 /// A schedule on two processors, with these builds.
 fn schedule(builds: &[Terms]) -> Schedule {
-    let mut schedule = Schedule::new(2, Bytes::mib(LINE));
+    let mut schedule = Schedule::new(2, Bytes::mib(BUDGET));
     for (number, terms) in builds.iter().enumerate() {
         let open = Input::Open(BuildNo(number as u32 + 1), *terms);
         assert!(schedule.handle(Millis::ZERO, open).is_empty());
@@ -153,7 +153,7 @@ fn whoever_holds_a_lock_that_a_person_waits_for_is_lifted() {
 }
 
 #[test]
-fn two_giants_are_never_together_and_small_ones_run_beside_the_first() {
+fn two_oversized_units_are_never_together_and_small_ones_run_beside_the_first() {
     let mut schedule = schedule(&[background(), background(), background()]);
     assert_eq!(register(&mut schedule, 0, 1, unit(1, 700, 30_000)), [1]);
     assert_eq!(register(&mut schedule, 0, 2, unit(2, 700, 30_000)), [] as [u32; 0]);
@@ -164,35 +164,42 @@ fn two_giants_are_never_together_and_small_ones_run_beside_the_first() {
 
 #[test]
 fn a_line_of_its_own_bounds_a_build_and_nobody_else() {
-    let own = Terms { line: Some(Bytes::mib(300)), ..Terms::default() };
+    let own = Terms { budget: Some(Bytes::mib(300)), ..Terms::default() };
     let mut schedule = schedule(&[own, background()]);
     assert_eq!(register(&mut schedule, 0, 1, unit(1, 200, 1000)), [1]);
     assert_eq!(register(&mut schedule, 0, 2, unit(1, 200, 1000)), [] as [u32; 0]);
     assert_eq!(register(&mut schedule, 0, 3, unit(2, 200, 1000)), [3]);
-    assert_eq!(schedule.line_of(BuildNo(1)), Bytes::mib(300));
-    assert_eq!(schedule.line_of(BuildNo(2)), Bytes::mib(LINE));
+    assert_eq!(schedule.budget_of(BuildNo(1)), Bytes::mib(300));
+    assert_eq!(schedule.budget_of(BuildNo(2)), Bytes::mib(BUDGET));
     assert_eq!(finish(&mut schedule, 900, 1), [2]);
-    // What is above that line by itself runs where nothing else of its build does.
+    // What is above that budget by itself runs where nothing else of its build does.
     assert_eq!(register(&mut schedule, 900, 4, unit(1, 400, 1000)), [] as [u32; 0]);
     assert_eq!(finish(&mut schedule, 1000, 2), [4]);
 }
 
 #[test]
-fn a_wall_bounds_those_inside_together_and_nobody_else() {
+fn a_hard_limit_bounds_those_inside_together_and_nobody_else() {
     let mut schedule = schedule(&[background(), background(), background()]);
     let builds = [BuildNo(1), BuildNo(2)].into();
-    let wall = Wall { line: Bytes::mib(300), capacity: Bytes::mib(350), swap: Bytes::ZERO, builds };
-    assert!(schedule.handle(Millis(0), Input::Walls([(WallNo(7), wall)].into())).is_empty());
+    let cgroup = CgroupLimit {
+        budget: Bytes::mib(300),
+        capacity: Bytes::mib(350),
+        swap: Bytes::ZERO,
+        builds,
+    };
+    assert!(
+        schedule.handle(Millis(0), Input::CgroupLimits([(CgroupNo(7), cgroup)].into())).is_empty()
+    );
     assert_eq!(register(&mut schedule, 0, 1, unit(1, 200, 1000)), [1]);
     assert_eq!(register(&mut schedule, 0, 2, unit(2, 200, 1000)), [] as [u32; 0]);
     assert_eq!(register(&mut schedule, 0, 3, unit(3, 200, 1000)), [3]);
-    let line_of = |no| schedule.line_of(BuildNo(no));
-    assert_eq!([1, 2, 3].map(line_of), [300, 300, LINE].map(Bytes::mib));
+    let budget_of = |no| schedule.budget_of(BuildNo(no));
+    assert_eq!([1, 2, 3].map(budget_of), [300, 300, BUDGET].map(Bytes::mib));
     assert_eq!(finish(&mut schedule, 900, 1), [2]);
-    // What is above that line by itself runs where nothing else in there does.
+    // What is above that budget by itself runs where nothing else in there does.
     assert_eq!(register(&mut schedule, 900, 4, unit(1, 400, 1000)), [] as [u32; 0]);
     assert_eq!(finish(&mut schedule, 1000, 2), [4]);
-    // And is refused where even the wall has no more, whatever the machine has.
+    // And is refused where even the cgroup limit has no more, whatever the machine has.
     let measured = Measured {
         unit: UnitId(4),
         memory: Bytes::mib(360),
@@ -352,9 +359,9 @@ fn a_test_is_never_stopped_and_a_command_only_where_nothing_runs_below_it() {
 #[test]
 fn the_shortest_build_goes_first_but_not_for_ever() {
     let mut schedule = schedule(&[background(), background()]);
-    let path = |build, tail, cpu| {
+    let path = |build, critical_path, cpu| {
         let mut new = unit(build, 20, cpu);
-        new.forecast.tail = Some(Millis(tail));
+        new.forecast.critical_path = Some(Millis(critical_path));
         new
     };
     for id in 1..=6 {
@@ -381,9 +388,9 @@ fn the_shortest_build_goes_first_but_not_for_ever() {
 #[test]
 fn a_way_that_turns_out_to_be_short_counts_as_that() {
     let mut schedule = schedule(&[background(), background()]);
-    let path = |build, tail| {
+    let path = |build, critical_path| {
         let mut new = unit(build, 20, 5000);
-        new.forecast.tail = Some(Millis(tail));
+        new.forecast.critical_path = Some(Millis(critical_path));
         new
     };
     for id in 1..=3 {
@@ -391,7 +398,7 @@ fn a_way_that_turns_out_to_be_short_counts_as_that() {
     }
     // What was remembered of it was of another build.
     assert_eq!(register(&mut schedule, 0, 11, path(2, 100_000)), [] as [u32; 0]);
-    let known = schedule.handle(Millis(100), Input::Tail(UnitId(11), Millis(3000)));
+    let known = schedule.handle(Millis(100), Input::CriticalPath(UnitId(11), Millis(3000)));
     assert_eq!(admitted(&known), [] as [u32; 0]);
     let planned = schedule.handle(Millis(100), Input::Replan(BuildNo(2)));
     assert_eq!(admitted(&planned), [11]);
@@ -401,16 +408,16 @@ fn a_way_that_turns_out_to_be_short_counts_as_that() {
 fn two_builds_of_one_length_do_not_overtake_each_other_in_turns() {
     let mut schedule = schedule(&[background(), background()]);
     // Both come nearer to their ends with every unit; each has one more that waits than processors are free.
-    let path = |build, tail| {
+    let path = |build, critical_path| {
         let mut new = unit(build, 20, 1000);
-        new.forecast.tail = Some(Millis(tail));
+        new.forecast.critical_path = Some(Millis(critical_path));
         new
     };
     let mut running = Vec::new();
     for id in 0..8 {
         for (build, id) in [(1, id), (2, id + 10)] {
-            let tail = 8000 - u64::from(id % 10) * 1000;
-            running.extend(register(&mut schedule, 0, id + 1, path(build, tail)));
+            let critical_path = 8000 - u64::from(id % 10) * 1000;
+            running.extend(register(&mut schedule, 0, id + 1, path(build, critical_path)));
         }
     }
     // The first of both, and a second of the one that goes ahead.
@@ -443,7 +450,8 @@ fn sample(schedule: &mut Schedule, at: u64, units: &[(u32, u64)]) -> Vec<Effect>
 }
 
 #[test]
-fn what_a_person_waits_for_starts_beside_a_giant_and_the_giant_stands_still_for_it() {
+fn what_a_person_waits_for_starts_beside_an_oversized_unit_and_the_oversized_unit_stands_still_for_it()
+ {
     let stops =
         |effects: &[Effect]| effects.iter().any(|it| matches!(it, Effect::Suspend(UnitId(1), _)));
     let goes_on = |effects: &[Effect]| effects.contains(&Effect::Resume(UnitId(1)));
@@ -453,7 +461,7 @@ fn what_a_person_waits_for_starts_beside_a_giant_and_the_giant_stands_still_for_
         sample(&mut schedule, 500, &[(1, 700)]);
         assert!(register(&mut schedule, 500, 2, unit(2, 20, lasts)).is_empty(), "nobody waits");
         assert_eq!(register(&mut schedule, 500, 3, unit(3, 20, lasts)), [3]);
-        // The giant grows; what is awaited does, too, and goes on.
+        // The oversized unit grows; what is awaited does, too, and goes on.
         let mut effects = Vec::new();
         let mut at = 600;
         while !stops(&effects) {

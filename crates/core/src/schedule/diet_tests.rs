@@ -1,12 +1,12 @@
-//! Units that are too large for their line: what is tried, and in which order.
+//! Units that are too large for their budget: what is tried, and in which order.
 
 use super::*;
 use crate::forecast::{Curve, Source};
 
 const BUILD: BuildNo = BuildNo(1);
 
-fn schedule(line: u64, diet: Diet) -> Schedule {
-    let mut schedule = Schedule::new(2, Bytes::mib(line));
+fn schedule(budget: u64, diet: Diet) -> Schedule {
+    let mut schedule = Schedule::new(2, Bytes::mib(budget));
     let terms = Terms { jobs: 2, diet, ..Terms::default() };
     assert!(schedule.handle(Millis::ZERO, Input::Open(BUILD, terms)).is_empty());
     schedule
@@ -19,7 +19,7 @@ fn compiler(peak: u64, source: Source, slims: bool) -> Box<NewUnit> {
             curve: Curve::ramp(Bytes::mib(peak), Millis(60_000)),
             log_sd: 0.05,
             link_peak: Bytes::ZERO,
-            tail: None,
+            critical_path: None,
             source,
         },
         retryable: true,
@@ -50,9 +50,9 @@ fn sample(schedule: &mut Schedule, at: u64, seen: &[Seen]) -> Vec<Effect> {
     schedule.handle(Millis(at), Input::Sample { rest, builds: Vec::new(), cpu: Millis(at), units })
 }
 
-fn machine(schedule: &mut Schedule, line: u64, machine: u64, swap: u64) {
-    let [line, machine, swap] = [line, machine, swap].map(Bytes::mib);
-    let moved = Input::Line { line, machine, swap, thrashes: false };
+fn machine(schedule: &mut Schedule, budget: u64, machine: u64, swap: u64) {
+    let [budget, machine, swap] = [budget, machine, swap].map(Bytes::mib);
+    let moved = Input::Budget { budget, machine, swap, thrashes: false };
     let _ = schedule.handle(Millis(1), moved);
 }
 
@@ -65,7 +65,7 @@ fn diets(effects: &[Effect]) -> Vec<Diet> {
 }
 
 #[test]
-fn a_giant_goes_as_far_as_a_person_has_agreed_to_and_it_can() {
+fn an_oversized_unit_goes_as_far_as_a_person_has_agreed_to_and_it_can() {
     let first = |peak, diet, slims| {
         let mut schedule = schedule(1000, diet);
         let new = compiler(peak, Source::History, slims);
@@ -79,7 +79,7 @@ fn a_giant_goes_as_far_as_a_person_has_agreed_to_and_it_can() {
 }
 
 #[test]
-fn one_that_crosses_the_line_unforeseen_runs_again_with_other_settings_where_that_is_agreed_to() {
+fn one_that_crosses_the_budget_unforeseen_runs_again_with_other_settings_where_that_is_agreed_to() {
     let crossing = |diet, announced| {
         let mut schedule = schedule(1000, diet);
         let new = compiler(300, Source::Cold, true);
@@ -101,19 +101,19 @@ fn one_that_crosses_the_line_unforeseen_runs_again_with_other_settings_where_tha
     };
     assert_eq!(crossing(Diet::Output, false), [Diet::Output]);
     assert_eq!(crossing(Diet::Output, true), [], "dependents have read its metadata");
-    assert_eq!(crossing(Diet::Preserving, false), [], "it runs alone, above the line");
+    assert_eq!(crossing(Diet::Preserving, false), [], "it runs alone, above the budget");
 }
 
 /// make, and what it compiles; worker-build, and its tools.
 #[test]
-fn a_giant_below_a_command_is_told_as_one_that_is_alone() {
+fn an_oversized_unit_below_a_command_is_told_as_one_that_is_alone() {
     let mut schedule = schedule(1000, Diet::Preserving);
     let mut command = compiler(10, Source::Cold, false);
     (command.role, command.retryable, command.running) = (Role::Command, false, true);
     let _ = schedule.handle(Millis(2), Input::Register(UnitId(1), command));
-    let mut giant = compiler(1200, Source::History, false);
-    giant.inside = Some(UnitId(1));
-    let admitted = schedule.handle(Millis(3), Input::Register(UnitId(2), giant));
+    let mut oversized = compiler(1200, Source::History, false);
+    oversized.inside = Some(UnitId(1));
+    let admitted = schedule.handle(Millis(3), Input::Register(UnitId(2), oversized));
     assert_eq!(diets(&admitted), [Diet::Preserving]);
     let seen = sample(&mut schedule, 5_000, &[Seen(1, 10, 0, 10), Seen(2, 1100, 0, 4_000)]);
     let lone = |it: &Effect| matches!(it, Effect::Lone { unit: UnitId(2), .. });
@@ -142,7 +142,7 @@ fn what_is_above_the_machine_is_refused_only_when_all_was_tried_that_can_be_enou
     let mut known = self::schedule(1000, Diet::Preserving);
     machine(&mut known, 1000, 1500, 0);
     // It was forecast by another's run, and has shown by itself that it is far too large.
-    let new = compiler(900, Source::Elder, true);
+    let new = compiler(900, Source::RelatedCrate, true);
     let _ = known.handle(Millis(2), Input::Register(UnitId(1), new));
     let at_once = sample(&mut known, 5_000, &[Seen(1, 1600, 0, 4_000)]);
     assert!(at_once.iter().any(refused), "{at_once:?}");
@@ -163,7 +163,7 @@ fn what_has_its_peak_ahead_is_not_run_a_second_time_up_to_the_same_height() {
         assert!(effects.contains(&Effect::Kill(UnitId(1), Cause::TooLarge)), "{effects:?}");
         !refused
     };
-    assert!(!twice(Source::Cold, false) && !twice(Source::Elder, false));
+    assert!(!twice(Source::Cold, false) && !twice(Source::RelatedCrate, false));
     assert!(
         twice(Source::History, false),
         "it needed 900 MiB before, so 1,500 are no height of its own"

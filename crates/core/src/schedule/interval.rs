@@ -34,7 +34,7 @@ impl Schedule {
         const BURST: f64 = 0.25 * (1 << 20) as f64;
         let running = || self.units.running().filter(|(_, unit)| self.covers(scope, unit));
         let growth = running().map(|(_, unit)| unit.growth).sum::<f64>();
-        let headroom = (self.line_in(scope) - self.used_by_all(scope)).0 as f64;
+        let headroom = (self.budget_in(scope) - self.used_by_all(scope)).0 as f64;
         // A unit that starts may grow at 1 MiB/ms before its growth has been seen; but only as many at
         // once as there are processors for.
         let is_young = |unit: &Unit| unit.unseen || unit.cpu < Millis(300);

@@ -22,6 +22,7 @@
 
 mod admit;
 mod builds;
+mod cgroups;
 mod interval;
 mod outlook;
 mod paging;
@@ -33,23 +34,22 @@ mod stages;
 mod tally;
 mod tokens;
 mod unit;
-mod walls;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diet::Diet;
 use crate::event::Cause;
 use crate::forecast::Forecast;
-use crate::ids::{BuildNo, UnitId, WallNo};
+use crate::ids::{BuildNo, CgroupNo, UnitId};
 use crate::measure::{Bytes, Millis};
 
 use builds::Builds;
 pub use builds::{BadPriority, Priority, Standing, Terms};
+pub use cgroups::CgroupLimit;
+use cgroups::CgroupLimits;
 use processors::Processors;
 pub use unit::{LinkState, RunState, UnitView};
 use unit::{Unit, UnitTable};
-pub use walls::Wall;
-use walls::Walls;
 
 /// What a unit brings when it registers.
 #[derive(Clone, Debug)]
@@ -174,7 +174,7 @@ pub enum Input {
     Gone(UnitId),
     /// A measurement of everything.
     Sample {
-        /// Memory below the line that belongs to no unit: cargo, the governor, helpers.
+        /// Memory below the budget that belongs to no unit: cargo, the governor, helpers.
         rest: Bytes,
         /// Each build's part of it, where there are several.
         builds: Vec<(BuildNo, Bytes)>,
@@ -183,27 +183,27 @@ pub enum Input {
         /// The units.
         units: Vec<Measured>,
     },
-    /// The line moved.
-    Line {
-        /// The line from now on.
-        line: Bytes,
+    /// The budget moved.
+    Budget {
+        /// The budget from now on.
+        budget: Bytes,
         /// What the machine has for this build at the very most, its swap included: a unit that is
         /// above this by itself is stopped before the machine thrashes. [`Bytes::MAX`]: no such limit.
         machine: Bytes,
-        /// Swap into which what is stopped may be paged out to make room under this line; none where the line counts
+        /// Swap into which what is stopped may be paged out to make room under this budget; none where the budget counts
         /// what is swapped out.
         swap: Bytes,
         /// What is read from files does not fit beside the build: processors idle for want of memory, and
         /// more units would make that worse.
         thrashes: bool,
     },
-    /// The walls that stand now around some of the builds.
-    Walls(BTreeMap<WallNo, Wall>),
-    /// How this build's units hang together is known now, and [`Input::Tail`]s have said it: what its way to the end
+    /// The cgroup limits that stand now around some of the builds.
+    CgroupLimits(BTreeMap<CgroupNo, CgroupLimit>),
+    /// How this build's units hang together is known now, and [`Input::CriticalPath`]s have said it: what its way to the end
     /// was taken for before does not count.
     Replan(BuildNo),
     /// The longest path from this unit to the end of the build became known.
-    Tail(UnitId, Millis),
+    CriticalPath(UnitId, Millis),
     /// The stage of a staged build that this unit belongs to became known.
     Stage(UnitId, u32),
     /// Nothing happened, but time passed.
@@ -219,7 +219,7 @@ pub enum Effect {
         unit: UnitId,
         /// Counted from 1.
         attempt: u32,
-        /// How far it is to go to need less, for the unit is expected to cross the line alone.
+        /// How far it is to go to need less, for the unit is expected to cross the budget alone.
         diet: Diet,
     },
     /// Make the unit's issued tokens this many (beside the implicit one); tokens that it has read
@@ -242,7 +242,7 @@ pub enum Effect {
     Kill(UnitId, Cause),
     /// Kill its linker only; its link shim waits to be admitted again.
     KillLink(UnitId, Cause),
-    /// It is above the line by itself (or what there is is above the machine) and may not run: tell its shim to fail.
+    /// It is above the budget by itself (or what there is is above the machine) and may not run: tell its shim to fail.
     Refuse {
         /// The unit.
         unit: UnitId,
@@ -250,18 +250,18 @@ pub enum Effect {
         needs: Bytes,
         /// What it is expected to need in all, where it was stopped on its way up.
         expected: Bytes,
-        /// The line that it is above of.
-        line: Bytes,
+        /// The budget that it is above of.
+        budget: Bytes,
     },
-    /// It runs with nothing beside it, and what there is is above the line: the unit by itself, or with what belongs
+    /// It runs with nothing beside it, and what there is is above the budget: the unit by itself, or with what belongs
     /// to no unit.
     Lone {
         /// The unit.
         unit: UnitId,
         /// What it is known to need, by itself.
         needs: Bytes,
-        /// The line now.
-        line: Bytes,
+        /// The budget now.
+        budget: Bytes,
     },
     /// The build has failed elsewhere: tell its shim to leave.
     Leave(UnitId),
@@ -269,21 +269,21 @@ pub enum Effect {
     Anchor(UnitId),
     /// Have this many places on the pipe of the build's Cargo, those included that are taken: Cargo runs one
     /// unit more than it takes, and a build script's compilers take from the same pipe.
-    Places(BuildNo, u32),
+    JobSlots(BuildNo, u32),
 }
 
-/// The schedule of the builds that share a line.
+/// The schedule of the builds that share a budget.
 #[derive(Debug)]
 pub struct Schedule {
     /// Processors that this process may use. More units or threads than that, whatever a build's jobs say,
     /// run only where the processors are seen to idle.
     cores: u32,
     builds: Builds,
-    walls: Walls,
+    cgroups: CgroupLimits,
     units: UnitTable,
-    /// Memory below the line that belongs to no unit.
+    /// Memory below the budget that belongs to no unit.
     rest: Bytes,
-    line: Bytes,
+    budget: Bytes,
     machine: Bytes,
     swap: Bytes,
     /// The Cargos that have failed and still have units here: they start nothing more.
@@ -300,14 +300,14 @@ pub struct Schedule {
 impl Schedule {
     /// An empty schedule for so many processors (jobs count by build), under `line`.
     #[must_use]
-    pub fn new(cores: u32, line: Bytes) -> Self {
+    pub fn new(cores: u32, budget: Bytes) -> Self {
         Self {
             cores,
             builds: Builds::default(),
-            walls: Walls::default(),
+            cgroups: CgroupLimits::default(),
             units: UnitTable::default(),
             rest: Bytes::ZERO,
-            line,
+            budget,
             machine: Bytes::MAX,
             swap: Bytes::ZERO,
             failed: BTreeSet::new(),
@@ -331,12 +331,12 @@ impl Schedule {
         }
         let room = self.admit(now, &mut effects);
         self.share_tokens(&room, &mut effects);
-        self.share_places(&room, &mut effects);
+        self.share_job_slots(&room, &mut effects);
         self.builds.look(now, &self.units);
         effects
     }
 
-    /// Everything below the line, as last measured.
+    /// Everything below the budget, as last measured.
     #[must_use]
     pub fn used(&self) -> Bytes {
         self.rest + self.units.iter().map(|(_, unit)| unit.resident()).sum()
@@ -350,22 +350,22 @@ impl Schedule {
         rest + own.map(|(_, unit)| unit.resident()).sum()
     }
 
-    /// The line of all builds now.
+    /// The budget of all builds now.
     #[must_use]
-    pub fn line(&self) -> Bytes {
-        self.line
+    pub fn budget(&self) -> Bytes {
+        self.budget
     }
 
-    /// The walls as they were told last.
+    /// The cgroup limits as they were told last.
     #[must_use]
-    pub fn walls(&self) -> &BTreeMap<WallNo, Wall> {
-        self.walls.all()
+    pub fn cgroups(&self) -> &BTreeMap<CgroupNo, CgroupLimit> {
+        self.cgroups.all()
     }
 
-    /// The line that bounds one build now: the lowest of the machine's, those of the walls around it, and its own.
+    /// The budget that bounds one build now: the lowest of the machine's, those of the cgroup limits around it, and its own.
     #[must_use]
-    pub fn line_of(&self, build: BuildNo) -> Bytes {
-        self.scopes_of(build).map(|scope| self.line_in(scope)).min().unwrap_or(self.line)
+    pub fn budget_of(&self, build: BuildNo) -> Bytes {
+        self.scopes_of(build).map(|scope| self.budget_in(scope)).min().unwrap_or(self.budget)
     }
 
     /// Whether a unit of the build waits for memory now while a processor is free for it.
@@ -448,13 +448,15 @@ impl Schedule {
                 }
                 self.processors.measure(now, cpu, self.active(), self.cores);
             }
-            Input::Line { line, machine, swap, thrashes } => {
-                (self.line, self.machine, self.swap) = (line, machine, swap);
+            Input::Budget { budget, machine, swap, thrashes } => {
+                (self.budget, self.machine, self.swap) = (budget, machine, swap);
                 self.processors.thrashes(thrashes);
             }
-            Input::Walls(walls) => self.walls.set(walls),
+            Input::CgroupLimits(cgroups) => self.cgroups.set(cgroups),
             Input::Replan(no) => self.builds.with(no, |build| build.path = None),
-            Input::Tail(id, tail) => self.units.with(id, |unit| unit.forecast.tail = Some(tail)),
+            Input::CriticalPath(id, critical_path) => {
+                self.units.with(id, |unit| unit.forecast.critical_path = Some(critical_path))
+            }
             Input::Stage(id, stage) => self.units.with(id, |unit| unit.stage = Some(stage)),
             Input::Tick => {}
         }
@@ -522,13 +524,13 @@ impl Schedule {
             let anchor = self.units.anchor(now, self.builds.get(no).and_then(|it| it.anchor), own);
             self.builds.with(no, |build| build.anchor = anchor);
         }
-        for no in self.walls.numbers() {
+        for no in self.cgroups.numbers() {
             // What somebody has paused does not move: another one in there must be able to.
             let inside = |unit: &Unit| {
-                self.walls.holds(no, unit.build) && !self.builds.is_paused(unit.build)
+                self.cgroups.holds(no, unit.build) && !self.builds.is_paused(unit.build)
             };
-            let anchor = self.units.anchor(now, self.walls.anchor(no), inside);
-            self.walls.set_anchor(no, anchor);
+            let anchor = self.units.anchor(now, self.cgroups.anchor(no), inside);
+            self.cgroups.set_anchor(no, anchor);
         }
         let may_run = |unit: &Unit| !self.builds.is_paused(unit.build);
         let anchor = self.units.anchor(now, self.anchor, may_run);
@@ -580,11 +582,11 @@ struct Config {
 #[cfg(test)]
 impl Schedule {
     /// The schedule of a driver with one build.
-    fn of_one(config: Config, line: Bytes) -> Self {
+    fn of_one(config: Config, budget: Bytes) -> Self {
         let Config { jobs, cores, strict, keep_going } = config;
-        let mut schedule = Self::new(cores, line);
-        let places = Some(jobs.saturating_sub(1));
-        let terms = Terms { jobs, strict, keep_going, places, ..Terms::default() };
+        let mut schedule = Self::new(cores, budget);
+        let job_slots = Some(jobs.saturating_sub(1));
+        let terms = Terms { jobs, strict, keep_going, job_slots, ..Terms::default() };
         assert!(schedule.handle(Millis::ZERO, Input::Open(BuildNo(1), terms)).is_empty());
         schedule
     }

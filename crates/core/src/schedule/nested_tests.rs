@@ -49,12 +49,12 @@ fn of_nested_units_the_longest_path_in_their_own_cargo_goes_first() {
     let mut schedule = schedule(1000);
     let mut then = |at, input| admitted(&schedule.handle(Millis(at), input));
     let mut outer = script(50);
-    outer.forecast.tail = Some(Millis(90_000));
+    outer.forecast.critical_path = Some(Millis(90_000));
     let _ = then(0, Input::Register(UnitId(1), outer));
     assert_eq!(then(0, Input::Register(UnitId(2), inside(1, 900))), [2]);
-    for (id, tail) in [(3, None), (4, Some(5000)), (5, Some(2000))] {
+    for (id, critical_path) in [(3, None), (4, Some(5000)), (5, Some(2000))] {
         let mut new = inside(1, 600);
-        new.forecast.tail = tail.map(Millis);
+        new.forecast.critical_path = critical_path.map(Millis);
         assert_eq!(then(1, Input::Register(UnitId(id), new)), [] as [u32; 0]);
     }
     let ended = |id| Input::Finished { unit: UnitId(id), ok: true };
@@ -88,7 +88,7 @@ fn sample(schedule: &mut Schedule, at: u64, units: &[Measured]) -> Vec<Effect> {
 }
 
 #[test]
-fn of_what_crosses_the_line_the_nested_unit_is_stopped_or_killed_and_what_waits_for_it_is_not() {
+fn of_what_crosses_the_budget_the_nested_unit_is_stopped_or_killed_and_what_waits_for_it_is_not() {
     let mut schedule = schedule(300);
     let _ = schedule.handle(Millis(0), Input::Register(UnitId(1), script(40)));
     for id in 2..=4 {
@@ -186,14 +186,14 @@ fn a_nested_failure_is_its_cargos_and_a_probes_nobodys() {
 fn a_nested_cargos_first_unit_has_the_scripts_place_and_each_other_one_of_its_own() {
     let config = Config { jobs: 8, cores: 2, strict: false, keep_going: false };
     let mut schedule = Schedule::of_one(config, Bytes::mib(1000));
-    let mut places = 7;
+    let mut job_slots = 7;
     let mut then = |at, id, new| {
         for effect in schedule.handle(Millis(at), Input::Register(UnitId(id), new)) {
-            if let Effect::Places(_, now) = effect {
-                places = now;
+            if let Effect::JobSlots(_, now) = effect {
+                job_slots = now;
             }
         }
-        places
+        job_slots
     };
     // The processors that are free: one, none.
     assert_eq!(then(0, 1, script(5)), 1);

@@ -4,7 +4,7 @@
 //! the highest step of its curve that it may reach within the span; how far it gets in a second is
 //! uncertain, so the window of processor time widens with distance. Errors of different units are taken
 //! as independent: deviations add in quadrature, so many small units cost little margin and one unknown
-//! giant costs much.
+//! oversized unit costs much.
 
 use super::unit::{LinkState, RunState, Unit};
 use crate::forecast::{MEMORY_PER_TOKEN, Source};
@@ -18,7 +18,7 @@ const SPANS: [u64; 9] = [250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000, u64::
 const CONFIDENCE: f64 = 1.28;
 
 /// How much of the cold model's uncertainty is kept free. All of it would make every guess of a large unit
-/// wait for nearly the whole line; what a wrong guess costs is a suspension, seldom a kill.
+/// wait for nearly the whole budget; what a wrong guess costs is a suspension, seldom a kill.
 const COLD_CAUTION: f64 = 0.35;
 
 /// A unit that overran its curve is expected to keep what it has and this share of it more,
@@ -66,7 +66,7 @@ impl Unit {
     pub(super) fn project(&self, pace: Pace) -> Projection {
         let (narrow, wide, caution) = match self.forecast.source {
             Source::History => (0.7, 1.4, 1.0),
-            Source::Elder => (0.5, 2.0, 0.7),
+            Source::RelatedCrate => (0.5, 2.0, 0.7),
             Source::Cold => (0.3, 3.0, COLD_CAUTION),
         };
         let curve = &self.forecast.curve;
@@ -130,7 +130,7 @@ impl Unit {
         // What the cold model guessed too high is corrected while it runs; history is believed.
         let least = match self.forecast.source {
             Source::Cold if self.cpu.0 * 2 > curve.cpu().0 => 0.6,
-            Source::Cold | Source::Elder | Source::History => 1.0,
+            Source::Cold | Source::RelatedCrate | Source::History => 1.0,
         };
         now.max(known).max(least)
     }
@@ -162,7 +162,7 @@ fn highest(steps: &[(Millis, Bytes)], from: Millis, to: Millis) -> Bytes {
     top
 }
 
-/// The sum over everything that is below the line.
+/// The sum over everything that is below the budget.
 #[derive(Clone, Debug)]
 pub(super) struct Outlook {
     mean: [f64; SPANS.len()],
@@ -198,24 +198,24 @@ impl Outlook {
     }
 
     /// With `unit` added it stays under `line`, at every future moment, with confidence.
-    pub(super) fn fits(&self, unit: &Projection, line: Bytes) -> bool {
-        self.fits_from(unit, line, 0)
+    pub(super) fn fits(&self, unit: &Projection, budget: Bytes) -> bool {
+        self.fits_from(unit, budget, 0)
     }
 
-    fn fits_from(&self, unit: &Projection, line: Bytes, first: usize) -> bool {
+    fn fits_from(&self, unit: &Projection, budget: Bytes, first: usize) -> bool {
         (first..SPANS.len()).all(|span| {
             // A unit that starts later meets the others' later memory with its own first steps.
             let own = if first == 0 { unit.mean[span] } else { unit.peak() };
             let sd = if first == 0 { unit.sd[span] } else { unit.widest() };
             let variance = self.variance[span] + sd * sd;
-            self.mean[span] + own + CONFIDENCE * variance.sqrt() <= line.0 as f64
+            self.mean[span] + own + CONFIDENCE * variance.sqrt() <= budget.0 as f64
         })
     }
 
     /// The first span at whose start `unit` would fit for good, if any.
-    pub(super) fn first_fit(&self, unit: &Projection, line: Bytes) -> Option<Shadow> {
+    pub(super) fn first_fit(&self, unit: &Projection, budget: Bytes) -> Option<Shadow> {
         (1..SPANS.len())
-            .find(|span| self.fits_from(unit, line, *span))
+            .find(|span| self.fits_from(unit, budget, *span))
             .map(|span| Shadow { span, start: Millis(SPANS[span - 1]) })
     }
 
@@ -226,7 +226,7 @@ impl Outlook {
         small: &Projection,
         head: &Projection,
         shadow: Shadow,
-        line: Bytes,
+        budget: Bytes,
         patient: bool,
     ) -> bool {
         if patient && small.end() <= shadow.start {
@@ -234,7 +234,7 @@ impl Outlook {
         }
         let mut with = self.clone();
         with.add(small);
-        with.fits_from(head, line, shadow.span)
+        with.fits_from(head, budget, shadow.span)
     }
 
     /// The highest expected sum, with its margin.

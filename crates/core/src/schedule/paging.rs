@@ -1,7 +1,7 @@
 //! What is stopped and would have to be killed may be paged out instead, where there is swap: that frees its memory,
 //! too, and its work is not lost.
 //!
-//! A line that a person has named counts what is swapped out, so there it would free nothing; the machine's and a
+//! A budget that a person has named counts what is swapped out, so there it would free nothing; the machine's and a
 //! container's limits are limits of memory, and there it does. Whether it is cheaper is a matter of time: pages are
 //! written and read back at the speed of a disk, work is done again at that of a processor.
 
@@ -23,7 +23,7 @@ const SMALLEST: Bytes = Bytes::mib(32);
 const AT_LEAST: Millis = Millis(1_000);
 
 /// How far ahead growth is followed before what stands still anyway is paged out: writing takes time, and what has not
-/// left when the line is reached is killed after all.
+/// left when the budget is reached is killed after all.
 const AHEAD: f64 = 1_000.0;
 
 /// What stopping and paging out a unit would cost, in milliseconds.
@@ -87,11 +87,13 @@ impl Schedule {
         }
     }
 
-    /// Swap that may still be filled for the sake of this line, less what is on its way there.
+    /// Swap that may still be filled for the sake of this budget, less what is on its way there.
     fn swap_in(&self, scope: Scope) -> Bytes {
         let free = match scope {
             Scope::Machine => self.swap,
-            Scope::Wall(no) => self.walls.get(no).map_or(Bytes::ZERO, |wall| wall.swap),
+            Scope::CgroupLimit(no) => {
+                self.cgroups.get(no).map_or(Bytes::ZERO, |cgroup| cgroup.swap)
+            }
             Scope::Build(_) => Bytes::ZERO,
         };
         let on_its_way = |unit: &Unit| unit.paged_out.map_or(Bytes::ZERO, |_| unit.resident());

@@ -1,4 +1,4 @@
-//! What to do when the memory that is really used comes close to the line.
+//! What to do when the memory that is really used comes close to the budget.
 //!
 //! In order: what grows is suspended (which frees nothing, but stops the growth), then something is
 //! killed and run again later (which frees all that it holds, and loses its work), or paged out where that is
@@ -34,16 +34,16 @@ const AGAIN: f64 = 2.0;
 /// More than a shim holds that waits.
 const SHIM: Bytes = Bytes::mib(6);
 
-/// The distance kept from the line: what processes may gain between a measurement and its effect.
-pub(super) fn guard(line: Bytes) -> Bytes {
-    line.scale(0.012).max(Bytes::mib(6)).min(Bytes::mib(96))
+/// The distance kept from the budget: what processes may gain between a measurement and its effect.
+pub(super) fn guard(budget: Bytes) -> Bytes {
+    budget.scale(0.012).max(Bytes::mib(6)).min(Bytes::mib(96))
 }
 
 impl Schedule {
-    /// Keeps what is used under the lines: the machine's, those of walls, and those of builds that have one.
+    /// Keeps what is used under the lines: the machine's, those of cgroup limits, and those of builds that have one.
     pub(super) fn relieve(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         for scope in self.scopes() {
-            let bound = Bound { scope, line: self.line_in(scope) };
+            let bound = Bound { scope, budget: self.budget_in(scope) };
             self.suspend_new_scripts(now, bound, effects);
             self.suspend_unkillable(now, bound, effects);
             self.suspend_growth(now, bound, effects);
@@ -60,7 +60,9 @@ impl Schedule {
     pub(super) fn used_by_all(&self, scope: Scope) -> Bytes {
         match scope {
             Scope::Machine => self.used(),
-            Scope::Wall(no) => self.walls.builds(no).map(|build| self.used_by(build)).sum(),
+            Scope::CgroupLimit(no) => {
+                self.cgroups.builds(no).map(|build| self.used_by(build)).sum()
+            }
             Scope::Build(no) => self.used_by(no),
         }
     }
@@ -73,7 +75,7 @@ impl Schedule {
             .filter(move |unit| unit.state == RunState::Running && self.covers(scope, unit))
     }
 
-    /// What this line never suspends or kills: the anchor of all, and that of those whose line it is.
+    /// What this budget never suspends or kills: the anchor of all, and that of those whose line it is.
     pub(super) fn is_spared(&self, scope: Scope, id: UnitId) -> bool {
         Some(id) == self.anchor || Some(id) == self.anchor_in(scope)
     }
@@ -101,7 +103,7 @@ impl Schedule {
                 Scope::Machine if awaited => self.outlook_if_others_yield(now),
                 scope => self.outlook_in(scope),
             };
-            if outlook.highest() > bound.line {
+            if outlook.highest() > bound.budget {
                 self.units.with(id, |unit| effects.push(unit.suspend(now, id, Cause::NoRoom)));
             }
         }
@@ -110,7 +112,7 @@ impl Schedule {
     /// What cannot be killed gives nothing back before its end, so what such units hold and will need must
     /// fit together: those for which it no longer does are stopped while they hold little.
     fn suspend_unkillable(&mut self, now: Millis, bound: Bound, effects: &mut Vec<Effect>) {
-        while self.outlook_of(bound.scope, |unit| !unit.retryable).highest() > bound.line {
+        while self.outlook_of(bound.scope, |unit| !unit.retryable).highest() > bound.budget {
             let least = self
                 .units
                 .running()
@@ -126,7 +128,7 @@ impl Schedule {
     }
 
     fn suspend_growth(&mut self, now: Millis, bound: Bound, effects: &mut Vec<Effect>) {
-        let limit = bound.line - guard(bound.line);
+        let limit = bound.budget - guard(bound.budget);
         while self.used_in(bound.scope, SUSPEND_AHEAD) > limit {
             // The one whose end matters least: nobody waits for it, it has the shortest path to the end of
             // its build, it is the youngest.
@@ -141,7 +143,7 @@ impl Schedule {
                 .filter(|(_, unit)| unit.growth > 0.0 || unit.cpu < Millis(100))
                 .min_by_key(|(id, unit)| {
                     let awaited = self.builds.goes_first(unit.build);
-                    (awaited, self.units.tail(*id), Reverse(unit.admitted), Reverse(*id))
+                    (awaited, self.units.critical_path(*id), Reverse(unit.admitted), Reverse(*id))
                 })
                 .map(|(id, _)| id);
             let Some(id) = victim else { break };
@@ -151,9 +153,9 @@ impl Schedule {
     }
 
     fn kill_for_room(&mut self, now: Millis, bound: Bound, effects: &mut Vec<Effect>) {
-        let limit = bound.line - Bytes(guard(bound.line).0 / 2);
-        // What is on its way to the swap is waited for as long as that holds the line until it is measured again.
-        let in_time = self.used_in(bound.scope, NEXT_MEASUREMENT) <= bound.line;
+        let limit = bound.budget - Bytes(guard(bound.budget).0 / 2);
+        // What is on its way to the swap is waited for as long as that holds the budget until it is measured again.
+        let in_time = self.used_in(bound.scope, NEXT_MEASUREMENT) <= bound.budget;
         // What was killed is still counted as used until a measurement shows that it is gone.
         let mut going: Bytes = self
             .units
@@ -167,7 +169,7 @@ impl Schedule {
             if expected <= limit {
                 return;
             }
-            let missing = expected - limit + guard(bound.line);
+            let missing = expected - limit + guard(bound.budget);
             let victim = self
                 .units
                 .iter()
@@ -219,10 +221,10 @@ impl Schedule {
             && unit.resident() > Bytes::ZERO
     }
 
-    /// The line is crossed with one unit alone: said, and again where the unit crosses it by itself, too; it is refused under `--strict` where it is above the
+    /// The budget is crossed with one unit alone: said, and again where the unit crosses it by itself, too; it is refused under `--strict` where it is above the
     /// line by itself; and stopped where even the machine has no more. What belongs to no unit is not the unit's need.
     fn judge_the_lone(&mut self, now: Millis, bound: Bound, effects: &mut Vec<Effect>) {
-        let Bound { scope, line } = bound;
+        let Bound { scope, budget } = bound;
         let Some(id) = self.anchor_in(scope) else { return };
         // What may wait for it would be there as long.
         let beside = |unit: &Unit| {
@@ -234,16 +236,16 @@ impl Schedule {
         let others = self.units.iter().any(|(other, unit)| other != id && beside(unit));
         let Some(unit) = self.units.get(id) else { return };
         let (needs, used) = (unit.resident(), self.used_by_all(scope));
-        // Where another output is agreed to, the line need not be crossed.
+        // Where another output is agreed to, the budget need not be crossed.
         let fullest = self.fullest_diet(id);
         let slims = fullest == Diet::Output && unit.diet < fullest;
-        let bound = if slims { line - guard(line) } else { line };
+        let bound = if slims { budget - guard(budget) } else { budget };
         if others || used <= bound {
             return;
         }
         let too_large = used > self.capacity_in(scope);
-        let strict = self.builds.terms(unit.build).strict && needs > line;
-        // What is left to try comes before it is given up, where that can be enough; and before the line is crossed,
+        let strict = self.builds.terms(unit.build).strict && needs > budget;
+        // What is left to try comes before it is given up, where that can be enough; and before the budget is crossed,
         // where a person has agreed to another output for that.
         let most = self.capacity_in(scope).scale(1.0 + LEAN_SAVES);
         let nearly = unit.known_need() <= most && unit.is_nearly_at_its_peak();
@@ -257,21 +259,21 @@ impl Schedule {
             let cause = Cause::TooLarge;
             let expected = unit.expected().max(needs);
             self.units.with(id, |unit| effects.push(unit.kill(now, id, cause)));
-            effects.push(Effect::Refuse { unit: id, needs, expected, line });
+            effects.push(Effect::Refuse { unit: id, needs, expected, budget });
             self.fail(id);
             self.units.remove(id);
-        } else if unit.lone_said.is_none_or(|said| said <= line && needs > line) {
+        } else if unit.lone_said.is_none_or(|said| said <= budget && needs > budget) {
             self.units.with(id, |unit| unit.lone_said = Some(needs));
-            effects.push(Effect::Lone { unit: id, needs, line });
+            effects.push(Effect::Lone { unit: id, needs, budget });
         }
     }
 }
 
-/// A line, and what it bounds.
+/// A budget, and what it bounds.
 #[derive(Clone, Copy, Debug)]
 struct Bound {
     scope: Scope,
-    line: Bytes,
+    budget: Bytes,
 }
 
 impl Unit {
@@ -294,7 +296,7 @@ impl Unit {
         let gain = Bytes((self.growth * ahead).min(self.gained * AGAIN) as u64);
         let known = match self.forecast.source {
             Source::History => 1.05,
-            Source::Elder | Source::Cold => return gain,
+            Source::RelatedCrate | Source::Cold => return gain,
         };
         let link = match self.link {
             LinkState::Running { peak } => peak,

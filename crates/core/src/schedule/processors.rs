@@ -63,7 +63,7 @@ impl Processors {
     }
 
     /// How many units may use the processors, where `active` do.
-    pub(super) fn places(&self, active: usize, cores: u32) -> usize {
+    pub(super) fn job_slots(&self, active: usize, cores: u32) -> usize {
         let beyond = if self.beyond > 0 { active + self.beyond } else { 0 };
         beyond.max(cores as usize)
     }
@@ -82,10 +82,10 @@ mod tests {
     #[test]
     fn busy_processors_take_no_more_units_than_they_are() {
         let mut processors = Processors::default();
-        assert_eq!(processors.places(0, 2), 2);
+        assert_eq!(processors.job_slots(0, 2), 2);
         for at in 1..50 {
             processors.measure(Millis(100 * at), Millis(190 * at), 2, 2);
-            assert_eq!(processors.places(2, 2), 2);
+            assert_eq!(processors.job_slots(2, 2), 2);
         }
     }
 
@@ -96,7 +96,7 @@ mod tests {
         let mut seen = vec![active];
         for at in 1..100 {
             processors.measure(Millis(100 * at), Millis(20 * at), active, 2);
-            while active < processors.places(active, 2) {
+            while active < processors.job_slots(active, 2) {
                 active += 1;
                 processors.started_beyond(Millis(100 * at));
             }
@@ -113,11 +113,11 @@ mod tests {
         for at in 1..50 {
             processors.measure(Millis(100 * at), Millis(20 * at), 2, 2);
             processors.thrashes(at > 5);
-            assert_eq!(processors.places(2, 2), 2);
+            assert_eq!(processors.job_slots(2, 2), 2);
         }
         processors.thrashes(false);
         processors.measure(Millis(9000), Millis(1000), 2, 2);
-        assert_eq!(processors.places(2, 2), 3);
+        assert_eq!(processors.job_slots(2, 2), 3);
     }
 
     #[test]
@@ -127,6 +127,6 @@ mod tests {
             processors.measure(Millis(100 * at), Millis(100 * at), 1, 2);
         }
         processors.measure(Millis(5000), Millis(5000), 2, 2);
-        assert_eq!(processors.places(2, 2), 2);
+        assert_eq!(processors.job_slots(2, 2), 2);
     }
 }

@@ -67,9 +67,9 @@ struct Machine {
     done: BTreeSet<u32>,
     schedule: Schedule,
     now: u64,
-    line: Bytes,
+    budget: Bytes,
     highest_beside: Bytes,
-    /// Builds with a line of their own, alone or behind one wall; the line, and the most that they held in several
+    /// Builds with a budget of their own, alone or inside one cgroup limit; the budget, and the most that they held in several
     /// units.
     own: Vec<(BTreeSet<u32>, Bytes, Bytes)>,
     failed: bool,
@@ -87,16 +87,16 @@ const REST: u64 = 60;
 const KEPT: u64 = 30;
 
 impl Machine {
-    fn new(truths: Vec<Truth>, line_mib: u64, config: Config) -> Self {
+    fn new(truths: Vec<Truth>, budget_mib: u64, config: Config) -> Self {
         Self {
             truths,
             cores: f64::from(config.cores),
             worked: 0.0,
             units: BTreeMap::new(),
             done: BTreeSet::new(),
-            schedule: Schedule::of_one(config, Bytes::mib(line_mib)),
+            schedule: Schedule::of_one(config, Bytes::mib(budget_mib)),
             now: 0,
-            line: Bytes::mib(line_mib),
+            budget: Bytes::mib(budget_mib),
             highest_beside: Bytes::ZERO,
             own: Vec::new(),
             failed: false,
@@ -268,7 +268,7 @@ impl Machine {
             Effect::Tokens { .. }
             | Effect::Lone { .. }
             | Effect::Anchor(_)
-            | Effect::Places(..) => {}
+            | Effect::JobSlots(..) => {}
         }
     }
 
@@ -314,7 +314,7 @@ impl Machine {
                     curve: Curve::ramp(peak, Millis(truth.cpu).scale(truth.believed)),
                     log_sd: if truth.source == Source::History { 0.05 } else { 0.5 },
                     link_peak: Bytes::ZERO,
-                    tail: None,
+                    critical_path: None,
                     source: truth.source,
                 },
                 retryable: truth.retryable,
@@ -410,7 +410,12 @@ impl Machine {
         if self.swap > 0 {
             let filled: f64 = self.units.values().map(|unit| unit.out).sum();
             let swap = Bytes::mib(self.swap.saturating_sub(filled as u64));
-            self.tell(Input::Line { line: self.line, machine: Bytes::MAX, swap, thrashes: false });
+            self.tell(Input::Budget {
+                budget: self.budget,
+                machine: Bytes::MAX,
+                swap,
+                thrashes: false,
+            });
         }
         let cpu = Millis(self.worked as u64);
         self.tell(Input::Sample { rest: Bytes::mib(REST), builds: Vec::new(), cpu, units });
@@ -459,7 +464,7 @@ impl Machine {
 }
 
 fn truth(kinds: bool) -> impl Strategy<Value = Truth> {
-    let source = prop_oneof![Just(Source::History), Just(Source::Elder), Just(Source::Cold)];
+    let source = prop_oneof![Just(Source::History), Just(Source::RelatedCrate), Just(Source::Cold)];
     let link = prop_oneof![Just(None), (5u64..300, 500u64..3000).prop_map(Some)];
     let numbers = (5u64..400, 50u64..6000, 0.4f64..1.6, 0u64..8000);
     (numbers, source, 0u32..20, link).prop_map(
@@ -483,64 +488,64 @@ fn truth(kinds: bool) -> impl Strategy<Value = Truth> {
 }
 
 /// While more than one unit holds memory.
-fn stays_under(line: u64, truths: Vec<Truth>, config: Config) -> Result<(), TestCaseError> {
-    let mut machine = Machine::new(truths, line, config);
+fn stays_under(budget: u64, truths: Vec<Truth>, config: Config) -> Result<(), TestCaseError> {
+    let mut machine = Machine::new(truths, budget, config);
     machine.run();
-    let (highest, line) = (machine.highest_beside, machine.line);
-    prop_assert!(highest <= line, "{highest} above {line}");
+    let (highest, budget) = (machine.highest_beside, machine.budget);
+    prop_assert!(highest <= budget, "{highest} above {budget}");
     Ok(())
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
 
-    /// The sum stays under the line while more than one unit holds memory; every unit ends; nothing is
+    /// The sum stays under the budget while more than one unit holds memory; every unit ends; nothing is
     /// killed more than three times; with work there, something runs; the anchor goes on.
     #[test]
-    fn the_line_holds_and_the_build_ends(
+    fn the_budget_holds_and_the_build_ends(
         truths in proptest::collection::vec(truth(false), 1..40),
-        line in 520u64..1500,
+        budget in 520u64..1500,
         jobs in 1u32..16,
         cores in 1u32..12,
     ) {
         let config = Config { jobs, cores, strict: false, keep_going: false };
-        stays_under(line, truths, config)?;
+        stays_under(budget, truths, config)?;
     }
 
     /// The same where what is stopped may be paged out instead of killed.
     #[test]
-    fn with_swap_the_line_holds_for_what_is_in_memory_and_the_build_ends(
+    fn with_swap_the_budget_holds_for_what_is_in_memory_and_the_build_ends(
         mut truths in proptest::collection::vec(truth(true), 1..40),
-        line in 520u64..1500,
+        budget in 520u64..1500,
         swap in 100u64..4000,
         cores in 1u32..12,
     ) {
         truths.iter_mut().for_each(|truth| truth.fails = false);
         let config = Config { jobs: 16, cores, strict: false, keep_going: false };
         let scripts = truths.iter().any(|truth| truth.script);
-        let mut machine = Machine::new(truths, line, config);
+        let mut machine = Machine::new(truths, budget, config);
         machine.swap = swap;
         machine.run();
-        prop_assert!(scripts || machine.highest_beside <= machine.line);
+        prop_assert!(scripts || machine.highest_beside <= machine.budget);
     }
 
     /// Also with units that nobody can kill (build scripts, and what runs behind a wrapper of the user's):
     /// where what they need is known, and each would fit alone, but no three together.
     #[test]
-    fn what_cannot_be_killed_but_is_known_stays_under_the_line(
+    fn what_cannot_be_killed_but_is_known_stays_under_the_budget(
         mut truths in proptest::collection::vec(truth(false), 4..30),
         unkillable in 2usize..5,
-        line in 520u64..1500,
+        budget in 520u64..1500,
         cores in 1u32..12,
     ) {
         for (number, truth) in truths.iter_mut().take(unkillable).enumerate() {
             (truth.script, truth.retryable) = (number % 2 == 0, false);
-            (truth.source, truth.believed, truth.peak) = (Source::History, 1.0, line * 2 / 5);
+            (truth.source, truth.believed, truth.peak) = (Source::History, 1.0, budget * 2 / 5);
             truth.cpu = truth.cpu.max(truth.peak * 4);
             truth.link = None;
         }
         let config = Config { jobs: 16, cores, strict: false, keep_going: false };
-        stays_under(line, truths, config)?;
+        stays_under(budget, truths, config)?;
     }
 
     /// With build scripts that cannot be killed and units that fail, the build still ends, and after a
@@ -548,13 +553,13 @@ proptest! {
     #[test]
     fn failures_and_build_scripts_end_too(
         truths in proptest::collection::vec(truth(true), 1..40),
-        line in 520u64..1500,
+        budget in 520u64..1500,
         jobs in 1u32..16,
         cores in 1u32..12,
         keep_going: bool,
     ) {
         let config = Config { jobs, cores, strict: false, keep_going };
-        let mut machine = Machine::new(truths, line, config);
+        let mut machine = Machine::new(truths, budget, config);
         machine.run();
         prop_assert!(keep_going || !machine.admitted_after_failure);
     }
@@ -566,7 +571,7 @@ proptest! {
         lost in proptest::collection::vec(0usize..30, 1..6),
         scripts in 1usize..4,
         nested in 1usize..6,
-        line in 520u64..1500,
+        budget in 520u64..1500,
         cores in 1u32..12,
     ) {
         for truth in truths.iter_mut().take(scripts) {
@@ -580,20 +585,20 @@ proptest! {
             truths[of].lost |= truths[of].retryable;
         }
         let config = Config { jobs: 16, cores, strict: false, keep_going: false };
-        Machine::new(truths, line, config).run();
+        Machine::new(truths, budget, config).run();
     }
 
-    /// Units inside build scripts and compilers, and inside those, as many at once as their own Cargo starts: the line
+    /// Units inside build scripts and compilers, and inside those, as many at once as their own Cargo starts: the budget
     /// holds for them, too, none waits for one that waits for it, and all end.
     #[test]
-    fn what_is_inside_others_stays_under_the_line_and_ends(
+    fn what_is_inside_others_stays_under_the_budget_and_ends(
         mut truths in proptest::collection::vec(truth(false), 12..40),
         scripts in 1usize..4,
         compilers in 0usize..4,
         inside in proptest::collection::vec(0usize..7, 1..30),
         own_jobs in proptest::collection::vec(1usize..9, 7),
         lost in proptest::collection::vec(0usize..40, 0..4),
-        line in 750u64..1500,
+        budget in 750u64..1500,
         jobs in 1u32..16,
         cores in 1u32..12,
     ) {
@@ -614,46 +619,46 @@ proptest! {
             let of = hosts + number % (truths.len() - hosts);
             truths[of].lost = true;
         }
-        stays_under(line, truths, Config { jobs, cores, strict: false, keep_going: false })?;
+        stays_under(budget, truths, Config { jobs, cores, strict: false, keep_going: false })?;
     }
 
-    /// Builds that share the machine, some under lines of their own, some behind one wall, some awaited by a
-    /// person, some paused for a while: the machine's line holds, each build's own line holds, the wall's holds,
+    /// Builds that share the machine, some under budgets of their own, some inside one cgroup limit, some awaited by a
+    /// person, some paused for a while: the machine's budget holds, each build's own budget holds, the cgroup limit's holds,
     /// and all of them end.
     #[test]
-    fn builds_share_the_line_and_each_keeps_its_own(
+    fn builds_share_the_budget_and_each_keeps_its_own(
         mut truths in proptest::collection::vec(truth(false), 6..40),
         of in proptest::collection::vec(1u32..4, 40),
         lines in proptest::collection::vec(proptest::option::of(400u64..900), 3),
-        wall in proptest::option::of((420u64..900, proptest::collection::btree_set(1u32..4, 1..4))),
+        cgroup in proptest::option::of((420u64..900, proptest::collection::btree_set(1u32..4, 1..4))),
         awaited in proptest::collection::vec(any::<bool>(), 3),
         pause in proptest::option::of((1u32..4, 0u64..6000, 1u64..9000)),
-        line in 520u64..1500,
+        budget in 520u64..1500,
         cores in 1u32..12,
     ) {
         for (truth, build) in truths.iter_mut().zip(of) {
             truth.build = build;
         }
         let config = Config { jobs: 16, cores, strict: false, keep_going: false };
-        let mut machine = Machine::new(truths, line, config);
-        for (number, (line, interactive)) in lines.into_iter().zip(awaited).enumerate() {
-            let (build, line) = (number as u32 + 1, line.map(Bytes::mib));
-            let terms = Terms { jobs: 16, line, interactive, ..Terms::default() };
-            machine.own.extend(line.map(|line| ([build].into(), line, Bytes::ZERO)));
+        let mut machine = Machine::new(truths, budget, config);
+        for (number, (budget, interactive)) in lines.into_iter().zip(awaited).enumerate() {
+            let (build, budget) = (number as u32 + 1, budget.map(Bytes::mib));
+            let terms = Terms { jobs: 16, budget, interactive, ..Terms::default() };
+            machine.own.extend(budget.map(|budget| ([build].into(), budget, Bytes::ZERO)));
             machine.tell(Input::Open(BuildNo(build), terms));
         }
-        if let Some((line, builds)) = wall {
-            let line = Bytes::mib(line);
-            machine.own.push((builds.clone(), line, Bytes::ZERO));
+        if let Some((budget, builds)) = cgroup {
+            let budget = Bytes::mib(budget);
+            machine.own.push((builds.clone(), budget, Bytes::ZERO));
             let builds = builds.into_iter().map(BuildNo).collect();
-            let wall = Wall { line, capacity: Bytes::MAX, swap: Bytes::ZERO, builds };
-            machine.tell(Input::Walls([(WallNo(1), wall)].into()));
+            let cgroup = CgroupLimit { budget, capacity: Bytes::MAX, swap: Bytes::ZERO, builds };
+            machine.tell(Input::CgroupLimits([(CgroupNo(1), cgroup)].into()));
         }
         machine.pause = pause;
         machine.run();
-        prop_assert!(machine.highest_beside <= machine.line);
-        for (builds, line, highest) in &machine.own {
-            prop_assert!(highest <= line, "builds {builds:?}: {highest} above {line}");
+        prop_assert!(machine.highest_beside <= machine.budget);
+        for (builds, budget, highest) in &machine.own {
+            prop_assert!(highest <= budget, "builds {builds:?}: {highest} above {budget}");
         }
     }
 }

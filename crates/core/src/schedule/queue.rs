@@ -1,7 +1,7 @@
 //! The queue: whose turn it is first, then the longest path to the end of its build, with backfill that does
 //! not delay the head of the queue.
 //!
-//! A unit must fit under the machine's line, under those of the walls around it, and under its build's own. Each of
+//! A unit must fit under the machine's budget, under those of the cgroup limits around it, and under its build's own. Each of
 //! these has a head of its own: the first in the queue that does not fit there. Who comes after it must leave it its
 //! expected start.
 
@@ -24,7 +24,7 @@ use crate::measure::{Bytes, Millis};
 const OVERTAKEN_AT_MOST: u32 = 200;
 
 /// How long the head of the queue lets others pass on their promise to be gone in time, as a share of its
-/// own work: a giant of 36 s that starts 9 s late has cost the build a quarter of itself at most.
+/// own work: an oversized unit of 36 s that starts 9 s late has cost the build a quarter of itself at most.
 const PATIENCE: f64 = 0.25;
 const PATIENCE_AT_LEAST: Millis = Millis(1500);
 
@@ -70,10 +70,10 @@ impl Schedule {
             let (build, alone, retryable) = (unit.build, unit.insists(now, nested), unit.retryable);
             let role = unit.role;
             let waiter = Waiter { role, idle_ones_wait: nested || tally.guests_wait() };
-            let needs_place = tally.has_started_any(waiter)
+            let needs_job_slot = tally.has_started_any(waiter)
                 && role != Role::Test
-                && !(nested && self.has_ancestors_place(id));
-            if closed.contains(&build) || needs_place && !self.has_place(&tally, build) {
+                && !(nested && self.has_ancestors_job_slot(id));
+            if closed.contains(&build) || needs_job_slot && !self.has_job_slot(&tally, build) {
                 continue;
             }
             if unit.links && !links_keep_up {
@@ -106,7 +106,7 @@ impl Schedule {
                 if role == Role::Test {
                     tally.add_test(build);
                 } else {
-                    self.take_place(tally.active(), now);
+                    self.take_job_slot(tally.active(), now);
                     tally.add(build, self.builds.goes_first(build));
                 }
                 heads.iter_mut().for_each(|head| head.overtook += 1);
@@ -133,7 +133,7 @@ impl Schedule {
                 if alone || self.overtaken(id) {
                     match scope {
                         Scope::Machine => break,
-                        Scope::Wall(no) => closed.extend(self.walls.builds(no)),
+                        Scope::CgroupLimit(no) => closed.extend(self.cgroups.builds(no)),
                         Scope::Build(no) => _ = closed.insert(no),
                     }
                     continue;
@@ -166,9 +166,9 @@ impl Schedule {
     fn rank(&self, id: UnitId, turns: &BTreeMap<BuildNo, Turn>) -> Rank {
         let unit = self.units.get(id);
         let own = unit.map_or(Millis::ZERO, |unit| {
-            unit.forecast.tail.unwrap_or_else(|| unit.forecast.curve.cpu())
+            unit.forecast.critical_path.unwrap_or_else(|| unit.forecast.curve.cpu())
         });
-        let length = self.units.tail(id).unwrap_or(own);
+        let length = self.units.critical_path(id).unwrap_or(own);
         let urgent = self.overtaken(id) || unit.is_some_and(|unit| unit.alone);
         let turn = unit.and_then(|unit| turns.get(&unit.build).copied());
         // Its runner waits for it, and for nothing else.
@@ -189,13 +189,13 @@ impl Schedule {
         }
     }
 
-    /// With nothing beside it but what belongs to no unit, `own` is still expected to cross a line that bounds it.
+    /// With nothing beside it but what belongs to no unit, `own` is still expected to cross a budget that bounds it.
     /// What is remembered may be of a lean run, which holds less.
     fn crosses_alone(&self, build: BuildNo, own: &Projection) -> bool {
         let needs = Bytes(own.peak() as u64).scale(1.0 + LEAN_SAVES);
         self.scopes_of(build).any(|scope| {
-            let line = self.line_in(scope);
-            needs + self.rest_in(scope) > line - guard(line)
+            let budget = self.budget_in(scope);
+            needs + self.rest_in(scope) > budget - guard(budget)
         })
     }
 
@@ -243,12 +243,12 @@ impl Schedule {
     }
 
     /// Nothing else inside its ancestor uses the processor that this has, and waits with: nobody gains by its waiting.
-    fn has_ancestors_place(&self, id: UnitId) -> bool {
+    fn has_ancestors_job_slot(&self, id: UnitId) -> bool {
         let Some(outer) = self.units.get(id).and_then(|unit| unit.inside) else { return false };
         !self.units.has_running_guest(outer)
     }
 
-    /// Under `--strict` a unit that is known to be above a line that bounds it, by itself, is refused before it runs.
+    /// Under `--strict` a unit that is known to be above a budget that bounds it, by itself, is refused before it runs.
     fn refuses_lone(
         &mut self,
         id: UnitId,
@@ -262,11 +262,11 @@ impl Schedule {
         };
         let needs = unit.known_need();
         let above = |scope: &Scope| {
-            !self.has_started(tally, *scope, waiter) && needs > self.line_in(*scope)
+            !self.has_started(tally, *scope, waiter) && needs > self.budget_in(*scope)
         };
         let Some(scope) = self.scopes_of(unit.build).find(above) else { return false };
-        let line = self.line_in(scope);
-        effects.push(Effect::Refuse { unit: id, needs, expected: needs, line });
+        let budget = self.budget_in(scope);
+        effects.push(Effect::Refuse { unit: id, needs, expected: needs, budget });
         self.fail(id);
         self.units.remove(id);
         true

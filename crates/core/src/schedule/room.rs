@@ -1,26 +1,26 @@
-//! What fits: under the machine's line, under those of the walls around the build that asks, and under its own.
+//! What fits: under the machine's budget, under those of the cgroup limits around the build that asks, and under its own.
 //!
-//! All are asked the same question, of an outlook each. A build without a wall and without a line of its own is
+//! All are asked the same question, of an outlook each. A build without a cgroup limit and without a line of its own is
 //! bounded by the machine's alone.
 
 use std::collections::BTreeSet;
 
 use super::outlook::{Outlook, Projection};
 use super::pressure::guard;
-use crate::ids::{BuildNo, WallNo};
+use crate::ids::{BuildNo, CgroupNo};
 use crate::measure::Bytes;
 
-/// Below this share of a line no token or place is withheld for memory's sake: there is room for every
+/// Below this share of a budget no token or place is withheld for memory's sake: there is room for every
 /// module that a compiler could have in flight.
 const ROOMY: f64 = 0.9;
 
-/// Whom a line bounds.
+/// Whom a budget bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Scope {
     /// All builds.
     Machine,
     /// Those in a cgroup with a limit.
-    Wall(WallNo),
+    CgroupLimit(CgroupNo),
     /// One that has a line of its own.
     Build(BuildNo),
 }
@@ -30,8 +30,8 @@ pub(super) enum Scope {
 pub(super) struct Ahead {
     pub(super) scope: Scope,
     pub(super) outlook: Outlook,
-    line: Bytes,
-    /// Its line, less what a measurement may be late by.
+    budget: Bytes,
+    /// Its budget, less what a measurement may be late by.
     pub(super) usable: Bytes,
     /// Whom it bounds; all, where nobody is named.
     builds: Option<BTreeSet<BuildNo>>,
@@ -41,10 +41,10 @@ impl Ahead {
     pub(super) fn new(
         scope: Scope,
         outlook: Outlook,
-        line: Bytes,
+        budget: Bytes,
         builds: Option<BTreeSet<BuildNo>>,
     ) -> Self {
-        Self { scope, outlook, line, usable: line - guard(line), builds }
+        Self { scope, outlook, budget, usable: budget - guard(budget), builds }
     }
 
     pub(super) fn covers(&self, build: BuildNo) -> bool {
@@ -53,16 +53,16 @@ impl Ahead {
 
     /// There is room for what more threads would hold.
     fn is_roomy(&self) -> bool {
-        self.outlook.soon() <= self.line.scale(ROOMY)
+        self.outlook.soon() <= self.budget.scale(ROOMY)
     }
 
     /// What more threads may hold.
     fn left(&self) -> Bytes {
-        if self.is_roomy() { self.line - self.outlook.highest() } else { Bytes::ZERO }
+        if self.is_roomy() { self.budget - self.outlook.highest() } else { Bytes::ZERO }
     }
 }
 
-/// The memory ahead, of the machine, of each wall, and of each build with a line of its own.
+/// The memory ahead, of the machine, of each cgroup limit, and of each build with a line of its own.
 #[derive(Clone, Debug)]
 pub(super) struct Room {
     scopes: Vec<Ahead>,
@@ -100,7 +100,7 @@ impl Room {
         self.bounds(build).all(Ahead::is_roomy)
     }
 
-    /// With a unit of `build` added, every line that bounds it holds at every future moment.
+    /// With a unit of `build` added, every budget that bounds it holds at every future moment.
     pub(super) fn fits(&self, build: BuildNo, unit: &Projection) -> bool {
         self.bounds(build).all(|ahead| ahead.outlook.fits(unit, ahead.usable))
     }

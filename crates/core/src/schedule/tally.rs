@@ -118,7 +118,7 @@ impl Schedule {
         let of = |no: BuildNo| tally.builds.get(&no).is_some_and(|count| count.has_started(waiter));
         match scope {
             Scope::Machine => tally.has_started_any(waiter),
-            Scope::Wall(no) => self.walls.builds(no).any(of),
+            Scope::CgroupLimit(no) => self.cgroups.builds(no).any(of),
             Scope::Build(no) => of(no),
         }
     }
@@ -126,7 +126,7 @@ impl Schedule {
     /// A processor is free for one more unit of the build. What nobody waits for leaves its processor to
     /// what somebody waits for, and what comes later to the small build whose turn it is: the kernel shares it out
     /// between them until the former has ended.
-    pub(super) fn has_place(&self, tally: &Tally, build: BuildNo) -> bool {
+    pub(super) fn has_job_slot(&self, tally: &Tally, build: BuildNo) -> bool {
         let own = tally.builds.get(&build).map_or(0, |count| count.active);
         let active = if tally.ahead == Some(build) {
             own
@@ -136,11 +136,11 @@ impl Schedule {
             tally.all.active
         };
         own < self.builds.terms(build).jobs as usize
-            && active < self.processors.places(active, self.cores)
+            && active < self.processors.job_slots(active, self.cores)
     }
 
     /// One more unit is about to run beside `active` ones.
-    pub(super) fn take_place(&mut self, active: usize, now: Millis) {
+    pub(super) fn take_job_slot(&mut self, active: usize, now: Millis) {
         if active >= self.cores as usize {
             self.processors.started_beyond(now);
         }

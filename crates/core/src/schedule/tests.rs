@@ -10,7 +10,7 @@ pub(super) fn unit(peak: u64, cpu: u64, source: Source) -> Box<NewUnit> {
             curve: Curve::ramp(Bytes::mib(peak), Millis(cpu)),
             log_sd: 0.05,
             link_peak: Bytes::ZERO,
-            tail: None,
+            critical_path: None,
             source,
         },
         retryable: true,
@@ -23,9 +23,9 @@ pub(super) fn unit(peak: u64, cpu: u64, source: Source) -> Box<NewUnit> {
     })
 }
 
-pub(super) fn schedule(line: u64) -> Schedule {
+pub(super) fn schedule(budget: u64) -> Schedule {
     let config = Config { jobs: 8, cores: 8, strict: false, keep_going: false };
-    Schedule::of_one(config, Bytes::mib(line))
+    Schedule::of_one(config, Bytes::mib(budget))
 }
 
 pub(super) fn admitted(effects: &[Effect]) -> Vec<u32> {
@@ -35,7 +35,7 @@ pub(super) fn admitted(effects: &[Effect]) -> Vec<u32> {
         .collect()
 }
 
-/// Far below the line nothing is urgent, but what is short should not be remembered as nothing.
+/// Far below the budget nothing is urgent, but what is short should not be remembered as nothing.
 #[test]
 fn what_has_just_started_is_measured_soon() {
     let mut schedule = schedule(100_000);
@@ -64,7 +64,7 @@ fn what_has_just_started_is_measured_soon() {
 }
 
 #[test]
-fn a_giant_that_does_not_fit_waits_and_small_ones_pass_it() {
+fn an_oversized_unit_that_does_not_fit_waits_and_small_ones_pass_it() {
     let mut schedule = schedule(1000);
     let mut start = |id, peak, cpu| {
         let new = unit(peak, cpu, Source::History);
@@ -78,7 +78,7 @@ fn a_giant_that_does_not_fit_waits_and_small_ones_pass_it() {
 }
 
 #[test]
-fn what_is_expected_to_cross_the_line_alone_gives_back_early_what_is_free() {
+fn what_is_expected_to_cross_the_budget_alone_gives_back_early_what_is_free() {
     let lean = |peak: u64, source, retryable| {
         let mut schedule = schedule(1000);
         let mut new = unit(peak, 20_000, source);
@@ -169,9 +169,9 @@ fn the_longest_path_goes_first() {
     let mut schedule = schedule(1000);
     let hold = unit(900, 5000, Source::History);
     let _ = schedule.handle(Millis(0), Input::Register(UnitId(1), hold));
-    for (id, tail) in [(2, 1000), (3, 90_000)] {
+    for (id, critical_path) in [(2, 1000), (3, 90_000)] {
         let mut new = unit(600, 5000, Source::History);
-        new.forecast.tail = Some(Millis(tail));
+        new.forecast.critical_path = Some(Millis(critical_path));
         assert!(admitted(&schedule.handle(Millis(0), Input::Register(UnitId(id), new))).is_empty());
     }
     let end = Input::Finished { unit: UnitId(1), ok: true };
@@ -199,7 +199,7 @@ fn a_failure_is_its_cargos() {
 }
 
 #[test]
-fn a_giant_is_refused_whatever_waits_beside_it() {
+fn an_oversized_unit_is_refused_whatever_waits_beside_it() {
     let config = Config { jobs: 2, cores: 2, strict: true, keep_going: false };
     let mut schedule = Schedule::of_one(config, Bytes::mib(500));
     for id in 1..=2 {
@@ -281,25 +281,28 @@ fn beside_a_script_cargo_has_as_many_places_as_there_are_processors_free() {
     (script.retryable, script.running, script.role) = (false, true, Role::Script);
     let effects = schedule.handle(Millis(0), Input::Register(UnitId(1), script));
     assert!(
-        effects.contains(&Effect::Places(BuildNo(1), 1)),
+        effects.contains(&Effect::JobSlots(BuildNo(1), 1)),
         "one for its second compiler: {effects:?}"
     );
     let compiler = unit(50, 10_000, Source::History);
     let effects = schedule.handle(Millis(10), Input::Register(UnitId(2), compiler));
-    assert!(!effects.iter().any(|e| matches!(e, Effect::Places(..))), "Cargo took it: {effects:?}");
+    assert!(
+        !effects.iter().any(|e| matches!(e, Effect::JobSlots(..))),
+        "Cargo took it: {effects:?}"
+    );
     let end = Input::Finished { unit: UnitId(1), ok: true };
     let effects = schedule.handle(Millis(20), end);
-    assert!(effects.contains(&Effect::Places(BuildNo(1), 7)), "{effects:?}");
+    assert!(effects.contains(&Effect::JobSlots(BuildNo(1), 7)), "{effects:?}");
 }
 
 #[test]
-fn strict_refuses_what_is_known_to_be_above_the_line() {
+fn strict_refuses_what_is_known_to_be_above_the_budget() {
     let config = Config { jobs: 2, cores: 2, strict: true, keep_going: false };
     let mut schedule = Schedule::of_one(config, Bytes::mib(500));
-    let giant = unit(900, 1000, Source::History);
-    let effects = schedule.handle(Millis(0), Input::Register(UnitId(1), giant));
-    let (needs, line) = (Bytes::mib(900), Bytes::mib(500));
-    assert!(effects.contains(&Effect::Refuse { unit: UnitId(1), needs, expected: needs, line }));
+    let oversized = unit(900, 1000, Source::History);
+    let effects = schedule.handle(Millis(0), Input::Register(UnitId(1), oversized));
+    let (needs, budget) = (Bytes::mib(900), Bytes::mib(500));
+    assert!(effects.contains(&Effect::Refuse { unit: UnitId(1), needs, expected: needs, budget }));
 }
 
 /// A child that a build script has left, or a large Cargo: no unit needs more for it.
@@ -327,13 +330,13 @@ fn what_belongs_to_no_unit_is_no_units_need() {
     let effects = schedule.handle(Millis(200), Input::Register(UnitId(1), known));
     assert_eq!(admitted(&effects), [1], "{effects:?}");
     let effects = holds(&mut schedule, 300, 400, &[(1, 132)]);
-    let (needs, line) = (Bytes::mib(132), Bytes::mib(500));
-    assert!(effects.contains(&Effect::Lone { unit: UnitId(1), needs, line }), "{effects:?}");
-    // That is said once; and it is refused where it comes to be above the line by itself.
+    let (needs, budget) = (Bytes::mib(132), Bytes::mib(500));
+    assert!(effects.contains(&Effect::Lone { unit: UnitId(1), needs, budget }), "{effects:?}");
+    // That is said once; and it is refused where it comes to be above the budget by itself.
     assert_eq!(holds(&mut schedule, 400, 400, &[(1, 140)]), []);
     let effects = holds(&mut schedule, 500, 20, &[(1, 501)]);
     let (needs, expected) = (Bytes::mib(501), Bytes::mib(501));
-    assert!(effects.contains(&Effect::Refuse { unit: UnitId(1), needs, expected, line }));
+    assert!(effects.contains(&Effect::Refuse { unit: UnitId(1), needs, expected, budget }));
 }
 
 #[test]
@@ -411,31 +414,31 @@ fn compilers_that_will_link_come_no_faster_than_their_links() {
 #[test]
 fn links_go_one_by_one_where_files_are_read_again() {
     let mut schedule = schedule(2000);
-    let line = Bytes::mib(2000);
+    let budget = Bytes::mib(2000);
     for id in 1..=2 {
         let new = unit(30, 400, Source::Cold);
         let _ = schedule.handle(Millis(0), Input::Register(UnitId(id), new));
     }
-    let move_line = |schedule: &mut Schedule, at, thrashes| {
+    let move_budget = |schedule: &mut Schedule, at, thrashes| {
         schedule.handle(
             Millis(at),
-            Input::Line { line, machine: Bytes::MAX, swap: Bytes::ZERO, thrashes },
+            Input::Budget { budget, machine: Bytes::MAX, swap: Bytes::ZERO, thrashes },
         )
     };
     let ask = |schedule: &mut Schedule, at, id| {
         schedule.handle(Millis(at), Input::LinkAsked(UnitId(id), Bytes::mib(100)))
     };
-    let _ = move_line(&mut schedule, 10, true);
+    let _ = move_budget(&mut schedule, 10, true);
     assert!(ask(&mut schedule, 400, 1).contains(&Effect::AdmitLink(UnitId(1))));
     assert!(!ask(&mut schedule, 400, 2).contains(&Effect::AdmitLink(UnitId(2))));
-    let effects = move_line(&mut schedule, 20_000, false);
+    let effects = move_budget(&mut schedule, 20_000, false);
     assert!(effects.contains(&Effect::AdmitLink(UnitId(2))), "{effects:?}");
 }
 
 #[test]
-fn a_giant_that_nobody_knew_gets_no_threads_where_code_generation_may_not_fit() {
-    let threads = |line, held| {
-        let mut schedule = schedule(line);
+fn an_oversized_unit_that_nobody_knew_gets_no_threads_where_code_generation_may_not_fit() {
+    let threads = |budget, held| {
+        let mut schedule = schedule(budget);
         let new = unit(300, 5000, Source::Cold);
         let _ = schedule.handle(Millis(0), Input::Register(UnitId(1), new));
         let mut issued = 0;
@@ -536,7 +539,7 @@ fn killed_when_short(repeats: bool, third: bool) -> Vec<u32> {
 fn a_unit_that_would_write_other_metadata_again_is_killed_where_nothing_else_can_be() {
     assert_eq!(killed_when_short(true, true), [2], "the least work is lost");
     assert_eq!(killed_when_short(false, true), [3]);
-    assert_eq!(killed_when_short(false, false), [2], "the line is kept all the same");
+    assert_eq!(killed_when_short(false, false), [2], "the budget is kept all the same");
 }
 
 #[test]

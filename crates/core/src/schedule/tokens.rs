@@ -27,7 +27,7 @@ impl Unit {
 
 impl Schedule {
     /// Gives the threads that no unit uses to those that would use them, the most critical first, and
-    /// takes unread ones back from those that would not. Near the line nobody gets more.
+    /// takes unread ones back from those that would not. Near the budget nobody gets more.
     pub(super) fn share_tokens(&mut self, room: &Room, effects: &mut Vec<Effect>) {
         let mut takers: Vec<UnitId> = self
             .units
@@ -46,7 +46,7 @@ impl Schedule {
         takers.sort_by_cached_key(|id| {
             let unit = self.units.get(*id);
             let background = !unit.is_some_and(|unit| self.builds.goes_first(unit.build));
-            (background, Reverse(self.units.tail(*id)))
+            (background, Reverse(self.units.critical_path(*id)))
         });
         for id in takers {
             let Some(build) = self.units.get(id).map(|unit| unit.build) else { continue };
@@ -87,36 +87,36 @@ impl Schedule {
     /// Cargo starts at most its places + 1 units, those included that wait for us: each of these is lent
     /// one, so that Cargo shows what else is ready. But the compilers that a build script starts take from
     /// the same pipe, and nobody asks us before they run: while there is a script, what Cargo's units do
-    /// not hold is as many places as there are processors free, and none near the line.
-    pub(super) fn share_places(&mut self, room: &Room, effects: &mut Vec<Effect>) {
+    /// not hold is as many places as there are processors free, and none near the budget.
+    pub(super) fn share_job_slots(&mut self, room: &Room, effects: &mut Vec<Effect>) {
         for no in self.builds.numbers() {
             let terms = self.builds.terms(no);
-            let present = self.builds.get(no).map_or(0, |build| build.places);
-            if terms.places.is_none() {
+            let present = self.builds.get(no).map_or(0, |build| build.job_slots);
+            if terms.job_slots.is_none() {
                 continue;
             }
-            let places = self.places_of(no, &terms, present, room.is_roomy(no));
-            if places != present {
-                self.builds.with(no, |build| build.places = places);
-                effects.push(Effect::Places(no, places));
+            let job_slots = self.job_slots_of(no, &terms, present, room.is_roomy(no));
+            if job_slots != present {
+                self.builds.with(no, |build| build.job_slots = job_slots);
+                effects.push(Effect::JobSlots(no, job_slots));
             }
         }
     }
 
-    fn places_of(&self, no: BuildNo, terms: &Terms, present: u32, roomy: bool) -> u32 {
+    fn job_slots_of(&self, no: BuildNo, terms: &Terms, present: u32, roomy: bool) -> u32 {
         let units = || self.units.iter().map(|(_, unit)| unit).filter(|unit| unit.build == no);
         let count = |which: fn(&Unit) -> bool| units().filter(|unit| which(unit)).count() as u32;
         // What waits for its stage is lent one as long as it does.
         let awaits = |unit: &Unit| unit.build == no && self.awaits_stage(unit);
         let of_later_stages = self.units.iter().filter(|(_, unit)| awaits(unit)).count() as u32;
         let own = terms.jobs.saturating_sub(1).saturating_add(of_later_stages);
-        let takes_places = |unit: &Unit| matches!(unit.role, Role::Script | Role::Command);
+        let takes_job_slots = |unit: &Unit| matches!(unit.role, Role::Script | Role::Command);
         if units().next().is_none() {
             // Nobody is there to take one.
             present
-        } else if count(takes_places) > 0 {
-            let free = if roomy { self.free_places(no, terms) } else { 0 };
-            own.min(self.held_places(no) + free)
+        } else if count(takes_job_slots) > 0 {
+            let free = if roomy { self.free_job_slots(no, terms) } else { 0 };
+            own.min(self.held_job_slots(no) + free)
         } else if units().any(|unit| unit.cargo.is_some_and(|it| self.failed.contains(&it))) {
             own
         } else {
@@ -127,7 +127,7 @@ impl Schedule {
 
     /// The places that Cargo's units hold: one each, but for the first of all, which has Cargo's own. A Cargo inside a
     /// build script has that one's for its first, and a probe, too.
-    fn held_places(&self, no: BuildNo) -> u32 {
+    fn held_job_slots(&self, no: BuildNo) -> u32 {
         let own = || self.units.iter().filter(|(_, unit)| unit.build == no);
         let nested = own().filter(|(id, _)| self.units.is_nested(*id));
         let (cargos, probes): (Vec<_>, Vec<_>) =
@@ -137,10 +137,10 @@ impl Schedule {
     }
 
     /// Processors that are free for one more unit of the build.
-    fn free_places(&self, no: BuildNo, terms: &Terms) -> u32 {
+    fn free_job_slots(&self, no: BuildNo, terms: &Terms) -> u32 {
         let active = self.active();
         let own = self.active_where(|unit| unit.build == no) as u32;
-        let free = self.processors.places(active, self.cores).saturating_sub(active) as u32;
+        let free = self.processors.job_slots(active, self.cores).saturating_sub(active) as u32;
         free.min(terms.jobs.saturating_sub(own))
     }
 }

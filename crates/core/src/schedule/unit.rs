@@ -89,7 +89,7 @@ pub(super) struct Unit {
     pub(super) cargo: Option<u32>,
     /// The stage of a staged build that it belongs to, once that is known.
     pub(super) stage: Option<u32>,
-    /// What it held when it was told as one with which the line is crossed though nothing runs beside it.
+    /// What it held when it was told as one with which the budget is crossed though nothing runs beside it.
     pub(super) lone_said: Option<Bytes>,
     pub(super) announced: bool,
     /// A second run would write the metadata that was announced; else it fails after one.
@@ -369,7 +369,7 @@ impl Unit {
     pub(super) fn known_need(&self) -> Bytes {
         let recorded = match self.forecast.source {
             Source::History => self.forecast.curve.peak(),
-            Source::Elder | Source::Cold => Bytes::ZERO,
+            Source::RelatedCrate | Source::Cold => Bytes::ZERO,
         };
         self.peak.max(recorded)
     }
@@ -469,9 +469,9 @@ impl UnitTable {
     }
 
     /// The longest path from it to the end of the build; of what is inside another one that of the outermost.
-    pub(super) fn tail(&self, id: UnitId) -> Option<Millis> {
+    pub(super) fn critical_path(&self, id: UnitId) -> Option<Millis> {
         let outermost = self.ancestors(id).last().map(|(_, unit)| unit);
-        outermost.or_else(|| self.get(id)).and_then(|unit| unit.forecast.tail)
+        outermost.or_else(|| self.get(id)).and_then(|unit| unit.forecast.critical_path)
     }
 
     /// May be stopped for the sake of others: what runs inside would be stopped with it.

@@ -4,11 +4,11 @@
 use std::fs;
 use std::io;
 
-use plimsoll_core::KEEPER;
+use plimsoll_core::WATCHDOG;
 
 /// Leaves the starter's session, directory and descriptors; standard input, output and error stay. From here on
 /// this process and what it starts belong to no build, wherever they hang in the tree of processes: its name,
-/// [`KEEPER`], says so. To be called before anything of its own is open, and by a process that leads no group.
+/// [`WATCHDOG`], says so. To be called before anything of its own is open, and by a process that leads no group.
 ///
 /// # Errors
 /// Where the process leads a group already, or `/proc` cannot be read.
@@ -25,7 +25,7 @@ pub fn stand_apart() -> io::Result<()> {
         // SAFETY: it is open, and nothing of this process's own is yet, as the caller sees to.
         unsafe { rustix::io::close(fd) };
     }
-    fs::write("/proc/self/comm", KEEPER)?;
+    fs::write("/proc/self/comm", WATCHDOG)?;
     // Whoever started us may be one that the kernel is to take first.
     let _ = fs::write("/proc/self/oom_score_adj", "0");
     Ok(())

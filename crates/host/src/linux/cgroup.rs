@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use plimsoll_core::Bytes;
-use plimsoll_core::line::Cgroup;
+use plimsoll_core::budget::Cgroup;
 
 use super::kept::{KeptFile, field};
 use super::mounts::Version;

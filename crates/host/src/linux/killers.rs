@@ -7,8 +7,8 @@
 //!
 //! Who would have to act already, and runs all the same, is not believed.
 //!
-//! systemd-oomd's other reason, cgroups that wait for memory for half a minute, is none that a line could follow: a
-//! build that keeps its line does not wait. What cannot be seen from here, as a daemon outside of our container, is
+//! systemd-oomd's other reason, cgroups that wait for memory for half a minute, is none that a budget could follow: a
+//! build that keeps its budget does not wait. What cannot be seen from here, as a daemon outside of our container, is
 //! not there.
 
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use plimsoll_core::Bytes;
-use plimsoll_core::line::Killer;
+use plimsoll_core::budget::Killer;
 
 use super::procfs::kilobytes;
 

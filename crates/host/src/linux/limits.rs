@@ -6,14 +6,14 @@
 use std::path::{Path, PathBuf};
 
 use plimsoll_core::Bytes;
-use plimsoll_core::line::{Machine, Reading, Stall};
+use plimsoll_core::budget::{Machine, Reading, Stall};
 
 use super::cgroup::CgroupFiles;
+use super::hard_limit::is_drivers;
 use super::kept::{KeptFile, field};
 use super::killers::Killers;
 use super::mounts::{self, Version};
 use super::procfs::kilobytes;
-use super::wall::is_drivers;
 use crate::HostError;
 
 /// A cgroup in a hierarchy that may limit memory, as this process sees it.
@@ -34,7 +34,7 @@ impl CgroupDir {
 
     /// Those that contain the process `pid` (this one, where none is named), each hierarchy's from its own up, in the
     /// file system below `root` (`/`, but for tests). What cannot be seen is not there, and neither is the leaf into
-    /// which a driver has gone to make room for a wall: what it looks for is around its build.
+    /// which a driver has gone to make room for a cgroup limit: what it looks for is around its build.
     #[must_use]
     pub fn around(root: &Path, pid: Option<u32>) -> Vec<Self> {
         let read = |name: &str| std::fs::read(root.join(name)).unwrap_or_default();

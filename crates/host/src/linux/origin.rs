@@ -56,7 +56,7 @@ struct Ancestor {
     session: u32,
     uid: u32,
     /// It keeps an account's governor, which belongs to no build.
-    is_keeper: bool,
+    is_watchdog: bool,
     program: PathBuf,
 }
 
@@ -69,7 +69,7 @@ impl Ancestor {
             start: stat.start,
             session: stat.session,
             uid: proc.user_of(pid)?,
-            is_keeper: stat.is_keeper,
+            is_watchdog: stat.is_watchdog,
             program: program(pid),
         })
     }
@@ -111,7 +111,7 @@ fn chain_of(pid: u32, mut read: impl FnMut(u32) -> Option<Ancestor>) -> Vec<Ance
     while above != 0 && chain.len() < DEEPEST {
         let Some(next) = read(above) else { break };
         let fits = |child: &Ancestor| next.uid == child.uid && next.start <= child.start;
-        if next.is_keeper || !chain.last().is_none_or(fits) {
+        if next.is_watchdog || !chain.last().is_none_or(fits) {
             break;
         }
         above = next.parent;
@@ -257,7 +257,7 @@ mod tests {
     fn ancestor(pid: u32, parent: u32, session: u32, program: &str) -> Ancestor {
         let start = u64::from(pid);
         let program = Path::new("/bin").join(program);
-        Ancestor { pid, parent, start, session, uid: USER, is_keeper: false, program }
+        Ancestor { pid, parent, start, session, uid: USER, is_watchdog: false, program }
     }
 
     fn root(chain: &[Ancestor]) -> Option<u32> {
@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn whoever_adopts_an_orphan_is_no_root() {
         // Its Cargo was killed: process 1, a service manager, a shell, a build tool, somebody's container.
-        for adopter in ["systemd", "sh", "bash", "tini", "make", "plimsoll-keeper"] {
+        for adopter in ["systemd", "sh", "bash", "tini", "make", "plimsoll-watchdog"] {
             let shim = ancestor(90, 1, 50, "plimsoll-rustc");
             assert_eq!(root(&[shim, ancestor(1, 0, 1, adopter)]), None, "{adopter}");
             let shim = ancestor(90, 40, 50, "plimsoll-rustc");

@@ -11,7 +11,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use plimsoll_core::{Bytes, KEEPER, Millis};
+use plimsoll_core::{Bytes, Millis, WATCHDOG};
 use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
@@ -31,7 +31,7 @@ pub(super) struct Stat {
     /// Its session's leader; 0 where that is outside our pid namespace, as in a container that was entered.
     pub session: u32,
     /// It keeps an account's governor: it and what is below it belong to no build.
-    pub is_keeper: bool,
+    pub is_watchdog: bool,
     /// It has not called exec since its fork: it still is, or looks like, its parent.
     pub forked_only: bool,
     /// User and system time, its own and that of the children that it has waited for.
@@ -282,7 +282,7 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
         ppid,
         group,
         session,
-        is_keeper: name == KEEPER.as_bytes() && number(pid)? == u64::from(session),
+        is_watchdog: name == WATCHDOG.as_bytes() && number(pid)? == u64::from(session),
         forked_only: flags & FORKED_WITHOUT_EXEC != 0,
         cpu: Ticks(cpu),
         start,
@@ -340,19 +340,19 @@ mod tests {
                 ppid: 42,
                 group: 76,
                 session: 77,
-                is_keeper: false,
+                is_watchdog: false,
                 forked_only: true,
                 cpu: Ticks(127),
                 start: 987_654
             })
         );
         assert_eq!(parse_stat(b"4711 (a"), None);
-        // What only has the name, in somebody's session, is no keeper.
-        let keeps = |text: &[u8]| parse_stat(text).map(|stat| stat.is_keeper);
+        // What only has the name, in somebody's session, is no watchdog.
+        let keeps = |text: &[u8]| parse_stat(text).map(|stat| stat.is_watchdog);
         let rest = b" 0 -1 4194368 1 2 3 4 100 20 3 4 20 0 1 0 987654 1 2 3\n";
         let text = |start: &[u8]| [start, rest].concat();
-        assert_eq!(keeps(&text(b"76 (plimsoll-keeper) S 42 76 76")), Some(true));
-        assert_eq!(keeps(&text(b"77 (plimsoll-keeper) S 42 76 76")), Some(false));
+        assert_eq!(keeps(&text(b"76 (plimsoll-watchdog) S 42 76 76")), Some(true));
+        assert_eq!(keeps(&text(b"77 (plimsoll-watchdog) S 42 76 76")), Some(false));
         assert_eq!(keeps(&text(b"76 (plimsoll-keepe) S 42 76 76")), Some(false));
     }
 

@@ -445,7 +445,7 @@ mod tests {
             ppid: 0,
             group: 0,
             session: 0,
-            is_keeper: false,
+            is_watchdog: false,
             forked_only: false,
             cpu: Ticks(ticks),
             start: 1,

@@ -1,4 +1,4 @@
-//! Target directories in memory: a tmpfs's pages count against the line, but belong to no process.
+//! Target directories in memory: a tmpfs's pages count against the budget, but belong to no process.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;

@@ -329,7 +329,7 @@ impl ProcessTree {
     /// Reads `stat` again; buries the process where it has ended.
     pub(super) fn refresh(&mut self, index: Index) -> Option<Stat> {
         let node = self.table.get(index).filter(|node| node.alive)?;
-        let same = |stat: &Stat| stat.start == node.start && !stat.is_keeper;
+        let same = |stat: &Stat| stat.start == node.start && !stat.is_watchdog;
         let Some(stat) = self.proc.stat(node.pid).filter(same) else {
             // It has ended, or has become what belongs to no build.
             self.bury(index);
@@ -390,7 +390,7 @@ impl ProcessTree {
             return Some(known).filter(|index| *index != Table::<Record>::ROOT);
         }
         let mut above = loop {
-            if stat.ppid == 0 || stat.is_keeper || chain.len() > DEEPEST {
+            if stat.ppid == 0 || stat.is_watchdog || chain.len() > DEEPEST {
                 return None;
             }
             let parent = stat.ppid;
@@ -415,7 +415,7 @@ impl ProcessTree {
     /// adopts every orphan of its pid namespace: only what is in its own session is what it has started. And a number
     /// may have been given again since its process was looked at last.
     fn parent_of(&mut self, stat: &Stat) -> Option<Index> {
-        let mut parent = self.table.find(stat.ppid).filter(|_| !stat.is_keeper)?;
+        let mut parent = self.table.find(stat.ppid).filter(|_| !stat.is_watchdog)?;
         if let Some(now) = self.proc.stat(stat.ppid) {
             parent = self.known(stat.ppid, &now)?;
         }
@@ -470,7 +470,7 @@ impl ProcessTree {
                     self.table.insert(*pid, stat, parent);
                     false
                 } else if stat.ppid <= INIT
-                    || stat.is_keeper
+                    || stat.is_watchdog
                     || foreign.binary_search(&stat.ppid).is_ok()
                 {
                     strangers.push(*pid);

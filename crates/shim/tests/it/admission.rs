@@ -74,7 +74,7 @@ fn only_the_compiler_itself_is_run_again() {
 }
 
 #[test]
-fn a_compiler_that_will_link_or_is_near_the_line_gives_back_what_it_has_freed() {
+fn a_compiler_that_will_link_or_is_near_the_budget_gives_back_what_it_has_freed() {
     let told = |kind: &str, diet: Diet, users: Option<&str>| {
         let scene = Scene::new("echo \"${MALLOC_CONF-nothing}\"");
         let args = LIB.iter().map(|arg| if *arg == "lib" { kind } else { arg });
@@ -96,7 +96,7 @@ fn a_compiler_that_will_link_or_is_near_the_line_gives_back_what_it_has_freed() 
 }
 
 #[test]
-fn a_giant_gets_no_huge_pages_and_other_settings_only_where_that_was_agreed_to() {
+fn an_oversized_unit_gets_no_huge_pages_and_other_settings_only_where_that_was_agreed_to() {
     let seen = |diet: Diet| {
         let scene = Scene::new("echo \"$@\"; grep THP_enabled /proc/self/status");
         let heavy = ["-C", "codegen-units=1", "-C", "debuginfo=2"];

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use plimsoll_proto::ToGovernor;
-use plimsoll_view::{Key, Live, Told, Wish};
+use plimsoll_view::{Key, Live, Snapshot, Wish};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 
@@ -47,10 +47,10 @@ fn show(
 ) -> anyhow::Result<()> {
     let mut live = Live::default();
     loop {
-        let (told, governors): (Vec<Told>, Vec<Governor>) =
+        let (snapshot, governors): (Vec<Snapshot>, Vec<Governor>) =
             super::builds(home, PATIENCE).into_iter().unzip();
-        let ids: Vec<String> = told.iter().map(|told| told.build.clone()).collect();
-        live.see(told);
+        let ids: Vec<String> = snapshot.iter().map(|snapshot| snapshot.build.clone()).collect();
+        live.see(snapshot);
         let governor_of = |build: &str| {
             let at = ids.iter().position(|id| id == build)?;
             governors.get(at)
@@ -63,7 +63,7 @@ fn show(
             terminal.draw(|frame| live.draw(frame)).context("cannot write to the terminal")?;
             let left = next.saturating_duration_since(Instant::now());
             match wait_for_key(left).context("cannot read from the terminal")? {
-                Heard::Key(key) => match live.press(key) {
+                Waited::Key(key) => match live.press(key) {
                     Wish::Stay => {}
                     Wish::Quit => return Ok(()),
                     Wish::Pause { build, paused } => {
@@ -71,15 +71,15 @@ fn show(
                         tell(governor, &ToGovernor::Pause { build, paused });
                         break;
                     }
-                    Wish::Favour { build, priority } => {
+                    Wish::SetPriority { build, priority } => {
                         let governor = governor_of(&build).cloned();
-                        tell(governor, &ToGovernor::Favour { build, priority });
+                        tell(governor, &ToGovernor::SetPriority { build, priority });
                         break;
                     }
                 },
-                Heard::Interrupt => return Ok(()),
-                Heard::Something => {}
-                Heard::Nothing => break,
+                Waited::Interrupt => return Ok(()),
+                Waited::Something => {}
+                Waited::Nothing => break,
             }
         }
     }
@@ -94,7 +94,7 @@ fn tell(governor: Option<Governor>, what: &ToGovernor) {
 }
 
 /// What came from the terminal.
-enum Heard {
+enum Waited {
     Key(Key),
     /// Ctrl-C: in raw mode a key like any other.
     Interrupt,
@@ -104,20 +104,20 @@ enum Heard {
     Nothing,
 }
 
-fn wait_for_key(at_most: Duration) -> io::Result<Heard> {
+fn wait_for_key(at_most: Duration) -> io::Result<Waited> {
     match event::poll(at_most) {
         Ok(true) => {}
-        Ok(false) => return Ok(Heard::Nothing),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Heard::Something),
+        Ok(false) => return Ok(Waited::Nothing),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Waited::Something),
         Err(error) => return Err(error),
     }
-    let Event::Key(pressed) = event::read()? else { return Ok(Heard::Something) };
+    let Event::Key(pressed) = event::read()? else { return Ok(Waited::Something) };
     if pressed.kind == KeyEventKind::Release {
-        return Ok(Heard::Something);
+        return Ok(Waited::Something);
     }
     let key = match pressed.code {
         KeyCode::Char('c') if pressed.modifiers.contains(KeyModifiers::CONTROL) => {
-            return Ok(Heard::Interrupt);
+            return Ok(Waited::Interrupt);
         }
         KeyCode::Char(character) => Key::Char(character),
         KeyCode::Up => Key::Up,
@@ -128,7 +128,7 @@ fn wait_for_key(at_most: Duration) -> io::Result<Heard> {
         KeyCode::Enter => Key::Enter,
         KeyCode::Esc => Key::Escape,
         KeyCode::Backspace => Key::Backspace,
-        _ => return Ok(Heard::Something),
+        _ => return Ok(Waited::Something),
     };
-    Ok(Heard::Key(key))
+    Ok(Waited::Key(key))
 }

@@ -40,13 +40,13 @@ fn account(facts: &Facts) -> Finding {
     if let Some(obstacle) = facts.obstacles.first().filter(|_| facts.enabled) {
         return Finding::problem(
             TOPIC,
-            format!("plain `cargo` is enabled, but not inside the line here: {}", obstacle.what),
-            "builds that go past the line are what it must make room for, and nobody holds them",
+            format!("plain `cargo` is enabled, but not inside the budget here: {}", obstacle.what),
+            "builds that go past the budget are what it must make room for, and nobody holds them",
             Fix::you(obstacle.advice.clone()),
         );
     }
     if facts.enabled {
-        return Finding::fine(TOPIC, "plain `cargo` is inside the account's line");
+        return Finding::fine(TOPIC, "plain `cargo` is inside the account's budget");
     }
     if let Some(obstacle) = facts.obstacles.first() {
         return Finding::problem(
@@ -60,7 +60,7 @@ fn account(facts: &Facts) -> Finding {
     match editor {
         Some((name, held)) => Finding::note(
             TOPIC,
-            format!("{name} runs here and holds {held}, and plain `cargo` runs without a line"),
+            format!("{name} runs here and holds {held}, and plain `cargo` runs without a budget"),
             "its checks and your builds each take the machine for their own",
             Fix::you(
                 "cargo plimsoll enable   # one line for the whole account; `cargo plimsoll disable` undoes it",
@@ -68,7 +68,7 @@ fn account(facts: &Facts) -> Finding {
         ),
         None => Finding::fine(
             TOPIC,
-            "plain `cargo` runs without a line (`cargo plimsoll enable` changes that)",
+            "plain `cargo` runs without a budget (`cargo plimsoll enable` changes that)",
         ),
     }
 }
@@ -267,7 +267,7 @@ fn whole_programs(facts: &Facts, here: &Here) -> Vec<Finding> {
         } else {
             format!("profile `{name}` has fat LTO")
         };
-        let why = "one compiler holds the whole program at its end, with one thread: no line is below what it needs, and nothing runs beside it. Thin LTO needs about half; one codegen unit takes more than 16, of giants twice as much (aws-sdk-ec2: 17,470 and 7,366 MiB)";
+        let why = "one compiler holds the whole program at its end, with one thread: no budget is below what it needs, and nothing runs beside it. Thin LTO needs about half; one codegen unit takes more than 16, of giants twice as much (aws-sdk-ec2: 17,470 and 7,366 MiB)";
         let figure = here
             .figures
             .compared(|word| word == "lto" || word.starts_with("cgu="), |word| word == "lto")
@@ -358,7 +358,7 @@ fn incremental(facts: &Facts, here: &Here) -> Finding {
     Finding::note(
         TOPIC,
         format!("incremental compilation is off: {place}"),
-        "each change of a line compiles the whole crate again",
+        "each change of a budget compiles the whole crate again",
         Fix::you(fix),
     )
 }

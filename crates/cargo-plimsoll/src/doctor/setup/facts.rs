@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use plimsoll_core::Bytes;
-use plimsoll_core::line::Killer;
+use plimsoll_core::budget::Killer;
 use plimsoll_host::CgroupLevel;
 
 use super::flags::Flags;
@@ -31,7 +31,7 @@ pub(crate) struct Facts {
     pub(crate) own_jobs: Option<(String, u32)>,
     /// `cargo plimsoll enable` is in force.
     pub(crate) enabled: bool,
-    /// What keeps plain `cargo` from the account's line here.
+    /// What keeps plain `cargo` from the account's budget here.
     pub(crate) obstacles: Vec<Obstacle>,
     /// The wrapper is one of Plimsoll's shims.
     pub(crate) wrapper_is_ours: bool,

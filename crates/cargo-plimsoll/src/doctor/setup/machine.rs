@@ -1,7 +1,7 @@
 //! What machine, containers and limits mean for builds. Reads nothing.
 
 use plimsoll_core::Bytes;
-use plimsoll_core::line::Killer;
+use plimsoll_core::budget::Killer;
 
 use super::facts::{Facts, Place};
 use super::findings::{Finding, Fix};
@@ -238,7 +238,7 @@ fn bounds(facts: &Facts) -> Vec<Finding> {
             TOPIC,
             format!("each process may have {limit} of {name} (`ulimit {option}`, {constant})"),
             "address space is not memory: healthy compilers reserve several times what they touch and are refused at that limit",
-            Fix::you(format!("ulimit {option} unlimited, and a line instead: cargo plimsoll --memory {} build", size(limit))),
+            Fix::you(format!("ulimit {option} unlimited, and a budget instead: cargo plimsoll --memory {} build", size(limit))),
         ));
     }
     if let Some((soft, hard)) = bounds.files.filter(|(soft, _)| *soft < FILES) {
@@ -353,7 +353,7 @@ fn in_memory(facts: &Facts, place: &Place) -> Option<Finding> {
         Finding::note(
             TOPIC,
             what,
-            "each file there is memory that compilers do not get, and nothing drops it; Plimsoll counts the growth of the directory in which units are built under the line",
+            "each file there is memory that compilers do not get, and nothing drops it; Plimsoll counts the growth of the directory in which units are built under the budget",
             fix,
         )
     })

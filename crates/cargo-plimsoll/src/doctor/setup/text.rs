@@ -12,7 +12,7 @@ const FORMAT: u32 = 1;
 /// Columns before the text of a finding.
 const MARGIN: usize = 9;
 
-/// Characters in a line of a finding's text, its margin not included.
+/// Characters in a budget of a finding's text, its margin not included.
 const WIDTH: usize = 100;
 
 /// As text, for a terminal.

@@ -1,7 +1,7 @@
 //! What made a recorded build slow, with numbers. Reads nothing.
 //!
 //! A cause is named where it is worth the reading: each has a threshold with a because. What they cost may overlap:
-//! a build that is built anew also waits for the line while it is.
+//! a build that is built anew also waits for the budget while it is.
 
 use plimsoll_core::invocation::UnitKind;
 use plimsoll_core::unit::INCREMENTAL;
@@ -15,7 +15,7 @@ use super::rebuilt::{Group, Rebuilt, Why};
 /// a person waits for.
 const WORTH: f64 = 0.1;
 
-/// The part of the time that must have been lost to the line: two samples of a build of 20 s.
+/// The part of the time that must have been lost to the budget: two samples of a build of 20 s.
 const SHORT: f64 = 0.05;
 
 /// The part of the time in which all jobs were taken while processors idled.
@@ -30,7 +30,7 @@ const LONG: Millis = Millis(2_000);
 /// The part of the time that one link may take unnoticed.
 const LINK: f64 = 0.15;
 
-/// The part of the time in which everything stood still from which a build thrashes: as the line has it.
+/// The part of the time in which everything stood still from which a build thrashes: as the budget has it.
 const STALLED: f64 = 0.1;
 
 /// The part of the processors that its units could have used below which somebody else had them, or they waited for
@@ -61,8 +61,8 @@ pub(crate) fn find(past: &Past, rebuilt: &Rebuilt) -> Vec<Cause> {
         rebuilt.groups.iter().filter_map(|(why, group)| anew(past, rebuilt, why, group)).collect();
     found.extend(not_incremental(past, rebuilt));
     found.extend(few_jobs(past));
-    found.extend(line(past));
-    found.extend(giant(past));
+    found.extend(budget(past));
+    found.extend(oversized(past));
     found.extend(link(past));
     found.extend(thrashing(past));
     found.extend(others(past));
@@ -71,7 +71,7 @@ pub(crate) fn find(past: &Past, rebuilt: &Rebuilt) -> Vec<Cause> {
 }
 
 /// A part of the processor time as a part of the wall time.
-fn of_wall(past: &Past, cpu: Millis) -> u64 {
+fn of_cgroup(past: &Past, cpu: Millis) -> u64 {
     (past.wall.0 as f64 * share_of(cpu, past.cpu())) as u64
 }
 
@@ -153,7 +153,7 @@ fn anew(past: &Past, rebuilt: &Rebuilt, why: &Why, group: &Group) -> Option<Caus
         ),
         why: why.to_owned(),
         advice: advice.to_owned(),
-        cost_ms: of_wall(past, group.cpu),
+        cost_ms: of_cgroup(past, group.cpu),
     })
 }
 
@@ -179,7 +179,7 @@ fn not_incremental(past: &Past, rebuilt: &Rebuilt) -> Option<Cause> {
         ),
         why: "incremental compilation is off (CARGO_INCREMENTAL=0, `build.incremental`, the profile's, or Cargo's default in a CI since 1.99): a changed line compiles its whole crate".to_owned(),
         advice: "unset CARGO_INCREMENTAL where you edit; `cargo plimsoll doctor` says where it is switched off".to_owned(),
-        cost_ms: of_wall(past, cpu),
+        cost_ms: of_cgroup(past, cpu),
     })
 }
 
@@ -208,7 +208,7 @@ fn memory(bytes: Bytes) -> String {
     format!("{}MiB", (bytes.0 >> 20).div_ceil(STEP) * STEP)
 }
 
-fn line(past: &Past) -> Option<Cause> {
+fn budget(past: &Past) -> Option<Cause> {
     let stopped: Millis = past.own().map(|unit| unit.stopped).sum();
     let lost = share_of(past.lost, past.cpu());
     if past.share(past.short) < SHORT && lost < SHORT {
@@ -218,13 +218,13 @@ fn line(past: &Past) -> Option<Cause> {
         past.own().filter(|unit| unit.is_lone).map(|unit| unit.title.clone()).collect();
     let mut what = if past.short > Millis::ZERO {
         format!(
-            "the line of {} was what held the build back for {} ({} of the time): a unit waited while a processor was free",
-            past.header.line,
+            "the budget of {} was what held the build back for {} ({} of the time): a unit waited while a processor was free",
+            past.header.budget,
             past.short,
             percent(past.share(past.short))
         )
     } else {
-        format!("the line of {} had work done twice", past.header.line)
+        format!("the budget of {} had work done twice", past.header.budget)
     };
     if past.kills > 0 {
         what.push_str(&format!(
@@ -238,12 +238,12 @@ fn line(past: &Past) -> Option<Cause> {
         what.push_str(&format!("; units stood still for {stopped} in all"));
     }
     if !lone.is_empty() {
-        what.push_str(&format!("; above the line by themselves, so alone: {}", names(&lone)));
+        what.push_str(&format!("; above the budget by themselves, so alone: {}", names(&lone)));
     }
     let wanted = past.wanted.max(past.peak);
-    let advice = if wanted > past.header.line {
+    let advice = if wanted > past.header.budget {
         format!(
-            "a line of about {wanted} would have let all of them run, as far as was known then: --memory {}; or settings that need less: cargo plimsoll init",
+            "a budget of about {wanted} would have let all of them run, as far as was known then: --memory {}; or settings that need less: cargo plimsoll init",
             memory(wanted)
         )
     } else {
@@ -254,11 +254,11 @@ fn line(past: &Past) -> Option<Cause> {
         what,
         why: "memory was dearer than time here, as was asked for; a build that is never killed waits instead".to_owned(),
         advice,
-        cost_ms: past.short.0 + of_wall(past, past.lost),
+        cost_ms: past.short.0 + of_cgroup(past, past.lost),
     })
 }
 
-fn giant(past: &Past) -> Option<Cause> {
+fn oversized(past: &Past) -> Option<Cause> {
     let most = past.own().max_by_key(|unit| unit.alone)?;
     if past.share(most.alone) < ALONE || most.alone < LONG || past.header.jobs < 2 {
         return None;
@@ -280,7 +280,7 @@ fn giant(past: &Past) -> Option<Cause> {
             if how.is_empty() { String::new() } else { format!(" ({how})") }
         ),
         why: if most.is_lone {
-            "it is above the line by itself, so nothing else may run".to_owned()
+            "it is above the budget by itself, so nothing else may run".to_owned()
         } else {
             "the build cannot end before it, and nothing else was there to do: more jobs, processors or memory change nothing".to_owned()
         },
@@ -318,7 +318,7 @@ fn thrashing(past: &Past) -> Option<Cause> {
         topic: "thrashing",
         what: format!("everything stood still for {} ({} of the time): pages of files that were dropped were read again", past.stalled, percent(share)),
         why: "so much memory was held that nothing was left for what compilers and linkers map: they crawl, and are not killed".to_owned(),
-        advice: "a lower line leaves more to files (--memory auto learns it), a disk with the kernel's read-ahead (`cargo plimsoll doctor` looks at it), or zram".to_owned(),
+        advice: "a lower budget leaves more to files (--memory auto learns it), a disk with the kernel's read-ahead (`cargo plimsoll doctor` looks at it), or zram".to_owned(),
         cost_ms: past.stalled.0,
     })
 }

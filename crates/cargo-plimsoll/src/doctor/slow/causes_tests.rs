@@ -53,7 +53,7 @@ impl Told {
             build: BuildId::new(started, 1),
             started_unix_ms: started,
             command: "build".to_owned(),
-            line: Bytes::mib(1000),
+            budget: Bytes::mib(1000),
             memory: "1000MiB".to_owned(),
             jobs,
             processors,
@@ -105,7 +105,7 @@ impl Told {
             ms,
             Event::Sample {
                 used: Bytes::mib(500),
-                line: Bytes::mib(1000),
+                budget: Bytes::mib(1000),
                 admitted: Bytes::mib(900),
                 running: 0,
                 waiting: 0,
@@ -300,9 +300,9 @@ fn work_that_was_killed_and_units_that_stood_still_are_the_lines_price() {
 #[test]
 fn one_unit_that_nothing_runs_beside_is_named_with_what_would_split_it() {
     let mut told = Told::new(1, 4, 4);
-    let mut giant = what("giant v1");
-    giant.made.how = "-O3 cgu=1".to_owned();
-    let (a, b) = (told.begins(0, &giant), told.begins(0, &what("b v1")));
+    let mut oversized = what("giant v1");
+    oversized.made.how = "-O3 cgu=1".to_owned();
+    let (a, b) = (told.begins(0, &oversized), told.begins(0, &what("b v1")));
     told.ends(2000, b, 2000).ends(10_000, a, 9900);
     let cause = only(&told.done(10_000), &[]);
     assert_eq!((cause.topic, cause.cost_ms), ("giant", 8000));
@@ -314,7 +314,7 @@ fn one_unit_that_nothing_runs_beside_is_named_with_what_would_split_it() {
     assert!(cause.advice.contains("codegen-units = 16"));
     // A unit that ends the build of a second is nothing to speak of.
     let mut told = Told::new(1, 4, 4);
-    let a = told.begins(0, &giant);
+    let a = told.begins(0, &oversized);
     told.ends(1000, a, 1000);
     none(&told.done(1000), &[]);
 }

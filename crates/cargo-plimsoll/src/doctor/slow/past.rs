@@ -40,7 +40,7 @@ pub(crate) struct Unit {
     pub(crate) link: Millis,
     /// In which its processes were stopped.
     pub(crate) stopped: Millis,
-    /// It had to be alone: above the line by itself.
+    /// It had to be alone: above the budget by itself.
     pub(crate) is_lone: bool,
     /// It ended well.
     pub(crate) has_finished: bool,
@@ -63,7 +63,7 @@ pub(crate) struct Past {
     pub(crate) at_once: BTreeMap<usize, Millis>,
     /// A unit waited for memory while a processor was free.
     pub(crate) short: Millis,
-    /// The line in whose place nothing would have waited, as far as forecasts knew; zero where nothing did.
+    /// The budget in whose place nothing would have waited, as far as forecasts knew; zero where nothing did.
     pub(crate) wanted: Bytes,
     /// Everything stood still for want of memory; nothing where the log does not say.
     pub(crate) stalled: Millis,
@@ -241,8 +241,8 @@ impl Reader {
                 self.again(*unit, *link_only);
             }
             Event::Lost { unit, link_only, .. } => self.again(*unit, *link_only),
-            // What is above the line only with what belongs to no unit does not run alone for its own sake.
-            Event::Lone { unit, needs, line, .. } if needs > line => {
+            // What is above the budget only with what belongs to no unit does not run alone for its own sake.
+            Event::Lone { unit, needs, budget, .. } if needs > budget => {
                 if let Some(unit) = self.unit(*unit) {
                     unit.is_lone = true;
                 }

@@ -75,7 +75,7 @@ fn times(past: &Past) -> String {
         past.cpu(),
         percent(past.utilisation()),
         count(past.processors() as usize, "processor"),
-        past.header.line,
+        past.header.budget,
         past.peak,
     );
     let mut shares: Vec<String> = Vec::new();

@@ -1,6 +1,6 @@
 //! `giants`: how far below its natural peak each step of the diet gets the heaviest unit of a workload, and for how much
 //! time. The unit's own compiler command is recorded from a plain build, and run again by itself for each step; where
-//! swap is on, also inside walls below what it then needs.
+//! swap is on, also inside cgroup limits below what it then needs.
 
 use std::ffi::OsString;
 use std::fs;
@@ -14,18 +14,18 @@ use serde_json::json;
 
 use crate::arms;
 use crate::bench::{Bench, commit};
-use crate::cgroup::Wall;
+use crate::budget::mib;
+use crate::cgroup::CgroupLimit;
 use crate::launch::{self, Build, Limits, Measured};
-use crate::line::mib;
 use crate::run::Report;
 use crate::store::slug;
 use crate::table;
 
-/// As the shim says it to a unit that would cross the line alone (`crates/shim/src/allocator.rs`).
+/// As the shim says it to a unit that would cross the budget alone (`crates/shim/src/allocator.rs`).
 const SOONER: &str = "background_thread:true,dirty_decay_ms:200,muzzy_decay_ms:0";
 /// The most that can be asked of the allocator; the shim does not, because of its price.
 const AT_ONCE: &str = "dirty_decay_ms:0,muzzy_decay_ms:0";
-/// A wall holds file-backed pages, too: what rustc's own code takes of it.
+/// A cgroup limit holds file-backed pages, too: what rustc's own code takes of it.
 const FILES: u64 = 192 << 20;
 
 /// How a step ends that gets the unit through.
@@ -38,7 +38,7 @@ struct Step {
     small_pages: bool,
     allocator: Option<&'static str>,
     slimmer: Vec<&'static str>,
-    wall: Option<Wall>,
+    cgroup_limit: Option<CgroupLimit>,
 }
 
 impl Step {
@@ -49,7 +49,7 @@ impl Step {
             small_pages: false,
             allocator: None,
             slimmer: Vec::new(),
-            wall: None,
+            cgroup_limit: None,
         }
     }
 
@@ -61,8 +61,13 @@ impl Step {
 
 /// Measures all steps on the unit whose crate has this name.
 ///
-/// `walls` are shares of what the unit needs with everything that keeps its output.
-pub(crate) fn giants(bench: &Bench, unit: &str, repeat: u32, walls: &[f64]) -> Result<Report> {
+/// `cgroup limits` are shares of what the unit needs with everything that keeps its output.
+pub(crate) fn oversized(
+    bench: &Bench,
+    unit: &str,
+    repeat: u32,
+    cgroup_limits: &[f64],
+) -> Result<Report> {
     let recorded = record(bench, unit)?;
     let mut rows = Vec::new();
     let mut steps = vec![
@@ -107,14 +112,14 @@ pub(crate) fn giants(bench: &Bench, unit: &str, repeat: u32, walls: &[f64]) -> R
     }
     rows.insert(0, (steps[0].name.clone(), None, natural));
     let swap = fs::read_to_string("/proc/swaps").is_ok_and(|text| text.lines().count() > 1);
-    for share in walls.iter().copied() {
+    for share in cgroup_limits.iter().copied() {
         let bytes = (needs as f64 * share) as u64 + FILES;
         for swap in [false, true].into_iter().filter(|with| !with || swap) {
             let with = if swap { "swap" } else { "no swap" };
             let step = Step {
-                wall: Some(Wall { bytes, swap }),
+                cgroup_limit: Some(CgroupLimit { bytes, swap }),
                 ..Step::preserving(&format!(
-                    "in a wall of {share} x that and {} MiB for files, {with}",
+                    "in a cgroup limit of {share} x that and {} MiB for files, {with}",
                     FILES >> 20
                 ))
             };
@@ -126,10 +131,10 @@ pub(crate) fn giants(bench: &Bench, unit: &str, repeat: u32, walls: &[f64]) -> R
     let natural = (rows[0].2.peak as f64, rows[0].2.wall, rows[0].2.cpu);
     let lines: String = rows
         .iter()
-        .map(|(name, wall, it)| {
-            let wall = wall.map_or(String::new(), |bytes| format!("{:.0} MiB", mib(bytes)));
+        .map(|(name, cgroup_limit, it)| {
+            let cgroup_limit = cgroup_limit.map_or(String::new(), |bytes| format!("{:.0} MiB", mib(bytes)));
             format!(
-                "| {name} | {wall} | {:.0} MiB | {:.2} | {:.1} s | {:.2} | {:.1} s | {:.2} | {} |\n",
+                "| {name} | {cgroup_limit} | {:.0} MiB | {:.2} | {:.1} s | {:.2} | {:.1} s | {:.2} | {} |\n",
                 mib(it.peak),
                 it.peak as f64 / natural.0,
                 it.wall,
@@ -140,21 +145,25 @@ pub(crate) fn giants(bench: &Bench, unit: &str, repeat: u32, walls: &[f64]) -> R
             )
         })
         .collect();
-    let walls: Vec<String> = walls.iter().map(f64::to_string).collect();
-    let at = if walls.is_empty() { String::new() } else { format!(" --walls {}", walls.join(",")) };
+    let cgroup_limits: Vec<String> = cgroup_limits.iter().map(f64::to_string).collect();
+    let at = if cgroup_limits.is_empty() {
+        String::new()
+    } else {
+        format!(" --cgroup-limits {}", cgroup_limits.join(","))
+    };
     let command =
-        format!("giants --workload {} --unit {unit} --repeat {repeat}{at}", bench.workload.name);
+        format!("oversized --workload {} --unit {unit} --repeat {repeat}{at}", bench.workload.name);
     let body = format!(
         "`plimsoll-bench {command}`{}\n\ncommit {} · {} · the compiler of `{unit}` by itself; worst peak and median \
          times of {repeat}\n\n\
-         | step | wall | peak | x natural | time | x natural | processor time | x natural | ended |\n\
+         | step | cgroup limit | peak | x natural | time | x natural | processor time | x natural | ended |\n\
          |---|---|---|---|---|---|---|---|---|\n{lines}",
         if swap { ", with swap switched on" } else { "" },
         commit(),
         table::machine(),
     );
-    let json = rows.iter().map(|(name, wall, it)| {
-        json!({ "step": name, "wall_bytes": wall, "peak_bytes": it.peak, "wall_s": it.wall, "cpu_s": it.cpu, "ended": it.ended })
+    let json = rows.iter().map(|(name, cgroup_limit, it)| {
+        json!({ "step": name, "cgroup_limit_bytes": cgroup_limit, "peak_bytes": it.peak, "wall_s": it.wall, "cpu_s": it.cpu, "ended": it.ended })
     });
     let json = json!({ "command": command, "commit": commit(), "machine": table::machine(), "steps": json.collect::<Vec<_>>() });
     Ok(Report { title: format!("Giant: {unit} of {}", bench.workload.name), body, json, ok: true })
@@ -170,7 +179,7 @@ struct Recorded {
 
 /// Builds the workload plainly up to one unit, and keeps its command instead of running it.
 fn record(bench: &Bench, unit: &str) -> Result<Recorded> {
-    let dir = bench.state.join("giants");
+    let dir = bench.state.join("oversized");
     fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
     let [wrapper, words, env] = ["wrapper.sh", "words", "env"].map(|name| dir.join(name));
     let _ = fs::remove_file(&words);
@@ -186,7 +195,7 @@ fn record(bench: &Bench, unit: &str) -> Result<Recorded> {
     bench.workload.clean()?;
     let mut plain = arms::plain(&bench.workload, bench.jobs);
     plain.env.push(("RUSTC_WRAPPER".to_owned(), wrapper.into_os_string()));
-    let log = bench.state.join("logs").join(slug(&[&bench.workload.name, "giants"]));
+    let log = bench.state.join("logs").join(slug(&[&bench.workload.name, "oversized"]));
     launch::run(&plain, bench.limits(None)?, &log, &bench.interrupt, None)?;
     let said = split(&words).with_context(|| {
         format!(
@@ -268,8 +277,12 @@ fn measured(bench: &Bench, recorded: &Recorded, step: &Step, repeat: u32) -> Res
         one_token: step.one_token,
         small_pages: step.small_pages,
     };
-    let limits = Limits { wall: step.wall, stop_after: bench.timeout, without_cgroup: false };
-    let log = bench.state.join("logs").join(slug(&["giants", &step.name]));
+    let limits = Limits {
+        cgroup_limit: step.cgroup_limit,
+        stop_after: bench.timeout,
+        without_cgroup: false,
+    };
+    let log = bench.state.join("logs").join(slug(&["oversized", &step.name]));
     let mut runs: Vec<Measured> = Vec::new();
     for _ in 0..repeat {
         recorded.forget()?;

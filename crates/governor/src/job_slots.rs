@@ -15,26 +15,26 @@ const MISSING_FOR: Millis = Millis(2000);
 
 impl Governor {
     /// One that is wanted back may be in use, and is taken when it comes back to the pipe.
-    pub(crate) fn set_places(&mut self, no: BuildNo, aim: u32) {
+    pub(crate) fn set_job_slots(&mut self, no: BuildNo, aim: u32) {
         let Some(build) = self.builds.get_mut(&no) else { return };
         let Some(jobserver) = &mut build.options.jobserver else { return };
-        if aim > build.places {
-            let more = aim - build.places;
+        if aim > build.job_slots {
+            let more = aim - build.job_slots;
             let forgiven = more.min(build.owed);
             build.owed -= forgiven;
             let _ = jobserver.lend(more - forgiven);
         } else {
-            build.owed += build.places - aim;
+            build.owed += build.job_slots - aim;
         }
-        build.places = aim;
-        build.collect_places();
+        build.job_slots = aim;
+        build.collect_job_slots();
     }
 
     /// Takes back what is owed and has come back, and audits the pipes: a make or a compiler of a build script
     /// that was killed has taken its places along. While no build script runs, only Cargo holds places: one for
     /// each unit that it has started, and one that it may have asked for ahead. What is missing beyond that for
     /// a while is minted again.
-    pub(crate) fn audit_places(&mut self) {
+    pub(crate) fn audit_job_slots(&mut self) {
         let now = self.now();
         let mut started: BTreeMap<BuildNo, u32> = BTreeMap::new();
         for connection in self.connections.values() {
@@ -47,29 +47,29 @@ impl Governor {
         let scripts: BTreeSet<BuildNo> =
             self.scripts().filter_map(|unit| Some(self.entries.get(&unit)?.build)).collect();
         for (no, build) in &mut self.builds {
-            build.collect_places();
+            build.collect_job_slots();
             let started = started.get(no).copied().unwrap_or_default();
-            build.mint_lost_places(now, started, scripts.contains(no));
+            build.mint_lost_job_slots(now, started, scripts.contains(no));
         }
     }
 }
 
 impl Build {
-    fn collect_places(&mut self) {
+    fn collect_job_slots(&mut self) {
         let Some(jobserver) = &mut self.options.jobserver else { return };
         while self.owed > 0 && matches!(jobserver.take_back(), Ok(true)) {
             self.owed -= 1;
         }
         // More than there are: a governor before this one had lent them, and was killed.
-        let surplus = jobserver.unread().saturating_sub(self.places + self.owed);
+        let surplus = jobserver.unread().saturating_sub(self.job_slots + self.owed);
         for _ in 0..surplus {
             let _ = jobserver.take_back();
         }
     }
 
-    fn mint_lost_places(&mut self, now: Millis, started: u32, script_runs: bool) {
+    fn mint_lost_job_slots(&mut self, now: Millis, started: u32, script_runs: bool) {
         let Some(jobserver) = &mut self.options.jobserver else { return };
-        let issued = self.places + self.owed;
+        let issued = self.job_slots + self.owed;
         let held = started.saturating_add(1);
         let missing = issued.saturating_sub(jobserver.unread()).saturating_sub(held);
         if missing == 0 || script_runs {

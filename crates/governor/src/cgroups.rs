@@ -1,25 +1,25 @@
 //! Cgroups with limits, where builds come from several places. What contains all of them is part of the machine's
-//! line, wherever the governor itself was started; what contains some of them is a wall around those, with a line of
+//! line, wherever the governor itself was started; what contains some of them is a cgroup limit around those, with a budget of
 //! its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use plimsoll_core::line::{Line, Machine, Own, Reading, swap_to_fill};
-use plimsoll_core::schedule::{Input, Wall};
+use plimsoll_core::budget::{Budget, Machine, Own, Reading, swap_to_fill};
+use plimsoll_core::schedule::{CgroupLimit, Input};
 use plimsoll_core::settings::Memory;
-use plimsoll_core::{BuildNo, Bytes, Millis, WallNo};
+use plimsoll_core::{BuildNo, Bytes, CgroupNo, Millis};
 use plimsoll_host::{CgroupDir, Killers, Limits};
 
 use crate::governor::Governor;
 
 /// The cgroups around the builds.
 #[derive(Debug)]
-pub(crate) struct Walls {
+pub(crate) struct CgroupLimits {
     /// Those that contain all builds.
     common: Vec<CgroupDir>,
     /// The others.
-    around: BTreeMap<WallNo, Around>,
+    around: BTreeMap<CgroupNo, Around>,
     next: u32,
 }
 
@@ -29,19 +29,19 @@ struct Around {
     limits: Limits,
     /// What they said last.
     reading: Reading,
-    line: Line,
+    budget: Budget,
     builds: BTreeSet<BuildNo>,
 }
 
-impl Walls {
+impl CgroupLimits {
     /// Nobody is here yet but the governor itself, which these contain.
     pub(crate) fn new(common: Vec<CgroupDir>) -> Self {
         Self { common, around: BTreeMap::new(), next: 1 }
     }
 
-    /// Files inside some wall do not fit beside the builds there.
+    /// Files inside some cgroup limit do not fit beside the builds there.
     pub(crate) fn thrash(&self, now: Millis) -> bool {
-        self.around.values().any(|it| it.line.thrashes(now))
+        self.around.values().any(|it| it.budget.thrashes(now))
     }
 
     fn read(&mut self) {
@@ -51,14 +51,18 @@ impl Walls {
     }
 
     /// How they stood at the last reading; `held` is what each build holds.
-    fn stand(&mut self, now: Millis, held: impl Fn(BuildNo) -> Own) -> BTreeMap<WallNo, Wall> {
-        let mut walls = BTreeMap::new();
+    fn stand(
+        &mut self,
+        now: Millis,
+        held: impl Fn(BuildNo) -> Own,
+    ) -> BTreeMap<CgroupNo, CgroupLimit> {
+        let mut cgroups = BTreeMap::new();
         for (no, around) in &mut self.around {
             let mut reading = around.reading.clone();
             if reading.cgroups.is_empty() {
                 continue;
             }
-            // What the machine has is the machine's line to keep.
+            // What the machine has is the machine's budget to keep.
             reading.machine =
                 Machine { total: Bytes::MAX, available: Bytes::MAX, ..reading.machine };
             let mut own = Own::default();
@@ -66,13 +70,13 @@ impl Walls {
                 own.memory += build.memory;
                 own.swapped += build.swapped;
             }
-            let line = around.line.update(now, &reading, own);
-            let capacity = around.line.capacity(&reading, own);
+            let budget = around.budget.update(now, &reading, own);
+            let capacity = around.budget.capacity(&reading, own);
             let builds = around.builds.clone();
             let swap = swap_to_fill(&reading);
-            walls.insert(*no, Wall { line, capacity, swap, builds });
+            cgroups.insert(*no, CgroupLimit { budget, capacity, swap, builds });
         }
-        walls
+        cgroups
     }
 }
 
@@ -86,33 +90,33 @@ impl Governor {
         let Some(((_, first), rest)) = chains.split_first() else { return };
         let holds_all = |dir: &&CgroupDir| rest.iter().all(|(_, chain)| chain.contains(dir));
         let common: Vec<CgroupDir> = first.iter().filter(holds_all).cloned().collect();
-        if common != self.walls.common
+        if common != self.cgroups.common
             && let Ok(mut limits) = Limits::within(Path::new("/"), &common)
         {
             limits.heed(self.limits.killers().clone());
             self.limits = limits;
-            self.line = self.options.line();
-            self.walls.common = common;
+            self.budget = self.options.budget();
+            self.cgroups.common = common;
         }
         let mut around: BTreeMap<CgroupDir, BTreeSet<BuildNo>> = BTreeMap::new();
         for (no, chain) in chains {
-            for dir in chain.into_iter().filter(|dir| !self.walls.common.contains(dir)) {
+            for dir in chain.into_iter().filter(|dir| !self.cgroups.common.contains(dir)) {
                 around.entry(dir).or_default().insert(no);
             }
         }
-        self.walls.around.retain(|_, wall| around.contains_key(&wall.dir));
+        self.cgroups.around.retain(|_, cgroup| around.contains_key(&cgroup.dir));
         for (dir, builds) in around {
-            if let Some(wall) = self.walls.around.values_mut().find(|it| it.dir == dir) {
-                wall.builds = builds;
+            if let Some(cgroup) = self.cgroups.around.values_mut().find(|it| it.dir == dir) {
+                cgroup.builds = builds;
             } else if let Ok(mut limits) =
                 Limits::within(Path::new("/"), std::slice::from_ref(&dir))
             {
                 limits.heed(self.limits.killers().clone());
-                let line = Line::new(Memory::Auto);
-                let no = WallNo(self.walls.next);
-                self.walls.next += 1;
+                let budget = Budget::new(Memory::Auto);
+                let no = CgroupNo(self.cgroups.next);
+                self.cgroups.next += 1;
                 let reading = Reading::default();
-                self.walls.around.insert(no, Around { dir, limits, reading, line, builds });
+                self.cgroups.around.insert(no, Around { dir, limits, reading, budget, builds });
             }
         }
         self.read_lines();
@@ -123,7 +127,7 @@ impl Governor {
     pub(crate) fn heed_killers(&mut self) {
         if !std::mem::replace(&mut self.knows_killers, true) {
             let killers = Killers::find(Path::new("/"));
-            for around in self.walls.around.values_mut() {
+            for around in self.cgroups.around.values_mut() {
                 around.limits.heed(killers.clone());
             }
             self.limits.heed(killers);
@@ -137,10 +141,10 @@ impl Governor {
         self.follow_limits(&reading);
     }
 
-    /// Reads the limits, before what the builds hold is measured anew ([`Line::update`]).
+    /// Reads the limits, before what the builds hold is measured anew ([`Budget::update`]).
     pub(crate) fn read_limits(&mut self) -> Reading {
         self.line_read = self.now();
-        self.walls.read();
+        self.cgroups.read();
         self.limits.read()
     }
 
@@ -154,22 +158,22 @@ impl Governor {
             // The first reading is where counting begins, not something that was lost.
             self.stalled_logged_us = self.stalled_us;
         }
-        let line = self.line.update(now, reading, all);
-        let machine = self.line.capacity(reading, all);
+        let budget = self.budget.update(now, reading, all);
+        let machine = self.budget.capacity(reading, all);
         let held = |no| self.builds.get(&no).map(|build| build.held).unwrap_or_default();
-        let mut walls = self.walls.stand(now, held);
+        let mut cgroups = self.cgroups.stand(now, held);
         let mut swap = swap_to_fill(reading);
         if !self.tree.can_page_out() {
             swap = Bytes::ZERO;
-            walls.values_mut().for_each(|wall| wall.swap = Bytes::ZERO);
-        } else if self.line.is_where_named() {
+            cgroups.values_mut().for_each(|cgroup| cgroup.swap = Bytes::ZERO);
+        } else if self.budget.is_where_named() {
             swap = Bytes::ZERO;
         }
-        let thrashes = self.line.thrashes(now) || self.walls.thrash(now);
-        if walls != *self.schedule.walls() {
-            self.decide(Input::Walls(walls));
+        let thrashes = self.budget.thrashes(now) || self.cgroups.thrash(now);
+        if cgroups != *self.schedule.cgroups() {
+            self.decide(Input::CgroupLimits(cgroups));
         }
-        self.decide(Input::Line { line, machine, swap, thrashes });
+        self.decide(Input::Budget { budget, machine, swap, thrashes });
         self.tell_lines();
     }
 }

@@ -13,7 +13,7 @@ use plimsoll_core::unit::{UnitFacts, UnitKey};
 use crate::record::Made;
 
 /// The newest observation of a related unit, and how that unit was made.
-pub(crate) struct Elder {
+pub(crate) struct RelatedCrate {
     pub(crate) key: UnitKey,
     pub(crate) version: String,
     pub(crate) features: String,
@@ -27,7 +27,7 @@ pub(crate) struct Elder {
     pub(crate) observation: Observation,
 }
 
-impl Elder {
+impl RelatedCrate {
     pub(crate) fn new(made: &Made, observation: Observation, last_seen: i64) -> Self {
         Self {
             key: made.key.clone(),
@@ -45,19 +45,19 @@ impl Elder {
 }
 
 /// Sorts the most alike first; of two equally alike the newer.
-pub(crate) fn most_alike_first(elders: &mut [Elder], facts: &UnitFacts) {
+pub(crate) fn most_alike_first(related_crates: &mut [RelatedCrate], facts: &UnitFacts) {
     let version = numbers(&facts.version);
-    elders.sort_by_cached_key(|elder| {
-        let settings = u8::from(elder.codegen_units != facts.codegen_units)
-            + u8::from(elder.lto != facts.lto)
-            + u8::from(elder.incremental != facts.incremental);
+    related_crates.sort_by_cached_key(|related| {
+        let settings = u8::from(related.codegen_units != facts.codegen_units)
+            + u8::from(related.lto != facts.lto)
+            + u8::from(related.incremental != facts.incremental);
         (
-            elder.features != facts.features,
-            elder.threads.abs_diff(facts.threads),
-            elder.debuginfo.abs_diff(facts.debuginfo),
+            related.features != facts.features,
+            related.threads.abs_diff(facts.threads),
+            related.debuginfo.abs_diff(facts.debuginfo),
             settings,
-            distance(version, numbers(&elder.version)),
-            Reverse(elder.last_seen),
+            distance(version, numbers(&related.version)),
+            Reverse(related.last_seen),
         )
     });
 }
@@ -91,8 +91,8 @@ mod tests {
 
     use super::*;
 
-    fn elder(version: &str, features: &str, debuginfo: u8, last_seen: i64) -> Elder {
-        Elder {
+    fn related(version: &str, features: &str, debuginfo: u8, last_seen: i64) -> RelatedCrate {
+        RelatedCrate {
             key: UnitKey(String::new()),
             version: version.to_owned(),
             features: features.to_owned(),
@@ -108,7 +108,7 @@ mod tests {
                 wall: Millis(1),
                 link_peak: Bytes::ZERO,
                 tokens: 1,
-                tail: None,
+                critical_path: None,
             },
         }
     }
@@ -117,16 +117,16 @@ mod tests {
     fn features_weigh_more_than_debug_info_than_versions_than_age() {
         let mut facts = UnitFacts::build_script_run("serde".to_owned(), "1.4.2".to_owned());
         facts.features = "std".to_owned();
-        let mut elders = [
-            elder("1.4.2", "", 0, 9),
-            elder("1.4.1", "std", 2, 9),
-            elder("2.4.2", "std", 0, 9),
-            elder("1.3.9", "std", 0, 9),
-            elder("1.4.0", "std", 0, 1),
-            elder("1.4.4", "std", 0, 8),
+        let mut related_crates = [
+            related("1.4.2", "", 0, 9),
+            related("1.4.1", "std", 2, 9),
+            related("2.4.2", "std", 0, 9),
+            related("1.3.9", "std", 0, 9),
+            related("1.4.0", "std", 0, 1),
+            related("1.4.4", "std", 0, 8),
         ];
-        most_alike_first(&mut elders, &facts);
-        let order: Vec<_> = elders.iter().map(|elder| elder.version.as_str()).collect();
+        most_alike_first(&mut related_crates, &facts);
+        let order: Vec<_> = related_crates.iter().map(|related| related.version.as_str()).collect();
         assert_eq!(order, ["1.4.4", "1.4.0", "1.3.9", "2.4.2", "1.4.1", "1.4.2"]);
     }
 

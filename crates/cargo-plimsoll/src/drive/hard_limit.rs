@@ -1,19 +1,19 @@
-//! The wall at the line (`--hard`): the build goes into a cgroup of its own, whose limit follows the line.
+//! The hard limit at the budget (`--hard`): the build goes into a cgroup of its own, whose limit follows the budget.
 //!
 //! ```text
 //! can it be made here?  --yes--> raised; Cargo goes behind it before it is Cargo; followed while it runs; taken away
 //!        | no
 //! can systemd give us a cgroup of our own?  --yes--> this process becomes the same command there, once
 //!        | no
-//! said in one line, with what would help; the build goes on with its line alone
+//! said in one line, with what would help; the build goes on with its budget alone
 //! ```
-//! How high it is `plimsoll_core::wall` decides; what there is to make one of, `plimsoll_host::BuildWall`.
+//! How high it is `plimsoll_core::hard limit` decides; what there is to make one of, `plimsoll_host::BuildWall`.
 //!
-//! The driver, and the governor in it, stay outside: they have to see to the build while that is at its wall, and it
+//! The driver, and the governor in it, stay outside: they have to see to the build while that is at its hard limit, and it
 //! is none of the limits above them. A process goes behind it by itself, as [`ENTER`], and then becomes Cargo: nothing that Cargo starts can be missed, and no other thread's
 //! child gets there by mistake.
 //!
-//! When this process is killed one of the guards ([`super::guard`]) takes the wall away after the build, and when that is
+//! When this process is killed one of the guards ([`super::guard`]) takes the hard limit away after the build, and when that is
 //! killed, too, the next driver does.
 
 use std::ffi::{OsStr, OsString};
@@ -21,32 +21,32 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
-use plimsoll_core::wall::Wall as Height;
+use plimsoll_core::hard_limit::HardLimit as Height;
 use plimsoll_core::{Bytes, Millis};
-use plimsoll_host::{BuildWall, Limits, NoWall, WallPlace};
+use plimsoll_host::{CgroupPath, HardLimitCgroup, Limits, NoHardLimit};
 use plimsoll_shim::env as private;
 
 use crate::env::Environment;
 use crate::settings::Settings;
 use crate::shell::Shell;
 
-/// The first argument of the process that goes behind the wall and becomes what follows.
-const ENTER: &str = "__behind-wall";
+/// The first argument of the process that goes inside the cgroup limit and becomes what follows.
+const ENTER: &str = "__inside-hard-limit";
 /// This program in the process that has just been forked, also where its file was replaced meanwhile.
 const OURSELVES: &str = "/proc/self/exe";
-/// Between the words of the wall and those of the command.
+/// Between the words of the hard limit and those of the command.
 const BECOME: &str = "--";
 
-/// The wall is looked at this often. Because in so long a build grows by less than what is kept for files.
+/// The hard limit is looked at this often. Because in so long a build grows by less than what is kept for files.
 const EVERY: Millis = Millis(100);
 
-/// A wall around one build.
+/// A hard limit around one build.
 #[derive(Debug)]
-pub(super) struct Wall {
-    wall: BuildWall,
+pub(super) struct HardLimit {
+    hard_limit: HardLimitCgroup,
     height: Height,
     looked: Option<Millis>,
-    /// The line and whether there was a giant, when it was last moved.
+    /// The budget and whether there was an oversized unit, when it was last moved.
     heard: (Bytes, bool),
     kills: u64,
     killed_by_oomd: u64,
@@ -54,7 +54,7 @@ pub(super) struct Wall {
     stuck: bool,
 }
 
-impl Wall {
+impl HardLimit {
     /// Raises it where it is asked for; says it where it cannot be had. Before anything else is started: where it can
     /// only be had in a cgroup of systemd's making this process becomes the same command in one, and does not come
     /// back.
@@ -66,9 +66,9 @@ impl Wall {
         if !settings.hard.value {
             return None;
         }
-        match BuildWall::raise(Path::new("/"), std::process::id()) {
-            Ok(wall) => Some(Self {
-                wall,
+        match HardLimitCgroup::raise(Path::new("/"), std::process::id()) {
+            Ok(hard_limit) => Some(Self {
+                hard_limit,
                 height: Height::new(settings.strict.value),
                 looked: None,
                 heard: (Bytes::ZERO, false),
@@ -76,7 +76,7 @@ impl Wall {
                 killed_by_oomd: 0,
                 stuck: false,
             }),
-            Err(NoWall::Behind) => None,
+            Err(NoHardLimit::Behind) => None,
             Err(why) => {
                 if environment.get(private::SCOPED).is_none() {
                     become_scoped(environment);
@@ -88,11 +88,11 @@ impl Wall {
     }
 
     /// Where it is.
-    pub(super) fn place(&self) -> &WallPlace {
-        self.wall.place()
+    pub(super) fn place(&self) -> &CgroupPath {
+        self.hard_limit.place()
     }
 
-    /// The command, as it goes behind the wall.
+    /// The command, as it goes inside the cgroup limit.
     pub(super) fn around(&self, command: &Command) -> Command {
         let mut behind = Command::new(OURSELVES);
         behind.arg(ENTER).args(self.place().words()).arg(BECOME);
@@ -109,31 +109,34 @@ impl Wall {
         behind
     }
 
-    /// Moves it to where it is to be: for a build that is under this `line`, in which a `lone` giant may run. Gives
+    /// Moves it to where it is to be: for a build that is under this `line`, in which a `lone` oversized unit may run. Gives
     /// what a person should know.
-    pub(super) fn follow(&mut self, now: Millis, line: Bytes, lone: bool) -> Option<String> {
-        let heard = std::mem::replace(&mut self.heard, (line, lone));
+    pub(super) fn follow(&mut self, now: Millis, budget: Bytes, lone: bool) -> Option<String> {
+        let heard = std::mem::replace(&mut self.heard, (budget, lone));
         if heard != self.heard || self.looked.is_none_or(|at| now - at >= EVERY) {
             self.looked = Some(now);
             let before = self.height.clone();
-            let height = self.height.follow(now, line, lone, &self.wall.look());
+            let height = self.height.follow(now, budget, lone, &self.hard_limit.look());
             if let Some(height) = height
-                && let Err(error) = self.wall.set(height)
+                && let Err(error) = self.hard_limit.set(height)
             {
                 // v1 lowers no limit below what it cannot drop at once: that is tried again.
                 let sinks = height.limit < before.limit();
                 self.height = before;
                 if !sinks && !std::mem::replace(&mut self.stuck, true) {
-                    return Some(format!("the wall cannot be moved: {error}: {}", error.source));
+                    return Some(format!(
+                        "the hard limit cannot be moved: {error}: {}",
+                        error.source
+                    ));
                 }
             }
         }
-        let kills = self.wall.kills();
+        let kills = self.hard_limit.kills();
         let new = kills - std::mem::replace(&mut self.kills, kills).min(kills);
         (new > 0).then(|| {
             let processes = if new == 1 { "1 process" } else { &format!("{new} processes") };
             format!(
-                "the kernel killed {processes} of this build at its wall of {}; a compiler or linker among them runs \
+                "the kernel killed {processes} of this build at its hard limit of {}; a compiler or linker among them runs \
                  again by itself",
                 self.height.limit()
             )
@@ -142,25 +145,25 @@ impl Wall {
 
     /// Whether systemd-oomd has killed all that was behind it since this was last asked.
     pub(super) fn was_emptied_by_oomd(&mut self) -> bool {
-        let killed = self.wall.killed_by_oomd();
+        let killed = self.hard_limit.killed_by_oomd();
         killed > std::mem::replace(&mut self.killed_by_oomd, killed)
     }
 }
 
 /// Whoever is still behind it goes on where the driver began: the user's own program under `cargo run`, a server that
 /// the build has started.
-impl Drop for Wall {
+impl Drop for HardLimit {
     fn drop(&mut self) {
         // What stays the next driver sweeps away.
-        let _ = self.wall.place().remove();
+        let _ = self.hard_limit.place().remove();
     }
 }
 
-fn refusal(why: &NoWall) -> String {
-    format!("no wall at the line: {why}. This build has its line alone")
+fn refusal(why: &NoHardLimit) -> String {
+    format!("no hard limit at the budget: {why}. This build has its budget alone")
 }
 
-/// Where this process is to go behind a wall: does so, and becomes the command. Gives an exit code where it cannot.
+/// Where this process is to go inside a cgroup limit: does so, and becomes the command. Gives an exit code where it cannot.
 pub(crate) fn main() -> Option<ExitCode> {
     let mut args = std::env::args_os().skip(1);
     if args.next()? != ENTER {
@@ -169,9 +172,9 @@ pub(crate) fn main() -> Option<ExitCode> {
     let place: Vec<OsString> = args.by_ref().take_while(|word| word != BECOME).collect();
     let program = args.next()?;
     let mut shell = Shell::of_process();
-    let entered = WallPlace::from_words(&place).map(|place| place.enter());
+    let entered = CgroupPath::from_words(&place).map(|place| place.enter());
     if !matches!(entered, Some(Ok(()))) {
-        shell.warn("Cargo cannot go behind the wall: this build has its line alone");
+        shell.warn("Cargo cannot go inside the cgroup limit: this build has its budget alone");
     }
     let error = Command::new(&program).args(args).exec();
     let failed = anyhow::Error::new(error).context(format!("cannot start `{}`", program.display()));

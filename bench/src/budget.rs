@@ -1,4 +1,4 @@
-//! How a line or a wall is named: a size, or relative to what plain Cargo needs on the workload at hand.
+//! How a budget or a cgroup limit is named: a size, or relative to what plain Cargo needs on the workload at hand.
 //!
 //! `1600MiB` · `1.05x-j1` (times the peak of plain `-j1`) · `floor` · `1.1x-floor` · `floor+400MiB` · `floor+25%` (of the
 //! way from the floor to the peak of plain `-jN`) · `floor+400MiB+50%` · `far` (four times the peak of plain `-jN`).
@@ -15,7 +15,7 @@ const FAR: f64 = 4.0;
 
 /// A name for an amount of memory.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Line {
+pub(crate) struct Budget {
     text: String,
     amount: Amount,
 }
@@ -45,7 +45,7 @@ pub(crate) struct Peaks {
     pub(crate) all_jobs: Option<u64>,
 }
 
-impl Line {
+impl Budget {
     /// Which peaks it takes: floor, `-j1`, `-jN`.
     pub(crate) fn needs(&self) -> (bool, bool, bool) {
         match self.amount {
@@ -92,13 +92,13 @@ fn scale(bytes: u64, factor: f64) -> u64 {
     (bytes as f64 * factor) as u64
 }
 
-impl fmt::Display for Line {
+impl fmt::Display for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-impl FromStr for Line {
+impl FromStr for Budget {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
@@ -176,8 +176,8 @@ mod tests {
             one_job: Some(1100 * MIB),
             all_jobs: Some(2000 * MIB),
         };
-        let line = text.parse::<Line>().unwrap();
-        assert_eq!(line.resolve(peaks).unwrap(), expect * MIB, "{text}");
+        let budget = text.parse::<Budget>().unwrap();
+        assert_eq!(budget.resolve(peaks).unwrap(), expect * MIB, "{text}");
     }
 
     #[test]
@@ -197,13 +197,13 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         for text in ["", "x", "floors", "1.05x-k1", "12 potatoes", "floor+"] {
-            assert!(text.parse::<Line>().is_err(), "{text}");
+            assert!(text.parse::<Budget>().is_err(), "{text}");
         }
     }
 
     #[test]
     fn a_missing_peak_is_named() {
-        let error = "floor".parse::<Line>().unwrap().resolve(Peaks::default()).unwrap_err();
+        let error = "floor".parse::<Budget>().unwrap().resolve(Peaks::default()).unwrap_err();
         assert_eq!(
             error.to_string(),
             "`floor` needs the peak of the floor, which was not measured"

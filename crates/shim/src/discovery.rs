@@ -3,7 +3,7 @@
 //!
 //! Whoever needs a governor and finds none starts one: `cargo-plimsoll __governor` returns when one listens. A
 //! governor of an older program is replaced in the same way: it sees its builds to their end. One that speaks a
-//! newer protocol is left alone, and so is its line.
+//! newer protocol is left alone, and so is its budget.
 //!
 //! Deliberately not here: what is said on the connection, and what the governor does when it starts.
 

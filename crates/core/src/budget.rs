@@ -1,19 +1,19 @@
-//! Where the line is, from what the machine and the cgroups above the build say.
+//! Where the budget is, from what the machine and the cgroups above the build say.
 //!
-//! A limit above us (the machine, a container, a wall) holds three things: what the build holds, what
+//! A limit above us (the machine, a container, a cgroup limit) holds three things: what the build holds, what
 //! others hold that cannot be dropped, and what can be dropped but is needed all the time: the
 //! compiler's own code (340 MiB of libraries), hot metadata, the linker's inputs. A build that eats
 //! into the third part is not killed, it crawls: measured, memory PSI `full` at 89 % and three times
-//! the time. So the line under a limit is
+//! the time. So the budget under a limit is
 //!
 //! ```text
 //! limit - what others hold that cannot be dropped - reserve
 //! ```
 //!
-//! and the build's line is the smallest of these, or the named one where that is smaller still. The
+//! and the build's budget is the smallest of these, or the named one where that is smaller still. The
 //! reserve starts from the limit's size and learns: stalls and refaults raise it, calm lowers it.
 //!
-//! Swap is not part of any line: it is where a build ends up that had to exceed one. What of the
+//! Swap is not part of any budget: it is where a build ends up that had to exceed one. What of the
 //! build is swapped out still counts as the build's.
 //!
 //! This module reads nothing; readings come from the host crate.
@@ -21,7 +21,7 @@
 use std::collections::VecDeque;
 
 use crate::measure::{Bytes, Millis};
-use crate::settings::{Memory, SMALLEST_LINE};
+use crate::settings::{Memory, SMALLEST_BUDGET};
 
 /// What the machine and every cgroup above the build say at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -110,16 +110,16 @@ impl Own {
 
 /// The reserve under a limit, before it has learned anything: an eighth of the limit, at least this.
 /// Because the compiler and its standard libraries map 340 MiB, of which about half is touched again
-/// all the time; with less than this a build at its wall thrashes on rustc's own code.
+/// all the time; with less than this a build at its cgroup limit thrashes on rustc's own code.
 pub const SMALLEST_RESERVE: Bytes = Bytes::mib(192);
-/// At most this under a cgroup's limit. Because a wall of the heaviest unit plus 400 MiB must do, and
+/// At most this under a cgroup's limit. Because a cgroup limit of the heaviest unit plus 400 MiB must do, and
 /// about 80 MiB beside that unit are cargo's, the shims' and the kernel's.
-pub const LARGEST_WALL_RESERVE: Bytes = Bytes::mib(320);
+pub const LARGEST_CGROUP_RESERVE: Bytes = Bytes::mib(320);
 /// At most this for the machine. Because there a larger reserve costs little and also serves the
 /// person's other programs.
 pub const LARGEST_MACHINE_RESERVE: Bytes = Bytes::gib(1);
-/// So far the line stays from where a killer would act. Because such a daemon looks up to ten times a
-/// second, and the line is read four times: others and the build may take so much between two looks.
+/// So far the budget stays from where a killer would act. Because such a daemon looks up to ten times a
+/// second, and the budget is read four times: others and the build may take so much between two looks.
 pub const KILLER_MARGIN: Bytes = Bytes::mib(128);
 /// The share of the reserve that even a unit which is too large for everything else must leave to files.
 pub const FILES_AT_LEAST: f64 = 0.25;
@@ -133,22 +133,22 @@ pub const FORGET_STEP: Bytes = Bytes::mib(16);
 /// How long stalls are summed before they are judged. Because a link that reads its inputs for the
 /// first time stalls for a second without any harm.
 pub const STALL_WINDOW: Millis = Millis(2_000);
-/// Calm for so long lowers the reserve by one step. Because the phases of a build (a giant's code
+/// Calm for so long lowers the reserve by one step. Because the phases of a build (an oversized unit's code
 /// generation, a storm of links) last about that long.
 pub const CALM_WINDOW: Millis = Millis(20_000);
 /// The share of a window lost to stalls from which a build thrashes: half of the 10 % that nobody
 /// would accept.
 pub const THRASHING_SHARE: f64 = 0.05;
-/// The share of the line that a build holds from which a lower line would take something from it: where it
-/// holds less, what is missing for files is not what the line left to it.
+/// The share of the budget that a build holds from which a lower budget would take something from it: where it
+/// holds less, what is missing for files is not what the budget left to it.
 pub const PRESSED_SHARE: f64 = 0.8;
 /// Pages read again per second from which a build thrashes, where PSI is not there or does not say
 /// so: a disk that gives 200 MiB/s then spends an eighth of its time on what had been in memory.
 pub const THRASHING_REFAULTS: Bytes = Bytes::mib(24);
-/// A line that is about to rise waits for so long. Because what others gave back for a moment (a
+/// A budget that is about to rise waits for so long. Because what others gave back for a moment (a
 /// test that restarts, two readings that do not fit together) is taken again at once.
 pub const RISE_WINDOW: Millis = Millis(1_000);
-/// Smaller moves of the line are not made. Because processes and cgroups are read one after the
+/// Smaller moves of the budget are not made. Because processes and cgroups are read one after the
 /// other, and in between a busy build grows by about as much.
 pub const SMALLEST_MOVE: Bytes = Bytes::mib(16);
 
@@ -159,7 +159,7 @@ pub struct Reserve {
     learned: Bytes,
     /// When the current window began, and the totals then.
     window: Option<(Millis, Stall)>,
-    /// The highest share of its line that the build held in the current window.
+    /// The highest share of its budget that the build held in the current window.
     pressed: f64,
     /// Since when nothing stalled.
     calm_since: Millis,
@@ -172,8 +172,8 @@ pub struct Reserve {
 impl Reserve {
     /// The reserve under a cgroup's `limit`; never more than half of it.
     #[must_use]
-    pub fn under_wall(&self, limit: Bytes) -> Bytes {
-        self.under(limit, limit.scale(0.125), LARGEST_WALL_RESERVE)
+    pub fn under_limit(&self, limit: Bytes) -> Bytes {
+        self.under(limit, limit.scale(0.125), LARGEST_CGROUP_RESERVE)
     }
 
     /// The reserve of a machine with so much memory: what was asked for, at least; else never more than half of it.
@@ -187,11 +187,11 @@ impl Reserve {
         self.under(total, total.scale(1.0 / 16.0), LARGEST_MACHINE_RESERVE).max(asked)
     }
 
-    /// The reserve over a `line` to which a wall is built: of a limit so much higher [`Self::under_wall`] leaves
-    /// the line at least. (Under it an eighth of the limit is kept, which is a seventh of what is left.)
+    /// The reserve over a `line` to which a cgroup limit is built: of a limit so much higher [`Self::under_limit`] leaves
+    /// the budget at least. (Under it an eighth of the limit is kept, which is a seventh of what is left.)
     #[must_use]
-    pub fn over_line(&self, line: Bytes) -> Bytes {
-        line.scale(1.0 / 7.0).clamp(SMALLEST_RESERVE, LARGEST_WALL_RESERVE) + self.learned
+    pub fn over_budget(&self, budget: Bytes) -> Bytes {
+        budget.scale(1.0 / 7.0).clamp(SMALLEST_RESERVE, LARGEST_CGROUP_RESERVE) + self.learned
     }
 
     fn under(&self, limit: Bytes, share: Bytes, most: Bytes) -> Bytes {
@@ -199,7 +199,7 @@ impl Reserve {
     }
 
     /// Looks at how much time and how many pages were lost by `now`. Only `full` stalls and refaults
-    /// count: a single task that waits for its first read harms nobody. The build holds a `share` of its line:
+    /// count: a single task that waits for its first read harms nobody. The build holds a `share` of its budget:
     /// what stalls far below it is not mended by a lower one, which would only let less run at once.
     pub fn observe(&mut self, now: Millis, stall: Stall, share: f64) {
         self.pressed = self.pressed.max(share);
@@ -227,7 +227,7 @@ impl Reserve {
     }
 }
 
-/// The line under everything above the build, before any named one.
+/// The budget under everything above the build, before any named one.
 ///
 /// What others take and give back moves it; what the build itself takes does not.
 #[must_use]
@@ -239,10 +239,10 @@ pub fn auto(reading: &Reading, own: Own, reserve: &Reserve) -> Bytes {
         .iter()
         .map(|cgroup| {
             let others = cgroup.held - own.resident();
-            cgroup.limit - others - reserve.under_wall(cgroup.limit)
+            cgroup.limit - others - reserve.under_limit(cgroup.limit)
         })
         .fold(machine, Bytes::min)
-        .max(SMALLEST_LINE)
+        .max(SMALLEST_BUDGET)
 }
 
 /// The memory of the machine or of the tightest cgroup: what a share is a share of.
@@ -260,7 +260,7 @@ pub fn capacity(reading: &Reading, own: Own, reserve: &Reserve) -> Bytes {
     let files = |reserve: Bytes| reserve.scale(FILES_AT_LEAST);
     let of_machine = files(reserve.of_machine(reading.machine.total));
     let of_machine = of_machine.max(reading.machine.kept_from_killer());
-    at_most(reading, own, of_machine, |limit| files(reserve.under_wall(limit)))
+    at_most(reading, own, of_machine, |limit| files(reserve.under_limit(limit)))
 }
 
 /// What everything above leaves to the build, files included: what is beyond that the kernel kills for.
@@ -274,7 +274,7 @@ fn at_most(
     reading: &Reading,
     own: Own,
     of_machine: Bytes,
-    under_wall: impl Fn(Bytes) -> Bytes,
+    under_limit: impl Fn(Bytes) -> Bytes,
 ) -> Bytes {
     let machine = (reading.machine.available + own.resident()).min(reading.machine.total)
         - of_machine
@@ -286,7 +286,7 @@ fn at_most(
         .map(|cgroup| {
             let swap = cgroup.swap_free.min(reading.machine.swap_to_use()) + own.swapped;
             let held = cgroup.held - own.resident();
-            cgroup.limit - held - under_wall(cgroup.limit) + swap
+            cgroup.limit - held - under_limit(cgroup.limit) + swap
         })
         .fold(machine, Bytes::min)
 }
@@ -305,14 +305,14 @@ pub fn swap_to_fill(reading: &Reading) -> Bytes {
 struct Recent {
     at: Millis,
     /// What it allowed.
-    line: Bytes,
+    budget: Bytes,
     /// What the build held in memory.
     held: Bytes,
 }
 
-/// The line of one build, followed over time.
+/// The budget of one build, followed over time.
 #[derive(Clone, Debug)]
-pub struct Line {
+pub struct Budget {
     memory: Memory,
     reserve: Reserve,
     /// The last readings, oldest first, none older than [`RISE_WINDOW`].
@@ -322,8 +322,8 @@ pub struct Line {
     by_name: bool,
 }
 
-impl Line {
-    /// The line that `memory` names.
+impl Budget {
+    /// The budget that `memory` names.
     #[must_use]
     pub fn new(memory: Memory) -> Self {
         Self {
@@ -350,12 +350,12 @@ impl Line {
         self.reserve.thrashed.is_some_and(|at| now - at < CALM_WINDOW)
     }
 
-    /// The line from `now` on. Falls at once, rises when every reading of the last
-    /// [`RISE_WINDOW`] allowed it. A named line is kept below what the machine leaves.
+    /// The budget from `now` on. Falls at once, rises when every reading of the last
+    /// [`RISE_WINDOW`] allowed it. A named budget is kept below what the machine leaves.
     ///
     /// The `reading` is not younger than `own`: what the build gains in between would look like somebody else's.
     pub fn update(&mut self, now: Millis, reading: &Reading, own: Own) -> Bytes {
-        let share = self.current.map_or(0.0, |line| own.memory.share_of(line));
+        let share = self.current.map_or(0.0, |budget| own.memory.share_of(budget));
         self.reserve.observe(now, reading.stall, share);
         self.recent.retain(|it| now - it.at <= RISE_WINDOW);
         let allowed = auto(reading, self.charged(own), &self.reserve);
@@ -363,12 +363,12 @@ impl Line {
             Memory::Auto => allowed,
             Memory::Size(size) => size.min(allowed),
             Memory::Percent(share) => {
-                whole(reading).scale(f64::from(share) / 100.0).max(SMALLEST_LINE).min(allowed)
+                whole(reading).scale(f64::from(share) / 100.0).max(SMALLEST_BUDGET).min(allowed)
             }
         };
         self.by_name = wanted < allowed;
-        self.recent.push_back(Recent { at: now, line: wanted, held: own.resident() });
-        let lowest = self.recent.iter().map(|it| it.line).min().unwrap_or(wanted);
+        self.recent.push_back(Recent { at: now, budget: wanted, held: own.resident() });
+        let lowest = self.recent.iter().map(|it| it.budget).min().unwrap_or(wanted);
         let moved = match self.current {
             Some(current) => {
                 let (low, high) = (current.min(lowest), current.max(lowest));
@@ -384,7 +384,7 @@ impl Line {
 
     /// What of a reading is the build's: what it holds now, or has held within [`RISE_WINDOW`]. A process that has ended
     /// shows nothing any more while the kernel still takes its pages back, which on a busy machine takes some tenths of a
-    /// second: as somebody else's they would take the line down by as much. The line does not rise for what had gone at
+    /// second: as somebody else's they would take the budget down by as much. The budget does not rise for what had gone at
     /// once, because the reading that saw it there counts for as long.
     fn charged(&self, own: Own) -> Own {
         let most = self.recent.iter().map(|it| it.held).fold(own.resident(), Bytes::max);
@@ -397,7 +397,7 @@ impl Line {
         capacity(reading, self.charged(own), &self.reserve)
     }
 
-    /// Whether the line stands where a person has put it: then what is swapped out counts, because the promise is
+    /// Whether the budget stands where a person has put it: then what is swapped out counts, because the promise is
     /// about all that the build holds. Where the machine or a container bounds it, it is about memory.
     #[must_use]
     pub fn is_where_named(&self) -> bool {
@@ -432,7 +432,7 @@ mod tests {
         }
     }
 
-    fn wall(limit: Bytes, held: Bytes) -> Reading {
+    fn cgroup(limit: Bytes, held: Bytes) -> Reading {
         let mut reading = machine(Bytes::gib(24), Bytes::gib(20));
         reading.cgroups.push(Cgroup { limit, held, swap_free: Bytes::ZERO });
         reading
@@ -443,27 +443,27 @@ mod tests {
     }
 
     #[test]
-    fn a_wall_leaves_its_limit_without_others_and_the_reserve() {
-        let reading = wall(Bytes::mib(1840), Bytes::mib(540));
-        let line = auto(&reading, own(Bytes::mib(500)), &Reserve::default());
-        assert_eq!(line, Bytes::mib(1840 - 40 - 230));
+    fn a_hard_limit_leaves_its_limit_without_others_and_the_reserve() {
+        let reading = cgroup(Bytes::mib(1840), Bytes::mib(540));
+        let budget = auto(&reading, own(Bytes::mib(500)), &Reserve::default());
+        assert_eq!(budget, Bytes::mib(1840 - 40 - 230));
     }
 
     #[test]
-    fn a_wall_of_the_floor_and_400_mib_has_room_for_the_floor() {
+    fn a_hard_limit_of_the_floor_and_400_mib_has_room_for_the_floor() {
         for floor in [100, 350, 700, 1400, 3000, 6000, 12_000] {
             let floor = Bytes::mib(floor);
-            let line = auto(
-                &wall(floor + Bytes::mib(400), Bytes::mib(30)),
+            let budget = auto(
+                &cgroup(floor + Bytes::mib(400), Bytes::mib(30)),
                 own(Bytes::ZERO),
                 &Reserve::default(),
             );
-            assert!(line >= floor, "{floor}: {line}");
+            assert!(budget >= floor, "{floor}: {budget}");
         }
     }
 
     #[test]
-    fn what_the_build_takes_does_not_move_the_line() {
+    fn what_the_build_takes_does_not_move_the_budget() {
         let before =
             auto(&machine(Bytes::gib(8), Bytes::gib(6)), own(Bytes::ZERO), &Reserve::default());
         let after =
@@ -473,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line_stays_out_of_the_reach_of_who_kills_before_the_kernel_does() {
+    fn the_budget_stays_out_of_the_reach_of_who_kills_before_the_kernel_does() {
         let reserve = Reserve::default();
         let mut reading = machine(Bytes::gib(32), Bytes::gib(20));
         let without = auto(&reading, own(Bytes::ZERO), &reserve);
@@ -503,8 +503,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_swapped_out_does_not_raise_the_line() {
-        let reading = wall(Bytes::gib(2), Bytes::mib(1000));
+    fn what_is_swapped_out_does_not_raise_the_budget() {
+        let reading = cgroup(Bytes::gib(2), Bytes::mib(1000));
         let all = auto(&reading, own(Bytes::mib(1000)), &Reserve::default());
         let swapped = Own { memory: Bytes::mib(1300), swapped: Bytes::mib(300) };
         assert_eq!(auto(&reading, swapped, &Reserve::default()), all);
@@ -512,7 +512,7 @@ mod tests {
 
     #[test]
     fn the_tightest_cgroup_decides_and_a_share_is_of_it() {
-        let mut reading = wall(Bytes::gib(4), Bytes::ZERO);
+        let mut reading = cgroup(Bytes::gib(4), Bytes::ZERO);
         reading.cgroups.push(Cgroup {
             limit: Bytes::gib(2),
             held: Bytes::ZERO,
@@ -520,13 +520,13 @@ mod tests {
         });
         assert_eq!(auto(&reading, Own::default(), &Reserve::default()), Bytes::mib(2048 - 256));
         assert_eq!(whole(&reading), Bytes::gib(2));
-        let mut half = Line::new(Memory::Percent(50));
+        let mut half = Budget::new(Memory::Percent(50));
         assert_eq!(half.update(Millis(0), &reading, Own::default()), Bytes::gib(1));
     }
 
     #[test]
     fn capacity_counts_swap_and_leaves_a_quarter_of_the_reserve_to_files() {
-        let mut reading = wall(Bytes::gib(2), Bytes::mib(48));
+        let mut reading = cgroup(Bytes::gib(2), Bytes::mib(48));
         reading.machine.swap_free = Bytes::gib(1);
         reading.cgroups[0].swap_free = Bytes::MAX;
         // Of the reserve of 256 MiB a quarter is left to files.
@@ -535,50 +535,50 @@ mod tests {
     }
 
     #[test]
-    fn a_named_line_is_kept_below_what_the_machine_leaves() {
-        let mut line = Line::new(Memory::Size(Bytes::mib(1600)));
+    fn a_named_budget_is_kept_below_what_the_machine_leaves() {
+        let mut budget = Budget::new(Memory::Size(Bytes::mib(1600)));
         assert_eq!(
-            line.update(Millis(0), &machine(Bytes::gib(8), Bytes::gib(6)), Own::default()),
+            budget.update(Millis(0), &machine(Bytes::gib(8), Bytes::gib(6)), Own::default()),
             Bytes::mib(1600)
         );
         let tight = machine(Bytes::gib(8), Bytes::gib(1));
-        assert_eq!(line.update(Millis(250), &tight, Own::default()), Bytes::mib(512));
+        assert_eq!(budget.update(Millis(250), &tight, Own::default()), Bytes::mib(512));
     }
 
     #[test]
     fn what_is_to_be_kept_free_of_the_machine_is_not_the_builds() {
         let reading = machine(Bytes::gib(8), Bytes::gib(6));
-        let line = |memory, reserve: &str| {
-            let mut line = Line::new(memory).keeping(reserve.parse().unwrap());
-            line.update(Millis(0), &reading, Own::default())
+        let budget = |memory, reserve: &str| {
+            let mut budget = Budget::new(memory).keeping(reserve.parse().unwrap());
+            budget.update(Millis(0), &reading, Own::default())
         };
-        assert_eq!(line(Memory::Auto, "2G"), Bytes::gib(4));
-        assert_eq!(line(Memory::Auto, "25%"), Bytes::gib(4));
-        assert_eq!(line(Memory::Auto, "64M"), Bytes::mib(6 * 1024 - 512), "less than by itself");
-        assert_eq!(line(Memory::Auto, "100%"), SMALLEST_LINE);
-        assert_eq!(line(Memory::Size(Bytes::gib(5)), "2G"), Bytes::gib(4));
+        assert_eq!(budget(Memory::Auto, "2G"), Bytes::gib(4));
+        assert_eq!(budget(Memory::Auto, "25%"), Bytes::gib(4));
+        assert_eq!(budget(Memory::Auto, "64M"), Bytes::mib(6 * 1024 - 512), "less than by itself");
+        assert_eq!(budget(Memory::Auto, "100%"), SMALLEST_BUDGET);
+        assert_eq!(budget(Memory::Size(Bytes::gib(5)), "2G"), Bytes::gib(4));
     }
 
     #[test]
-    fn a_line_falls_at_once_and_rises_after_a_while() {
+    fn a_budget_falls_at_once_and_rises_after_a_while() {
         let (roomy, tight) =
             (machine(Bytes::gib(8), Bytes::gib(6)), machine(Bytes::gib(8), Bytes::gib(3)));
-        let mut line = Line::new(Memory::Auto);
-        let high = line.update(Millis(0), &roomy, Own::default());
-        let low = line.update(Millis(250), &tight, Own::default());
+        let mut budget = Budget::new(Memory::Auto);
+        let high = budget.update(Millis(0), &roomy, Own::default());
+        let low = budget.update(Millis(250), &tight, Own::default());
         assert_eq!(high - low, Bytes::gib(3));
-        assert_eq!(line.update(Millis(500), &roomy, Own::default()), low);
-        assert_eq!(line.update(Millis(1_250), &roomy, Own::default()), low);
-        assert_eq!(line.update(Millis(1_500), &roomy, Own::default()), high);
+        assert_eq!(budget.update(Millis(500), &roomy, Own::default()), low);
+        assert_eq!(budget.update(Millis(1_250), &roomy, Own::default()), low);
+        assert_eq!(budget.update(Millis(1_500), &roomy, Own::default()), high);
     }
 
     #[test]
     fn what_a_process_of_ours_gives_back_page_by_page_is_not_somebody_elses() {
-        let mut line = Line::new(Memory::Auto);
+        let mut budget = Budget::new(Memory::Auto);
         let mut at = |now: u64, held: u64, ours: u64| {
-            let reading = wall(Bytes::mib(634), Bytes::mib(held));
-            let line_now = line.update(Millis(now), &reading, own(Bytes::mib(ours)));
-            (line_now.as_mib(), line.capacity(&reading, own(Bytes::mib(ours))).as_mib())
+            let reading = cgroup(Bytes::mib(634), Bytes::mib(held));
+            let budget_now = budget.update(Millis(now), &reading, own(Bytes::mib(ours)));
+            (budget_now.as_mib(), budget.capacity(&reading, own(Bytes::mib(ours))).as_mib())
         };
         let before = (634.0 - 34.0 - 192.0, 634.0 - 34.0 - 48.0);
         assert_eq!(at(0, 384, 350), before);
@@ -593,35 +593,35 @@ mod tests {
     }
 
     #[test]
-    fn the_line_does_not_rise_with_what_has_just_ended() {
-        let mut line = Line::new(Memory::Auto);
+    fn the_budget_does_not_rise_with_what_has_just_ended() {
+        let mut budget = Budget::new(Memory::Auto);
         let mut highest = Bytes::ZERO;
         for step in 0..60 {
             let ours = Bytes::mib(if step % 4 == 0 { 350 } else { 50 });
-            let reading = wall(Bytes::gib(1), ours + Bytes::mib(200));
-            highest = highest.max(line.update(Millis(250 * step), &reading, own(ours)));
+            let reading = cgroup(Bytes::gib(1), ours + Bytes::mib(200));
+            highest = highest.max(budget.update(Millis(250 * step), &reading, own(ours)));
         }
         assert_eq!(highest, Bytes::mib(1024 - 200 - 192));
     }
 
     #[test]
-    fn a_named_line_comes_back_exactly() {
-        let mut line = Line::new(Memory::Size(Bytes::mib(1600)));
+    fn a_named_budget_comes_back_exactly() {
+        let mut budget = Budget::new(Memory::Size(Bytes::mib(1600)));
         let nearly = machine(Bytes::gib(8), Bytes::mib(1590 + 512));
-        assert_eq!(line.update(Millis(0), &nearly, Own::default()), Bytes::mib(1590));
+        assert_eq!(budget.update(Millis(0), &nearly, Own::default()), Bytes::mib(1590));
         let roomy = machine(Bytes::gib(8), Bytes::gib(6));
-        line.update(Millis(1_000), &roomy, Own::default());
-        assert_eq!(line.update(Millis(2_500), &roomy, Own::default()), Bytes::mib(1600));
+        budget.update(Millis(1_000), &roomy, Own::default());
+        assert_eq!(budget.update(Millis(2_500), &roomy, Own::default()), Bytes::mib(1600));
     }
 
     #[test]
     fn a_build_thrashes_until_a_while_after_its_last_stall() {
-        let mut line = Line::new(Memory::Auto);
+        let mut budget = Budget::new(Memory::Auto);
         let mut reading = Reading::default();
         let mut at = |now: u64, full_us: u64| {
             reading.stall.full_us += full_us;
-            line.update(Millis(now), &reading, Own::default());
-            line.thrashes(Millis(now))
+            budget.update(Millis(now), &reading, Own::default());
+            budget.thrashes(Millis(now))
         };
         assert!(!at(0, 0) && !at(2_000, 50_000), "a first read harms nobody");
         assert!(at(4_000, 200_000) && at(23_000, 0));
@@ -632,7 +632,7 @@ mod tests {
     fn a_reserve_learns_from_stalls_and_slowly_forgets() {
         let mut reserve = Reserve::default();
         let limit = Bytes::gib(2);
-        let base = reserve.under_wall(limit);
+        let base = reserve.under_limit(limit);
         let mut stall = Stall::default();
         let mut now = Millis::ZERO;
         reserve.observe(now, stall, 1.0);
@@ -641,31 +641,31 @@ mod tests {
             stall.full_us += 200_000;
             reserve.observe(now, stall, 1.0);
         }
-        assert_eq!(reserve.under_wall(limit), base + Bytes::mib(3 * 48));
+        assert_eq!(reserve.under_limit(limit), base + Bytes::mib(3 * 48));
         for _ in 0..9 {
             now += STALL_WINDOW;
             reserve.observe(now, stall, 1.0);
         }
-        assert_eq!(reserve.under_wall(limit), base + Bytes::mib(3 * 48));
+        assert_eq!(reserve.under_limit(limit), base + Bytes::mib(3 * 48));
         now += STALL_WINDOW;
         reserve.observe(now, stall, 1.0);
-        assert_eq!(reserve.under_wall(limit), base + Bytes::mib(3 * 48 - 16));
+        assert_eq!(reserve.under_limit(limit), base + Bytes::mib(3 * 48 - 16));
         now += STALL_WINDOW;
         stall.refaulted += Bytes::mib(100);
         reserve.observe(now, stall, 1.0);
-        assert_eq!(reserve.under_wall(limit), base + Bytes::mib(4 * 48 - 16));
+        assert_eq!(reserve.under_limit(limit), base + Bytes::mib(4 * 48 - 16));
     }
 
     #[test]
-    fn a_reserve_learns_nothing_where_the_build_is_far_below_its_line() {
-        let mut line = Line::new(Memory::Auto);
-        let mut reading = wall(Bytes::gib(2), Bytes::mib(300));
+    fn a_reserve_learns_nothing_where_the_build_is_far_below_its_budget() {
+        let mut budget = Budget::new(Memory::Auto);
+        let mut reading = cgroup(Bytes::gib(2), Bytes::mib(300));
         let mut lines = Vec::new();
         for (window, held) in [300, 300, 300, 1700, 1700].into_iter().enumerate() {
             reading.cgroups[0].held = Bytes::mib(held);
             let now = STALL_WINDOW.scale(window as f64);
-            lines.push(line.update(now, &reading, own(Bytes::mib(held))).as_mib());
-            assert!(window < 1 || line.thrashes(now));
+            lines.push(budget.update(now, &reading, own(Bytes::mib(held))).as_mib());
+            assert!(window < 1 || budget.thrashes(now));
             reading.stall.full_us += 400_000;
         }
         assert_eq!(lines, [1792.0, 1792.0, 1792.0, 1744.0, 1696.0]);
@@ -695,14 +695,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_line_is_below_every_limit_and_never_below_the_smallest((reading, own) in readings()) {
-            let line = auto(&reading, own, &Reserve::default());
-            prop_assert!(line >= SMALLEST_LINE);
-            prop_assert!(line <= whole(&reading).max(SMALLEST_LINE));
+        fn a_budget_is_below_every_limit_and_never_below_the_smallest((reading, own) in readings()) {
+            let budget = auto(&reading, own, &Reserve::default());
+            prop_assert!(budget >= SMALLEST_BUDGET);
+            prop_assert!(budget <= whole(&reading).max(SMALLEST_BUDGET));
         }
 
         #[test]
-        fn more_taken_by_others_never_raises_the_line(
+        fn more_taken_by_others_never_raises_the_budget(
             (reading, own) in readings(),
             taken in (0u64..10_000).prop_map(Bytes::mib),
         ) {
@@ -721,13 +721,13 @@ mod tests {
         fn a_followed_line_is_within_its_deadband_of_the_last_second(
             steps in proptest::collection::vec((1u64..2_000, readings()), 1..40)
         ) {
-            let mut line = Line::new(Memory::Auto);
+            let mut budget = Budget::new(Memory::Auto);
             let mut now = Millis::ZERO;
             for (pause, (reading, own)) in steps {
                 now += Millis(pause);
-                let current = line.update(now, &reading, own);
-                let charged = line.charged(own);
-                prop_assert!(current <= auto(&reading, charged, line.reserve()) + SMALLEST_MOVE);
+                let current = budget.update(now, &reading, own);
+                let charged = budget.charged(own);
+                prop_assert!(current <= auto(&reading, charged, budget.reserve()) + SMALLEST_MOVE);
             }
         }
 
@@ -737,15 +737,15 @@ mod tests {
             limit in (1u64..40_000).prop_map(Bytes::mib),
         ) {
             let mut reserve = Reserve::default();
-            let (least, mut now, mut stall) = (reserve.under_wall(limit), Millis::ZERO, Stall::default());
+            let (least, mut now, mut stall) = (reserve.under_limit(limit), Millis::ZERO, Stall::default());
             for (pause, full, refaulted) in steps {
                 now += Millis(pause);
                 stall.full_us += full;
                 stall.refaulted += Bytes::mib(refaulted);
                 reserve.observe(now, stall, 1.0);
-                prop_assert!(reserve.under_wall(limit) >= least);
-                prop_assert!(reserve.under_wall(limit) <= limit.scale(0.5));
-                prop_assert!(reserve.under_wall(limit) <= LARGEST_WALL_RESERVE + LARGEST_LEARNED);
+                prop_assert!(reserve.under_limit(limit) >= least);
+                prop_assert!(reserve.under_limit(limit) <= limit.scale(0.5));
+                prop_assert!(reserve.under_limit(limit) <= LARGEST_CGROUP_RESERVE + LARGEST_LEARNED);
             }
         }
     }

@@ -38,9 +38,9 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// Before it starts the linker rustc prepares a folder for it, which takes longer than moments.
 const LINKING_PATIENCE: Duration = Duration::from_secs(2);
 
-/// The leftovers of one unit, over all of its runs.
+/// The partial outputs of one unit, over all of its runs.
 #[derive(Debug)]
-pub(crate) struct Leftovers {
+pub(crate) struct PartialOutputs {
     dir: Option<PathBuf>,
     stem: String,
     crate_name: String,
@@ -100,7 +100,7 @@ pub(crate) fn note_linking(args: &[OsString]) {
     }
 }
 
-impl Leftovers {
+impl PartialOutputs {
     /// Reads, in a run's private temporary directory, what its link shim has left word of.
     pub(crate) fn read_note(&mut self, private: &Path) {
         let folder =
@@ -386,8 +386,8 @@ mod tests {
 
     use super::*;
 
-    fn leftovers(dir: &Path) -> Leftovers {
-        Leftovers {
+    fn partial_outputs(dir: &Path) -> PartialOutputs {
+        PartialOutputs {
             dir: Some(dir.to_owned()),
             stem: "foo-ab".to_owned(),
             crate_name: "foo".to_owned(),
@@ -430,7 +430,7 @@ mod tests {
         let held = fs::File::open(at("inc/foo-0lo/s-b.lock")).unwrap();
         rustix::fs::flock(&held, FlockOperation::LockExclusive).unwrap();
 
-        leftovers(dir.path()).sweep(SystemTime::now() - Duration::from_secs(60));
+        partial_outputs(dir.path()).sweep(SystemTime::now() - Duration::from_secs(60));
         let mut left: Vec<_> =
             entries(dir.path()).into_iter().map(|n| n.into_string().unwrap()).collect();
         left.sort();
@@ -450,7 +450,7 @@ mod tests {
             fs::create_dir(at(name)).unwrap();
         }
         // Before our time.
-        let mut ours = leftovers(dir.path());
+        let mut ours = partial_outputs(dir.path());
         ours.sweep(SystemTime::now() + Duration::from_secs(60));
         assert!(at("rmetaAAAAAA").exists() && at("rmetaBBBBBB").exists());
         // A compiler that works in the directory and has one of them open.
@@ -490,7 +490,7 @@ mod tests {
             .spawn()
             .unwrap();
         compiler.stdout.take().unwrap().read_exact(&mut [0; 6]).unwrap();
-        let mut ours = leftovers(dir.path());
+        let mut ours = partial_outputs(dir.path());
         ours.doubtful = vec![at("rmetaAAAAAA"), at("mine"), at("gone")];
         ours.leave_word(build.path());
         clear_doubtful(build.path());

@@ -136,7 +136,7 @@ impl Entry {
             wall: now - self.admitted.unwrap_or(now),
             link_peak: self.link_peak,
             tokens: self.most_tokens,
-            tail: None,
+            critical_path: None,
         }
     }
 }
@@ -163,7 +163,10 @@ const METADATA_AT: f64 = 0.55;
 /// The bottom level of every unit of a finished build: the longest chain of processor time from its
 /// start to the end of the build, along the edges that its `--extern`s showed; of what is inside another one, to the end
 /// of whatever asked for it there. (Where the same unit is in the build itself, too, that one counts.)
-pub(crate) fn tails(entries: &BTreeMap<UnitId, Entry>, build: BuildNo) -> Vec<(UnitKey, Millis)> {
+pub(crate) fn critical_paths(
+    entries: &BTreeMap<UnitId, Entry>,
+    build: BuildNo,
+) -> Vec<(UnitKey, Millis)> {
     let of_it = || entries.iter().filter(|(_, entry)| entry.build == build);
     // Two Cargos may build the same unit: each needs its own.
     let mut makers: HashMap<(Option<UnitId>, String), UnitId> = HashMap::new();
@@ -201,20 +204,20 @@ pub(crate) fn tails(entries: &BTreeMap<UnitId, Entry>, build: BuildNo) -> Vec<(U
         }
     }
     // Whoever registered later cannot be a dependency of whoever registered before.
-    let mut tails: HashMap<UnitId, Millis> = HashMap::new();
+    let mut critical_paths: HashMap<UnitId, Millis> = HashMap::new();
     for (id, entry) in of_it().rev() {
         let longest = after.get(id).into_iter().flatten().map(|(dependent, early)| {
             let lead = if *early { entry.cpu.scale(METADATA_AT) } else { entry.cpu };
-            lead + tails.get(dependent).copied().unwrap_or_default()
+            lead + critical_paths.get(dependent).copied().unwrap_or_default()
         });
-        tails.insert(*id, longest.max().unwrap_or_default().max(entry.cpu));
+        critical_paths.insert(*id, longest.max().unwrap_or_default().max(entry.cpu));
     }
     let own: HashSet<&UnitKey> =
         of_it().filter(|(_, it)| it.inside.is_none()).map(|(_, it)| &it.key).collect();
     let counts = |it: &Entry| it.finished && (it.inside.is_none() || !own.contains(&it.key));
     of_it()
         .filter(|(_, entry)| counts(entry))
-        .map(|(id, entry)| (entry.key.clone(), tails[id]))
+        .map(|(id, entry)| (entry.key.clone(), critical_paths[id]))
         .collect()
 }
 
@@ -241,8 +244,9 @@ mod tests {
             (UnitId(3), entry("mid", 2000, &["base"])),
             (UnitId(4), entry("top", 500, &["mid", "side"])),
         ]);
-        let tails: HashMap<UnitKey, Millis> = tails(&entries, BuildNo(1)).into_iter().collect();
-        let of = |id| tails[&entries[&UnitId(id)].key].0;
+        let critical_paths: HashMap<UnitKey, Millis> =
+            critical_paths(&entries, BuildNo(1)).into_iter().collect();
+        let of = |id| critical_paths[&entries[&UnitId(id)].key].0;
         assert_eq!((of(4), of(3)), (500, 2000));
         assert_eq!(of(2), 110 + 500);
         assert_eq!(of(1), 550 + 2000);
@@ -261,8 +265,9 @@ mod tests {
             (UnitId(3), nested("inner", 5000, &["base"])),
             (UnitId(4), entry("top", 500, &["base"])),
         ]);
-        let tails: HashMap<UnitKey, Millis> = tails(&entries, BuildNo(1)).into_iter().collect();
-        let of = |id| tails[&entries[&UnitId(id)].key].0;
+        let critical_paths: HashMap<UnitKey, Millis> =
+            critical_paths(&entries, BuildNo(1)).into_iter().collect();
+        let of = |id| critical_paths[&entries[&UnitId(id)].key].0;
         assert_eq!((of(1), of(3)), (550 + 500, 5000));
     }
 }

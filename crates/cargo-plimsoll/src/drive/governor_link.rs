@@ -1,4 +1,4 @@
-//! The line that a driver's build is under: one that it hosts itself, or the account's, which it joins.
+//! The budget that a driver's build is under: one that it hosts itself, or the account's, which it joins.
 
 use std::os::fd::BorrowedFd;
 
@@ -12,7 +12,7 @@ use super::joined::Joined;
 use super::watch::Watch;
 
 /// A governor, as the driver of one build sees it.
-pub(super) enum Line {
+pub(super) enum GovernorLink {
     /// In this process.
     Own {
         /// The loop.
@@ -24,7 +24,7 @@ pub(super) enum Line {
     Joined(Box<Joined>),
 }
 
-impl Line {
+impl GovernorLink {
     /// The first line of the build's log.
     pub(super) fn header(&self) -> Option<&Header> {
         match self {

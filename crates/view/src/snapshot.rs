@@ -8,7 +8,7 @@ use serde::Deserialize;
 /// One build.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct Told {
+pub struct Snapshot {
     /// Its id: `<start in Unix milliseconds>-<process id of the driver>`.
     pub build: String,
     /// Cargo's subcommand.
@@ -21,11 +21,11 @@ pub struct Told {
     pub awaited: bool,
     /// Somebody has asked that nothing of it run.
     pub paused: bool,
-    /// The line of all builds of its governor together, in bytes; 0 where that is not said.
-    pub machine_line_bytes: u64,
-    /// The line, in bytes.
-    pub line_bytes: u64,
-    /// Memory below the line, in bytes.
+    /// The budget of all builds of its governor together, in bytes; 0 where that is not said.
+    pub machine_budget_bytes: u64,
+    /// The budget, in bytes.
+    pub budget_bytes: u64,
+    /// Memory below the budget, in bytes.
     pub used_bytes: u64,
     /// Units at once, at most.
     pub jobs: u32,
@@ -36,13 +36,13 @@ pub struct Told {
     /// Units that are stopped.
     pub stopped: usize,
     /// The units that have not ended.
-    pub units: Vec<ToldUnit>,
+    pub units: Vec<UnitSnapshot>,
 }
 
 /// One unit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
-pub struct ToldUnit {
+pub struct UnitSnapshot {
     /// How people call it.
     pub title: String,
     /// What it does: `running`, `waiting`, `link-held`, `suspended`.
@@ -53,13 +53,13 @@ pub struct ToldUnit {
     pub memory_bytes: u64,
     /// The peak that is expected, in bytes.
     pub forecast_bytes: u64,
-    /// Where the expectation came from: `history`, `elder`, `cold`.
+    /// Where the expectation came from: `history`, `related crate`, `cold`.
     pub forecast_from: String,
     /// Since its first admission, in milliseconds; since its registration where it waits for that.
     pub elapsed_ms: u64,
 }
 
-impl ToldUnit {
+impl UnitSnapshot {
     /// What it does, and why where that is said.
     #[must_use]
     pub fn state(&self) -> String {

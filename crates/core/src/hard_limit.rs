@@ -1,9 +1,9 @@
-//! How high the wall is that the kernel keeps around a build which is to be kept to its line whatever happens
+//! How high the hard limit is that the kernel keeps around a build which is to be kept to its budget whatever happens
 //! (`--hard`).
 //!
-//! The line and a wall count different things. The line counts what cannot be dropped: anonymous, shared and swapped
-//! memory. A wall counts all that the kernel charges to a cgroup: also file-backed pages, and the kernel's own memory.
-//! A wall as high as the line would leave nothing for the compiler's own code, and a build that eats into that is not
+//! The budget and a hard limit count different things. The budget counts what cannot be dropped: anonymous, shared and swapped
+//! memory. A hard limit counts all that the kernel charges to a cgroup: also file-backed pages, and the kernel's own memory.
+//! A hard limit as high as the budget would leave nothing for the compiler's own code, and a build that eats into that is not
 //! killed, it crawls ([`crate::line`]). So
 //!
 //! ```text
@@ -11,41 +11,41 @@
 //! ```
 //!
 //! and at most what everything above the build leaves to it, less a little: of two limits the lower one decides who
-//! is killed, and behind ours there is nobody but the build. When the wall makes the build crawl (its own stalls and
-//! refaults say so) the reserve learns, as it does under anybody's wall, and the wall grows by it.
+//! is killed, and behind ours there is nobody but the build. When the hard limit makes the build crawl (its own stalls and
+//! refaults say so) the reserve learns, as it does under anybody's hard limit, and the hard limit grows by it.
 //!
-//! The wall follows the line. It rises before anybody can have used the room (at the record that says so), and sinks
+//! The hard limit follows the budget. It rises before anybody can have used the room (at the record that says so), and sinks
 //! no deeper than to what is held and the smallest reserve, because the kernel kills for a limit that is set below.
 //!
-//! **A lone giant**, a unit that by itself is above a named line, runs alone by default: the line is a wish, and ends
-//! where the machine does. The wall goes with it, to what everything above leaves, until the unit has ended. Under
-//! `--strict`, where such a unit is refused, the wall stands still, also for what cannot be refused (a build script).
+//! **An oversized unit**, a unit that by itself is above a named budget, runs alone by default: the budget is a wish, and ends
+//! where the machine does. The hard limit goes with it, to what everything above leaves, until the unit has ended. Under
+//! `--strict`, where such a unit is refused, the hard limit stands still, also for what cannot be refused (a build script).
 //!
-//! The driver and the governor stay outside: they must see to the build when it is at its wall. That they hold some
-//! megabytes of the line makes the wall a little higher than it must be.
+//! The driver and the governor stay outside: they must see to the build when it is at its hard limit. That they hold some
+//! megabytes of the budget makes the hard limit a little higher than it must be.
 //!
 //! This module touches nothing; the host crate makes the cgroup.
 
-use crate::line::{FORGET_STEP, Own, Reading, Reserve, SMALLEST_MOVE, SMALLEST_RESERVE, Stall};
-use crate::line::{left_by_others, whole};
+use crate::budget::{FORGET_STEP, Own, Reading, Reserve, SMALLEST_MOVE, SMALLEST_RESERVE, Stall};
+use crate::budget::{left_by_others, whole};
 use crate::measure::{Bytes, Millis};
 
-/// The part of the line that the kernel takes beside it: page tables (a 512th of what they map), stacks and what it
+/// The part of the budget that the kernel takes beside it: page tables (a 512th of what they map), stacks and what it
 /// knows of open files. Four times the page tables, because the rest is of their order.
 pub const KERNEL_SHARE: f64 = 1.0 / 128.0;
 /// So much lower than what is above. Because our readings are a tenth of a second old, and the kernel charges a
 /// cgroup in portions for each processor.
 pub const BELOW_OTHERS: Bytes = Bytes::mib(16);
-/// Where the kernel can slow a build down before it kills (v2 `memory.high`), it begins by this part below the wall,
+/// Where the kernel can slow a build down before it kills (v2 `memory.high`), it begins by this part below the hard limit,
 /// at least [`SMALLEST_MOVE`]. Because a compiler grows by some tens of megabytes between two of our looks.
 pub const THROTTLED_SHARE: f64 = 1.0 / 32.0;
 
-/// What is seen of the build's wall and of everything above it at one moment.
+/// What is seen of the build's hard limit and of everything above it at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Look {
-    /// Everything above the wall, which is no part of it.
+    /// Everything above the hard limit, which is no part of it.
     pub above: Reading,
-    /// What is behind the wall and cannot be dropped.
+    /// What is inside the cgroup limit and cannot be dropped.
     pub held: Bytes,
     /// All that is charged to it.
     pub charged: Bytes,
@@ -53,7 +53,7 @@ pub struct Look {
     pub stall: Stall,
 }
 
-/// Where the wall is to be.
+/// Where the hard limit is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Height {
     /// From here on the kernel kills.
@@ -68,16 +68,16 @@ impl Height {
     }
 }
 
-/// The wall of one build, followed over time.
+/// The hard limit of one build, followed over time.
 #[derive(Clone, Debug)]
-pub struct Wall {
+pub struct HardLimit {
     strict: bool,
     reserve: Reserve,
     current: Option<Bytes>,
 }
 
-impl Wall {
-    /// A wall that is not there yet; a `strict` one is raised for nobody.
+impl HardLimit {
+    /// A hard limit that is not there yet; a `strict` one is raised for nobody.
     #[must_use]
     pub fn new(strict: bool) -> Self {
         Self { strict, reserve: Reserve::default(), current: None }
@@ -89,12 +89,18 @@ impl Wall {
         self.current.unwrap_or_default()
     }
 
-    /// Where the wall is to be from `now` on, where that is somewhere else. `lone`: a unit runs that by itself is
-    /// above the line.
-    pub fn follow(&mut self, now: Millis, line: Bytes, lone: bool, look: &Look) -> Option<Height> {
+    /// Where the hard limit is to be from `now` on, where that is somewhere else. `lone`: a unit runs that by itself is
+    /// above the budget.
+    pub fn follow(
+        &mut self,
+        now: Millis,
+        budget: Bytes,
+        lone: bool,
+        look: &Look,
+    ) -> Option<Height> {
         let full = self.current.map_or(0.0, |limit| look.charged.share_of(limit));
         self.reserve.observe(now, look.stall, full);
-        let wanted = self.wanted(line, lone && !self.strict, look);
+        let wanted = self.wanted(budget, lone && !self.strict, look);
         let next = match self.current {
             None => wanted,
             Some(current) if wanted > current => wanted,
@@ -111,18 +117,18 @@ impl Wall {
         Some(Height::of(next))
     }
 
-    fn wanted(&self, line: Bytes, lone: bool, look: &Look) -> Bytes {
+    fn wanted(&self, budget: Bytes, lone: bool, look: &Look) -> Bytes {
         let left = left_to(look) - BELOW_OTHERS;
         if lone {
-            return left.max(line);
+            return left.max(budget);
         }
-        let wanted = line + line.scale(KERNEL_SHARE) + self.reserve.over_line(line);
-        // What others take makes the line sink by as much; until it has, nobody is to be killed for that.
-        wanted.min(left).max(line)
+        let wanted = budget + budget.scale(KERNEL_SHARE) + self.reserve.over_budget(budget);
+        // What others take makes the budget sink by as much; until it has, nobody is to be killed for that.
+        wanted.min(left).max(budget)
     }
 }
 
-/// What everything above leaves to what is behind the wall, files included. No swap: a wall does not count that.
+/// What everything above leaves to what is inside the cgroup limit, files included. No swap: a hard limit does not count that.
 fn left_to(look: &Look) -> Bytes {
     let mut above = look.above.clone();
     above.machine.swap_free = Bytes::ZERO;
@@ -135,7 +141,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::line::{Cgroup, Machine, STALL_WINDOW, auto};
+    use crate::budget::{Cgroup, Machine, STALL_WINDOW, auto};
 
     fn machine(available: Bytes) -> Look {
         let swap_free = Bytes::gib(4);
@@ -149,14 +155,14 @@ mod tests {
         look
     }
 
-    fn height(line: Bytes, lone: bool, look: &Look) -> f64 {
-        let mut wall = Wall::new(false);
-        wall.follow(Millis::ZERO, line, lone, look);
-        wall.limit().as_mib()
+    fn height(budget: Bytes, lone: bool, look: &Look) -> f64 {
+        let mut hard_limit = HardLimit::new(false);
+        hard_limit.follow(Millis::ZERO, budget, lone, look);
+        hard_limit.limit().as_mib()
     }
 
     #[test]
-    fn a_wall_leaves_room_for_the_kernel_and_for_files() {
+    fn a_hard_limit_leaves_room_for_the_kernel_and_for_files() {
         let roomy = machine(Bytes::gib(30));
         assert_eq!(height(Bytes::mib(64), false, &roomy), 64.0 + 0.5 + 192.0);
         assert_eq!(height(Bytes::mib(640), false, &roomy), 640.0 + 5.0 + 192.0);
@@ -164,34 +170,38 @@ mod tests {
     }
 
     #[test]
-    fn a_wall_is_below_every_limit_above_it() {
-        // The line of such a container is 1,840 - 40 - 230 MiB.
+    fn a_hard_limit_is_below_every_limit_above_it() {
+        // The budget of such a container is 1,840 - 40 - 230 MiB.
         let inside = container(Bytes::mib(1840), Bytes::mib(40));
         assert_eq!(height(Bytes::mib(1570), false, &inside), 1840.0 - 40.0 - 16.0);
         assert_eq!(height(Bytes::gib(6), false, &machine(Bytes::gib(6))), 6144.0, "not below");
     }
 
     #[test]
-    fn a_wall_rises_at_once_and_sinks_to_what_is_held() {
-        let mut wall = Wall::new(false);
+    fn a_hard_limit_rises_at_once_and_sinks_to_what_is_held() {
+        let mut hard_limit = HardLimit::new(false);
         let mut look = machine(Bytes::gib(30));
-        let mut at = |line: u64, held: u64| {
+        let mut at = |budget: u64, held: u64| {
             look.held = Bytes::mib(held);
-            wall.follow(Millis(1), Bytes::mib(line), false, &look).map(|h| h.limit.as_mib())
+            hard_limit.follow(Millis(1), Bytes::mib(budget), false, &look).map(|h| h.limit.as_mib())
         };
         assert_eq!(at(640, 0), Some(837.0));
         assert_eq!(at(640, 600), None);
         assert_eq!(at(1280, 600), Some(1280.0 + 10.0 + 192.0));
-        assert_eq!(at(640, 1200), Some(1200.0 + 192.0), "what runs is not killed for a lower line");
+        assert_eq!(
+            at(640, 1200),
+            Some(1200.0 + 192.0),
+            "what runs is not killed for a lower budget"
+        );
         assert_eq!(at(640, 1195), None, "a little is not worth it");
         assert_eq!(at(640, 300), Some(837.0));
     }
 
     #[test]
-    fn a_lone_giant_has_what_everything_above_leaves_and_a_strict_wall_stands() {
+    fn an_oversized_unit_has_what_everything_above_leaves_and_a_strict_hard_limit_stands() {
         let inside = container(Bytes::gib(4), Bytes::mib(96));
         assert_eq!(height(Bytes::gib(1), true, &inside), 4096.0 - 96.0 - 16.0);
-        let mut strict = Wall::new(true);
+        let mut strict = HardLimit::new(true);
         strict.follow(Millis::ZERO, Bytes::gib(1), true, &inside);
         assert_eq!(strict.limit(), Bytes::mib(1024 + 8 + 192));
     }
@@ -204,14 +214,14 @@ mod tests {
     }
 
     #[test]
-    fn a_wall_at_which_the_build_crawls_grows() {
-        let mut wall = Wall::new(false);
+    fn a_hard_limit_at_which_the_build_crawls_grows() {
+        let mut hard_limit = HardLimit::new(false);
         let mut look = machine(Bytes::gib(30));
         let mut limits = Vec::new();
         for window in 0..3 {
             look.charged = Bytes::mib(800);
             let now = STALL_WINDOW.scale(f64::from(window));
-            limits.extend(wall.follow(now, Bytes::mib(640), false, &look));
+            limits.extend(hard_limit.follow(now, Bytes::mib(640), false, &look));
             look.stall.full_us += 400_000;
         }
         let limits: Vec<f64> = limits.iter().map(|height| height.limit.as_mib()).collect();
@@ -221,26 +231,26 @@ mod tests {
     proptest! {
         #[test]
         // The machine itself has room for 29 GiB, beside its own reserve.
-        fn under_a_wall_for_a_line_there_is_room_for_that_line(line in 64u64..=29 << 10) {
-            let line = Bytes::mib(line);
-            let limit = Bytes::mib(height(line, false, &machine(Bytes::gib(30))) as u64 + 1);
+        fn under_a_hard_limit_for_a_budget_there_is_room_for_that_line(budget in 64u64..=29 << 10) {
+            let budget = Bytes::mib(budget);
+            let limit = Bytes::mib(height(budget, false, &machine(Bytes::gib(30))) as u64 + 1);
             let look = container(limit, Bytes::ZERO);
-            prop_assert!(auto(&look.above, Own::default(), &Reserve::default()) >= line);
+            prop_assert!(auto(&look.above, Own::default(), &Reserve::default()) >= budget);
         }
 
         #[test]
-        fn a_wall_never_sinks_below_what_is_held_or_the_line(
+        fn a_hard_limit_never_sinks_below_what_is_held_or_the_budget(
             steps in proptest::collection::vec(
                 (1u64..3_000, 64u64..8_000, any::<bool>(), 0u64..9_000, 0u64..30_000), 1..60),
         ) {
-            let (mut wall, mut now) = (Wall::new(false), Millis::ZERO);
-            for (pause, line, lone, held, available) in steps {
+            let (mut hard_limit, mut now) = (HardLimit::new(false), Millis::ZERO);
+            for (pause, budget, lone, held, available) in steps {
                 now += Millis(pause);
                 let mut look = machine(Bytes::mib(available));
                 look.held = Bytes::mib(held);
-                let (before, line) = (wall.limit(), Bytes::mib(line));
-                let moved = wall.follow(now, line, lone, &look);
-                prop_assert!(wall.limit() >= line);
+                let (before, budget) = (hard_limit.limit(), Bytes::mib(budget));
+                let moved = hard_limit.follow(now, budget, lone, &look);
+                prop_assert!(hard_limit.limit() >= budget);
                 if let Some(height) = moved {
                     prop_assert!(height.throttle < height.limit);
                     let sank = height.limit < before;

@@ -1,8 +1,8 @@
-//! A wall of the kernel's around a command: a memory cgroup with a limit, in either version of cgroups.
+//! A cgroup limit around a command: a memory cgroup with a limit, in either version of cgroups.
 //!
 //! Version 1: below our own cgroup. Version 2: below the nearest one around us that hands its memory controller on and
 //! that this user may write to; for a user with a systemd of its own that is the scope into which `enter_scope` has
-//! gone. Where there is neither, whoever asks for a wall is ignored.
+//! gone. Where there is neither, whoever asks for a cgroup limit is ignored.
 
 use std::fs;
 use std::io;
@@ -106,12 +106,12 @@ fn find_place() -> Result<Place, &'static str> {
             "no memory cgroup can be made: version 2 takes root, or a user with a systemd of its own",
         ),
     };
-    let found = own.ancestors().take(reach).find(|dir| takes_a_wall(version, dir));
+    let found = own.ancestors().take(reach).find(|dir| takes_a_cgroup(version, dir));
     found.map(|dir| Place { version, dir: dir.to_owned() }).ok_or(why)
 }
 
 /// Whether a cgroup with a limit can be made below `dir`, and entered.
-fn takes_a_wall(version: Version, dir: &Path) -> bool {
+fn takes_a_cgroup(version: Version, dir: &Path) -> bool {
     if version == Version::V2 && !has_memory(&dir.join(HANDED_ON)) {
         // Only the root of all, which has no type, hands on while it has processes.
         let is_root = dir.join(PROCESSES).exists() && !dir.join("cgroup.type").exists();
@@ -216,23 +216,23 @@ impl Drop for Group {
 /// A memory cgroup around commands, for whom [`Self::entrance`] leads there. Dropping it waits until it is empty, and
 /// removes it.
 #[derive(Debug)]
-pub struct Wall(Group);
+pub struct LimitedCgroup(Group);
 
-impl Wall {
+impl LimitedCgroup {
     /// With a limit, and without swap. The test that asks is ignored where this user can make none.
     #[must_use]
     pub fn new(bytes: u64) -> Self {
-        let wall = Self::without_limit();
-        wall.0.limit(bytes, false).unwrap_or_else(|error| panic!("{:?}: {error}", wall.0));
-        wall
+        let cgroup = Self::without_limit();
+        cgroup.0.limit(bytes, false).unwrap_or_else(|error| panic!("{:?}: {error}", cgroup.0));
+        cgroup
     }
 
     /// The same, but what is behind it may swap.
     #[must_use]
     pub fn with_swap(bytes: u64) -> Self {
-        let wall = Self::without_limit();
-        wall.0.limit(bytes, true).unwrap_or_else(|error| panic!("{:?}: {error}", wall.0));
-        wall
+        let cgroup = Self::without_limit();
+        cgroup.0.limit(bytes, true).unwrap_or_else(|error| panic!("{:?}: {error}", cgroup.0));
+        cgroup
     }
 
     /// A cgroup of one's own that limits nothing yet.
@@ -262,7 +262,7 @@ impl Wall {
         self
     }
 
-    /// A shell that goes behind the wall and becomes the command whose words follow.
+    /// A shell that goes inside the cgroup limit and becomes the command whose words follow.
     #[must_use]
     pub fn entrance(&self) -> Command {
         self.0.entrance()
@@ -274,14 +274,14 @@ impl Wall {
         &self.0.dir
     }
 
-    /// What the kernel has killed for the wall.
+    /// What the kernel has killed for the cgroup limit.
     #[must_use]
     pub fn kills(&self) -> u64 {
         kills(&self.0.dir)
     }
 }
 
-/// Which version the walls of this machine have. The test that asks is ignored where there are none.
+/// Which version the cgroup limits of this machine have. The test that asks is ignored where there are none.
 #[must_use]
 pub fn version() -> Version {
     place().as_ref().unwrap_or_else(|why| ignored(*why)).version

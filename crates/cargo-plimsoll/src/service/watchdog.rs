@@ -1,9 +1,9 @@
-//! The keeper: the governor's parent, which lets go on what that has stopped, should it be killed or stand still.
+//! The watchdog: the governor's parent, which lets go on what that has stopped, should it be killed or stand still.
 //!
 //! It has little to do, so nothing can go wrong with it that could with the governor: it reads which processes
 //! stand still, and at the governor's end continues those, each only if it is still the same process, and takes
 //! away the files by which a governor that was killed would still be looked for. While something is stopped the governor
-//! says every second that it runs. Where it does not (somebody has stopped it, it hangs), its keeper continues what is
+//! says every second that it runs. Where it does not (somebody has stopped it, it hangs), its watchdog continues what is
 //! stopped; a governor that is back stops again what has to be.
 
 use std::fs::{self, File};
@@ -13,7 +13,7 @@ use std::process::{ChildStdout, Command, Stdio};
 
 use plimsoll_host::StoppedProcess;
 use plimsoll_proto::{Governing, LineBuffer};
-use plimsoll_shim::rendezvous;
+use plimsoll_shim::discovery;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::{READY, SERVE, STOPPED, lock, socket_of};
@@ -24,7 +24,7 @@ const SILENCE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 pub(super) fn run(home: &Path) -> io::Result<()> {
     plimsoll_host::stand_apart()?;
     let mut governor = Command::new(std::env::current_exe()?);
-    governor.args([rendezvous::ARGUMENT, SERVE]);
+    governor.args([discovery::ARGUMENT, SERVE]);
     governor.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut governor = governor.spawn()?;
     let stopped = match governor.stdout.take() {
@@ -79,7 +79,7 @@ fn clear_away(home: &Path, governor: u32) -> io::Result<()> {
     let directory = Governing::directory(home);
     let _ = fs::remove_file(directory.join(socket_of(governor)));
     let _ = fs::remove_dir_all(Governing::unanswered(&directory, governor));
-    if rendezvous::governing(home).is_some_and(|governing| governing.pid == governor) {
+    if discovery::governing(home).is_some_and(|governing| governing.pid == governor) {
         let _ = fs::remove_file(Governing::file(home));
     }
     Ok(())

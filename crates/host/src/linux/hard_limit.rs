@@ -1,4 +1,4 @@
-//! A wall of our own: a cgroup below the driver's, with a limit, into which the build's processes go.
+//! A hard limit of our own: a cgroup below the driver's, with a limit, into which the build's processes go.
 //!
 //! ```text
 //! v1   D/plimsoll-<pid>-<start>            D: the driver's own cgroup, where memory is limited
@@ -6,15 +6,15 @@
 //!      D/plimsoll-<pid>-<start>-driver     the driver, where it sat alone in D: a cgroup with processes in it can
 //!                                          hand no controller on (EBUSY; cgroup-v2.rst, "No Internal Process")
 //! ```
-//! Nobody else's process is moved. Where others sit in D there is no wall, and [`NoWall`] says what would help.
+//! Nobody else's process is moved. Where others sit in D there is no hard limit, and [`NoHardLimit`] says what would help.
 //!
-//! The name says whose a wall is: a driver's, by its process id and its start (field 22 of proc(5)'s stat, so that
-//! the next process of that id is not taken for it). Whoever makes the next wall in D sweeps away what dead drivers
+//! The name says whose a hard limit is: a driver's, by its process id and its start (field 22 of proc(5)'s stat, so that
+//! the next process of that id is not taken for it). Whoever makes the next hard limit in D sweeps away what dead drivers
 //! left there, where it is empty: a cgroup with processes in it cannot be removed, so nobody is harmed where another
 //! pid namespace's driver looks dead. Only names of this form are ever touched. What was left in a cgroup that hands
 //! its controller on stays: no process, and so no driver, can come there.
 //!
-//! What is not here: how high the wall is (`plimsoll_core::wall`), and when.
+//! What is not here: how high the hard limit is (`plimsoll_core::hard limit`), and when.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -23,8 +23,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use plimsoll_core::Bytes;
-use plimsoll_core::line::Stall;
-use plimsoll_core::wall::{Height, Look};
+use plimsoll_core::budget::Stall;
+use plimsoll_core::hard_limit::{Height, Look};
 
 use super::cgroup::CgroupFiles;
 use super::kept::{KeptFile, field};
@@ -48,9 +48,9 @@ const TRIES: u32 = 100;
 /// with so long between.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Why there can be no wall, and what would make it possible.
+/// Why there can be no hard limit, and what would make it possible.
 #[derive(Debug, thiserror::Error)]
-pub enum NoWall {
+pub enum NoHardLimit {
     /// No hierarchy with a memory controller is mounted where we are.
     #[error(
         "the kernel's memory controller is not to be seen here; it needs a cgroup file system at /sys/fs/cgroup, \
@@ -67,8 +67,8 @@ pub enum NoWall {
         /// What would help.
         needs: &'static str,
     },
-    /// Whatever we make here would be inside of another build's wall, which bounds us already.
-    #[error("the build is behind the wall of another one")]
+    /// Whatever we make here would be inside of another build's hard limit, which bounds us already.
+    #[error("the build is inside the cgroup limit of another one")]
     Behind,
     /// Somebody else's processes are in the cgroup.
     #[error(
@@ -81,7 +81,7 @@ pub enum NoWall {
     Unreadable(#[from] HostError),
 }
 
-impl NoWall {
+impl NoHardLimit {
     fn not_ours(version: Version, path: &Path, source: io::Error) -> Self {
         let needs = match version {
             Version::V1 => {
@@ -96,18 +96,18 @@ impl NoWall {
     }
 }
 
-/// Where a wall is, and what has to be put back when it goes.
+/// Where a hard limit is, and what has to be put back when it goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WallPlace {
+pub struct CgroupPath {
     /// The driver's cgroup, before.
     home: PathBuf,
-    /// The wall.
+    /// The hard limit.
     dir: PathBuf,
     /// The driver's cgroup, where it had to make room.
     driver: Option<PathBuf>,
 }
 
-impl WallPlace {
+impl CgroupPath {
     /// The words by which another process of ours is told ([`Self::from_words`]).
     #[must_use]
     pub fn words(&self) -> Vec<OsString> {
@@ -115,7 +115,7 @@ impl WallPlace {
         all.into_iter().flatten().map(|path| path.clone().into_os_string()).collect()
     }
 
-    /// What [`Self::words`] said; `None` for anything that is no wall of ours.
+    /// What [`Self::words`] said; `None` for anything that is no hard limit of ours.
     #[must_use]
     pub fn from_words(words: &[OsString]) -> Option<Self> {
         let paths: Vec<PathBuf> = words.iter().map(PathBuf::from).collect();
@@ -129,23 +129,23 @@ impl WallPlace {
         ours.then(|| Self { home: home.clone(), dir: dir.clone(), driver: driver.cloned() })
     }
 
-    /// Puts the calling process behind the wall, and with it all that it starts.
+    /// Puts the calling process inside the cgroup limit, and with it all that it starts.
     ///
     /// # Errors
-    /// Where the wall is gone or the kernel refuses.
+    /// Where the hard limit is gone or the kernel refuses.
     pub fn enter(&self) -> Result<(), HostError> {
         let path = self.dir.join(PROCESSES);
         fs::write(&path, OURSELVES).map_err(|source| HostError::new("write", path, source))
     }
 
-    /// Nobody is behind the wall, or it is gone.
+    /// Nobody is inside the cgroup limit, or it is gone.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         // Also those that have no number here are somebody.
         fs::read_to_string(self.dir.join(PROCESSES)).unwrap_or_default().trim().is_empty()
     }
 
-    /// Takes the wall away, and puts the driver's cgroup back where it was changed. Who is still behind it (a
+    /// Takes the hard limit away, and puts the driver's cgroup back where it was changed. Who is still behind it (a
     /// server that the build has started) goes on where the driver began.
     ///
     /// # Errors
@@ -179,38 +179,38 @@ impl WallPlace {
     }
 }
 
-/// A wall that stands.
+/// A hard limit that stands.
 #[derive(Debug)]
-pub struct BuildWall {
+pub struct HardLimitCgroup {
     version: Version,
-    place: WallPlace,
+    place: CgroupPath,
     /// Everything above it.
     above: Limits,
     files: CgroupFiles,
     /// All that is charged to it: v2 `memory.current`, v1 `memory.usage_in_bytes`.
     charged: Option<KeptFile>,
-    /// v2 `memory.events`, v1 `memory.oom_control`: both have a line `oom_kill`.
+    /// v2 `memory.events`, v1 `memory.oom_control`: both have a budget `oom_kill`.
     kills: Option<KeptFile>,
     pressure: Option<KeptFile>,
 }
 
-impl BuildWall {
+impl HardLimitCgroup {
     /// Makes a cgroup below that of this process, in the file system below `root` (`/`, but for tests), as the
     /// driver `pid`. It has no limit yet. What dead drivers left beside it is swept away first.
     ///
     /// # Errors
     /// Where the kernel or its owner lets us make none.
-    pub fn raise(root: &Path, pid: u32) -> Result<Self, NoWall> {
+    pub fn raise(root: &Path, pid: u32) -> Result<Self, NoHardLimit> {
         let around = CgroupDir::around(root, None);
         let innermost = |version| around.iter().find(|it| it.version() == version);
         let limits_memory = |it: &&CgroupDir| it.dir().join("memory.limit_in_bytes").exists();
         // A hybrid system has both, and memory is limited in one of them only.
         let home = innermost(Version::V1).filter(limits_memory).or(innermost(Version::V2));
-        let home = home.ok_or(NoWall::NoController)?;
+        let home = home.ok_or(NoHardLimit::NoController)?;
         let (version, home) = (home.version(), home.dir().to_owned());
         if home.ancestors().any(|dir| dir.file_name().and_then(owner).is_some() && !is_drivers(dir))
         {
-            return Err(NoWall::Behind);
+            return Err(NoHardLimit::Behind);
         }
         let proc = Proc::open(&root.join("proc"))?;
         sweep(&home, &proc);
@@ -220,7 +220,7 @@ impl BuildWall {
             Version::V1 => None,
             Version::V2 => hand_on(&home, &home.join(format!("{name}{DRIVER}")), pid)?,
         };
-        let place = WallPlace { dir: home.join(name), home, driver };
+        let place = CgroupPath { dir: home.join(name), home, driver };
         let stands = Self::open(root, version, &place, &around);
         if stands.is_err() {
             // What was made is taken away again; it may be less than all of it.
@@ -232,11 +232,11 @@ impl BuildWall {
     fn open(
         root: &Path,
         version: Version,
-        place: &WallPlace,
+        place: &CgroupPath,
         around: &[CgroupDir],
-    ) -> Result<Self, NoWall> {
+    ) -> Result<Self, NoHardLimit> {
         let dir = &place.dir;
-        let not_ours = |source| NoWall::not_ours(version, &place.home, source);
+        let not_ours = |source| NoHardLimit::not_ours(version, &place.home, source);
         make_dir(dir).map_err(not_ours)?;
         // Only what has no limit can be given one: that tells whether the controller is there at all.
         write_limit(version, dir, None).map_err(|error| not_ours(error.source))?;
@@ -249,7 +249,7 @@ impl BuildWall {
             version,
             place: place.clone(),
             above: Limits::within(root, around)?,
-            files: CgroupFiles::open(version, dir).ok_or(NoWall::NoController)?,
+            files: CgroupFiles::open(version, dir).ok_or(NoHardLimit::NoController)?,
             charged: open(charged),
             kills: open(kills),
             pressure: open("memory.pressure").filter(|file| stalled(file).is_some()),
@@ -258,7 +258,7 @@ impl BuildWall {
 
     /// Where it is.
     #[must_use]
-    pub fn place(&self) -> &WallPlace {
+    pub fn place(&self) -> &CgroupPath {
         &self.place
     }
 
@@ -325,17 +325,17 @@ fn write_limit(version: Version, dir: &Path, height: Option<Height>) -> Result<(
 
 /// Has `home` hand its memory controller on, and moves the driver into the cgroup `leaf` where it must; gives that
 /// then.
-fn hand_on(home: &Path, leaf: &Path, pid: u32) -> Result<Option<PathBuf>, NoWall> {
+fn hand_on(home: &Path, leaf: &Path, pid: u32) -> Result<Option<PathBuf>, NoHardLimit> {
     let names = |file: &str| fs::read_to_string(home.join(file)).unwrap_or_default();
     let has_memory = |text: String| text.split_whitespace().any(|name| name == "memory");
     if has_memory(names(HANDED_ON)) {
         return Ok(None);
     }
     if !has_memory(names("cgroup.controllers")) {
-        return Err(NoWall::NoController);
+        return Err(NoHardLimit::NoController);
     }
-    let not_ours = |source| NoWall::not_ours(Version::V2, home, source);
-    let busy = || NoWall::Occupied(home.to_owned());
+    let not_ours = |source| NoHardLimit::not_ours(Version::V2, home, source);
+    let busy = || NoHardLimit::Occupied(home.to_owned());
     if processes(home).iter().all(|other| *other == pid) {
         make_dir(leaf).map_err(not_ours)?;
         let moved = fs::write(leaf.join(PROCESSES), OURSELVES)
@@ -354,7 +354,7 @@ fn hand_on(home: &Path, leaf: &Path, pid: u32) -> Result<Option<PathBuf>, NoWall
     }
 }
 
-/// Removes the walls that dead drivers have left in the cgroup `home`, where they are empty.
+/// Removes the hard limits that dead drivers have left in the cgroup `home`, where they are empty.
 fn sweep(home: &Path, proc: &Proc) {
     // Where the ids in /proc are not those that we know nobody can be told to be dead.
     let entries = fs::read_dir(home).ok().filter(|_| proc.is_of_our_namespace());
@@ -374,7 +374,7 @@ fn owner(name: &OsStr) -> Option<(u32, u64)> {
     Some((pid.parse().ok()?, start.parse().ok()?))
 }
 
-/// Whether a cgroup is where a driver has made room for its wall.
+/// Whether a cgroup is where a driver has made room for its hard limit.
 pub(super) fn is_drivers(dir: &Path) -> bool {
     let name = dir.file_name().unwrap_or_default();
     owner(name).is_some() && name.as_encoded_bytes().ends_with(DRIVER.as_bytes())
@@ -406,7 +406,7 @@ mod tests {
         assert_eq!(processes(dir.path()), [12, 345]);
         fs::write(dir.path().join(PROCESSES), "0\n").unwrap();
         let (home, dir) = (dir.path().to_owned(), dir.path().to_owned());
-        assert!(!WallPlace { home, dir, driver: None }.is_empty(), "but it is there");
+        assert!(!CgroupPath { home, dir, driver: None }.is_empty(), "but it is there");
     }
 
     #[test]
@@ -421,17 +421,17 @@ mod tests {
 
     #[test]
     fn a_place_is_told_in_words_and_no_other_directory_is_believed() {
-        let place = |driver: Option<&str>| WallPlace {
+        let place = |driver: Option<&str>| CgroupPath {
             home: "/cg".into(),
             dir: "/cg/plimsoll-1-2".into(),
             driver: driver.map(PathBuf::from),
         };
         for place in [place(None), place(Some("/cg/plimsoll-1-2-driver"))] {
-            assert_eq!(WallPlace::from_words(&place.words()), Some(place));
+            assert_eq!(CgroupPath::from_words(&place.words()), Some(place));
         }
         for words in [&["/cg"][..], &["/cg", "/etc"], &["/cg", "/cg/plimsoll-1-2", "/etc"]] {
             let words: Vec<OsString> = words.iter().map(OsString::from).collect();
-            assert_eq!(WallPlace::from_words(&words), None);
+            assert_eq!(CgroupPath::from_words(&words), None);
         }
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct Hit {
 }
 
 /// Deals the blows of one build.
-pub(crate) struct Blows {
+pub(crate) struct Injector {
     root: i32,
     random: Random,
     /// With the moment from which each is due; the next one last.
@@ -43,7 +43,7 @@ pub(crate) struct Blows {
     pub(crate) missed: Vec<Fault>,
 }
 
-impl Blows {
+impl Injector {
     /// For the build below the process `root`, which plain cargo does in `plain`.
     pub(crate) fn new(root: u32, faults: &[Fault], plain: Duration, random: Random) -> Self {
         let mut pending: Vec<_> =
@@ -202,7 +202,7 @@ fn classify(path: &Path, words: &[String], is_root: bool) -> Whom {
         named.is_some_and(|name| name != "___") || has("--test")
     };
     match &*name {
-        "cargo-plimsoll" if has("__governor") || has("__keeper") => Whom::Governor,
+        "cargo-plimsoll" if has("__governor") || has("__watchdog") => Whom::Governor,
         "cargo-plimsoll" if has("__hold-group") || has("__in-group") => Whom::Guard,
         "cargo-plimsoll" if is_root => Whom::Driver,
         "cargo" => Whom::Cargo,
@@ -211,7 +211,7 @@ fn classify(path: &Path, words: &[String], is_root: bool) -> Whom {
         "rustc" | "rustdoc" | "clippy-driver" if is_at_work() => Whom::Rustc,
         "rustc" | "rustdoc" | "rustup" => Whom::Probe,
         _ if name.starts_with("plimsoll-") => Whom::Shim,
-        _ if words.first().is_some_and(|word| word.starts_with("plimsoll-keeper")) => {
+        _ if words.first().is_some_and(|word| word.starts_with("plimsoll-watchdog")) => {
             Whom::Governor
         }
         _ if ["build-script-", "build_script_"].iter().any(|it| name.starts_with(it)) => {

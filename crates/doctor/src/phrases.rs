@@ -86,7 +86,7 @@ pub(crate) fn look(line: &str) -> Option<Finding> {
         return None;
     }
     let found =
-        |cause, certainty, about| Some(Finding::new(cause, certainty, Weight::Heard, about));
+        |cause, certainty, about| Some(Finding::new(cause, certainty, Weight::Phrase, about));
     if any(LIMITED) && any(LIMIT) && any(PASSED) {
         return found(Cause::MemoryLimit, Likely, About::Job);
     }

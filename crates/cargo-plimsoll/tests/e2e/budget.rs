@@ -1,4 +1,4 @@
-//! The line holds: units wait, are stopped, or are killed and run again, and nobody can tell afterwards.
+//! The budget holds: units wait, are stopped, or are killed and run again, and nobody can tell afterwards.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -71,7 +71,7 @@ fn metadata_that_was_announced_survives_a_second_run() {
 }
 
 #[test]
-fn a_unit_that_grows_near_the_line_is_stopped_and_goes_on_later() {
+fn a_unit_that_grows_near_the_budget_is_stopped_and_goes_on_later() {
     let scene = Scene::new();
     scene.lib("a", &[], "// fake: alloc 130MiB in 260ms; touch a-is-up; until go\n");
     scene.lib("z", &[], "").lib(
@@ -88,12 +88,12 @@ fn a_unit_that_grows_near_the_line_is_stopped_and_goes_on_later() {
     assert_eq!(done.code(), 0, "{}", done.stderr);
     let peak = sampler.peak();
     assert!(peak <= 400 * MIB, "the peak was {} MiB\n{}", peak / MIB, done.stderr);
-    assert!(done.stderr.contains("suspended 1 unit near the line (b)"), "{}", done.stderr);
+    assert!(done.stderr.contains("suspended 1 unit near the budget (b)"), "{}", done.stderr);
     scene.assert_fresh(&mut scene.fake_cargo("build"));
 }
 
 #[test]
-fn a_giant_runs_alone_and_is_named() {
+fn an_oversized_unit_runs_alone_and_is_named() {
     let scene = Scene::new();
     scene.lib("giant", &[], "// fake: log run; alloc 300MiB in 600ms; until go\n");
     scene.lib("small", &["giant"], "");
@@ -103,14 +103,14 @@ fn a_giant_runs_alone_and_is_named() {
     let done = running.end();
     assert_eq!(done.code(), 0, "{}", done.stderr);
     assert!(
-        done.stderr.contains("more than the line of 200 MiB by itself: giant needs 3"),
+        done.stderr.contains("more than the budget of 200 MiB by itself: giant needs 3"),
         "{}",
         done.stderr
     );
 }
 
 #[test]
-fn a_giant_is_refused_where_the_line_is_strict() {
+fn an_oversized_unit_is_refused_where_the_budget_is_strict() {
     let scene = Scene::new();
     scene.lib("giant", &[], "// fake: log run; alloc 300MiB in 600ms; until go\n");
     for _ in 0..2 {
@@ -162,12 +162,12 @@ fn what_a_build_script_leaves_behind_is_no_units_need() {
     fs::remove_dir_all(scene.at("target")).unwrap();
     let _ = fs::remove_file(scene.at("held"));
     let running = scene.start(&mut scene.fake("--memory 420MiB --strict build"));
-    until("it crosses the line", || (scene.events("lone") > 0).then_some(()));
+    until("it crosses the budget", || (scene.events("lone") > 0).then_some(()));
     scene.write("go", "");
     let done = running.end();
     scene.write("end", "");
     assert_eq!(done.code(), 0, "{}", done.stderr);
-    let said = done.stderr.lines().find(|line| line.contains("above the line of 420 MiB with "));
+    let said = done.stderr.lines().find(|line| line.contains("above the budget of 420 MiB with "));
     let said = said.unwrap_or_else(|| panic!("{}", done.stderr));
     assert!(said.contains("belong to no unit (build-script-build 30"), "{said}");
     assert!(said.contains("): small 1"), "{said}");

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use plimsoll_proto::Governing;
 
 use crate::connection::Connection;
-use crate::rendezvous::{self, Reached};
+use crate::discovery::{self, Reached};
 use crate::silence::Silence;
 use crate::{chained, env, orphan};
 
 /// To whom this unit turns.
 #[derive(Clone, Debug)]
-pub(crate) enum Way {
+pub(crate) enum Transport {
     /// Below a driver that hosts its own governor: the abstract socket that it names.
     Driver(OsString),
     /// Below a driver that has joined the account's governor: the socket of that one, and Plimsoll's home, where
@@ -22,7 +22,7 @@ pub(crate) enum Way {
     Account(PathBuf),
 }
 
-impl Way {
+impl Transport {
     /// `None` where nobody governs: Plimsoll is not enabled, and no driver is above.
     pub(crate) fn find() -> Option<Self> {
         match std::env::var_os(env::SOCKET) {
@@ -45,7 +45,7 @@ impl Way {
                 None => Self::Account(home.clone()).open(),
             },
             Self::Account(home) => {
-                let (stream, path) = match rendezvous::reach(home) {
+                let (stream, path) = match discovery::reach(home) {
                     Reached::Here(stream, path) => (stream, path),
                     Reached::Silent(pid) => {
                         let silence = Silence::named(&Governing::directory(home), pid);

@@ -2,8 +2,8 @@
 
 use std::fs;
 
+use plimsoll_testing::cgroup::LimitedCgroup;
 use plimsoll_testing::needs;
-use plimsoll_testing::wall::Wall;
 
 use crate::process::{is_stopped, until};
 use crate::scene::Scene;
@@ -27,7 +27,7 @@ fn slims() -> Scene {
 }
 
 #[test]
-fn a_giant_is_compiled_by_other_settings_only_where_that_was_agreed_to() {
+fn an_oversized_unit_is_compiled_by_other_settings_only_where_that_was_agreed_to() {
     let scene = slims();
     let done = scene.ok(&mut scene.fake("--memory 200MiB --diet output build"));
     assert!(
@@ -49,7 +49,7 @@ fn a_giant_is_compiled_by_other_settings_only_where_that_was_agreed_to() {
     let done = scene.ok(&mut scene.fake("--memory 200MiB build"));
     assert!(!done.stderr.contains("--diet output:"), "{}", done.stderr);
     assert!(
-        done.stderr.contains("more than the line of 200 MiB by itself: giant"),
+        done.stderr.contains("more than the budget of 200 MiB by itself: giant"),
         "{}",
         done.stderr
     );
@@ -57,7 +57,7 @@ fn a_giant_is_compiled_by_other_settings_only_where_that_was_agreed_to() {
 
 #[test]
 fn what_is_above_the_whole_machine_is_stopped_with_what_was_tried_and_what_helps() {
-    let wall = Wall::new(450 * MIB);
+    let cgroup = LimitedCgroup::new(450 * MIB);
     let scene = slims();
     scene.lib("good", &[], "").lib(
         "giant",
@@ -65,9 +65,9 @@ fn what_is_above_the_whole_machine_is_stopped_with_what_was_tried_and_what_helps
         "// fake: log run; alloc 900MiB in 3600ms\n",
     );
     let build = scene.fake("build");
-    let done = scene.run(&mut scene.inside(wall.entrance(), &build));
+    let done = scene.run(&mut scene.inside(cgroup.entrance(), &build));
     assert_eq!(done.code(), 101, "{}", done.stderr);
-    assert_eq!(wall.kills(), 0, "the kernel killed: {}", done.stderr);
+    assert_eq!(cgroup.kills(), 0, "the kernel killed: {}", done.stderr);
     for said in [
         "giant v0.1.0 needs more than",
         "Tried: alone (not once more with one thread",
@@ -90,7 +90,7 @@ fn with_swap_long_work_is_paged_out_and_not_done_again() {
     needs::swap(600);
     needs::root();
     for (diet, again) in [("preserving", false), ("none", true)] {
-        let wall = Wall::with_swap(520 * MIB);
+        let cgroup = LimitedCgroup::with_swap(520 * MIB);
         let scene = Scene::new();
         scene.lib("a", &[], "// fake: alloc 40MiB in 80ms; touch a-is-up; until grow; alloc 170MiB in 700ms; touch grown; until go\n");
         scene.lib("z", &[], "").lib(
@@ -100,7 +100,7 @@ fn with_swap_long_work_is_paged_out_and_not_done_again() {
         );
         scene.lib("c", &["a", "b"], "");
         let build = scene.fake(&format!("--diet {diet} --jobs 4 build"));
-        let running = scene.start(&mut scene.inside(wall.entrance(), &build));
+        let running = scene.start(&mut scene.inside(cgroup.entrance(), &build));
         let b = scene.wait_for_lines("run-b", 1);
         scene.wait_for("b-is-up");
         scene.write("grow", "");
@@ -114,7 +114,7 @@ fn with_swap_long_work_is_paged_out_and_not_done_again() {
         scene.write("go", "");
         let done = running.end();
         assert_eq!(done.code(), 0, "{}", done.stderr);
-        assert_eq!(wall.kills(), 0, "{}", done.stderr);
+        assert_eq!(cgroup.kills(), 0, "{}", done.stderr);
         assert_eq!(scene.read("run-b").lines().count() > 1, again, "{}", done.stderr);
         assert_eq!(
             done.stderr.contains("paged out 1 unit meanwhile (b)"),
