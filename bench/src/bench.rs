@@ -36,7 +36,7 @@ pub(crate) struct Bench {
     pub(crate) plimsoll: Option<Plimsoll>,
     /// Builds in the history of a warm arm.
     pub(crate) warm_builds: u32,
-    /// An unwalled build is stopped after this.
+    /// A build outside any cgroup limit is stopped after this.
     pub(crate) timeout: Duration,
     /// Whether a walled build may swap.
     pub(crate) swap: bool,

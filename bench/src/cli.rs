@@ -130,7 +130,7 @@ struct Common {
 
 #[derive(Args, Debug)]
 struct RunArgs {
-    /// plain-jN, formula, floor, mbx, mbx-warm, cold, warm, cold-unwalled, warm-unwalled.
+    /// plain-jN, formula, floor, mbx, mbx-warm, cold, warm, cold-outside, warm-outside.
     #[arg(
         long,
         value_delimiter = ',',

@@ -411,7 +411,7 @@ fn report(plan: &Plan, version: &str, rounds: &[Round]) -> Report {
         ),
         body,
         json: json!({
-            "command": command, "wall_bytes": plan.cgroup_limit, "commit": commit(), "server": version,
+            "command": command, "cgroup_limit_bytes": plan.cgroup_limit, "commit": commit(), "server": version,
             "rounds": rounds.iter().map(json).collect::<Vec<_>>(),
         }),
         // What plain Cargo does promises nothing.

@@ -88,7 +88,7 @@ fn figures(lines: impl Iterator<Item = String>) -> Figures {
         let number = |name: &str| record.get(name).and_then(Value::as_u64).unwrap_or(0);
         match record.get("event").and_then(Value::as_str) {
             None => {
-                figures.budget_bytes = number("line");
+                figures.budget_bytes = number("budget");
                 began = number("started_unix_ms");
             }
             Some("registered") => figures.units += 1,
@@ -112,7 +112,7 @@ fn figures(lines: impl Iterator<Item = String>) -> Figures {
                     }
                 }
                 let short = record.get("short").and_then(Value::as_bool).unwrap_or(false);
-                last = Some((now, number("line"), number("admitted"), short));
+                last = Some((now, number("budget"), number("admitted"), short));
                 let in_flight = number("running") + number("waiting") + number("stopped");
                 figures.most_in_flight = figures.most_in_flight.max(in_flight);
             }
@@ -144,14 +144,14 @@ mod tests {
 
     #[test]
     fn figures_come_from_events_and_unknown_ones_are_skipped() {
-        let log = r#"{"plimsoll_log":1,"line":1000,"started_unix_ms":7000}
+        let log = r#"{"plimsoll_log":1,"budget":1000,"started_unix_ms":7000}
 {"t":0,"event":"registered","unit":1}
-{"t":0,"event":"sample","used":5,"line":1000,"admitted":800,"running":2,"waiting":1,"stopped":0,"short":true,"units":[]}
+{"t":0,"event":"sample","used":5,"budget":1000,"admitted":800,"running":2,"waiting":1,"stopped":0,"short":true,"units":[]}
 {"t":50,"event":"suspended","unit":1,"cause":"pressure","holds":9}
 {"t":60,"event":"killed","unit":1,"cause":"pressure","freed":9,"lost_cpu":70,"link_only":false}
 {"t":70,"event":"something-new"}
-{"t":100,"event":"sample","used":5,"line":1000,"admitted":100,"running":1,"waiting":0,"stopped":0,"units":[]}
-{"t":200,"event":"sample","used":5,"line":1000,"admitted":100,"running":1,"waiting":0,"stopped":0,"units":[]}
+{"t":100,"event":"sample","used":5,"budget":1000,"admitted":100,"running":1,"waiting":0,"stopped":0,"units":[]}
+{"t":200,"event":"sample","used":5,"budget":1000,"admitted":100,"running":1,"waiting":0,"stopped":0,"units":[]}
 {"t":200,"event":"done","exit":0,"wall":200,"peak":900,"governor_cpu":3}"#;
         let got = figures(log.lines().map(str::to_owned));
         let expect = Figures {

@@ -35,12 +35,16 @@ pub(crate) struct Record {
     /// How.
     pub(crate) arm: String,
     /// The budget as it was named, where the arm has one.
+    #[serde(alias = "line")]
     pub(crate) budget: Option<String>,
     /// The budget.
+    #[serde(alias = "line_bytes")]
     pub(crate) budget_bytes: Option<u64>,
     /// The cgroup limit as it was named.
+    #[serde(alias = "wall")]
     pub(crate) cgroup_limit: Option<String>,
     /// The cgroup limit.
+    #[serde(alias = "wall_bytes")]
     pub(crate) cgroup_limit_bytes: Option<u64>,
     /// Counted from 0.
     pub(crate) repeat: u32,

@@ -345,7 +345,7 @@ fn report(plan: &Plan, rounds: &[Round]) -> Report {
         ),
         body,
         json: json!({
-            "command": command, "wall_bytes": plan.cgroup_limit, "commit": commit(),
+            "command": command, "cgroup_limit_bytes": plan.cgroup_limit, "commit": commit(),
             "rounds": rounds.iter().map(json).collect::<Vec<_>>(),
         }),
         // A run without Plimsoll promises nothing.

@@ -256,7 +256,7 @@ impl Row {
             .iter()
             .map(|(name, peak, time)| json!({ "step": name, "peak_bytes": peak, "seconds": time }));
         json!({
-            "arm": self.name, "line_bytes": self.budget, "peak_bytes": self.whole.samples.peak,
+            "arm": self.name, "budget_bytes": self.budget, "peak_bytes": self.whole.samples.peak,
             "wall_s": self.whole.wall.as_secs_f64(), "steps": steps.collect::<Vec<_>>(),
         })
     }

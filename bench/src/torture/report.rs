@@ -51,7 +51,7 @@ impl Record {
             Entry::Plain => ", plain on the account",
         };
         words += &format!(", {jobs} jobs");
-        let amounts = [("line", budget), ("wall", cgroup_limit), ("disk", disk)];
+        let amounts = [("budget", budget), ("limit", cgroup_limit), ("disk", disk)];
         for (what, amount) in amounts {
             words += &amount.map_or(String::new(), |share| format!(", {what} {share} %"));
         }

@@ -1,6 +1,6 @@
 //! The event vocabulary: everything that is ever said about a build, in the order in which it happened.
 //!
-//! The driver writes one [`Record`] a budget into the build's event log (JSON), after one [`Header`]
+//! The driver writes one [`Record`] a line into the build's event log (JSON), after one [`Header`]
 //! line; the status line, the summary, `top`, `report` and the history are all views of this stream.
 //!
 //! Compatibility: [`FORMAT`] changes only when an old reader would misread a new log. A reader skips
@@ -33,6 +33,7 @@ pub struct Header {
     /// Cargo's subcommand, without its arguments.
     pub command: String,
     /// The budget at the start.
+    #[serde(alias = "line")]
     pub budget: Bytes,
     /// How the budget was named: `1600MiB`, `50%`, `auto`.
     pub memory: String,
@@ -222,6 +223,7 @@ pub enum Event {
         needs: Bytes,
         /// The budget then; 0 in logs of before it was noted, where `needs` is above it.
         #[serde(default)]
+        #[serde(alias = "line")]
         budget: Bytes,
         /// What belonged to no unit then: Cargo, Plimsoll, what units and build scripts have left.
         #[serde(default)]
@@ -237,6 +239,7 @@ pub enum Event {
         /// What it needs, as far as is known.
         needs: Bytes,
         /// The budget.
+        #[serde(alias = "line")]
         budget: Bytes,
     },
     /// It ended.
@@ -264,6 +267,7 @@ pub enum Event {
         /// Tree memory of everything below the budget.
         used: Bytes,
         /// The budget now.
+        #[serde(alias = "line")]
         budget: Bytes,
         /// What the schedule counts on: reservations of all running units and the rest.
         admitted: Bytes,
@@ -283,8 +287,10 @@ pub enum Event {
         units: Vec<(UnitId, Bytes)>,
     },
     /// The budget moved (`auto`).
+    #[serde(alias = "line")]
     Budget {
         /// The budget from now on.
+        #[serde(alias = "line")]
         budget: Bytes,
     },
     /// Something that a person should know, in words.
@@ -328,10 +334,13 @@ mod tests {
         let header = r#"{"plimsoll_log":1,"version":"0.1.0","build":"1-2","started_unix_ms":1,"command":"build","line":1,"memory":"auto","jobs":2}"#;
         let read: Header = serde_json::from_str(header).unwrap();
         assert_eq!((read.processors, read.target_was_empty), (0, None));
-        assert_eq!(serde_json::to_string(&read).unwrap(), header);
+        assert_eq!(serde_json::to_string(&read).unwrap(), header.replace("line", "budget"));
         let sample = r#"{"t":1,"event":"sample","used":1,"line":1,"admitted":1,"running":1,"waiting":0,"stopped":0,"units":[]}"#;
         let read: Record = serde_json::from_str(sample).unwrap();
         assert!(matches!(read.event, Event::Sample { stalled: Millis::ZERO, short: false, .. }));
+        let moved = r#"{"t":1,"event":"line","line":7}"#;
+        let read: Record = serde_json::from_str(moved).unwrap();
+        assert_eq!(read.event, Event::Budget { budget: Bytes(7) });
         let lone = r#"{"t":1,"event":"lone","unit":1,"needs":9}"#;
         let read: Record = serde_json::from_str(lone).unwrap();
         assert!(matches!(read.event, Event::Lone { budget: Bytes::ZERO, .. }));

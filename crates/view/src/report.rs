@@ -58,7 +58,7 @@ fn heading(text: &mut String, state: &BuildState, header: &Header) {
         .map_or_else(String::new, |(_, share)| format!(" ({share} of the budget)"));
     let _ = writeln!(
         text,
-        "line {} (--memory {}), {}; peak {}{share}, {}{}",
+        "budget {} (--memory {}), {}; peak {}{share}, {}{}",
         header.budget,
         one_line(&header.memory),
         count(header.jobs as usize, "job"),

@@ -86,7 +86,7 @@ pub(crate) fn percent(share: f64) -> String {
 pub(crate) fn source(source: Source) -> &'static str {
     match source {
         Source::History => "history",
-        Source::RelatedCrate => "elder",
+        Source::RelatedCrate => "related",
         Source::Cold => "cold",
     }
 }

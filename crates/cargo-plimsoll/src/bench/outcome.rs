@@ -67,7 +67,7 @@ struct Entry {
 
 const COLUMNS: [(&str, Align); 8] = [
     ("arm", Align::Left),
-    ("line", Align::Right),
+    ("budget", Align::Right),
     ("peak", Align::Right),
     ("time", Align::Right),
     ("peak / plain", Align::Right),
@@ -224,7 +224,7 @@ mod tests {
         assert!(markdown.lines().all(|line| line.matches('|').count() == 9), "{markdown}");
         let json: serde_json::Value = serde_json::from_str(&outcome().json()).unwrap();
         assert_eq!(json["runs"][1]["wall_vs_plain"], 2.0);
-        assert_eq!(json["runs"][2]["line_bytes"], 512 << 20);
+        assert_eq!(json["runs"][2]["budget_bytes"], 512 << 20);
         assert_eq!(json["runs"][3]["peak_vs_plain"], serde_json::Value::Null);
         assert_eq!(json["runs"][3]["out_of_memory"], true);
     }

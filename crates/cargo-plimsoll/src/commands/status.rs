@@ -126,7 +126,7 @@ impl Status {
                 let (budget, reserve) = self.budget;
                 let now = budget_now(budget, reserve).filter(|now| budget != Memory::Size(*now));
                 let now = now.map(|now| format!(" (now {now})")).unwrap_or_default();
-                rows.push(("line", format!("{budget}{now}")));
+                rows.push(("budget", format!("{budget}{now}")));
                 rows.push(("config", enabled.config.display().to_string()));
                 for (tool, program) in [("rustc", &enabled.wrapper), ("rustdoc", &enabled.rustdoc)]
                 {
@@ -173,7 +173,7 @@ fn governor(home: &Path) -> Value {
         "running": sum(|build| build.running as u64),
         "waiting": sum(|build| build.waiting as u64),
         "used_bytes": sum(|build| build.used_bytes),
-        "line_bytes": builds.first().map(|build| build.machine_budget_bytes),
+        "budget_bytes": builds.first().map(|build| build.machine_budget_bytes),
     })
 }
 
@@ -190,7 +190,7 @@ fn governor_text(governor: &Value) -> String {
              was stopped)"
         );
     }
-    let budget = match governor["line_bytes"].as_u64() {
+    let budget = match governor["budget_bytes"].as_u64() {
         Some(budget) => format!(" of {}", Bytes(budget)),
         None => String::new(),
     };

@@ -131,7 +131,7 @@ fn a_hard_limit_around_some_builds_holds_wherever_the_governor_was_started() {
     let lines = logs.map(|log| {
         let text = fs::read_to_string(log.path()).unwrap();
         let header: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
-        header["line"].as_u64().unwrap()
+        header["budget"].as_u64().unwrap()
     });
     let (limited, free): (Vec<u64>, Vec<u64>) = lines.partition(|line| *line < 750 * MIB);
     assert_eq!((limited.len(), free.len()), (2, 1), "{limited:?} {free:?}");

@@ -39,7 +39,7 @@ fn every_arm_is_measured_and_nothing_is_left() {
         assert_eq!(run["out_of_memory"], false);
         let ours = ["plimsoll", "again", "lowmem"].contains(&run["arm"].as_str().unwrap());
         let budget = if ours { runs[2]["peak_bytes"].clone() } else { Value::Null };
-        assert_eq!(run["line_bytes"], budget, "{run}");
+        assert_eq!(run["budget_bytes"], budget, "{run}");
     }
     assert_eq!(runs[0]["wall_vs_plain"], 1.0);
     assert_eq!(scene.read("ws/bench.md").lines().count(), 2 + 6);

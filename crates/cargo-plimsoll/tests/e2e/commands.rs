@@ -11,7 +11,7 @@ fn a_running_build_tells_what_it_does() {
     scene.wait_for_units(1, 0, 0);
     let state = scene.top().unwrap();
     assert_eq!(state["command"], "build");
-    assert_eq!(state["line_bytes"].as_u64(), Some(1 << 30));
+    assert_eq!(state["budget_bytes"].as_u64(), Some(1 << 30));
     assert_eq!(state["jobs"].as_u64(), Some(3));
     assert!(state["units"][0]["title"].as_str().unwrap().starts_with("a v0.1.0"), "{state}");
     let text = scene.ok(&mut scene.plimsoll("top --once")).stdout;

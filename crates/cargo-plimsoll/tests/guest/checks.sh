@@ -26,9 +26,9 @@ mib() { # FILE: 0 where there is no number
     esac
 }
 lines() { grep -c "" "/tmp/state/$1" 2> /dev/null || true; }
-wall_in() { find "$cgroups/$1" -name 'plimsoll-*' ! -name '*-driver' 2> /dev/null | head -n 1; }
-stands() { grep -q . "$(wall_in "$1")/cgroup.procs" 2> /dev/null; }
-walls() { find $cgroups -name 'plimsoll-*' 2> /dev/null; }
+limit_in() { find "$cgroups/$1" -name 'plimsoll-*' ! -name '*-driver' 2> /dev/null | head -n 1; }
+stands() { grep -q . "$(limit_in "$1")/cgroup.procs" 2> /dev/null; }
+limits() { find $cgroups -name 'plimsoll-*' 2> /dev/null; }
 until_true() { # WHAT COMMAND…
     what=$1 && shift
     for _ in $(seq 200); do

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The guest's first process: each claim about walls on cgroup v2, shown. See run.sh.
+# The guest's first process: each claim about limits on cgroup v2, shown. See run.sh.
 export PATH=/bin HOME=/tmp/home CARGO_HOME=/tmp/cargo CARGO_NET_OFFLINE=true CARGO_INCREMENTAL=0
 export RUSTC=/bin/rustc FAKE_REAL_RUSTC=/stand-in/rustc FAKE_STATE=/tmp/state
 mount -t proc proc /proc
@@ -30,7 +30,7 @@ inside() {
 }
 
 nothing_is_left() {
-    check "no wall is left after $1" equal "$(walls)" ''
+    check "no hard limit is left after $1" equal "$(limits)" ''
     check "$1 is as it was" equal "$(cat "$cgroups/$1/cgroup.subtree_control"):$(cat "$cgroups/$1/cgroup.procs")" ':'
 }
 
@@ -59,14 +59,14 @@ nothing_is_left soft
 box hard 450 && tight && touch /tmp/state/go
 inside hard cargo-plimsoll plimsoll build -j3 --hard &
 build=$!
-until_true 'Cargo is behind a wall' stands hard
-wall=$(wall_in hard)
-say "the wall: $(basename "$wall"): high $(mib "$wall/memory.high"), max $(mib "$wall/memory.max") MiB; beside it: $(basename $cgroups/hard/*-driver)"
-check 'it is below the container' at_least 449 "$(mib "$wall/memory.max")"
-check 'and has a height' at_least "$(mib "$wall/memory.high")" 100
-check 'it slows down before' at_least "$(($(mib "$wall/memory.max") - 1))" "$(mib "$wall/memory.high")"
+until_true 'Cargo is inside a hard limit' stands hard
+limit=$(limit_in hard)
+say "the hard limit: $(basename "$limit"): high $(mib "$limit/memory.high"), max $(mib "$limit/memory.max") MiB; beside it: $(basename $cgroups/hard/*-driver)"
+check 'it is below the container' at_least 449 "$(mib "$limit/memory.max")"
+check 'and has a value' at_least "$(mib "$limit/memory.high")" 100
+check 'it slows down before' at_least "$(($(mib "$limit/memory.max") - 1))" "$(mib "$limit/memory.high")"
 wait $build
-check 'Plimsoll builds it behind a wall' equal $? 0
+check 'Plimsoll builds it inside a hard limit' equal $? 0
 tail -n 2 /tmp/out
 check 'nothing is killed there' equal "$(event $cgroups/hard oom_kill)" 0
 nothing_is_left hard
@@ -79,23 +79,23 @@ inside blind cargo-plimsoll plimsoll build -j4 --hard --memory 320MiB &
 build=$!
 both_run() { [ "$(lines runs)" = 2 ]; }
 until_true 'both run' both_run
-wall=$(wall_in blind)
-driver=$(basename "$wall" | cut -d- -f2)
+limit=$(limit_in blind)
+driver=$(basename "$limit" | cut -d- -f2)
 kill -STOP "$driver"
 touch /tmp/state/grow
-at_the_wall() { [ "$(mib "$wall/memory.current")" -ge "$(mib "$wall/memory.high")" ] && [ "$(event "$wall" high)" -ge 1 ]; }
-until_true 'it is at its wall' at_the_wall
-check 'it is slowed down, and nobody is killed' equal "$(event "$wall" oom_kill)" 0
+at_the_limit() { [ "$(mib "$limit/memory.current")" -ge "$(mib "$limit/memory.high")" ] && [ "$(event "$limit" high)" -ge 1 ]; }
+until_true 'it is at its hard limit' at_the_limit
+check 'it is slowed down, and nobody is killed' equal "$(event "$limit" oom_kill)" 0
 # The governor would have set things right long ago. What if that did not help?
-echo max > "$wall/memory.high"
-until_true 'the kernel takes one' killed_in "$wall"
-say "events of the wall: $(tr '\n' ' ' < "$wall/memory.events"); peak $(mib "$wall/memory.peak") of $(mib "$wall/memory.max") MiB"
+echo max > "$limit/memory.high"
+until_true 'the kernel takes one' killed_in "$limit"
+say "events of the hard limit: $(tr '\n' ' ' < "$limit/memory.events"); peak $(mib "$limit/memory.peak") of $(mib "$limit/memory.max") MiB"
 kill -CONT "$driver"
 touch /tmp/state/go
 wait $build
 check 'the build ends well' equal $? 0
 check "a unit ran again" at_least "$(lines runs)" 3
-check 'it is said' grep 'the kernel killed 1 process of this build at its wall' /tmp/out
+check 'it is said' grep 'the kernel killed 1 process of this build at its hard limit' /tmp/out
 nothing_is_left blind
 
 part 'a driver that is killed'
@@ -104,13 +104,13 @@ workspace 'a: log runs; until go'
 inside orphan cargo-plimsoll plimsoll build --hard --memory 400MiB &
 build=$!
 until_true 'it runs' [ -s /tmp/state/runs ]
-wall=$(wall_in orphan)
-kill -KILL "$(basename "$wall" | cut -d- -f2)"
+limit=$(limit_in orphan)
+kill -KILL "$(basename "$limit" | cut -d- -f2)"
 wait $build
-check 'the build goes on behind its wall' grep -q . "$wall/cgroup.procs"
+check 'the build goes on inside its hard limit' grep -q . "$limit/cgroup.procs"
 touch /tmp/state/go
-gone() { [ -z "$(walls)$(cat $cgroups/orphan/cgroup.procs)" ]; }
-until_true 'wall and guard are gone' gone
+gone() { [ -z "$(limits)$(cat $cgroups/orphan/cgroup.procs)" ]; }
+until_true 'limit and guard are gone' gone
 nothing_is_left orphan
 
 part 'a cgroup that others are in'
@@ -120,8 +120,8 @@ sleep 1000 &
 stranger=$!
 echo $stranger > $cgroups/shared/cgroup.procs
 PATH=/stand-in:$PATH inside shared cargo-plimsoll plimsoll build --hard
-check 'the build goes on without a wall' equal $? 0
-check 'it is said why' grep 'no wall at the line: other processes are in' /tmp/out
+check 'the build goes on without a hard limit' equal $? 0
+check 'it is said why' grep 'no hard limit at the budget: other processes are in' /tmp/out
 check 'no scope that would be without the limit' none [ -e /tmp/systemd-run.calls ]
 check 'the stranger is where it was' equal "$(cat $cgroups/shared/cgroup.procs)" $stranger
 
@@ -132,13 +132,13 @@ workspace 'a: log runs; until go'
 PATH=/stand-in:$PATH inside shared cargo-plimsoll plimsoll build --hard --memory 400MiB &
 build=$!
 until_true 'it runs' [ -s /tmp/state/runs ]
-check 'the wall is in the scope' grep -q . $cgroups/scope-*/plimsoll-*/cgroup.procs
+check 'the hard limit is in the scope' grep -q . $cgroups/scope-*/plimsoll-*/cgroup.procs
 touch /tmp/state/go
 wait $build
 check 'it builds' equal $? 0
 check 'a trial and the command, once' equal "$(wc -l < /tmp/systemd-run.calls)" 2
 cat /tmp/systemd-run.calls
-check 'no wall is left' equal "$(walls)" ''
+check 'no hard limit is left' equal "$(limits)" ''
 
 part 'the root of all cgroups'
 workspace 'a: log runs; until go'
@@ -146,11 +146,11 @@ workspace 'a: log runs; until go'
     exec cargo-plimsoll plimsoll build --hard --memory 400MiB) > /tmp/out 2>&1 &
 build=$!
 until_true 'it runs' [ -s /tmp/state/runs ]
-check 'the wall is there' grep -q . $cgroups/plimsoll-*/cgroup.procs
+check 'the hard limit is there' grep -q . $cgroups/plimsoll-*/cgroup.procs
 touch /tmp/state/go
 wait $build
 check 'it builds' equal $? 0
-check 'no wall is left' equal "$(walls)" ''
+check 'no hard limit is left' equal "$(limits)" ''
 
 if [ -x /bin/earlyoom ]; then
     part 'earlyoom, which leaves room for two of three units'

@@ -25,22 +25,22 @@ systemctl start systemd-oomd
 until_true 'systemd-oomd runs' systemctl is-active --quiet systemd-oomd
 systemctl --version | head -n 1
 
-part 'a wall in a scope of the user'
+part 'a hard limit in a scope of the user'
 workspace 'a: log runs; until go'
 as_user cargo-plimsoll plimsoll build --hard --memory 400MiB &
 build=$!
 until_true 'it runs' [ -s /tmp/state/runs ]
-wall=$(wall_in user.slice)
-say "the wall: ${wall#"$cgroups"}: high $(mib "$wall/memory.high"), max $(mib "$wall/memory.max") MiB"
+limit=$(limit_in user.slice)
+say "the hard limit: ${limit#"$cgroups"}: high $(mib "$limit/memory.high"), max $(mib "$limit/memory.max") MiB"
 in_scope() { case $1 in "$own"/*/run-*.scope/plimsoll-*) ;; *) false ;; esac; }
-check 'it is in a scope that systemd-run has made' in_scope "$wall"
-check 'the build is behind it' grep -q . "$wall/cgroup.procs"
-check 'it has a height' at_least "$(mib "$wall/memory.max")" 400
+check 'it is in a scope that systemd-run has made' in_scope "$limit"
+check 'the build is inside it' grep -q . "$limit/cgroup.procs"
+check 'it has a value' at_least "$(mib "$limit/memory.max")" 400
 touch /tmp/state/go
 wait $build
 check 'it builds' equal $? 0
 tail -n 2 /tmp/out
-check 'no wall is left' equal "$(walls)" ''
+check 'no hard limit is left' equal "$(limits)" ''
 no_scope() { ! ls -d "$own"/*/run-*.scope > /dev/null 2>&1; }
 until_true 'the scope is gone' no_scope
 
@@ -67,11 +67,11 @@ as_user cargo-plimsoll plimsoll build -j4 --hard --memory 320MiB &
 build=$!
 both_run() { [ "$(lines runs)" = 2 ]; }
 until_true 'both run' both_run
-wall=$(wall_in user.slice)
-driver=$(basename "$wall" | cut -d- -f2)
+limit=$(limit_in user.slice)
+driver=$(basename "$limit" | cut -d- -f2)
 kill -STOP "$driver"
 touch /tmp/state/grow
-is_empty() { ! grep -q . "$wall/cgroup.procs"; }
+is_empty() { ! grep -q . "$limit/cgroup.procs"; }
 until_true 'systemd-oomd has killed all of it' is_empty
 check 'it was systemd-oomd' at_least "$(kills_of_oomd)" "$((before + 1))"
 touch /tmp/state/go
@@ -80,14 +80,14 @@ wait $build
 check 'the build ends well' equal $? 0
 check 'it is said' grep 'systemd-oomd killed all of this build' /tmp/out
 tail -n 2 /tmp/out
-check 'no wall is left' equal "$(walls)" ''
+check 'no hard limit is left' equal "$(limits)" ''
 
 journalctl --quiet --unit systemd-oomd --grep Killed | tail -n 3
 
-# The end-to-end tests that depend on the version of cgroups or on who runs them: all of `--hard`, the walls around some
-# of an account's builds and around a giant, another user. (A processor that is a program takes twenty seconds
+# The end-to-end tests that depend on the version of cgroups or on who runs them: all of `--hard`, the cgroup limits around some
+# of an account's builds and around an oversized unit, another user. (A processor that is a program takes twenty seconds
 # for each, so no others; and not the one that runs what it has compiled, for the compiler is a stand-in.) Without the
-# daemon, which would end them for what they do in their walls.
+# daemon, which would end them for what they do in their cgroups.
 systemctl stop systemd-oomd.socket systemd-oomd
 target=$(cat /stand-in/target)
 mkdir -p "$target/debug" "$target/tmp"
@@ -108,10 +108,10 @@ user_tests() {
 }
 echo 'tests: user-v2 guest with systemd'
 user_tests /stand-in/tests/limits
-user_tests /stand-in/tests/e2e hard:: giants::what_is account_governor::a_wall account_governor::two_plain \
+user_tests /stand-in/tests/e2e hard_limit:: oversized::what_is account_governor::a_hard_limit account_governor::two_plain \
     --skip the_program_of_cargo_run
 echo 'tests: root-v2 guest with systemd'
 run_tests root /stand-in/tests/limits
 run_tests root /stand-in/tests/processes
-run_tests root /stand-in/tests/e2e hard::a_build_is_behind strangers::a_socket
+run_tests root /stand-in/tests/e2e hard_limit::a_build_is_inside strangers::a_socket
 finish

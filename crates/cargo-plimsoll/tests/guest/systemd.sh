@@ -6,7 +6,7 @@
 #   crates/cargo-plimsoll/tests/guest/systemd.sh
 #
 # As run.sh, with Debian's cloud kernel, whose compressed swap systemd-oomd needs, and a systemd of this machine's own sources as the first process; `systemd-init.sh` says what is shown; a part of it are end-to-end tests, as root and as a user
-# with a systemd of its own: those of walls, limits and accounts that do with a stand-in for the real compiler.
+# with a systemd of its own: those of limits and accounts that do with a stand-in for the real compiler.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)

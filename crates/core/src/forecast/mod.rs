@@ -23,6 +23,7 @@ pub enum Source {
     /// This very unit was seen before.
     History,
     /// The same crate was seen in another version, profile or with other features.
+    #[serde(rename = "related", alias = "elder")]
     RelatedCrate,
     /// Nothing is known: the cold model.
     Cold,

@@ -250,7 +250,7 @@ fn budget(past: &Past) -> Option<Cause> {
         "forecasts were higher than what was needed: with this build recorded the next one knows better".to_owned()
     };
     Some(Cause {
-        topic: "line",
+        topic: "budget",
         what,
         why: "memory was dearer than time here, as was asked for; a build that is never killed waits instead".to_owned(),
         advice,
@@ -273,7 +273,7 @@ fn oversized(past: &Past) -> Option<Cause> {
         "what depends on it waits for its metadata, what it depends on comes before it: split it, take features of it out, or begin it earlier by fewer dependencies (cargo build --timings shows the chain)"
     };
     Some(Cause {
-        topic: "giant",
+        topic: "oversized",
         what: format!(
             "{title} ran with nothing beside it for {alone} ({} of the time); it took {wall} and {cpu} of processor time, and held {peak}{}",
             percent(past.share(*alone)),

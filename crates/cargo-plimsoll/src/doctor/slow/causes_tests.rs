@@ -267,7 +267,7 @@ fn a_line_that_held_the_build_back_is_told_with_the_one_that_would_not_have() {
     told.ends(1500, a, 1500).at(1500, Event::Admitted { unit: b, attempt: 1, diet: Diet::None });
     told.ends(3000, b, 1500);
     let cause = only(&told.done(4000), &[]);
-    assert_eq!(cause.topic, "line");
+    assert_eq!(cause.topic, "budget");
     assert!(cause.what.contains("for 1.0 s (25 % of the time)"), "{}", cause.what);
     assert!(
         cause.advice.contains("--memory 1216MiB"),
@@ -288,7 +288,7 @@ fn work_that_was_killed_and_units_that_stood_still_are_the_lines_price() {
     told.at(1500, Event::Admitted { unit: b, attempt: 2, diet: Diet::None });
     told.ends(2900, a, 1900).ends(2900, b, 1400);
     let found = only(&told.done(3000), &[]);
-    assert_eq!(found.topic, "line");
+    assert_eq!(found.topic, "budget");
     assert!(
         found.what.contains("1 killed and run again, 900 ms of processor time lost"),
         "{}",
@@ -305,7 +305,7 @@ fn one_unit_that_nothing_runs_beside_is_named_with_what_would_split_it() {
     let (a, b) = (told.begins(0, &oversized), told.begins(0, &what("b v1")));
     told.ends(2000, b, 2000).ends(10_000, a, 9900);
     let cause = only(&told.done(10_000), &[]);
-    assert_eq!((cause.topic, cause.cost_ms), ("giant", 8000));
+    assert_eq!((cause.topic, cause.cost_ms), ("oversized", 8000));
     assert!(
         cause.what.starts_with("giant v1 ran with nothing beside it for 8.0 s (80 %"),
         "{}",
