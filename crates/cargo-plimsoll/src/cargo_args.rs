@@ -10,12 +10,12 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use plimsoll_cargo::Jobs;
+use plimsoll_cargo::{Kind, Subcommand, expand_alias};
 use plimsoll_core::diet::{BadDiet, Diet};
 use plimsoll_core::settings::{BadMemory, Memory};
 
 use crate::env::Environment;
-use crate::jobs::Jobs;
-use crate::subcommand::{Kind, Subcommand, expand_alias};
 
 /// One call of Cargo.
 #[derive(Clone, Debug, PartialEq, Eq)]

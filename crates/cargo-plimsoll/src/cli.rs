@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+use plimsoll_cargo::Jobs;
 use plimsoll_core::diet::Diet;
 use plimsoll_core::schedule::Priority;
 use plimsoll_core::settings::Memory;
@@ -18,7 +19,6 @@ use plimsoll_core::settings::Memory;
 use crate::bench::arm::Arm;
 use crate::env;
 use crate::exit;
-use crate::jobs::Jobs;
 use crate::settings::Asked;
 use help::{
     BENCH_HELP, CLEAN_HELP, DISABLE_HELP, DOCTOR_HELP, ENABLE_HELP, ENV_HELP, INIT_HELP,

@@ -20,16 +20,16 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::Context as _;
+use plimsoll_cargo::Jobs;
+use plimsoll_cargo::{Kind, Subcommand};
 use plimsoll_core::Bytes;
 
 use crate::cargo_args::CargoCall;
 use crate::cli::{DoctorOptions, Ours};
 use crate::env::Environment;
 use crate::exit::Failure;
-use crate::jobs::Jobs;
 use crate::settings::{Asked, Origin, Settings};
 use crate::shell::Shell;
-use crate::subcommand::{Kind, Subcommand};
 use crate::{Place, doctor, plain};
 
 /// What a person is told where a line would have been.

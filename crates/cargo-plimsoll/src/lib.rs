@@ -1,7 +1,7 @@
 //! The command `cargo plimsoll`: arguments, settings, terminal and exit statuses.
 //!
 //! [`main`] reads as the story: the command line is parsed ([`cli`]), Cargo's arguments are
-//! understood ([`cargo_args`]) beside Cargo's configuration ([`cargo_config`]), settings are resolved
+//! understood ([`cargo_args`]) beside Cargo's configuration ([`plimsoll_cargo`]), settings are resolved
 //! ([`settings`]), and one of our commands answers ([`commands`]) or Cargo runs. Two of them put the shims into
 //! Cargo's own configuration and take them out (`account`). All words go through
 //! one printer ([`shell`]), all endings through one map ([`exit`]), all environment through one list
@@ -9,32 +9,22 @@
 //!
 //! That is so on Linux (`linux`). On every other system the command line and the settings are read in the same way,
 //! and Cargo runs as it is (`elsewhere`). This file alone tells the systems apart.
-#![cfg_attr(
-    not(target_os = "linux"),
-    expect(dead_code, reason = "what reads TOML for Cargo's aliases also writes it, on Linux")
-)]
 
 pub mod cargo_args;
-pub mod cargo_config;
 pub mod cli;
 #[cfg(any(test, not(target_os = "linux")))]
 mod elsewhere;
 pub mod env;
 pub mod exit;
-pub mod jobs;
 pub mod plain;
 pub mod plimsoll_toml;
 pub mod settings;
 pub mod shell;
-pub mod subcommand;
-mod toml_text;
 
 #[cfg(target_os = "linux")]
 mod account;
 #[cfg(target_os = "linux")]
 pub mod bench;
-#[cfg(target_os = "linux")]
-mod cargo_metadata;
 #[cfg(target_os = "linux")]
 mod clean;
 #[cfg(target_os = "linux")]
@@ -65,19 +55,15 @@ pub mod bench {
 mod doctor {
     pub(crate) mod log;
 }
-#[cfg(not(target_os = "linux"))]
-mod init {
-    pub(crate) mod mark;
-}
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use plimsoll_cargo::CargoConfig;
 
 use crate::cargo_args::CargoCall;
-use crate::cargo_config::CargoConfig;
 use crate::cli::{Cli, Command};
 use crate::env::Environment;
 use crate::exit::Failure;

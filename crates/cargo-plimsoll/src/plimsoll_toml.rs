@@ -10,14 +10,14 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use plimsoll_cargo::Jobs;
+use plimsoll_cargo::toml_text::line_of;
 use plimsoll_core::Bytes;
 use plimsoll_core::diet::Diet;
 use plimsoll_core::settings::{BadMemory, Memory};
 use toml_edit::{Document, Item, TableLike, Value};
 
 use crate::env::Environment;
-use crate::jobs::Jobs;
-use crate::toml_text::line_of;
 
 /// The file's name.
 pub const NAME: &str = "plimsoll.toml";

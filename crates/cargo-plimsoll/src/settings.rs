@@ -12,6 +12,7 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use plimsoll_cargo::{BadJobs, CargoConfig, Jobs};
 use plimsoll_core::Bytes;
 use plimsoll_core::diet::{BadDiet, Diet};
 use plimsoll_core::schedule::{BadPriority, Priority};
@@ -19,9 +20,7 @@ use plimsoll_core::settings::{BadMemory, Memory};
 use plimsoll_proto::StateHome;
 
 use crate::cargo_args::OwnOptions;
-use crate::cargo_config::{self, CargoConfig};
 use crate::env::{self, Environment};
-use crate::jobs::{BadJobs, Jobs};
 use crate::plimsoll_toml::{self, BadFile, CrateNote, Files};
 
 /// Where a setting came from.
@@ -36,7 +35,7 @@ pub enum Origin {
     /// A line of a `plimsoll.toml`.
     File(plimsoll_toml::Place),
     /// Cargo's configuration, which bounds it.
-    Cargo(cargo_config::Origin),
+    Cargo(plimsoll_cargo::Origin),
 }
 
 impl fmt::Display for Origin {
@@ -46,9 +45,11 @@ impl fmt::Display for Origin {
             Self::Option(name) => f.write_str(name),
             Self::Variable(name) => f.write_str(name),
             Self::File(place) => place.fmt(f),
-            Self::Cargo(cargo_config::Origin::CommandLine) => f.write_str("build.jobs by --config"),
-            Self::Cargo(cargo_config::Origin::Variable(name)) => f.write_str(name),
-            Self::Cargo(cargo_config::Origin::File(path)) => {
+            Self::Cargo(plimsoll_cargo::Origin::CommandLine) => {
+                f.write_str("build.jobs by --config")
+            }
+            Self::Cargo(plimsoll_cargo::Origin::Variable(name)) => f.write_str(name),
+            Self::Cargo(plimsoll_cargo::Origin::File(path)) => {
                 write!(f, "build.jobs in {}", path.display())
             }
         }

@@ -12,7 +12,6 @@
 //! What it deliberately does not do: start or stop the governor, or look at what other files and the
 //! environment say ([`crate::commands::status`] does).
 
-pub(crate) mod config_file;
 pub(crate) mod config_text;
 mod kept;
 
@@ -21,11 +20,11 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::Context as _;
+use plimsoll_cargo::{CargoConfig, config_file};
 use plimsoll_core::settings::Memory;
 use plimsoll_proto::Enabled;
 use rustix::fs::{FlockOperation, flock};
 
-use crate::cargo_config::CargoConfig;
 use crate::env::Environment;
 use crate::shims::Shims;
 use config_text::{BadText, Key, Written};
@@ -125,7 +124,7 @@ impl Account {
         let written = self.put(text, shims)?;
         let changes = bytes.as_deref() != Some(written.as_bytes());
         let said = CargoConfig::of_file(&self.config, self.text(original.as_deref())?);
-        let chained = |given: Option<crate::cargo_config::Given<PathBuf>>| {
+        let chained = |given: Option<plimsoll_cargo::Given<PathBuf>>| {
             let program = given?.value;
             (!program.as_os_str().is_empty() && !shims.include(&program)).then_some(program)
         };

@@ -1,12 +1,12 @@
 //! The settings with which each arm builds.
 
+use plimsoll_cargo::toml_text::Key;
 use plimsoll_core::Bytes;
 
 use super::arm::{Arm, What};
 use crate::init::figures::Figures;
 use crate::init::plan::{self, Lowmem, Verdict};
 use crate::init::workspace::Workspace;
-use crate::toml_text::Key;
 
 /// What an arm adds to `cargo build` and its arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

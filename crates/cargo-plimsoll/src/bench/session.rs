@@ -7,6 +7,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
+use plimsoll_cargo::metadata;
 use plimsoll_core::settings::Memory;
 use plimsoll_core::{Bytes, Millis};
 
@@ -14,7 +15,6 @@ use super::added;
 use super::arm::{Arm, What};
 use super::measure::{Bench, Measured};
 use super::outcome::{Outcome, Run};
-use crate::cargo_metadata;
 use crate::cli::BenchOptions;
 use crate::env::{self, Environment};
 use crate::exit::{Failure, OUT};
@@ -79,7 +79,7 @@ impl<'a> Session<'a> {
         };
         let cargo = PathBuf::from(environment.get("CARGO").unwrap_or("cargo".as_ref()));
         let mut fetch = Command::new(&cargo);
-        cargo_metadata::answer(fetch.args(["fetch", "-q"]).current_dir(cwd))
+        metadata::answer(fetch.args(["fetch", "-q"]).current_dir(cwd))
             .context("cannot fetch what the build needs")?;
         let target = settings.cargo.target_dir.as_ref().map(|given| given.value.clone());
         let target = target.unwrap_or_else(|| workspace.root.join("target"));
@@ -294,8 +294,7 @@ fn touched(workspace: &Workspace, options: &BenchOptions) -> anyhow::Result<Touc
 /// Reads the compiler once, so that the first arm does not pay for a cold file cache.
 fn warm(cwd: &Path, environment: &Environment) {
     let mut rustc = Command::new(environment.get("RUSTC").unwrap_or("rustc".as_ref()));
-    let Ok(sysroot) = cargo_metadata::answer(rustc.args(["--print", "sysroot"]).current_dir(cwd))
-    else {
+    let Ok(sysroot) = metadata::answer(rustc.args(["--print", "sysroot"]).current_dir(cwd)) else {
         return;
     };
     let lib = PathBuf::from(String::from_utf8_lossy(&sysroot).trim()).join("lib");

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context as _;
+use plimsoll_cargo::metadata::{self, answer};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::Deserialize;
@@ -13,7 +14,6 @@ use serde::Deserialize;
 use super::layout::{self, Home, LOCKS};
 use super::stale;
 use super::units::{self, Unit};
-use crate::cargo_metadata::{self, answer};
 use crate::env::Environment;
 use crate::shell::Shell;
 
@@ -80,7 +80,7 @@ impl Place {
     /// Where there is no workspace, or its target directory is not one of Cargo's.
     pub(crate) fn find(environment: &Environment, cwd: &Path) -> anyhow::Result<Self> {
         let cargo = environment.get("CARGO").unwrap_or("cargo".as_ref());
-        let metadata: Metadata = cargo_metadata::of_workspace(environment, cwd)?;
+        let metadata: Metadata = metadata::of_workspace(environment, cwd)?;
         let target = metadata.target_directory;
         let build = metadata.build_directory.unwrap_or_else(|| target.clone());
         let is_cargos = ["CACHEDIR.TAG", ".rustc_info.json"].map(|name| build.join(name).is_file());

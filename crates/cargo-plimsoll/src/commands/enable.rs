@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+use plimsoll_cargo::CargoConfig;
 
 use super::status;
 use crate::account::{Account, Enabling};
-use crate::cargo_config::CargoConfig;
 use crate::env::{Environment, HOME};
 use crate::exit::{Failure, OUT};
 use crate::settings::{Asked, Origin, Settings};

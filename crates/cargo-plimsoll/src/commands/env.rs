@@ -8,8 +8,8 @@ use std::io::IsTerminal as _;
 use std::os::unix::ffi::OsStrExt as _;
 
 use anyhow::Context as _;
+use plimsoll_cargo::config_file;
 
-use crate::account::config_file;
 use crate::cli::Language;
 use crate::drive::shim_variables;
 use crate::env::{ENABLED, Environment, MEMORY};

@@ -77,10 +77,10 @@ fn text(settings: &Settings, line: Option<Bytes>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cargo_config::CargoConfig;
     use crate::env::Environment;
     use crate::plimsoll_toml::{self, Files};
     use crate::settings::{Asked, Sources};
+    use plimsoll_cargo::CargoConfig;
 
     #[test]
     fn every_setting_says_where_it_came_from() {

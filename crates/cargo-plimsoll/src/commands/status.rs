@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use anyhow::Context as _;
+use plimsoll_cargo::{CargoConfig, Given, Origin};
 use plimsoll_core::Bytes;
 use plimsoll_core::settings::Memory;
 use plimsoll_proto::Enabled;
@@ -16,7 +17,6 @@ use plimsoll_view::Told;
 use serde_json::{Value, json};
 
 use crate::account::Account;
-use crate::cargo_config::{CargoConfig, Given, Origin};
 use crate::commands::settings::line_now;
 use crate::commands::top::account_builds;
 use crate::env::Environment;

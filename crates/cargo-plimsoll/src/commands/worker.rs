@@ -6,15 +6,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use plimsoll_cargo::CargoConfig;
+use plimsoll_cargo::Jobs;
 use plimsoll_core::Bytes;
 
 use crate::cargo_args::CargoCall;
-use crate::cargo_config::CargoConfig;
 use crate::cli::WorkerOptions;
 use crate::drive::{self, Foreign, Pipeline, PipelineTool};
 use crate::env::Environment;
 use crate::exit::Failure;
-use crate::jobs::Jobs;
 use crate::plain;
 use crate::settings::Settings;
 use crate::shell::Shell;

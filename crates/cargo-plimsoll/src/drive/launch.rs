@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use plimsoll_cargo::{Given, Origin};
 use plimsoll_governor::GraphCommand;
 use plimsoll_host::{HostError, Jobserver, MakeflagsForm, ToolVersions};
 use plimsoll_shim::env as private;
@@ -16,7 +17,6 @@ use super::scratch::Scratch;
 use super::task::{Pipeline, Task};
 use crate::account::Account;
 use crate::cargo_args::CargoCall;
-use crate::cargo_config::{Given, Origin};
 use crate::env::Environment;
 use crate::plain;
 use crate::settings::Settings;

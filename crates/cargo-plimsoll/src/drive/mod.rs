@@ -26,6 +26,7 @@ use std::process::{Child, Command};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use plimsoll_cargo::Kind;
 use plimsoll_core::event::Header;
 use plimsoll_core::schedule::Terms;
 use plimsoll_core::{Bytes, Millis};
@@ -40,7 +41,6 @@ use crate::plimsoll_toml::CrateNote;
 use crate::settings::Settings;
 use crate::shell::Shell;
 use crate::shims::Shims;
-use crate::subcommand::Kind;
 use guard::Guard;
 use joined::{Joined, NotJoined, Why};
 pub(crate) use launch::shim_variables;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context as _;
+use plimsoll_cargo::Kind;
 use plimsoll_governor::GraphCommand;
 
 use super::launch;
@@ -12,7 +13,6 @@ use crate::cargo_args::CargoCall;
 use crate::env::Environment;
 use crate::plain;
 use crate::settings::Settings;
-use crate::subcommand::Kind;
 
 /// A command that is not Cargo.
 #[derive(Clone, Debug, PartialEq, Eq)]

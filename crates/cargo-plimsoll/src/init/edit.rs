@@ -5,13 +5,13 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use plimsoll_cargo::config_file;
+use plimsoll_cargo::mark;
+use plimsoll_cargo::toml_text::{BadText, Key};
 use similar::TextDiff;
 
-use super::mark;
 use super::plan::{Change, Finding, Verdict};
 use super::workspace::{TextFile, Workspace};
-use crate::account::config_file;
-use crate::toml_text::{BadText, Key};
 
 /// Who may read a file that is made, less the umask: as any editor makes it.
 const MODE: u32 = 0o644;

@@ -3,14 +3,13 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use plimsoll_cargo::toml_text::Key;
+use plimsoll_cargo::{JOBS, mark};
 use plimsoll_core::Bytes;
 use toml::Value;
 
 use super::figures::Figures;
-use super::mark;
 use super::workspace::{TextFile, Workspace};
-use crate::cargo_config::JOBS;
-use crate::toml_text::Key;
 
 /// What may be written beside what keeps the outputs as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

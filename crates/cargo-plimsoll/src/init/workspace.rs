@@ -4,13 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context as _;
+use plimsoll_cargo::metadata::{self, answer};
+use plimsoll_cargo::{CargoConfig, config_file};
 use plimsoll_core::Bytes;
 use plimsoll_host::Limits;
 use serde::Deserialize;
 
-use crate::account::config_file;
-use crate::cargo_config::{self, CargoConfig};
-use crate::cargo_metadata::{self, answer};
 use crate::env::Environment;
 
 /// A text file and what is in it.
@@ -142,7 +141,7 @@ impl Workspace {
         cwd: &Path,
         processors: u32,
     ) -> anyhow::Result<Self> {
-        let metadata: Metadata = cargo_metadata::of_workspace(environment, cwd)?;
+        let metadata: Metadata = metadata::of_workspace(environment, cwd)?;
         let root = metadata.workspace_root;
         let cargo_home = environment.cargo_home(cwd);
         let directory = root.join(".cargo");
@@ -166,7 +165,7 @@ impl Workspace {
             config: TextFile::read(config.clone())?,
             unread: (older.exists() && newer.exists()).then_some(newer),
             is_account,
-            layers: cargo_config::files(&root, cargo_home.as_deref()),
+            layers: plimsoll_cargo::files(&root, cargo_home.as_deref()),
             flags_by_variable: variables.iter().any(|name| environment.get(name).is_some()),
             compiler: compiler(&String::from_utf8_lossy(&says)),
             lean_linker: lean_linker(environment),

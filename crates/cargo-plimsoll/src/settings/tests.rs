@@ -9,9 +9,9 @@ fn resolve(
     build_jobs: Option<&str>,
 ) -> Result<Settings, BadSettings> {
     let environment = Environment::from_iter(variables.iter().copied());
-    let jobs = build_jobs.map(|text| cargo_config::Given {
+    let jobs = build_jobs.map(|text| plimsoll_cargo::Given {
         value: text.parse().unwrap(),
-        origin: cargo_config::Origin::Variable("CARGO_BUILD_JOBS"),
+        origin: plimsoll_cargo::Origin::Variable("CARGO_BUILD_JOBS"),
     });
     let cargo = CargoConfig { jobs, ..CargoConfig::default() };
     from_files(asked, &environment, &Files::default(), cargo)

@@ -5,11 +5,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use plimsoll_cargo::metadata;
 use serde::Deserialize;
 
 use super::TARGET;
 use super::tools::Version;
-use crate::cargo_metadata;
 use crate::env::Environment;
 
 /// How it is built.
@@ -164,7 +164,7 @@ impl Project {
         named: Option<&str>,
     ) -> anyhow::Result<Self> {
         let words = ["--filter-platform", TARGET];
-        let metadata: Metadata = cargo_metadata::read(environment, cwd, globals, &words)
+        let metadata: Metadata = metadata::read(environment, cwd, globals, &words)
             .context("Cargo cannot tell what is here, and what it depends on")?;
         let cwd = cwd.canonicalize().unwrap_or_else(|_| cwd.to_owned());
         let has_wrangler = |package: &Package| {

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use plimsoll_cargo::metadata::answer;
+
 use super::TARGET;
 use super::tools::Missing;
-use crate::cargo_metadata::answer;
 use crate::env::Environment;
 
 /// What is missing beside `rustc`, the compiler that Cargo uses in `directory`.

@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::cargo_metadata::answer;
+use plimsoll_cargo::metadata::answer;
+
 use crate::env::Environment;
 
 /// Major, minor and patch number of a release; tools that count in one number have that as the major one.

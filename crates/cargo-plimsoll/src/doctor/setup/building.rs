@@ -1,11 +1,12 @@
 //! What Cargo's configuration, the toolchain and the workspace's own settings mean for builds. Reads nothing.
 
+use plimsoll_cargo::{Given, Origin};
+
 use super::facts::{Facts, Here};
 use super::findings::{By, Finding, Fix};
 use super::flags::Flags;
 use super::machine::whole;
 use super::profiles::{self, Profile};
-use crate::cargo_config::{Given, Origin};
 use crate::init::plan::{Change, Verdict, tier};
 
 /// `init` with what changes programs.

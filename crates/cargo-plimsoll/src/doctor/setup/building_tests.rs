@@ -1,5 +1,6 @@
 //! Configurations and workspaces, and what is found in them.
 
+use plimsoll_cargo::Jobs;
 use plimsoll_core::Bytes;
 
 use super::*;
@@ -11,7 +12,6 @@ use crate::init::figures::Figures;
 use crate::init::figures::tests::row;
 use crate::init::plan::{Group, Lowmem, plan};
 use crate::init::workspace::{Compiler, TextFile, Workspace};
-use crate::jobs::Jobs;
 
 const HOST: &str = "x86_64-unknown-linux-gnu";
 

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use plimsoll_cargo::CargoConfig;
 use plimsoll_core::Bytes;
 use plimsoll_core::line::Killer;
 use plimsoll_host::CgroupLevel;
 
 use super::flags::Flags;
-use crate::cargo_config::CargoConfig;
 use crate::commands::status::Obstacle;
 use crate::init::figures::Figures;
 use crate::init::plan::Finding as Proposal;

@@ -7,13 +7,13 @@ use std::process::{Command, Stdio};
 use anyhow::Context as _;
 use serde::de::DeserializeOwned;
 
-use crate::env::Environment;
+use crate::environment::Environment;
 
 /// The part `T` of what Cargo says of the workspace around `cwd`: its packages, with neither lock file nor network.
 ///
 /// # Errors
 /// Where Cargo finds no workspace or cannot read it; its words are in the error.
-pub(crate) fn of_workspace<T: DeserializeOwned>(
+pub fn of_workspace<T: DeserializeOwned>(
     environment: &Environment,
     cwd: &Path,
 ) -> anyhow::Result<T> {
@@ -25,7 +25,7 @@ pub(crate) fn of_workspace<T: DeserializeOwned>(
 ///
 /// # Errors
 /// Where Cargo cannot tell, which may need the network; its words are the error.
-pub(crate) fn read<T: DeserializeOwned>(
+pub fn read<T: DeserializeOwned>(
     environment: &Environment,
     cwd: &Path,
     globals: &[OsString],
@@ -42,7 +42,7 @@ pub(crate) fn read<T: DeserializeOwned>(
 ///
 /// # Errors
 /// Where it cannot be started, or fails: its words are in the error.
-pub(crate) fn answer(command: &mut Command) -> anyhow::Result<Vec<u8>> {
+pub fn answer(command: &mut Command) -> anyhow::Result<Vec<u8>> {
     let program = command.get_program().display().to_string();
     let done = command.stdin(Stdio::null()).output();
     let done = done.with_context(|| format!("cannot start `{program}`"))?;

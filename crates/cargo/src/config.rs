@@ -12,13 +12,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::env::Environment;
-use crate::init::mark;
+use crate::environment::Environment;
 use crate::jobs::Jobs;
+use crate::mark;
 use crate::toml_text::Key;
 
 /// `build.jobs`, a ceiling of ours unless `init` has written it.
-pub(crate) const JOBS: Key<'_> = Key { table: &["build"], name: "jobs" };
+pub const JOBS: Key<'_> = Key { table: &["build"], name: "jobs" };
 
 /// Where a value of Cargo's configuration was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -308,7 +308,7 @@ fn list_words(value: &toml::Value) -> Vec<String> {
 }
 
 /// Every configuration file that holds in `found_from`, as it stands, highest first.
-pub(crate) fn files(found_from: &Path, cargo_home: Option<&Path>) -> Vec<(PathBuf, toml::Table)> {
+pub fn files(found_from: &Path, cargo_home: Option<&Path>) -> Vec<(PathBuf, toml::Table)> {
     let of_file = |layer: Layer| match layer.origin {
         Origin::File(path) => Some((path, layer.table)),
         _ => None,

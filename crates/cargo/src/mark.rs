@@ -2,7 +2,7 @@
 //!
 //! `lto = "thin" # plimsoll init wrote "thin": why; was "fat" # small binaries`: the value that was written (an
 //! edit of it is seen), what it does and costs, and what stood there before, as it stood. A header that was made has
-//! [`HEADER`]. Nothing else is kept anywhere: a clone, another machine or a colleague takes it back as well.
+//! one, too. Nothing else is kept anywhere: a clone, another machine or a colleague takes it back as well.
 
 use crate::toml_text::{self, BadText, Entry, Key, Line, line_end, newline, splice, with_gap};
 
@@ -17,17 +17,17 @@ const MADE: &str = "# Made by `cargo plimsoll init`; `cargo plimsoll init --undo
 
 /// A text with what was written taken back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Undone {
+pub struct Undone {
     /// The text; nothing where the file was made by `init` and has nothing else in it.
-    pub(crate) text: Option<String>,
+    pub text: Option<String>,
     /// Keys whose value was edited since: they stay, without the comment.
-    pub(crate) edited: Vec<String>,
+    pub edited: Vec<String>,
     /// How many values were taken back.
-    pub(crate) values: usize,
+    pub values: usize,
 }
 
 /// The text of a file that is to be made.
-pub(crate) fn made() -> String {
+pub fn made() -> String {
     format!("{MADE}\n")
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn made() -> String {
 ///
 /// # Errors
 /// Where the key stands where no comment can follow it, in an inline table or over several lines.
-pub(crate) fn put(text: &str, key: Key<'_>, literal: &str, why: &str) -> Result<String, BadText> {
+pub fn put(text: &str, key: Key<'_>, literal: &str, why: &str) -> Result<String, BadText> {
     let mut tail = format!("{WROTE}{literal}: {why}");
     let mut before = None;
     if let Some(found) = toml_text::get(text, key)? {
@@ -62,7 +62,7 @@ pub(crate) fn put(text: &str, key: Key<'_>, literal: &str, why: &str) -> Result<
 }
 
 /// Whether the key's value is what `init` wrote, and nobody has edited it since.
-pub(crate) fn is_ours(text: &str, key: Key<'_>) -> bool {
+pub fn is_ours(text: &str, key: Key<'_>) -> bool {
     if !text.contains(WROTE) {
         return false;
     }
@@ -75,7 +75,7 @@ pub(crate) fn is_ours(text: &str, key: Key<'_>) -> bool {
 ///
 /// # Errors
 /// Where it is not TOML.
-pub(crate) fn undo(text: &str) -> Result<Undone, BadText> {
+pub fn undo(text: &str) -> Result<Undone, BadText> {
     let mut undone = Undone::default();
     let entries = toml_text::entries(text)?;
     let mut new = text.to_owned();

@@ -5,9 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use cargo_plimsoll::cargo_config::{CargoConfig, Given, Origin};
-use cargo_plimsoll::env::Environment;
-use cargo_plimsoll::jobs::Jobs;
+use plimsoll_cargo::{CargoConfig, Environment, Given, Jobs, Origin};
 
 /// A directory tree with configuration files, `w/s` being where Cargo is called and `home` Cargo's.
 struct Tree {

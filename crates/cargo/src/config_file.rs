@@ -16,10 +16,10 @@ use anyhow::Context as _;
 const MOST_LINKS: usize = 40;
 
 /// What nobody but its owner may read.
-pub(crate) const PRIVATE: u32 = 0o600;
+pub const PRIVATE: u32 = 0o600;
 
 /// The content; `None` where there is no such file.
-pub(crate) fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
+pub fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -28,7 +28,7 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Option<Vec<u8>>> {
 }
 
 /// Replaces the file's content, or makes the file with `mode` (less the umask).
-pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
+pub fn replace(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()> {
     let target = target(path).with_context(|| format!("cannot follow `{}`", path.display()))?;
     let cannot = || cannot(&target);
     let old = writable(&target).with_context(cannot)?;
@@ -43,13 +43,13 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> anyhow::Result<()
 }
 
 /// Refuses a file that [`replace`] could not write.
-pub(crate) fn assert_writable(path: &Path) -> anyhow::Result<()> {
+pub fn assert_writable(path: &Path) -> anyhow::Result<()> {
     let target = target(path).with_context(|| format!("cannot follow `{}`", path.display()))?;
     writable(&target).map(drop).with_context(|| cannot(&target))
 }
 
 /// Removes the file (the target of a link); one that is gone is no error.
-pub(crate) fn remove(path: &Path) -> anyhow::Result<()> {
+pub fn remove(path: &Path) -> anyhow::Result<()> {
     let target = target(path).with_context(|| format!("cannot follow `{}`", path.display()))?;
     match fs::remove_file(&target) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -60,7 +60,7 @@ pub(crate) fn remove(path: &Path) -> anyhow::Result<()> {
 }
 
 /// Makes a directory for its owner only, and those above it.
-pub(crate) fn make_private_directory(path: &Path) -> anyhow::Result<()> {
+pub fn make_private_directory(path: &Path) -> anyhow::Result<()> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -11,11 +11,11 @@ use toml_edit::{Document, InlineTable, Item, Table, TomlError, Value};
 
 /// A key in a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Key<'a> {
+pub struct Key<'a> {
     /// The table's path, from the root; never empty.
-    pub(crate) table: &'a [&'a str],
+    pub table: &'a [&'a str],
     /// The key.
-    pub(crate) name: &'a str,
+    pub name: &'a str,
 }
 
 impl fmt::Display for Key<'_> {
@@ -26,7 +26,7 @@ impl fmt::Display for Key<'_> {
 
 /// Why a text cannot be edited.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BadText {
+pub enum BadText {
     /// It is not TOML.
     #[error(transparent)]
     Syntax(TomlError),
@@ -47,39 +47,39 @@ pub(crate) enum BadText {
 
 /// A value as it stands in a text.
 #[derive(Clone, Debug)]
-pub(crate) struct Found {
+pub struct Found {
     /// What it says.
-    pub(crate) value: Value,
+    pub value: Value,
     /// The characters of the key (the last part of a dotted one).
-    pub(crate) key: Range<usize>,
+    pub key: Range<usize>,
     /// The characters that say it, with quotes.
-    pub(crate) place: Range<usize>,
+    pub place: Range<usize>,
 }
 
 /// What is to stand in a text.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Line<'a> {
+pub struct Line<'a> {
     /// The value, as TOML.
-    pub(crate) literal: &'a str,
+    pub literal: &'a str,
     /// What follows the value on its line: nothing, or a comment.
-    pub(crate) tail: &'a str,
+    pub tail: &'a str,
     /// What follows the table's header, where that has to be made.
-    pub(crate) header_tail: &'a str,
+    pub header_tail: &'a str,
 }
 
 /// A value or a table's header that has a line of its own.
 #[derive(Clone, Debug)]
-pub(crate) struct Entry {
+pub struct Entry {
     /// The path from the root, with the key; of a header: the table's.
-    pub(crate) path: Vec<String>,
+    pub path: Vec<String>,
     /// Whether it is a header.
-    pub(crate) is_header: bool,
+    pub is_header: bool,
     /// Where it stands, from the beginning of its first line to the end of the value or the header.
-    pub(crate) place: Range<usize>,
+    pub place: Range<usize>,
     /// The value alone; of a header: the same as `place`.
-    pub(crate) value: Range<usize>,
+    pub value: Range<usize>,
     /// What follows it on its line, without the line's end.
-    pub(crate) tail: Range<usize>,
+    pub tail: Range<usize>,
 }
 
 /// How a table is written.
@@ -95,13 +95,13 @@ enum Form<'a> {
 }
 
 /// The key's value.
-pub(crate) fn get(text: &str, key: Key<'_>) -> Result<Option<Found>, BadText> {
+pub fn get(text: &str, key: Key<'_>) -> Result<Option<Found>, BadText> {
     let document = parse(text)?;
     find(text, &form(text, &document, key)?, key)
 }
 
 /// The text with the key set.
-pub(crate) fn set(text: &str, key: Key<'_>, to: Line<'_>) -> Result<String, BadText> {
+pub fn set(text: &str, key: Key<'_>, to: Line<'_>) -> Result<String, BadText> {
     let document = parse(text)?;
     let form = form(text, &document, key)?;
     let shape = || BadText::Shape(key.to_string());
@@ -136,7 +136,7 @@ pub(crate) fn set(text: &str, key: Key<'_>, to: Line<'_>) -> Result<String, BadT
 }
 
 /// The text without the key; a comment behind it stays.
-pub(crate) fn remove(text: &str, key: Key<'_>) -> Result<String, BadText> {
+pub fn remove(text: &str, key: Key<'_>) -> Result<String, BadText> {
     let document = parse(text)?;
     let form = form(text, &document, key)?;
     let Some(found) = find(text, &form, key)? else { return Ok(text.to_owned()) };
@@ -163,13 +163,13 @@ pub(crate) fn remove(text: &str, key: Key<'_>) -> Result<String, BadText> {
 }
 
 /// Whether the text has a line `[table]`.
-pub(crate) fn has_header(text: &str, table: &[&str]) -> bool {
+pub fn has_header(text: &str, table: &[&str]) -> bool {
     let key = Key { table, name: "" };
     parse(text).is_ok_and(|document| matches!(form(text, &document, key), Ok(Form::Header(..))))
 }
 
 /// The text without a `[table]` that has no key below it, and without the empty line before that.
-pub(crate) fn remove_empty_table(text: &str, table: &[&str]) -> Result<String, BadText> {
+pub fn remove_empty_table(text: &str, table: &[&str]) -> Result<String, BadText> {
     let document = parse(text)?;
     let Form::Header(table, header) = form(text, &document, Key { table, name: "" })? else {
         return Ok(text.to_owned());
@@ -183,7 +183,7 @@ pub(crate) fn remove_empty_table(text: &str, table: &[&str]) -> Result<String, B
 }
 
 /// Everything that has a line of its own, in the order of the text.
-pub(crate) fn entries(text: &str) -> Result<Vec<Entry>, BadText> {
+pub fn entries(text: &str) -> Result<Vec<Entry>, BadText> {
     let document = parse(text)?;
     let mut found = Vec::new();
     push_entries(text, document.as_table(), &mut Vec::new(), &mut found);
@@ -192,14 +192,14 @@ pub(crate) fn entries(text: &str) -> Result<Vec<Entry>, BadText> {
 }
 
 /// A whole line, and the empty one before it.
-pub(crate) fn with_gap(text: &str, line: Range<usize>) -> Range<usize> {
+pub fn with_gap(text: &str, line: Range<usize>) -> Range<usize> {
     let before = &text[..line.start];
     let ours = before.strip_suffix(newline(text)).filter(|before| before.ends_with('\n'));
     ours.map_or(line.start, str::len)..line.end
 }
 
 /// The line ends that the text has: those of its first line.
-pub(crate) fn newline(text: &str) -> &'static str {
+pub fn newline(text: &str) -> &'static str {
     match text.find('\n') {
         Some(at) if text[..at].ends_with('\r') => "\r\n",
         _ => "\n",
@@ -207,17 +207,17 @@ pub(crate) fn newline(text: &str) -> &'static str {
 }
 
 /// The end of the line, behind its `\n`.
-pub(crate) fn line_end(text: &str, at: usize) -> usize {
+pub fn line_end(text: &str, at: usize) -> usize {
     text[at..].find('\n').map_or(text.len(), |end| at + end + 1)
 }
 
 /// The text with this place said anew.
-pub(crate) fn splice(text: &str, place: Range<usize>, new: &str) -> String {
+pub fn splice(text: &str, place: Range<usize>, new: &str) -> String {
     [&text[..place.start], new, &text[place.end..]].concat()
 }
 
 /// In which line that place is, from 1.
-pub(crate) fn line_of(text: &str, at: usize) -> usize {
+pub fn line_of(text: &str, at: usize) -> usize {
     text[..at].matches('\n').count() + 1
 }
 
