@@ -34,8 +34,6 @@ mod doctor;
 #[cfg(target_os = "linux")]
 mod drive;
 #[cfg(target_os = "linux")]
-mod init;
-#[cfg(target_os = "linux")]
 mod linux;
 #[cfg(target_os = "linux")]
 mod service;

@@ -2,11 +2,11 @@
 
 use plimsoll_cargo::toml_text::Key;
 use plimsoll_core::Bytes;
+use plimsoll_init::figures::Figures;
+use plimsoll_init::plan::{self, Lowmem, Verdict};
+use plimsoll_init::workspace::Workspace;
 
 use super::arm::{Arm, What};
-use crate::init::figures::Figures;
-use crate::init::plan::{self, Lowmem, Verdict};
-use crate::init::workspace::Workspace;
 
 /// What an arm adds to `cargo build` and its arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,28 +32,13 @@ pub(crate) fn settings(
         Arm::Serial => Settings { args: vec!["-j1".to_owned()], ..Settings::default() },
         Arm::Recipe => Settings {
             args: vec!["-j1".to_owned()],
-            variables: recipe(&what.profile),
+            variables: plimsoll_init::recipe(&what.profile),
             memory: None,
         },
         Arm::Lowmem => {
             Settings { args: lowmem(workspace, &what.profile), variables: Vec::new(), memory }
         }
     }
-}
-
-/// The recipe as variables of Cargo's: one job is not in it. No LTO without optimisation, where the guide has it so.
-pub(crate) fn recipe(profile: &str) -> Vec<(String, String)> {
-    let name = profile.to_uppercase().replace('-', "_");
-    let lto = if profile == "dev" { "off" } else { "thin" };
-    [
-        ("DEBUG", "0"),
-        ("CODEGEN_UNITS", "256"),
-        ("LTO", lto),
-        ("INCREMENTAL", "true"),
-        ("OVERFLOW_CHECKS", "false"),
-    ]
-    .map(|(key, value)| (format!("CARGO_PROFILE_{name}_{key}"), value.to_owned()))
-    .to_vec()
 }
 
 /// What `init --lowmem` would write into this profile, as `--config` arguments.

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use plimsoll_cargo::metadata;
 use plimsoll_core::settings::Memory;
 use plimsoll_core::{Bytes, Millis};
+use plimsoll_init::workspace::Workspace;
 
 use super::added;
 use super::arm::{Arm, What};
@@ -18,7 +19,6 @@ use super::outcome::{Outcome, Run};
 use crate::cli::BenchOptions;
 use crate::env::{self, Environment};
 use crate::exit::{Failure, OUT};
-use crate::init::workspace::Workspace;
 use crate::settings::Settings;
 use crate::shell::Shell;
 

@@ -1,7 +1,8 @@
 //! Command lines and what is read of them.
 
-use super::*;
 use plimsoll_core::Bytes;
+
+use super::*;
 
 fn aliases() -> BTreeMap<String, Vec<String>> {
     [("b2", "build -j2 --release"), ("rel", "build --release"), ("nt", "nextest run")]

@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
+use plimsoll_init::figures::Figures;
+use plimsoll_init::plan::{Finding, Group, Lowmem, Verdict, tier};
+use plimsoll_init::workspace::Workspace;
+use plimsoll_init::{edit, plan, scripts};
 
 use crate::cli::InitOptions;
 use crate::env::Environment;
 use crate::exit::{Failure, OUT};
-use crate::init::figures::Figures;
-use crate::init::plan::{Finding, Group, Lowmem, Verdict, tier};
-use crate::init::workspace::Workspace;
-use crate::init::{edit, plan, scripts};
 use crate::settings::Settings;
 use crate::shell::Shell;
 

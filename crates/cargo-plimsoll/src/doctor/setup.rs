@@ -18,6 +18,7 @@ use std::io::{BufRead as _, IsTerminal as _};
 use std::path::Path;
 
 use anyhow::Context as _;
+use plimsoll_init::workspace::Workspace;
 
 use self::facts::Facts;
 use self::findings::{Finding, Severity};
@@ -26,7 +27,6 @@ pub(super) use self::text::wrapped;
 use crate::cli::DoctorOptions;
 use crate::env::Environment;
 use crate::exit::{Failure, OUT};
-use crate::init::workspace::Workspace;
 use crate::settings::Settings;
 use crate::shell::Shell;
 

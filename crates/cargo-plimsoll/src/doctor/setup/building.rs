@@ -1,13 +1,13 @@
 //! What Cargo's configuration, the toolchain and the workspace's own settings mean for builds. Reads nothing.
 
 use plimsoll_cargo::{Given, Origin};
+use plimsoll_init::plan::{Change, Verdict, tier};
 
 use super::facts::{Facts, Here};
 use super::findings::{By, Finding, Fix};
 use super::flags::Flags;
 use super::machine::whole;
 use super::profiles::{self, Profile};
-use crate::init::plan::{Change, Verdict, tier};
 
 /// `init` with what changes programs.
 const LOWMEM: &str = "cargo plimsoll init --lowmem   # changes the programs that are built";
@@ -367,7 +367,7 @@ fn incremental(facts: &Facts, here: &Here) -> Finding {
 /// What `init` would write by itself: it changes no program and is taken back exactly.
 fn proposals(here: &Here) -> Vec<Finding> {
     const TOPIC: &str = "init";
-    let of = |it: &crate::init::plan::Finding| {
+    let of = |it: &plimsoll_init::plan::Finding| {
         let Verdict::Write(Change { literal, .. }) = &it.verdict else { return None };
         let fix = Fix {
             by: By::Doctor,

@@ -2,16 +2,16 @@
 
 use plimsoll_cargo::Jobs;
 use plimsoll_core::Bytes;
+use plimsoll_init::figures::Figures;
+use plimsoll_init::plan::{Group, Lowmem, plan};
+use plimsoll_init::workspace::{Compiler, TextFile, Workspace};
 
 use super::*;
 use crate::commands::status::Obstacle;
+use crate::doctor::setup::facts::tests::row;
 use crate::doctor::setup::facts::{Linkers, Machine};
 use crate::doctor::setup::findings::Severity;
 use crate::doctor::setup::flags;
-use crate::init::figures::Figures;
-use crate::init::figures::tests::row;
-use crate::init::plan::{Group, Lowmem, plan};
-use crate::init::workspace::{Compiler, TextFile, Workspace};
 
 const HOST: &str = "x86_64-unknown-linux-gnu";
 

@@ -7,12 +7,12 @@ use plimsoll_cargo::CargoConfig;
 use plimsoll_core::Bytes;
 use plimsoll_core::line::Killer;
 use plimsoll_host::CgroupLevel;
+use plimsoll_init::figures::Figures;
+use plimsoll_init::plan::Finding as Proposal;
+use plimsoll_init::workspace::Workspace;
 
 use super::flags::Flags;
 use crate::commands::status::Obstacle;
-use crate::init::figures::Figures;
-use crate::init::plan::Finding as Proposal;
-use crate::init::workspace::Workspace;
 
 /// Everything that the findings depend on.
 #[derive(Clone, Debug, Default)]
@@ -139,4 +139,31 @@ pub(crate) struct Linkers {
     pub(crate) driver: Option<(String, bool)>,
     /// What that calls by itself, in the words of `ld -v`.
     pub(crate) drivers_own: Option<String>,
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use plimsoll_core::Millis;
+    use plimsoll_history::Row;
+
+    use super::*;
+
+    /// A library that was recorded.
+    pub(crate) fn row(package: &str, profile: &str, peak: Bytes, link_peak: Bytes) -> Row {
+        Row {
+            package: package.to_owned(),
+            version: "1.0.0".to_owned(),
+            crate_name: package.to_owned(),
+            kind: "lib".to_owned(),
+            profile: profile.to_owned(),
+            runs: 1,
+            peak_last: peak,
+            peak_max: peak,
+            at_least: Bytes::ZERO,
+            cpu: Millis(1),
+            wall: Millis(1),
+            link_peak,
+            last_seen_unix: 0,
+        }
+    }
 }

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeSet;
 
+use plimsoll_init::edit;
+use plimsoll_init::plan::Verdict;
+
 use super::facts::Here;
 use super::findings::{By, Finding};
-use crate::init::edit;
-use crate::init::plan::Verdict;
 
 /// A setting that can be applied, and how it is asked for.
 pub(crate) struct Candidate {

@@ -2,10 +2,10 @@
 
 use plimsoll_core::Bytes;
 use plimsoll_core::line::Killer;
+use plimsoll_init::plan::tier;
 
 use super::facts::{Facts, Place};
 use super::findings::{Finding, Fix};
-use crate::init::plan::tier;
 
 /// What the front end of the heaviest crate that we met needs (cranelift-codegen, `cargo check`).
 const GIANT: Bytes = Bytes::mib(1069);

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use plimsoll_host::CgroupLevel;
+use plimsoll_init::figures::Figures;
 
 use super::*;
+use crate::doctor::setup::facts::tests::row;
 use crate::doctor::setup::facts::{Bounds, Here, Machine, Swap};
 use crate::doctor::setup::findings::{By, Severity};
-use crate::init::figures::Figures;
-use crate::init::figures::tests::row;
 
 /// A machine on which all is well.
 fn well(memory: Bytes) -> Facts {

@@ -140,7 +140,7 @@ fn is_debug(value: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::init::workspace::{TextFile, Workspace};
+    use plimsoll_init::workspace::{TextFile, Workspace};
 
     fn profile(manifest: &str, config: &str, variables: &[(&str, &str)], name: &str) -> Profile {
         let workspace = Workspace {

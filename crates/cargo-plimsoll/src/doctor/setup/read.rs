@@ -9,14 +9,14 @@ use std::process::{Command, Stdio};
 
 use plimsoll_core::Bytes;
 use plimsoll_host::{CgroupLevel, Killers, Limits};
+use plimsoll_init::plan::{self, Lowmem};
+use plimsoll_init::workspace::Workspace;
 
 use super::facts::{Bounds, Facts, Here, Linkers, Machine, Place, Swap};
 use super::flags::{self, Flags};
 use crate::account::Account;
 use crate::commands;
 use crate::env::Environment;
-use crate::init::plan::{self, Lowmem};
-use crate::init::workspace::Workspace;
 use crate::settings::{Origin, Settings};
 use crate::shell::Shell;
 use crate::shims::Shims;

@@ -18,16 +18,16 @@ const MODE: u32 = 0o644;
 
 /// A file that is to change.
 #[derive(Clone, Debug)]
-pub(crate) struct Edit {
+pub struct Edit {
     /// The file as it is.
-    pub(crate) file: TextFile,
+    pub file: TextFile,
     /// Its text then; nothing where it is to be removed.
-    pub(crate) new: Option<String>,
+    pub new: Option<String>,
 }
 
 impl Edit {
     /// The difference, as `diff -u` shows it, with paths from `root`.
-    pub(crate) fn diff(&self, root: &Path) -> String {
+    pub fn diff(&self, root: &Path) -> String {
         let name =
             self.file.path.strip_prefix(root).unwrap_or(&self.file.path).display().to_string();
         let side = |there: bool| if there { name.clone() } else { "/dev/null".to_owned() };
@@ -51,10 +51,7 @@ impl Edit {
 ///
 /// # Errors
 /// Where a file is not TOML.
-pub(crate) fn propose(
-    workspace: &Workspace,
-    findings: &mut [Finding],
-) -> anyhow::Result<Vec<Edit>> {
+pub fn propose(workspace: &Workspace, findings: &mut [Finding]) -> anyhow::Result<Vec<Edit>> {
     let mut edits = Vec::new();
     for (in_manifest, file) in [(false, &workspace.config), (true, &workspace.manifest)] {
         let mut text = file.text.clone().unwrap_or_else(mark::made);
@@ -109,18 +106,18 @@ fn order_of_table(order: &[usize], is_same: impl Fn(usize) -> bool) -> usize {
 
 /// What taking back comes to.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct TakenBack {
+pub struct TakenBack {
     /// The files.
-    pub(crate) edits: Vec<Edit>,
+    pub edits: Vec<Edit>,
     /// The keys that stay because they were edited, with their file; without a key, a whole file.
-    pub(crate) edited: Vec<(Option<String>, PathBuf)>,
+    pub edited: Vec<(Option<String>, PathBuf)>,
 }
 
 /// Finds what `init` wrote.
 ///
 /// # Errors
 /// Where a file is not TOML.
-pub(crate) fn take_back(workspace: &Workspace) -> anyhow::Result<TakenBack> {
+pub fn take_back(workspace: &Workspace) -> anyhow::Result<TakenBack> {
     let mut taken = TakenBack::default();
     let unread = workspace.unread.iter().map(|path| -> anyhow::Result<TextFile> {
         let text = fs::read_to_string(path)
@@ -144,10 +141,7 @@ pub(crate) fn take_back(workspace: &Workspace) -> anyhow::Result<TakenBack> {
 ///
 /// # Errors
 /// Where a file cannot be written, or `check` refuses: everything is then as it was.
-pub(crate) fn apply(
-    edits: &[Edit],
-    check: impl FnOnce() -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
+pub fn apply(edits: &[Edit], check: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
     for edit in edits {
         config_file::assert_writable(&edit.file.path)?;
     }

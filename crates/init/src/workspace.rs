@@ -10,15 +10,15 @@ use plimsoll_core::Bytes;
 use plimsoll_host::Limits;
 use serde::Deserialize;
 
-use crate::env::Environment;
+use plimsoll_cargo::Environment;
 
 /// A text file and what is in it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct TextFile {
+pub struct TextFile {
     /// Where it is, or would be.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     /// Its text; nothing where there is no such file.
-    pub(crate) text: Option<String>,
+    pub text: Option<String>,
 }
 
 impl TextFile {
@@ -26,60 +26,60 @@ impl TextFile {
     ///
     /// # Errors
     /// Where it is there and cannot be read, or is not UTF-8.
-    pub(crate) fn read(path: PathBuf) -> anyhow::Result<Self> {
+    pub fn read(path: PathBuf) -> anyhow::Result<Self> {
         let text = config_file::read(&path)?.map(String::from_utf8).transpose();
         let text = text.with_context(|| format!("`{}` is not UTF-8", path.display()))?;
         Ok(Self { path, text })
     }
 
     /// The text, empty where there is none.
-    pub(crate) fn text(&self) -> &str {
+    pub fn text(&self) -> &str {
         self.text.as_deref().unwrap_or_default()
     }
 }
 
 /// The compiler that the workspace uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Compiler {
+pub struct Compiler {
     /// The target that it builds for by itself.
-    pub(crate) host: String,
+    pub host: String,
     /// Major and minor version.
-    pub(crate) version: (u32, u32),
+    pub version: (u32, u32),
 }
 
 /// Everything that the proposals depend on.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Workspace {
+pub struct Workspace {
     /// The directory of the manifest that has the profiles.
-    pub(crate) root: PathBuf,
+    pub root: PathBuf,
     /// The names of its packages.
-    pub(crate) members: Vec<String>,
+    pub members: Vec<String>,
     /// How many programs its packages make, without tests and examples.
-    pub(crate) programs: usize,
+    pub programs: usize,
     /// The first source file of a package that no other one of the workspace needs, one with a program before others.
-    pub(crate) leaf: Option<PathBuf>,
+    pub leaf: Option<PathBuf>,
     /// The names of all packages in its lock file.
-    pub(crate) packages: Vec<String>,
+    pub packages: Vec<String>,
     /// The manifest.
-    pub(crate) manifest: TextFile,
+    pub manifest: TextFile,
     /// Cargo's configuration beside it.
-    pub(crate) config: TextFile,
+    pub config: TextFile,
     /// A configuration file that Cargo does not read, because [`Self::config`] is there.
-    pub(crate) unread: Option<PathBuf>,
+    pub unread: Option<PathBuf>,
     /// Whether [`Self::config`] is that of the whole account.
-    pub(crate) is_account: bool,
+    pub is_account: bool,
     /// Every configuration file that holds here, the highest first, with those that they include.
-    pub(crate) layers: Vec<(PathBuf, toml::Table)>,
+    pub layers: Vec<(PathBuf, toml::Table)>,
     /// `RUSTFLAGS` or one of its relatives is set.
-    pub(crate) flags_by_variable: bool,
+    pub flags_by_variable: bool,
     /// The compiler.
-    pub(crate) compiler: Compiler,
+    pub compiler: Compiler,
     /// A linker that needs less memory than GNU's and is installed, by its name for `-fuse-ld`.
-    pub(crate) lean_linker: Option<&'static str>,
+    pub lean_linker: Option<&'static str>,
     /// The machine's memory, or what its containers leave of it.
-    pub(crate) memory: Bytes,
+    pub memory: Bytes,
     /// The processors.
-    pub(crate) processors: u32,
+    pub processors: u32,
 }
 
 /// The part of `cargo metadata` that is of use.
@@ -136,11 +136,7 @@ impl Workspace {
     ///
     /// # Errors
     /// Where Cargo finds none or cannot read it (its words are in the error), or a file cannot be read.
-    pub(crate) fn find(
-        environment: &Environment,
-        cwd: &Path,
-        processors: u32,
-    ) -> anyhow::Result<Self> {
+    pub fn find(environment: &Environment, cwd: &Path, processors: u32) -> anyhow::Result<Self> {
         let metadata: Metadata = metadata::of_workspace(environment, cwd)?;
         let root = metadata.workspace_root;
         let cargo_home = environment.cargo_home(cwd);

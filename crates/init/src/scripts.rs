@@ -12,8 +12,8 @@ use std::path::Path;
 use anyhow::Context as _;
 
 use super::edit::{Edit, TakenBack};
+use super::recipe::recipe;
 use super::workspace::TextFile;
-use crate::bench::added::recipe;
 
 /// The line by which a script is known as ours. Settings are the lines `NAME="value"` that follow it.
 const MARK: &str = "# Written by `cargo plimsoll init --scripts`. What follows is yours to set, the rest is replaced when \
@@ -34,7 +34,7 @@ const SCRIPTS: [(&str, &str); 4] = [
 ///
 /// # Errors
 /// Where a file of that name cannot be read or is not ours.
-pub(crate) fn propose(root: &Path) -> anyhow::Result<Vec<Edit>> {
+pub fn propose(root: &Path) -> anyhow::Result<Vec<Edit>> {
     let mut edits = Vec::new();
     for (name, template) in SCRIPTS {
         let file = TextFile::read(root.join(name))?;
@@ -59,7 +59,7 @@ pub(crate) fn propose(root: &Path) -> anyhow::Result<Vec<Edit>> {
 ///
 /// # Errors
 /// Where a file cannot be read.
-pub(crate) fn take_back(root: &Path, to: &mut TakenBack) -> anyhow::Result<()> {
+pub fn take_back(root: &Path, to: &mut TakenBack) -> anyhow::Result<()> {
     for (name, template) in SCRIPTS {
         let file = TextFile::read(root.join(name))?;
         let Some(text) = &file.text else { continue };
@@ -77,7 +77,7 @@ pub(crate) fn take_back(root: &Path, to: &mut TakenBack) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// Where a mode cannot be changed.
-pub(crate) fn make_executable(edits: &[Edit]) -> anyhow::Result<()> {
+pub fn make_executable(edits: &[Edit]) -> anyhow::Result<()> {
     for edit in edits.iter().filter(|edit| edit.new.is_some()) {
         let path = &edit.file.path;
         let change = || -> std::io::Result<()> {

@@ -2,7 +2,7 @@
 use std::path::PathBuf;
 
 use super::*;
-use crate::init::workspace::Compiler;
+use crate::workspace::Compiler;
 
 fn workspace(manifest: &str, config: &str) -> Workspace {
     let path = PathBuf::from("/ws/.cargo/config.toml");
@@ -134,8 +134,8 @@ fn the_linker_is_changed_only_where_gnu_ld_links() {
 #[test]
 fn a_recorded_figure_is_told() {
     let rows = vec![
-        crate::init::figures::tests::row("giant", "-O3 cgu=1", Bytes::gib(2), Bytes::ZERO),
-        crate::init::figures::tests::row("giant", "-O3 cgu=16", Bytes::gib(1), Bytes::mib(300)),
+        crate::figures::tests::row("giant", "-O3 cgu=1", Bytes::gib(2), Bytes::ZERO),
+        crate::figures::tests::row("giant", "-O3 cgu=16", Bytes::gib(1), Bytes::mib(300)),
     ];
     let figures = Figures::new(rows, &["giant".to_owned()]);
     let findings = plan(&workspace(HEAVY, ""), &Lowmem::Offered, &figures);

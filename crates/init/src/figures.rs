@@ -5,24 +5,24 @@ use plimsoll_history::Row;
 
 /// The recorded units of a workspace.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Figures {
+pub struct Figures {
     rows: Vec<Row>,
 }
 
 impl Figures {
     /// Those of the rows that belong to these packages.
-    pub(crate) fn new(rows: Vec<Row>, packages: &[String]) -> Self {
+    pub fn new(rows: Vec<Row>, packages: &[String]) -> Self {
         let ours = |row: &Row| packages.contains(&row.package);
         Self { rows: rows.into_iter().filter(ours).collect() }
     }
 
     /// The package of the unit with the highest peak, and that.
-    pub(crate) fn heaviest(&self) -> Option<(&str, Bytes)> {
+    pub fn heaviest(&self) -> Option<(&str, Bytes)> {
         self.highest(|row| row.peak_last)
     }
 
     /// The package of the linker with the highest peak, and that.
-    pub(crate) fn heaviest_link(&self) -> Option<(&str, Bytes)> {
+    pub fn heaviest_link(&self) -> Option<(&str, Bytes)> {
         self.highest(|row| row.link_peak)
     }
 
@@ -32,20 +32,20 @@ impl Figures {
     }
 
     /// The unit with the highest peak.
-    pub(crate) fn heaviest_unit(&self) -> Option<String> {
+    pub fn heaviest_unit(&self) -> Option<String> {
         let (package, peak) = self.heaviest()?;
         Some(format!("the heaviest unit recorded is {package} with {peak}"))
     }
 
     /// The linker with the highest peak.
-    pub(crate) fn heaviest_linker(&self) -> Option<String> {
+    pub fn heaviest_linker(&self) -> Option<String> {
         let (package, peak) = self.heaviest_link()?;
         Some(format!("the heaviest linker recorded is that of {package} with {peak}"))
     }
 
     /// The crate that was recorded both ways, but for this word of its profile otherwise alike, with the highest
     /// peak: what it needs now and as proposed.
-    pub(crate) fn compared(
+    pub fn compared(
         &self,
         is_word: impl Fn(&str) -> bool,
         now: impl Fn(&str) -> bool,

@@ -13,7 +13,7 @@ use super::workspace::{TextFile, Workspace};
 
 /// What may be written beside what keeps the outputs as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Lowmem {
+pub enum Lowmem {
     /// Nothing.
     #[default]
     Offered,
@@ -30,7 +30,7 @@ pub(crate) enum Lowmem {
 
 /// Whether programs come out the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Group {
+pub enum Group {
     /// They do.
     Preserving,
     /// They may be larger, slower, or say less in a backtrace.
@@ -39,20 +39,20 @@ pub(crate) enum Group {
 
 /// One key to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Change {
+pub struct Change {
     /// Into the manifest, else into Cargo's configuration.
     pub(crate) in_manifest: bool,
     /// The table's path.
-    pub(crate) table: Vec<String>,
+    pub table: Vec<String>,
     /// The key.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// The value as TOML.
-    pub(crate) literal: String,
+    pub literal: String,
 }
 
 /// What becomes of a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// It is written.
     Write(Change),
     /// It would be written with `--lowmem` or `--profile`.
@@ -67,22 +67,22 @@ pub(crate) enum Verdict {
 
 /// A setting of the guide's kind, and what becomes of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Finding {
+pub struct Finding {
     /// Whether programs come out the same.
-    pub(crate) group: Group,
+    pub group: Group,
     /// The key with its table.
-    pub(crate) setting: String,
+    pub setting: String,
     /// What becomes of it.
-    pub(crate) verdict: Verdict,
+    pub verdict: Verdict,
     /// What it does and costs, or why nothing is done.
-    pub(crate) why: String,
+    pub why: String,
     /// What recorded builds know of it.
-    pub(crate) figure: Option<String>,
+    pub figure: Option<String>,
 }
 
 /// How many units at once plain Cargo is let run on a machine with that much memory: the guide's tiers. What the
 /// kernel keeps for itself is counted in: a machine of 8 GiB tells of 7.6.
-pub(crate) fn tier(memory: Bytes) -> (u32, &'static str) {
+pub fn tier(memory: Bytes) -> (u32, &'static str) {
     match memory.0.div_ceil(1 << 30) {
         0..8 => (1, "below 8 GB"),
         8..=16 => (2, "8 to 16 GB"),
@@ -91,7 +91,7 @@ pub(crate) fn tier(memory: Bytes) -> (u32, &'static str) {
 }
 
 /// All settings, in the order in which they are shown.
-pub(crate) fn plan(workspace: &Workspace, lowmem: &Lowmem, figures: &Figures) -> Vec<Finding> {
+pub fn plan(workspace: &Workspace, lowmem: &Lowmem, figures: &Figures) -> Vec<Finding> {
     let mut planner = Planner { workspace, figures, lowmem, findings: Vec::new() };
     planner.jobs();
     planner.linker();
