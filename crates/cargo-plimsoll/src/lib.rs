@@ -26,8 +26,6 @@ mod account;
 #[cfg(target_os = "linux")]
 pub mod bench;
 #[cfg(target_os = "linux")]
-mod clean;
-#[cfg(target_os = "linux")]
 pub mod commands;
 #[cfg(target_os = "linux")]
 mod doctor;

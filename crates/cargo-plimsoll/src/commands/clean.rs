@@ -7,14 +7,14 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use anyhow::Context as _;
+use plimsoll_clean::files::{self, Found};
+use plimsoll_clean::layout::{self, Home};
+use plimsoll_clean::place::{Builder, Place};
+use plimsoll_clean::stale::{self, Now, Why};
+use plimsoll_clean::units::{self, Unit};
 use plimsoll_core::Bytes;
 
 use super::table::{self, Align};
-use crate::clean::files::{self, Found};
-use crate::clean::layout::{self, Home};
-use crate::clean::place::{Builder, Place};
-use crate::clean::stale::{self, Now, Why};
-use crate::clean::units::{self, Unit};
 use crate::cli::CleanOptions;
 use crate::env::Environment;
 use crate::exit::{Failure, OUT};
@@ -43,7 +43,10 @@ pub fn run(
     // Until the end: what was found must be what is removed.
     let _locks = match options.dry_run {
         true => Vec::new(),
-        false => place.lock(&profiles, shell)?,
+        false => place.lock(&profiles, &mut |profile| {
+            let where_to = profile.display();
+            shell.note(format_args!("waiting for the build in `{where_to}` to end"));
+        })?,
     };
     let mut left = false;
     // Of all profiles together: a build for another platform needs the host's, too.

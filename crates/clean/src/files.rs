@@ -15,19 +15,19 @@ use super::units::Unit;
 
 /// Something to remove: a file, or a directory with all that is in it.
 #[derive(Clone, Debug)]
-pub(crate) struct Found {
+pub struct Found {
     /// Where it is.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     /// What its files take on the disk. A file with another name outside does not count: that one stays.
-    pub(crate) size: Bytes,
+    pub size: Bytes,
     /// How many files.
-    pub(crate) files: usize,
+    pub files: usize,
     /// When the newest of them was written.
-    pub(crate) newest: Option<SystemTime>,
+    pub newest: Option<SystemTime>,
 }
 
 /// What belongs to units with these homes in a profile's directory.
-pub(crate) fn of_units(profile: &Path, homes: &BTreeSet<&Home>) -> BTreeMap<Home, Vec<Found>> {
+pub fn of_units(profile: &Path, homes: &BTreeSet<&Home>) -> BTreeMap<Home, Vec<Found>> {
     let mut found: BTreeMap<Home, Vec<Found>> = BTreeMap::new();
     for home in homes {
         if let Home::Own(directory) = home {
@@ -53,7 +53,7 @@ pub(crate) fn of_units(profile: &Path, homes: &BTreeSet<&Home>) -> BTreeMap<Home
 
 /// The sessions of the incremental compiler that are no unit's: more than there are units of their crate (each has
 /// one), and written before any of those was built. Without those written since `kept_since`.
-pub(crate) fn spare_sessions(
+pub fn spare_sessions(
     profile: &Path,
     live: &[&Unit],
     kept_since: Option<SystemTime>,
@@ -108,7 +108,7 @@ fn frees(meta: &Metadata) -> Bytes {
 ///
 /// # Errors
 /// Where something stays.
-pub(crate) fn remove(found: &Found) -> anyhow::Result<()> {
+pub fn remove(found: &Found) -> anyhow::Result<()> {
     let is_directory = found.path.symlink_metadata().is_ok_and(|meta| meta.is_dir());
     let done =
         if is_directory { fs::remove_dir_all(&found.path) } else { fs::remove_file(&found.path) };

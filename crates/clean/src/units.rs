@@ -14,23 +14,23 @@ use super::layout::{self, Home, Kept};
 
 /// One unit that was built.
 #[derive(Clone, Debug)]
-pub(crate) struct Unit {
+pub struct Unit {
     /// Its package's name.
     pub(crate) package: String,
     /// Where its files are.
-    pub(crate) home: Home,
+    pub home: Home,
     /// What it makes: `lib-serde`, `run-build-script-build-script-build` …
-    pub(crate) target: String,
+    pub target: String,
     /// The compiler.
-    pub(crate) rustc: Option<u64>,
+    pub rustc: Option<u64>,
     /// The number by which dependents name it; nothing where it was not built to the end.
     pub(crate) number: Option<u64>,
     /// The numbers of what it needs.
-    pub(crate) needs: Vec<u64>,
+    pub needs: Vec<u64>,
     /// Where its source is, as the compiler was told: nothing for what is not compiled.
     pub(crate) source: Option<PathBuf>,
     /// When it was built.
-    pub(crate) built: Option<SystemTime>,
+    pub built: Option<SystemTime>,
 }
 
 #[derive(Deserialize)]
@@ -52,7 +52,7 @@ impl Unit {
 
 /// What is known of these units of a profile's directory. One that cannot be read has neither a compiler nor a
 /// number: nothing can be told of it.
-pub(crate) fn read(profile: &Path, kept: &[Kept]) -> Vec<Unit> {
+pub fn read(profile: &Path, kept: &[Kept]) -> Vec<Unit> {
     let mut units = Vec::new();
     for Kept { package, home, fingerprint } in kept {
         let run = fingerprint.with_file_name("run");

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 /// The files of a unit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Home {
+pub enum Home {
     /// They lie among others', with this hash in their names: the older layout.
     Shared(String),
     /// They have this directory for themselves: the newer layout.
@@ -27,22 +27,22 @@ pub(crate) enum Home {
 
 /// A unit that Cargo has built, or tried to build.
 #[derive(Clone, Debug)]
-pub(crate) struct Kept {
+pub struct Kept {
     /// Its package.
     pub(crate) package: String,
     /// Where its files are.
-    pub(crate) home: Home,
+    pub home: Home,
     /// Where Cargo keeps what it was built from.
     pub(crate) fingerprint: PathBuf,
 }
 
 /// What a profile's directory holds.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Contents {
+pub struct Contents {
     /// The units.
-    pub(crate) units: Vec<Kept>,
+    pub units: Vec<Kept>,
     /// Something that is in neither layout.
-    pub(crate) unknown: Option<PathBuf>,
+    pub unknown: Option<PathBuf>,
 }
 
 /// The files in which a Cargo locks a profile's directory: the second has been there since Cargo 1.96.
@@ -60,7 +60,7 @@ pub(crate) fn is_profile(directory: &Path) -> bool {
 }
 
 /// Looks through a profile's directory.
-pub(crate) fn read(profile: &Path) -> Contents {
+pub fn read(profile: &Path) -> Contents {
     let mut found = Contents::default();
     for (name, path) in directories(&profile.join(".fingerprint")) {
         match hash_behind(&name) {

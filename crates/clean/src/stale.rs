@@ -9,7 +9,7 @@ use super::units::Unit;
 
 /// Why a unit is of no use any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Why {
+pub enum Why {
     /// Another compiler built it.
     Toolchain,
     /// Its source is gone: another version is locked, or the package is not there any more.
@@ -22,20 +22,20 @@ pub(crate) enum Why {
 
 /// What is true of the workspace now.
 #[derive(Clone, Debug)]
-pub(crate) struct Now<'a> {
+pub struct Now<'a> {
     /// The workspace's root.
-    pub(crate) root: &'a Path,
+    pub root: &'a Path,
     /// What is locked; nothing where that says nothing of this directory.
-    pub(crate) locked: Option<&'a Locked>,
+    pub locked: Option<&'a Locked>,
     /// The compiler, where it is known.
-    pub(crate) rustc: Option<u64>,
+    pub rustc: Option<u64>,
     /// Whatever was built since then stays.
-    pub(crate) kept_since: Option<SystemTime>,
+    pub kept_since: Option<SystemTime>,
 }
 
 impl Now<'_> {
     /// Whatever was built in the last `days` stays.
-    pub(crate) fn keep_days(days: u32) -> Option<SystemTime> {
+    pub fn keep_days(days: u32) -> Option<SystemTime> {
         SystemTime::now().checked_sub(Duration::from_secs(u64::from(days) * 24 * 3600))
     }
 
@@ -113,7 +113,7 @@ pub(crate) fn not_of<'a>(units: &'a [Unit], locked: &Locked) -> BTreeSet<&'a str
 }
 
 /// The units (by their place in `units`) that are of no use.
-pub(crate) fn find(units: &[Unit], now: &Now<'_>) -> BTreeMap<usize, Why> {
+pub fn find(units: &[Unit], now: &Now<'_>) -> BTreeMap<usize, Why> {
     let mut numbered: BTreeMap<u64, Vec<usize>> = BTreeMap::new();
     for (at, unit) in units.iter().enumerate() {
         if let Some(number) = unit.number {

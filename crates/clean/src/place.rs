@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context as _;
+use plimsoll_cargo::Environment;
 use plimsoll_cargo::metadata::{self, answer};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -14,42 +15,40 @@ use serde::Deserialize;
 use super::layout::{self, Home, LOCKS};
 use super::stale;
 use super::units::{self, Unit};
-use crate::env::Environment;
-use crate::shell::Shell;
 
 /// Where builds of a workspace go, and what they are built from.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub struct Place {
     /// The workspace's root.
-    pub(crate) root: PathBuf,
+    pub root: PathBuf,
     /// Where units are built: the target directory, or `build.build-dir`.
-    pub(crate) build: PathBuf,
+    pub build: PathBuf,
     /// Where programs go in the end: the target directory.
     target: PathBuf,
     /// What the lock file has.
-    pub(crate) locked: Locked,
+    pub locked: Locked,
     /// The Cargo that would build here; nothing where that cannot be told.
-    pub(crate) now: Option<Builder>,
+    pub now: Option<Builder>,
 }
 
 /// A Cargo and its compiler, by what they leave.
 #[derive(Clone, Debug)]
-pub(crate) struct Builder {
+pub struct Builder {
     /// The compiler as Cargo's fingerprints know it.
-    pub(crate) rustc: u64,
+    pub rustc: u64,
     /// It has each unit's files in a directory of their own: the newer layout.
-    pub(crate) is_newer: bool,
+    pub is_newer: bool,
 }
 
 /// The packages of a lock file.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Locked {
+pub struct Locked {
     /// Name and version of those from elsewhere.
     pub(crate) foreign: BTreeSet<(String, String)>,
     /// The commits of those from git.
     pub(crate) commits: Vec<String>,
     /// The names of those that lie on this machine.
-    pub(crate) own: BTreeSet<String>,
+    pub own: BTreeSet<String>,
 }
 
 #[derive(Deserialize)]
@@ -78,7 +77,7 @@ impl Place {
     ///
     /// # Errors
     /// Where there is no workspace, or its target directory is not one of Cargo's.
-    pub(crate) fn find(environment: &Environment, cwd: &Path) -> anyhow::Result<Self> {
+    pub fn find(environment: &Environment, cwd: &Path) -> anyhow::Result<Self> {
         let cargo = environment.get("CARGO").unwrap_or("cargo".as_ref());
         let metadata: Metadata = metadata::of_workspace(environment, cwd)?;
         let target = metadata.target_directory;
@@ -102,7 +101,7 @@ impl Place {
     /// Whether another workspace has built in the build directory, too: units lie there of packages on this machine which
     /// this one does not have, and which it never had, as far as can be told. In a directory inside this workspace that
     /// takes a workspace inside it that has them.
-    pub(crate) fn others_build_here(&self, units: &[Unit]) -> bool {
+    pub fn others_build_here(&self, units: &[Unit]) -> bool {
         let foreign = stale::not_of(units, &self.locked);
         if foreign.is_empty() {
             return false;
@@ -119,7 +118,7 @@ impl Place {
     }
 
     /// The directories of the profiles, with those of other platforms.
-    pub(crate) fn profiles(&self) -> Vec<PathBuf> {
+    pub fn profiles(&self) -> Vec<PathBuf> {
         profiles(&self.build)
     }
 
@@ -130,12 +129,14 @@ impl Place {
     /// `.cargo-build-lock` in the build directory, and with others `.cargo-lock` in the target directory. None of them
     /// is waited for while others are held: Cargos of different age take them in different order.
     ///
+    /// `waits` is told each profile that somebody builds in, before that is waited for.
+    ///
     /// # Errors
     /// Where a lock cannot be had.
-    pub(crate) fn lock(
+    pub fn lock(
         &self,
         profiles: &[PathBuf],
-        shell: &mut Shell,
+        waits: &mut dyn FnMut(&Path),
     ) -> anyhow::Result<Vec<File>> {
         let mut paths = Vec::new();
         for profile in profiles {
@@ -169,8 +170,7 @@ impl Place {
             let Some((profile, path, file)) = busy else { return Ok(held) };
             drop(held);
             if said.insert(profile) {
-                let where_to = profile.display();
-                shell.note(format_args!("waiting for the build in `{where_to}` to end"));
+                waits(profile);
             }
             flock(&file, FlockOperation::LockExclusive)
                 .with_context(|| format!("cannot lock `{}`", path.display()))?;
