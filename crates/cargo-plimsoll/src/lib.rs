@@ -39,8 +39,6 @@ mod service;
 mod shims;
 #[cfg(target_os = "linux")]
 pub mod status;
-#[cfg(target_os = "linux")]
-mod worker;
 
 /// What of those the command line names.
 #[cfg(not(target_os = "linux"))]

@@ -11,7 +11,7 @@ use crate::env::Environment;
 use crate::exit::Failure;
 use crate::settings::{Asked, Settings};
 use crate::shell::Shell;
-use crate::{Place, commands, drive, service, worker};
+use crate::{Place, commands, drive, service};
 
 pub(crate) use crate::commands::settings::whole_memory;
 
@@ -21,8 +21,17 @@ pub(crate) fn part() -> Option<ExitCode> {
     drive::guard::main()
         .or_else(drive::wall::main)
         .or_else(service::main)
-        .or_else(worker::steps::main)
+        .or_else(pack)
         .or_else(tool)
+}
+
+/// Where this process is to run the steps of a Worker that is packed.
+fn pack() -> Option<ExitCode> {
+    let (code, why) = plimsoll_worker::steps::main()?;
+    if let Some(why) = why {
+        Shell::of_process().error(&*anyhow::Error::msg(why));
+    }
+    Some(code)
 }
 
 /// Where this process stands before a tool of a Worker build.

@@ -73,7 +73,7 @@ pub struct Entry {
     /// The path from the root, with the key; of a header: the table's.
     pub path: Vec<String>,
     /// Whether it is a header.
-    pub is_header: bool,
+    pub(crate) is_header: bool,
     /// Where it stands, from the beginning of its first line to the end of the value or the header.
     pub place: Range<usize>,
     /// The value alone; of a header: the same as `place`.
@@ -192,14 +192,14 @@ pub fn entries(text: &str) -> Result<Vec<Entry>, BadText> {
 }
 
 /// A whole line, and the empty one before it.
-pub fn with_gap(text: &str, line: Range<usize>) -> Range<usize> {
+pub(crate) fn with_gap(text: &str, line: Range<usize>) -> Range<usize> {
     let before = &text[..line.start];
     let ours = before.strip_suffix(newline(text)).filter(|before| before.ends_with('\n'));
     ours.map_or(line.start, str::len)..line.end
 }
 
 /// The line ends that the text has: those of its first line.
-pub fn newline(text: &str) -> &'static str {
+pub(crate) fn newline(text: &str) -> &'static str {
     match text.find('\n') {
         Some(at) if text[..at].ends_with('\r') => "\r\n",
         _ => "\n",
@@ -207,12 +207,12 @@ pub fn newline(text: &str) -> &'static str {
 }
 
 /// The end of the line, behind its `\n`.
-pub fn line_end(text: &str, at: usize) -> usize {
+pub(crate) fn line_end(text: &str, at: usize) -> usize {
     text[at..].find('\n').map_or(text.len(), |end| at + end + 1)
 }
 
 /// The text with this place said anew.
-pub fn splice(text: &str, place: Range<usize>, new: &str) -> String {
+pub(crate) fn splice(text: &str, place: Range<usize>, new: &str) -> String {
     [&text[..place.start], new, &text[place.end..]].concat()
 }
 

@@ -9,6 +9,11 @@ use anyhow::Context as _;
 use plimsoll_cargo::CargoConfig;
 use plimsoll_cargo::Jobs;
 use plimsoll_core::Bytes;
+use plimsoll_worker::output::{self, Limits, Piece};
+use plimsoll_worker::project::{Kind, Packing, Project};
+use plimsoll_worker::steps::{self, Pack};
+use plimsoll_worker::tools::{self, Found, Missing, Tool};
+use plimsoll_worker::{TARGET, rustc};
 
 use crate::cargo_args::CargoCall;
 use crate::cli::WorkerOptions;
@@ -18,11 +23,6 @@ use crate::exit::Failure;
 use crate::plain;
 use crate::settings::Settings;
 use crate::shell::Shell;
-use crate::worker::output::{self, Limits, Piece};
-use crate::worker::project::{Kind, Packing, Project};
-use crate::worker::steps::{self, Pack};
-use crate::worker::tools::{self, Found, Missing, Tool};
-use crate::worker::{TARGET, rustc};
 
 /// A Worker's build, of which all that it needs is there.
 #[derive(Debug)]

@@ -6,11 +6,11 @@ use std::process::Command;
 
 use plimsoll_cargo::metadata::answer;
 
-use crate::env::Environment;
+use plimsoll_cargo::Environment;
 
 /// Major, minor and patch number of a release; tools that count in one number have that as the major one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Version(pub(crate) [u32; 3]);
+pub struct Version(pub(crate) [u32; 3]);
 
 impl Version {
     /// The first version in a text: of `wasm-bindgen 0.2.130`, `wasm-opt version 132 (version_132)`, `0.28.2`.
@@ -41,7 +41,7 @@ impl fmt::Display for Version {
 
 /// A tool, and which of its versions fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tool {
+pub enum Tool {
     /// The Workers' own build program, as old as this version of the library `worker`.
     WorkerBuild(Version),
     /// wasm-bindgen's command, whose version must be the library's: the two share a format that changes.
@@ -54,7 +54,7 @@ pub(crate) enum Tool {
 
 impl Tool {
     /// Under which it is called.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::WorkerBuild(_) => "worker-build",
             Self::WasmBindgen(_) => "wasm-bindgen",
@@ -64,7 +64,7 @@ impl Tool {
     }
 
     /// By which worker-build is told of another one than it would fetch.
-    pub(crate) fn variable(self) -> Option<&'static str> {
+    pub fn variable(self) -> Option<&'static str> {
         match self {
             Self::WorkerBuild(_) => None,
             Self::WasmBindgen(_) => Some("WASM_BINDGEN_BIN"),
@@ -110,29 +110,25 @@ impl Tool {
 
 /// A tool that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Found {
+pub struct Found {
     /// Which.
-    pub(crate) tool: Tool,
+    pub tool: Tool,
     /// Its program.
-    pub(crate) program: PathBuf,
+    pub program: PathBuf,
 }
 
 /// What is missing, and the command that puts it right.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Missing {
+pub struct Missing {
     /// What, and why it is needed as it is.
-    pub(crate) what: String,
+    pub what: String,
     /// The command.
-    pub(crate) install: String,
+    pub install: String,
 }
 
 /// Looks for a tool of a package in `directory`: where its variable says, else in `PATH`, in the `node_modules` of the
 /// directory and those above it, and where worker-build keeps what it has fetched. The first that fits is taken.
-pub(crate) fn find(
-    tool: Tool,
-    environment: &Environment,
-    directory: &Path,
-) -> Result<Found, Missing> {
+pub fn find(tool: Tool, environment: &Environment, directory: &Path) -> Result<Found, Missing> {
     let mut misfits = Vec::new();
     for program in places(tool, environment, directory).into_iter().filter(|it| it.is_file()) {
         let said = answer(Command::new(&program).arg("--version").current_dir(directory));

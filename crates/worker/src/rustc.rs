@@ -3,18 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use plimsoll_cargo::Environment;
 use plimsoll_cargo::metadata::answer;
 
 use super::TARGET;
 use super::tools::Missing;
-use crate::env::Environment;
 
 /// What is missing beside `rustc`, the compiler that Cargo uses in `directory`.
-pub(crate) fn missing(
-    rustc: &Path,
-    environment: &Environment,
-    directory: &Path,
-) -> Option<Missing> {
+pub fn missing(rustc: &Path, environment: &Environment, directory: &Path) -> Option<Missing> {
     let ask = |what: &[&str]| {
         let said = answer(Command::new(rustc).args(what).current_dir(directory));
         said.map(|said| String::from_utf8_lossy(&said).trim().to_owned())

@@ -17,7 +17,6 @@ use serde::{Deserialize, Serialize};
 use super::TARGET;
 use super::project::{Packing, Project};
 use super::tools::Tool;
-use crate::shell::Shell;
 
 /// The first argument of a program that is to do this.
 const ARGUMENT: &str = "__pack";
@@ -52,31 +51,31 @@ struct Step {
 
 /// What is to be made.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pack<'a> {
+pub struct Pack<'a> {
     /// Of this package.
-    pub(crate) project: &'a Project,
+    pub project: &'a Project,
     /// What it says to wasm-pack of the profile.
-    pub(crate) packing: &'a Packing,
+    pub packing: &'a Packing,
     /// For development.
-    pub(crate) dev: bool,
+    pub dev: bool,
     /// Whether wasm-opt may run.
-    pub(crate) optimise: bool,
+    pub optimise: bool,
     /// The files' name.
-    pub(crate) name: &'a str,
+    pub name: &'a str,
     /// The module that Cargo writes.
-    pub(crate) module: &'a Path,
+    pub module: &'a Path,
     /// The directory that the tools write to, which is there.
-    pub(crate) stage: &'a Path,
+    pub stage: &'a Path,
 }
 
 impl Pack<'_> {
     /// wasm-opt's arguments, where it runs.
-    pub(crate) fn wasm_opt_words(&self) -> Option<Vec<String>> {
+    pub fn wasm_opt_words(&self) -> Option<Vec<String>> {
         self.packing.wasm_opt_words(self.dev).filter(|_| self.optimise)
     }
 
     /// The words after our own program's name, with Cargo's command among them.
-    pub(crate) fn words(&self, cargo: &Command) -> Vec<OsString> {
+    pub fn words(&self, cargo: &Command) -> Vec<OsString> {
         let mut steps = vec![Step {
             name: cargo.get_program().to_string_lossy().into_owned(),
             variable: None,
@@ -123,13 +122,14 @@ impl Step {
 }
 
 /// Where Cargo writes a crate's module.
-pub(crate) fn module(target: &Path, profile: &str, library: &str) -> PathBuf {
+pub fn module(target: &Path, profile: &str, library: &str) -> PathBuf {
     let directory = if profile == "dev" { "debug" } else { profile };
     target.join(TARGET).join(directory).join(library).with_extension("wasm")
 }
 
-/// Where this process is to run the steps: runs them, and gives its exit code.
-pub(crate) fn main() -> Option<ExitCode> {
+/// Where this process is to run the steps: runs them, and gives its exit code, with what a person must be told.
+#[must_use]
+pub fn main() -> Option<(ExitCode, Option<String>)> {
     let mut args = std::env::args_os().skip(1);
     if args.next()? != ARGUMENT {
         return None;
@@ -152,12 +152,10 @@ pub(crate) fn main() -> Option<ExitCode> {
             }
             Err(error) => (None, Some(format!("cannot start `{}`: {error}", step.name))),
         };
-        if let Some(why) = why {
-            Shell::of_process().error(&*anyhow::Error::msg(why));
-        }
-        return Some(ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(101)));
+        let code = code.and_then(|code| u8::try_from(code).ok()).unwrap_or(101);
+        return Some((ExitCode::from(code), why));
     }
-    Some(ExitCode::SUCCESS)
+    Some((ExitCode::SUCCESS, None))
 }
 
 /// wasm-opt's arguments for a module that does not tell its features itself.
@@ -172,7 +170,7 @@ fn untold_features(module: Option<&Path>) -> Vec<OsString> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::worker::project::WasmOpt;
+    use crate::project::WasmOpt;
 
     fn words(packing: &Packing, dev: bool) -> Vec<String> {
         let project = Project::example(Path::new("/w"));

@@ -17,33 +17,33 @@ use super::steps::OPTIMISED;
 
 /// What Cloudflare takes of one Worker: compressed with gzip on the free plan and on a paid one, and uncompressed
 /// (developers.cloudflare.com/workers/platform/limits, "Worker size", as of 2026).
-pub(crate) struct Limits;
+pub struct Limits;
 
 impl Limits {
     /// Compressed, on the free plan.
-    pub(crate) const FREE: Bytes = Bytes(3 << 20);
+    pub const FREE: Bytes = Bytes(3 << 20);
     /// Compressed, on a paid plan.
-    pub(crate) const PAID: Bytes = Bytes(10 << 20);
+    pub const PAID: Bytes = Bytes(10 << 20);
     /// Before compression, on either.
-    pub(crate) const WHOLE: Bytes = Bytes(64 << 20);
+    pub const WHOLE: Bytes = Bytes(64 << 20);
 }
 
 /// One file of the output.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Piece {
+pub struct Piece {
     /// Its path below the output's directory.
-    pub(crate) name: PathBuf,
+    pub name: PathBuf,
     /// As it is.
-    pub(crate) bytes: Bytes,
+    pub bytes: Bytes,
     /// As gzip makes it.
-    pub(crate) compressed: Bytes,
+    pub compressed: Bytes,
 }
 
 /// The output as it is deployed: modules and JavaScript, by name.
 ///
 /// # Errors
 /// Where a file cannot be read.
-pub(crate) fn pieces(directory: &Path) -> anyhow::Result<Vec<Piece>> {
+pub fn pieces(directory: &Path) -> anyhow::Result<Vec<Piece>> {
     let measure = |name: PathBuf| {
         let path = directory.join(&name);
         let text = fs::read(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
@@ -89,7 +89,7 @@ fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// Where a file cannot be read or written.
-pub(crate) fn publish(
+pub fn publish(
     project: &Project,
     name: &str,
     stage: &Path,
@@ -150,7 +150,7 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// Where a file cannot be read or the archive not be written.
-pub(crate) fn archive(
+pub fn archive(
     pieces: &[Piece],
     directory: &Path,
     project: &Project,

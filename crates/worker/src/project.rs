@@ -5,16 +5,16 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use plimsoll_cargo::Environment;
 use plimsoll_cargo::metadata;
 use serde::Deserialize;
 
 use super::TARGET;
 use super::tools::Version;
-use crate::env::Environment;
 
 /// How it is built.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// By `worker-build`, because it depends on this version of the library `worker`.
     Worker(Version),
     /// As wasm-pack does it, because it depends on `wasm-bindgen` only.
@@ -23,33 +23,33 @@ pub(crate) enum Kind {
 
 /// A package that can become a Worker.
 #[derive(Clone, Debug)]
-pub(crate) struct Project {
+pub struct Project {
     /// How it is built.
-    pub(crate) kind: Kind,
+    pub kind: Kind,
     /// The package's name.
-    pub(crate) name: String,
+    pub name: String,
     /// The package's version.
-    pub(crate) version: String,
+    pub version: String,
     /// Its directory.
-    pub(crate) directory: PathBuf,
+    pub directory: PathBuf,
     /// Its manifest.
-    pub(crate) manifest: PathBuf,
+    pub manifest: PathBuf,
     /// The crate's name: that of the module which Cargo writes.
-    pub(crate) library: String,
+    pub library: String,
     /// The version of `wasm-bindgen` that the lock file has for it.
-    pub(crate) bindgen: Version,
+    pub bindgen: Version,
     /// Cargo's target directory.
-    pub(crate) target: PathBuf,
+    pub target: PathBuf,
     /// The workspace's root.
     pub(crate) root: PathBuf,
     /// `[package.metadata.wasm-pack.profile]`.
-    pub(crate) profiles: BTreeMap<String, Packing>,
+    pub profiles: BTreeMap<String, Packing>,
 }
 
 /// What a package says to wasm-pack (and to worker-build) about one profile.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
-pub(crate) struct Packing {
+pub struct Packing {
     /// `true`, `false`, or wasm-opt's arguments.
     pub(crate) wasm_opt: Option<WasmOpt>,
     /// For wasm-bindgen.
@@ -59,7 +59,7 @@ pub(crate) struct Packing {
 /// See [`Packing`].
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
-pub(crate) enum WasmOpt {
+pub enum WasmOpt {
     /// Whether it runs.
     Runs(bool),
     /// With these arguments.
@@ -81,7 +81,7 @@ pub(crate) struct Bindgen {
 impl Packing {
     /// wasm-opt's arguments; nothing where it does not run. A development build goes without unless it is asked for, as
     /// under wasm-pack.
-    pub(crate) fn wasm_opt_words(&self, dev: bool) -> Option<Vec<String>> {
+    pub fn wasm_opt_words(&self, dev: bool) -> Option<Vec<String>> {
         match &self.wasm_opt {
             Some(WasmOpt::Runs(false)) => None,
             Some(WasmOpt::With(words)) => Some(words.clone()),
@@ -157,7 +157,7 @@ impl Project {
     ///
     /// # Errors
     /// What is wrong, in words for people: no workspace, no such package, none that can, or several.
-    pub(crate) fn find(
+    pub fn find(
         environment: &Environment,
         cwd: &Path,
         globals: &[OsString],

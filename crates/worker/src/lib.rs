@@ -3,12 +3,15 @@
 //! Plimsoll drives the ecosystem's own tools. A crate of the `worker` library is built by `worker-build`; one that is
 //! packed as wasm-pack does it goes through [`steps`]. Either is one build inside one line: Cargo's compilers, and each
 //! tool by a script of ours under its name, are units.
+//!
+//! What it deliberately does not do: start the build, or print. It finds, says what is missing, tells the steps and packs
+//! the output; [`steps::main`] alone runs something, as the command of a build that its caller drives.
 
-pub(crate) mod output;
-pub(crate) mod project;
-pub(crate) mod rustc;
-pub(crate) mod steps;
-pub(crate) mod tools;
+pub mod output;
+pub mod project;
+pub mod rustc;
+pub mod steps;
+pub mod tools;
 
 /// What Workers are compiled for.
-pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
+pub const TARGET: &str = "wasm32-unknown-unknown";
