@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use plimsoll_cargo::Jobs;
+use plimsoll_compare::Arm;
 use plimsoll_core::diet::Diet;
 use plimsoll_core::schedule::Priority;
 use plimsoll_core::settings::Memory;
 
-use crate::bench::arm::Arm;
 use crate::env;
 use crate::exit;
 use crate::settings::Asked;

@@ -24,8 +24,6 @@ pub mod shell;
 #[cfg(target_os = "linux")]
 mod account;
 #[cfg(target_os = "linux")]
-pub mod bench;
-#[cfg(target_os = "linux")]
 pub mod commands;
 #[cfg(target_os = "linux")]
 mod doctor;
@@ -41,10 +39,6 @@ mod shims;
 pub mod status;
 
 /// What of those the command line names.
-#[cfg(not(target_os = "linux"))]
-pub mod bench {
-    pub mod arm;
-}
 #[cfg(not(target_os = "linux"))]
 mod doctor {
     pub(crate) mod log;

@@ -14,8 +14,9 @@ mod tools;
 pub use error::HostError;
 pub use linux::{
     BuildWall, CgroupDir, CgroupLevel, Exit, Jobserver, Killers, Limits, LockWait, NoWall, Origin,
-    ProcessTree, StoppedProcess, Tmpfs, TokenPipe, WallPlace, Witness, lock_waits, oom_kills,
-    origin_of, parent_of, process_group, raise_open_files, runs_cargo, stand_apart,
+    ProcessTree, Signal, Signals, StoppedProcess, Tmpfs, TokenPipe, WallPlace, Witness,
+    have_job_control, lock_waits, oom_kills, origin_of, parent_of, process_group, raise_open_files,
+    runs_cargo, stand_apart, stop_self,
 };
 pub use process::{BuildScript, Ended, Owner, Role, Tokens, Usage};
 pub use tools::{MakeflagsForm, ToolVersions};

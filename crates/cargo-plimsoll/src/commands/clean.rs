@@ -13,8 +13,8 @@ use plimsoll_clean::place::{Builder, Place};
 use plimsoll_clean::stale::{self, Now, Why};
 use plimsoll_clean::units::{self, Unit};
 use plimsoll_core::Bytes;
+use plimsoll_view::{Align, table};
 
-use super::table::{self, Align};
 use crate::cli::CleanOptions;
 use crate::env::Environment;
 use crate::exit::{Failure, OUT};
@@ -204,7 +204,7 @@ fn text(place: &Place, rows: &[Row], total: Bytes) -> String {
         ("files", Align::Right),
         ("newest", Align::Left),
     ];
-    format!("{}\n{}{total} in all\n", place.build.display(), table::render(columns, &cells))
+    format!("{}\n{}{total} in all\n", place.build.display(), table(columns, &cells))
 }
 
 /// In whole days, as `--keep-days` counts.

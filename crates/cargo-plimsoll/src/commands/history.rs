@@ -3,8 +3,8 @@
 use anyhow::Context as _;
 use plimsoll_core::Bytes;
 use plimsoll_history::{History, Row};
+use plimsoll_view::{Align, table};
 
-use super::table::{self, Align};
 use crate::exit::{Failure, OUT};
 use crate::settings::Settings;
 use crate::shell::Shell;
@@ -44,7 +44,7 @@ fn text(rows: &[Row]) -> String {
         ("cpu", Align::Right),
         ("wall", Align::Right),
     ];
-    table::render(columns, &cells)
+    table(columns, &cells)
 }
 
 fn cells(row: &Row) -> [String; 9] {

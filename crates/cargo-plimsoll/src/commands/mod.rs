@@ -11,6 +11,5 @@ pub mod init;
 pub mod report;
 pub mod settings;
 pub mod status;
-pub(crate) mod table;
 pub mod top;
 pub mod worker;

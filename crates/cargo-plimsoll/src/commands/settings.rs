@@ -7,8 +7,8 @@ use plimsoll_core::line::{self, Line, Own};
 use plimsoll_core::settings::Memory;
 use plimsoll_core::{Bytes, Millis};
 use plimsoll_host::{Killers, Limits};
+use plimsoll_view::{Align, table};
 
-use super::table::{self, Align};
 use crate::exit::{Failure, OUT};
 use crate::settings::{Origin, Settings};
 use crate::shell::Shell;
@@ -71,7 +71,7 @@ fn text(settings: &Settings, line: Option<Bytes>) -> String {
         row(&format!("crates.{name}"), said.join(", "), &Origin::File(known.place.clone()))
     }));
     let columns = [("setting", Align::Left), ("value", Align::Left), ("from", Align::Left)];
-    table::render(columns, &rows)
+    table(columns, &rows)
 }
 
 #[cfg(test)]

@@ -18,8 +18,8 @@ use plimsoll_core::{Bytes, Millis};
 use plimsoll_proto::ToGovernor;
 use plimsoll_shim::rendezvous;
 use plimsoll_view::Told;
+use plimsoll_view::{Align, table};
 
-use super::table::{self, Align};
 use crate::env::Environment;
 use crate::exit::{Failure, OUT};
 use crate::shell::Shell;
@@ -210,7 +210,7 @@ fn text(told: &Told) -> String {
         ("status", Align::Left),
         ("unit", Align::Left),
     ];
-    text.push_str(&table::render(columns, &rows));
+    text.push_str(&table(columns, &rows));
     text
 }
 

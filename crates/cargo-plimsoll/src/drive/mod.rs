@@ -11,7 +11,6 @@ mod joined;
 mod launch;
 mod line;
 mod scratch;
-pub(crate) mod signals;
 pub(crate) mod stages;
 mod task;
 pub(crate) mod wall;
@@ -31,7 +30,6 @@ use plimsoll_core::event::Header;
 use plimsoll_core::schedule::Terms;
 use plimsoll_core::{Bytes, Millis};
 use plimsoll_governor::{BuildOptions, Ending, Governor, Options};
-use plimsoll_host::Jobserver;
 use plimsoll_proto::{Enabled, Join, Rerun, VERSION};
 
 use crate::cargo_args::CargoCall;
@@ -45,8 +43,8 @@ use guard::Guard;
 use joined::{Joined, NotJoined, Why};
 pub(crate) use launch::shim_variables;
 use line::Line;
+use plimsoll_host::{Jobserver, Signal, Signals};
 use scratch::Scratch;
-use signals::{Signal, Signals};
 use task::Task;
 pub(crate) use task::{Foreign, Pipeline, PipelineTool};
 use wall::Wall;
@@ -180,7 +178,7 @@ impl<'a> Build<'a> {
             signals,
             wall,
             guard: None,
-            job_control: signals::have_job_control(),
+            job_control: plimsoll_host::have_job_control(),
             may_run_twice: task.may_run_twice(settings),
             interrupted: false,
             aside: false,
@@ -338,7 +336,7 @@ impl<'a> Build<'a> {
             Signal::Stop if !self.job_control => {}
             Signal::Stop => {
                 watch.suspend();
-                signals::stop_self();
+                plimsoll_host::stop_self();
                 watch.restore();
                 self.line.suspend_again();
             }

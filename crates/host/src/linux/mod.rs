@@ -1,6 +1,7 @@
 //! Linux: `/proc`, cgroups v1 and v2, pidfds, pipes. Nothing here needs privileges.
 
 mod apart;
+mod caught;
 mod cgroup;
 mod environ;
 mod exit;
@@ -23,6 +24,7 @@ mod tree;
 mod wall;
 
 pub use apart::{raise_open_files, stand_apart};
+pub use caught::{Signal, Signals, have_job_control, stop_self};
 pub use exit::Exit;
 pub use jobserver::Jobserver;
 pub use killers::Killers;

@@ -6,17 +6,17 @@ use plimsoll_init::figures::Figures;
 use plimsoll_init::plan::{self, Lowmem, Verdict};
 use plimsoll_init::workspace::Workspace;
 
-use super::arm::{Arm, What};
+use crate::arm::{Arm, What};
 
 /// What an arm adds to `cargo build` and its arguments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// Further arguments of Cargo's.
-    pub(crate) args: Vec<String>,
+    pub args: Vec<String>,
     /// Variables.
     pub(crate) variables: Vec<(String, String)>,
     /// The line, where Plimsoll runs it.
-    pub(crate) memory: Option<Bytes>,
+    pub memory: Option<Bytes>,
 }
 
 /// What this arm adds.

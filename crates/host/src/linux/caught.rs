@@ -1,4 +1,4 @@
-//! Signals, as things to read.
+//! The signals that a person or the system sends to us, as things to read.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -11,7 +11,7 @@ use signal_hook::low_level::siginfo::Cause;
 
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Signal {
+pub enum Signal {
     /// The build is to end.
     End {
         /// The signal's number.
@@ -28,12 +28,17 @@ pub(crate) enum Signal {
 }
 
 /// The signals that were caught.
-pub(crate) struct Signals {
+#[derive(Debug)]
+pub struct Signals {
     delivery: SignalDelivery<UnixStream, WithOrigin>,
 }
 
 impl Signals {
-    pub(crate) fn catch() -> io::Result<Self> {
+    /// Catches them from now on.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn catch() -> io::Result<Self> {
         let (read, write) = UnixStream::pair()?;
         let signals = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP, SIGCONT, SIGWINCH];
         let delivery = SignalDelivery::with_pipe(read, write, WithOrigin::default(), signals)?;
@@ -41,7 +46,7 @@ impl Signals {
     }
 
     /// What has come since the last call.
-    pub(crate) fn pending(&mut self) -> Vec<Signal> {
+    pub fn pending(&mut self) -> Vec<Signal> {
         let meant = |origin: signal_hook::low_level::siginfo::Origin| match origin.signal {
             SIGTSTP => Signal::Stop,
             SIGCONT => Signal::Continued,
@@ -66,7 +71,7 @@ impl AsFd for Signals {
 /// Whether our process group has a parent outside that is in our session: a shell with job control. Without
 /// one (`ssh host command`, a container's first process) the group is *orphaned*, and the kernel ignores Ctrl-Z
 /// (setpgid(2), POSIX "orphaned process group").
-pub(crate) fn have_job_control() -> bool {
+pub fn have_job_control() -> bool {
     let Some(own) = Kin::of("self") else { return true };
     let mut above = own.parent;
     // A group that was made outside our pid namespace has the number 0, and says nothing.
@@ -98,6 +103,6 @@ impl Kin {
 }
 
 /// Stops this process as Ctrl-Z would have, had it not been caught; returns when it is continued.
-pub(crate) fn stop_self() {
+pub fn stop_self() {
     let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::STOP);
 }

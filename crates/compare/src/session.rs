@@ -7,33 +7,64 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
+use plimsoll_cargo::Environment;
 use plimsoll_cargo::metadata;
-use plimsoll_core::settings::Memory;
 use plimsoll_core::{Bytes, Millis};
 use plimsoll_init::workspace::Workspace;
 
-use super::added;
-use super::arm::{Arm, What};
-use super::measure::{Bench, Measured};
-use super::outcome::{Outcome, Run};
-use crate::cli::BenchOptions;
-use crate::env::{self, Environment};
-use crate::exit::{Failure, OUT};
-use crate::settings::Settings;
-use crate::shell::Shell;
+use crate::added;
+use crate::arm::{Arm, What};
+use crate::measure::{Bench, Measured};
+use crate::outcome::{Outcome, Run};
 
 /// How much of a failed build's words is shown, in lines.
 const WORDS: usize = 20;
 
-/// A bench that runs.
-pub(crate) struct Session<'a> {
-    options: &'a BenchOptions,
-    cwd: &'a Path,
+/// What is asked for.
+#[derive(Clone, Debug)]
+pub struct Request<'a> {
+    /// In the order in which they run.
+    pub arms: Vec<Arm>,
+    /// How often each runs.
+    pub rounds: u32,
+    /// Also the time of a build after a source file was touched.
+    pub rebuild: bool,
+    /// That file; nothing is one of a package that no other one needs.
+    pub touch: Option<PathBuf>,
+    /// The target directories stay.
+    pub keep: bool,
+    /// What is built.
+    pub what: What,
+    /// In this directory.
+    pub cwd: &'a Path,
+    /// With this environment.
+    pub environment: &'a Environment,
+    /// The jobs of every arm but those with `-j1`.
+    pub jobs: u32,
+    /// The machine's processors.
+    pub processors: u32,
+    /// The line of our arms; nothing is the recipe's peak.
+    pub line: Option<Bytes>,
+    /// Cargo's target directory, where that is configured.
+    pub target: Option<PathBuf>,
+    /// Where recorded builds are, for an estimate.
+    pub home: Option<&'a Path>,
+}
+
+/// Something to be said while builds run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// How far it is.
+    Note(String),
+    /// A build failed.
+    Warning(String),
+}
+
+/// A comparison that runs.
+pub struct Session<'a> {
+    request: Request<'a>,
     cargo: PathBuf,
     workspace: Workspace,
-    what: What,
-    jobs: u32,
-    line: Option<Bytes>,
     /// What is removed at the end: a target directory for each arm, and a home without history.
     scratch: PathBuf,
     touched: Option<Touched>,
@@ -63,90 +94,87 @@ impl Drop for Touched {
 
 impl<'a> Session<'a> {
     /// Looks at the workspace, fetches what it needs, and says what is to come.
-    pub(crate) fn prepare(
-        options: &'a BenchOptions,
-        settings: &Settings,
-        environment: &Environment,
-        cwd: &'a Path,
-        shell: &mut Shell,
-    ) -> Result<Self, Failure> {
-        let what =
-            What::read(&options.args).map_err(|error| Failure::BadBench(error.to_string()))?;
-        let workspace = Workspace::find(environment, cwd, settings.processors.value)?;
-        let line = match settings.memory.value {
-            Memory::Size(line) => Some(line),
-            _ => None,
-        };
+    ///
+    /// # Errors
+    /// Where there is no workspace, or something cannot be fetched, read or written.
+    pub fn prepare(request: Request<'a>, say: &mut dyn FnMut(Said)) -> anyhow::Result<Self> {
+        let (environment, cwd) = (request.environment, request.cwd);
+        let workspace = Workspace::find(environment, cwd, request.processors)?;
         let cargo = PathBuf::from(environment.get("CARGO").unwrap_or("cargo".as_ref()));
         let mut fetch = Command::new(&cargo);
         metadata::answer(fetch.args(["fetch", "-q"]).current_dir(cwd))
             .context("cannot fetch what the build needs")?;
-        let target = settings.cargo.target_dir.as_ref().map(|given| given.value.clone());
-        let target = target.unwrap_or_else(|| workspace.root.join("target"));
+        let target = request.target.clone().unwrap_or_else(|| workspace.root.join("target"));
         let scratch = target.join("plimsoll-bench");
         clear(&scratch)?;
-        let touched = options.rebuild.then(|| touched(&workspace, options)).transpose()?;
-        let mut session = Self {
-            jobs: settings.jobs.value,
+        let touched = request.rebuild.then(|| touched(&workspace, &request)).transpose()?;
+        let session = Self {
             outcome: Outcome {
-                arguments: what.args.iter().map(|it| it.to_string_lossy().into_owned()).collect(),
-                processors: settings.jobs.value,
+                arguments: request
+                    .what
+                    .args
+                    .iter()
+                    .map(|it| it.to_string_lossy().into_owned())
+                    .collect(),
+                processors: request.jobs,
                 ..Outcome::default()
             },
-            options,
-            cwd,
+            request,
             cargo,
             workspace,
-            what,
-            line,
             scratch,
             touched,
             bench: Bench::new()?,
         };
-        session.announce(settings, shell);
+        session.announce(say);
         warm(cwd, environment);
         fs::create_dir_all(session.home()).context("cannot make a directory for the bench")?;
         Ok(session)
     }
 
-    fn announce(&mut self, settings: &Settings, shell: &mut Shell) {
-        let arms = self.options.arms();
-        let builds = arms.len() * self.options.rounds as usize;
-        shell.note(format_args!("{builds} clean builds in {}:", self.scratch.display()));
-        for arm in &arms {
-            shell.note(format_args!("  {arm:<8}  {}", arm.meaning()));
+    fn announce(&self, say: &mut dyn FnMut(Said)) {
+        let Request { arms, rounds, jobs, .. } = &self.request;
+        let mut note = |text: String| say(Said::Note(text));
+        let builds = arms.len() * *rounds as usize;
+        note(format!("{builds} clean builds in {}:", self.scratch.display()));
+        for arm in arms {
+            note(format!("  {arm:<8}  {}", arm.meaning()));
         }
-        let share: f64 = arms.iter().map(|arm| arm.usual_share(self.jobs)).sum();
-        let share = share * f64::from(self.options.rounds);
-        match recorded(settings, &self.workspace, self.jobs) {
-            Some(plain) => shell.note(format_args!(
+        let share: f64 = arms.iter().map(|arm| arm.usual_share(*jobs)).sum();
+        let share = share * f64::from(*rounds);
+        note(match recorded(self.request.home, &self.workspace, *jobs) {
+            Some(plain) => format!(
                 "about {}, by what was recorded of its crates; Ctrl-C ends it and keeps what is done",
                 minutes(plain.mul_f64(share))
-            )),
-            None => shell.note(format_args!(
+            ),
+            None => format!(
                 "how long it takes is known after the first (about {share:.0} times as long); Ctrl-C ends it \
                  and keeps what is done"
-            )),
-        }
+            ),
+        });
     }
 
     /// Runs every arm in every round.
-    pub(crate) fn run(&mut self, shell: &mut Shell) -> Result<(), Failure> {
-        let arms = self.options.arms();
-        let mut left: f64 = f64::from(self.options.rounds)
-            * arms.iter().map(|arm| arm.usual_share(self.jobs)).sum::<f64>();
-        for round in 1..=self.options.rounds {
+    ///
+    /// # Errors
+    /// Where a build cannot be started or followed.
+    pub fn run(&mut self, say: &mut dyn FnMut(Said)) -> anyhow::Result<()> {
+        let (arms, rounds, jobs) =
+            (self.request.arms.clone(), self.request.rounds, self.request.jobs);
+        let mut left: f64 =
+            f64::from(rounds) * arms.iter().map(|arm| arm.usual_share(jobs)).sum::<f64>();
+        for round in 1..=rounds {
             for &arm in &arms {
-                let Some(run) = self.build(arm, round, shell)? else { return Ok(()) };
-                let share = arm.usual_share(self.jobs);
+                let Some(run) = self.build(arm, round, say)? else { return Ok(()) };
+                let share = arm.usual_share(jobs);
                 left -= share;
                 let then = run.wall.mul_f64((left / share).max(0.0));
-                shell.note(format_args!(
+                say(Said::Note(format!(
                     "{arm}: {} in {:.1} s; about {} to go",
                     run.peak,
                     run.wall.as_secs_f64(),
                     minutes(then)
-                ));
+                )));
                 self.outcome.runs.push(run);
             }
         }
@@ -154,16 +182,24 @@ impl<'a> Session<'a> {
     }
 
     /// One clean build, and one after a touch; nothing where a signal has ended it.
-    fn build(&mut self, arm: Arm, round: u32, shell: &mut Shell) -> Result<Option<Run>, Failure> {
+    fn build(
+        &mut self,
+        arm: Arm,
+        round: u32,
+        say: &mut dyn FnMut(Said),
+    ) -> anyhow::Result<Option<Run>> {
         let target = self.scratch.join(arm.name());
         clear(&target)?;
-        let line =
-            self.line.or_else(|| self.outcome.peak_of(Arm::Recipe)).filter(|_| arm.is_ours());
+        let line = self
+            .request
+            .line
+            .or_else(|| self.outcome.peak_of(Arm::Recipe))
+            .filter(|_| arm.is_ours());
         if arm == Arm::Plimsoll {
             clear(&self.home())?;
             fs::create_dir_all(self.home()).context("cannot make a directory for the bench")?;
         }
-        let title = format!("{arm} ({round} of {})", self.options.rounds);
+        let title = format!("{arm} ({round} of {})", self.request.rounds);
         let Some(done) = self.bench.run(self.command(arm, line, &target), &title)? else {
             return Ok(None);
         };
@@ -179,9 +215,9 @@ impl<'a> Session<'a> {
             rebuild = (again.exit == 0).then_some(again.wall);
         }
         if done.exit != 0 {
-            tell_failure(arm, &done, shell);
+            say(failure(arm, &done));
         }
-        if !self.options.keep {
+        if !self.request.keep {
             clear(&target)?;
         }
         Ok(Some(Run {
@@ -197,28 +233,29 @@ impl<'a> Session<'a> {
     }
 
     fn command(&self, arm: Arm, line: Option<Bytes>, target: &Path) -> Command {
-        let added = added::settings(arm, &self.what, &self.workspace, line);
+        let added = added::settings(arm, &self.request.what, &self.workspace, line);
         let mut command = Command::new(&self.cargo);
         if arm.is_ours()
             && let Ok(ours) = std::env::current_exe()
         {
             command = Command::new(ours);
-            command.arg("plimsoll").env("CARGO", &self.cargo).env(env::HOME, self.home());
+            command.arg("plimsoll").env("CARGO", &self.cargo);
+            command.env(plimsoll_proto::HOME_VARIABLE, self.home());
             if let Some(line) = added.memory {
-                command.env(env::MEMORY, line.0.to_string());
+                command.arg("--memory").arg(line.0.to_string());
             }
         }
         command
             .arg("build")
             .args(&added.args)
-            .args(&self.what.args)
+            .args(&self.request.what.args)
             .arg("--target-dir")
             .arg(target)
             .env("CARGO_BUILD_BUILD_DIR", target);
         // A wrapper that keeps what was compiled would leave nothing to measure; an empty one stands before
         // what is configured, also before what `enable` has put there.
-        command.env("RUSTC_WRAPPER", "").env("CARGO_BUILD_JOBS", self.jobs.to_string());
-        command.envs(added.variables).current_dir(self.cwd);
+        command.env("RUSTC_WRAPPER", "").env("CARGO_BUILD_JOBS", self.request.jobs.to_string());
+        command.envs(added.variables).current_dir(self.request.cwd);
         command
     }
 
@@ -226,47 +263,35 @@ impl<'a> Session<'a> {
         self.scratch.join("home")
     }
 
-    /// Prints the table and writes the files.
-    pub(crate) fn tell(&self, options: &BenchOptions, shell: &mut Shell) -> Result<i32, Failure> {
-        let to_file = |path: &Path, text: &str| {
-            fs::write(path, text).with_context(|| format!("cannot write `{}`", path.display()))
-        };
-        let mut printed = false;
-        for (path, text) in
-            [(&options.json, self.outcome.json()), (&options.markdown, self.outcome.markdown())]
-        {
-            match path {
-                Some(path) if path.as_os_str() == "-" => {
-                    shell.answer(text).context(OUT)?;
-                    printed = true;
-                }
-                Some(path) => to_file(path, &text)?,
-                None => {}
-            }
-        }
-        if !printed {
-            shell.answer(self.outcome.text()).context(OUT)?;
-        }
-        Ok(match self.bench.ended_by {
+    /// What was measured.
+    #[must_use]
+    pub fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+
+    /// The exit status: 1 where a build failed, 128 + n where signal n ended it.
+    #[must_use]
+    pub fn exit(&self) -> i32 {
+        match self.bench.ended_by {
             Some(signal) => 128 + signal,
             None => i32::from(!self.outcome.is_well()),
-        })
+        }
     }
 }
 
 impl Drop for Session<'_> {
     fn drop(&mut self) {
-        if !self.options.keep {
+        if !self.request.keep {
             // What cannot be removed is the user's to see; the figures are told already.
             let _ = fs::remove_dir_all(&self.scratch);
         }
     }
 }
 
-fn tell_failure(arm: Arm, done: &Measured, shell: &mut Shell) {
+fn failure(arm: Arm, done: &Measured) -> Said {
     let lines: Vec<&str> = done.words.lines().collect();
     let last = lines[lines.len().saturating_sub(WORDS)..].join("\n");
-    shell.warn(format_args!("{arm} failed with {}; its last words:\n{last}", done.exit));
+    Said::Warning(format!("{arm} failed with {}; its last words:\n{last}", done.exit))
 }
 
 fn clear(path: &Path) -> anyhow::Result<()> {
@@ -279,8 +304,8 @@ fn clear(path: &Path) -> anyhow::Result<()> {
 }
 
 /// The file to touch: what was asked for, or the first source of a package that no other one of the workspace needs.
-fn touched(workspace: &Workspace, options: &BenchOptions) -> anyhow::Result<Touched> {
-    let path = match &options.touch {
+fn touched(workspace: &Workspace, request: &Request<'_>) -> anyhow::Result<Touched> {
+    let path = match &request.touch {
         Some(path) => path.clone(),
         None => workspace.leaf.clone().context(
             "there is no package that no other one needs; name a source file with --touch",
@@ -306,8 +331,8 @@ fn warm(cwd: &Path, environment: &Environment) {
 }
 
 /// Plain Cargo's time, where the crates of the workspace were recorded: their processor time, shared out.
-fn recorded(settings: &Settings, workspace: &Workspace, jobs: u32) -> Option<Duration> {
-    let home = settings.home.value.as_deref().filter(|home| home.is_dir())?;
+fn recorded(home: Option<&Path>, workspace: &Workspace, jobs: u32) -> Option<Duration> {
+    let home = home.filter(|home| home.is_dir())?;
     let rows = plimsoll_history::History::open(home).0.list(None).ok()?;
     let ours = |row: &&plimsoll_history::Row| {
         workspace.packages.contains(&row.package) && !row.profile.starts_with("check")

@@ -13,11 +13,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use plimsoll_core::{Bytes, Millis};
-use plimsoll_host::ProcessTree;
+use plimsoll_host::{ProcessTree, Signal, Signals};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
-
-use crate::drive::signals::{Signal, Signals};
 
 /// Between two samples.
 const PERIOD: Duration = Duration::from_millis(50);
@@ -30,15 +28,15 @@ const KEPT: u64 = 64 << 10;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Measured {
     /// The highest sum over all its processes.
-    pub(crate) peak: Bytes,
+    pub peak: Bytes,
     /// Its time.
-    pub(crate) wall: Duration,
+    pub wall: Duration,
     /// Its exit status; 128 + n where signal n ended it.
-    pub(crate) exit: i32,
+    pub exit: i32,
     /// A process of it was killed with SIGKILL, and the kernel has killed for memory meanwhile.
     pub(crate) out_of_memory: bool,
     /// The end of what it said on stderr.
-    pub(crate) words: String,
+    pub words: String,
 }
 
 /// What runs builds one after another, until a person has enough.

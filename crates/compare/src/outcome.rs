@@ -3,41 +3,41 @@
 use std::time::Duration;
 
 use plimsoll_core::Bytes;
+use plimsoll_view::{Align, table};
 use serde::Serialize;
 
-use super::arm::Arm;
-use crate::commands::table::{self, Align};
+use crate::arm::Arm;
 
 /// One arm in one round.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Run {
+pub struct Run {
     /// The arm.
-    pub(crate) arm: Arm,
+    pub arm: Arm,
     /// From 1.
     pub(crate) round: u32,
     /// The line that it had.
-    pub(crate) line: Option<Bytes>,
+    pub line: Option<Bytes>,
     /// The highest memory of all its processes together.
-    pub(crate) peak: Bytes,
+    pub peak: Bytes,
     /// The time of the clean build.
-    pub(crate) wall: Duration,
+    pub wall: Duration,
     /// The time of the build after a source file was touched.
-    pub(crate) rebuild: Option<Duration>,
+    pub rebuild: Option<Duration>,
     /// The exit status.
-    pub(crate) exit: i32,
+    pub exit: i32,
     /// A process was killed for want of memory.
     pub(crate) out_of_memory: bool,
 }
 
 /// All that was measured.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Outcome {
+pub struct Outcome {
     /// The runs, in their order.
-    pub(crate) runs: Vec<Run>,
+    pub runs: Vec<Run>,
     /// What was built: the arguments of `cargo build`.
-    pub(crate) arguments: Vec<String>,
+    pub arguments: Vec<String>,
     /// Processors that were used.
-    pub(crate) processors: u32,
+    pub processors: u32,
 }
 
 /// The JSON form. Sizes in bytes, times in milliseconds.
@@ -88,12 +88,12 @@ impl Outcome {
     }
 
     /// The table for a terminal.
-    pub(crate) fn text(&self) -> String {
-        table::render(COLUMNS, &self.rows())
+    pub fn text(&self) -> String {
+        table(COLUMNS, &self.rows())
     }
 
     /// The table as Markdown.
-    pub(crate) fn markdown(&self) -> String {
+    pub fn markdown(&self) -> String {
         let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
         let mut text = line(&COLUMNS.map(|(title, _)| title.to_owned()));
         text += &line(
@@ -105,7 +105,7 @@ impl Outcome {
     }
 
     /// One line of JSON.
-    pub(crate) fn json(&self) -> String {
+    pub fn json(&self) -> String {
         let document = Document {
             plimsoll_bench: 1,
             arguments: &self.arguments,

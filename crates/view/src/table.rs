@@ -1,8 +1,10 @@
-//! Columns of text: each as wide as its widest cell, two spaces between.
+//! Columns of text: each as wide as its widest cell on a terminal, two spaces between.
+
+use unicode_width::UnicodeWidthStr as _;
 
 /// How a column stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Align {
+pub enum Align {
     /// Text.
     Left,
     /// Numbers.
@@ -10,12 +12,12 @@ pub(crate) enum Align {
 }
 
 /// Lays out rows of equally many cells, the head first, without spaces at line ends.
-pub(crate) fn render<const N: usize>(columns: [(&str, Align); N], rows: &[[String; N]]) -> String {
+#[must_use]
+pub fn table<const N: usize>(columns: [(&str, Align); N], rows: &[[String; N]]) -> String {
     let head = columns.map(|(title, _)| title.to_owned());
     let lines = || std::iter::once(&head).chain(rows);
-    let widths: [usize; N] = std::array::from_fn(|at| {
-        lines().map(|line| line[at].chars().count()).max().unwrap_or_default()
-    });
+    let widths: [usize; N] =
+        std::array::from_fn(|at| lines().map(|line| line[at].width()).max().unwrap_or_default());
     let mut text = String::new();
     for line in lines() {
         let mut row = String::new();
@@ -23,9 +25,10 @@ pub(crate) fn render<const N: usize>(columns: [(&str, Align); N], rows: &[[Strin
             if !row.is_empty() {
                 row.push_str("  ");
             }
+            let gap = " ".repeat(width - cell.width());
             match align {
-                Align::Left => row.push_str(&format!("{cell:<width$}")),
-                Align::Right => row.push_str(&format!("{cell:>width$}")),
+                Align::Left => row.extend([cell, gap.as_str()]),
+                Align::Right => row.extend([gap.as_str(), cell]),
             }
         }
         text.push_str(row.trim_end());
@@ -40,8 +43,8 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {
-        let rows = [["a".to_owned(), "1".to_owned()], ["libcafé".to_owned(), "23".to_owned()]];
-        let text = render([("crate", Align::Left), ("peak", Align::Right)], &rows);
-        assert_eq!(text, "crate    peak\na           1\nlibcafé    23\n");
+        let rows = [["a".to_owned(), "1".to_owned()], ["箱café".to_owned(), "23".to_owned()]];
+        let text = table([("crate", Align::Left), ("peak", Align::Right)], &rows);
+        assert_eq!(text, "crate   peak\na          1\n箱café    23\n");
     }
 }
