@@ -19,6 +19,7 @@ mod timeline;
 mod told;
 mod top;
 mod wording;
+mod wrap;
 
 pub use date::utc;
 pub use live::{Key, Live, Wish};
@@ -29,3 +30,5 @@ pub use summary::summary;
 pub use table::{Align, table};
 pub use told::{Told, ToldUnit};
 pub use top::top_json;
+pub use wording::percent;
+pub use wrap::wrapped;

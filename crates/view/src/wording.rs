@@ -71,7 +71,8 @@ pub(crate) fn names(names: &[String], most: usize) -> String {
 
 /// A share in per cent, without digits that nobody needs: `97 %`, `1.2 %`. Only what is whole is `100 %`:
 /// 99.8 % is still below the line, and 100.2 % is not.
-pub(crate) fn percent(share: f64) -> String {
+#[must_use]
+pub fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if percent < 10.0 {
         format!("{percent:.1} %")

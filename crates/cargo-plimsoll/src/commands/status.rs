@@ -12,6 +12,7 @@ use plimsoll_cargo::{CargoConfig, Given, Origin};
 use plimsoll_core::Bytes;
 use plimsoll_core::settings::Memory;
 use plimsoll_proto::Enabled;
+use plimsoll_setup::Obstacle;
 use plimsoll_shim::rendezvous;
 use plimsoll_view::Told;
 use serde_json::{Value, json};
@@ -43,17 +44,6 @@ pub fn run(
     let status = Status::find(settings, environment, cwd)?;
     let text = if json { status.json().to_string() } else { status.text() };
     Ok(shell.answer(text).context(OUT)?)
-}
-
-/// Something that goes past the shims.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Obstacle {
-    /// `rustc` or `rustdoc`.
-    pub(crate) tool: &'static str,
-    /// What is so.
-    pub(crate) what: String,
-    /// What to do about it.
-    pub(crate) advice: String,
 }
 
 /// All that is said.

@@ -6,6 +6,7 @@
 use plimsoll_core::invocation::UnitKind;
 use plimsoll_core::unit::INCREMENTAL;
 use plimsoll_core::{Bytes, Millis};
+use plimsoll_view::percent;
 use serde::Serialize;
 
 use super::past::{Past, Unit};
@@ -77,10 +78,6 @@ fn of_wall(past: &Past, cpu: Millis) -> u64 {
 
 fn share_of(part: Millis, whole: Millis) -> f64 {
     part.0 as f64 / whole.0.max(1) as f64
-}
-
-fn percent(share: f64) -> String {
-    format!("{:.0} %", share * 100.0)
 }
 
 /// Names, the first of them, and how many more.

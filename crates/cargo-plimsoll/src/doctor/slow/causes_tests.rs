@@ -247,7 +247,7 @@ fn jobs_below_the_processors_are_told_where_all_of_them_were_taken() {
     let cause = only(&told.done(10_000), &[]);
     assert_eq!((cause.topic, cause.cost_ms), ("jobs", 6000));
     assert!(
-        cause.what.contains("2 of 8 processors") && cause.what.contains("80 %"),
+        cause.what.contains("2 of 8 processors") && cause.what.contains(&percent(0.8)),
         "{}",
         cause.what
     );
@@ -268,7 +268,11 @@ fn a_line_that_held_the_build_back_is_told_with_the_one_that_would_not_have() {
     told.ends(3000, b, 1500);
     let cause = only(&told.done(4000), &[]);
     assert_eq!(cause.topic, "line");
-    assert!(cause.what.contains("for 1.0 s (25 % of the time)"), "{}", cause.what);
+    assert!(
+        cause.what.contains(&format!("for {} ({} of the time)", Millis(1000), percent(0.25))),
+        "{}",
+        cause.what
+    );
     assert!(
         cause.advice.contains("--memory 1216MiB"),
         "900 and the 300 of what waited: {}",
@@ -307,7 +311,11 @@ fn one_unit_that_nothing_runs_beside_is_named_with_what_would_split_it() {
     let cause = only(&told.done(10_000), &[]);
     assert_eq!((cause.topic, cause.cost_ms), ("giant", 8000));
     assert!(
-        cause.what.starts_with("giant v1 ran with nothing beside it for 8.0 s (80 %"),
+        cause.what.starts_with(&format!(
+            "giant v1 ran with nothing beside it for {} ({}",
+            Millis(8000),
+            percent(0.8)
+        )),
         "{}",
         cause.what
     );
@@ -328,7 +336,11 @@ fn a_link_that_is_waited_for_is_told() {
     told.ends(9000, b, 9000).ends(10_000, a, 9000);
     let cause = only(&told.done(10_000), &[]);
     assert_eq!((cause.topic, cause.cost_ms), ("link", 6000));
-    assert!(cause.what.contains("a v1 with 6.0 s (60 % of the time)"), "{}", cause.what);
+    assert!(
+        cause.what.contains(&format!("a v1 with {} ({} of the time)", Millis(6000), percent(0.6))),
+        "{}",
+        cause.what
+    );
 }
 
 #[test]
@@ -341,7 +353,7 @@ fn a_build_in_which_everything_stood_still_thrashed() {
     told.ends(4000, a, 3000).ends(4000, b, 3000);
     let cause = only(&told.done(4000), &[]);
     assert_eq!((cause.topic, cause.cost_ms), ("thrashing", 1750));
-    assert!(cause.what.contains("50 %"), "{}", cause.what);
+    assert!(cause.what.contains(&percent(0.5)), "{}", cause.what);
 }
 
 #[test]
@@ -352,7 +364,12 @@ fn processors_that_somebody_else_used_are_told() {
     let cause = only(&told.done(10_000), &[]);
     assert_eq!((cause.topic, cause.cost_ms), ("others", 7500));
     assert!(
-        cause.what.contains("20.0 s of processor time, and got 5.0 s (25 %)"),
+        cause.what.contains(&format!(
+            "{} of processor time, and got {} ({})",
+            Millis(20_000),
+            Millis(5000),
+            percent(0.25)
+        )),
         "{}",
         cause.what
     );

@@ -3,25 +3,24 @@
 use std::fmt::Write as _;
 
 use plimsoll_core::Millis;
+use plimsoll_view::{percent, wrapped};
 use serde_json::{Value, json};
 
 use super::causes::Cause;
 use super::past::{Past, Unit};
 use super::rebuilt::{Rebuilt, Why};
-use crate::doctor::setup::wrapped;
 
 /// The form of the JSON; the number changes where a reader would misunderstand it.
 const FORMAT: u32 = 1;
+
+/// Columns of a line of a cause, its margin not included.
+const WIDTH: usize = 100;
 
 /// Columns before the text of a cause.
 const MARGIN: usize = 9;
 
 /// Units that are named among the longest.
 const LONGEST: usize = 5;
-
-fn percent(share: f64) -> String {
-    format!("{:.0} %", share * 100.0)
-}
 
 fn count(n: usize, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
@@ -37,12 +36,12 @@ pub(crate) fn text(past: &Past, rebuilt: &Rebuilt, causes: &[Cause]) -> String {
         let mut first = format!("{:<MARGIN$}", format!("~{part}"));
         text.push('\n');
         for said in [&cause.what, &cause.why] {
-            for line in wrapped(said) {
+            for line in wrapped(said, WIDTH) {
                 let margin = std::mem::replace(&mut first, " ".repeat(MARGIN));
                 let _ = writeln!(text, "{margin}{line}");
             }
         }
-        for (at, line) in wrapped(&cause.advice).iter().enumerate() {
+        for (at, line) in wrapped(&cause.advice, WIDTH).iter().enumerate() {
             let arrow = if at == 0 { "-> " } else { "   " };
             let _ = writeln!(text, "{}{arrow}{line}", " ".repeat(MARGIN));
         }

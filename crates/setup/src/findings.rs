@@ -1,14 +1,11 @@
-//! What a finding is, and all of them for some facts. Reads nothing.
+//! What a finding is. Reads nothing.
 
 use serde::Serialize;
-
-use super::facts::Facts;
-use super::{building, machine};
 
 /// How much a finding matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Severity {
+pub enum Severity {
     /// Builds die, crawl, or do not do what was asked.
     Problem,
     /// It costs something here, or will in some case that is named.
@@ -31,14 +28,14 @@ pub(crate) enum By {
 
 /// What mends a finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Fix {
+pub struct Fix {
     /// Who can.
     pub(crate) by: By,
     /// The command, or what to do in words where there is none.
     pub(crate) command: String,
     /// The setting of `init`'s that it is, where it is one.
     #[serde(skip)]
-    pub(crate) setting: Option<String>,
+    pub setting: Option<String>,
 }
 
 impl Fix {
@@ -55,19 +52,19 @@ impl Fix {
 
 /// Something that was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Finding {
+pub struct Finding {
     /// How much it matters.
-    pub(crate) severity: Severity,
+    pub severity: Severity,
     /// A stable word for scripts.
     pub(crate) topic: &'static str,
     /// What is so, with its number.
-    pub(crate) what: String,
+    pub what: String,
     /// Why that matters here; empty where it is fine.
     pub(crate) why: String,
     /// What recorded builds of this workspace know of it.
     pub(crate) figure: Option<String>,
     /// What mends it.
-    pub(crate) fix: Option<Fix>,
+    pub fix: Option<Fix>,
 }
 
 impl Finding {
@@ -77,7 +74,7 @@ impl Finding {
     }
 
     /// It costs something.
-    pub(crate) fn note(
+    pub fn note(
         topic: &'static str,
         what: impl Into<String>,
         why: impl Into<String>,
@@ -87,7 +84,7 @@ impl Finding {
     }
 
     /// Builds suffer.
-    pub(crate) fn problem(
+    pub fn problem(
         topic: &'static str,
         what: impl Into<String>,
         why: impl Into<String>,
@@ -97,7 +94,7 @@ impl Finding {
     }
 
     /// With what recorded builds know of it.
-    pub(crate) fn with(self, figure: Option<String>) -> Self {
+    pub fn with(self, figure: Option<String>) -> Self {
         Self { figure, ..self }
     }
 
@@ -111,12 +108,4 @@ impl Finding {
         let (what, why) = (what.into(), why.into());
         Self { severity, topic, what, why, figure: None, fix }
     }
-}
-
-/// Everything that these facts say: problems first, and what is fine last; in each the machine before the workspace.
-pub(crate) fn judge(facts: &Facts) -> Vec<Finding> {
-    let mut findings = machine::judge(facts);
-    findings.extend(building::judge(facts));
-    findings.sort_by_key(|finding| finding.severity);
-    findings
 }

@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 
 use toml::Value;
 
-use crate::env::Environment;
+use plimsoll_cargo::Environment;
 
 /// Flags from one place.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Flags {
     /// Where they are given, for a person.
-    pub(crate) place: String,
+    pub place: String,
     /// The variable, where it is one.
-    pub(crate) variable: Option<&'static str>,
+    pub variable: Option<&'static str>,
     /// The flags, each one word of rustc's command line.
-    pub(crate) words: Vec<String>,
+    pub words: Vec<String>,
 }
 
 impl Flags {

@@ -7,11 +7,11 @@ use plimsoll_init::plan::{Group, Lowmem, plan};
 use plimsoll_init::workspace::{Compiler, TextFile, Workspace};
 
 use super::*;
-use crate::commands::status::Obstacle;
-use crate::doctor::setup::facts::tests::row;
-use crate::doctor::setup::facts::{Linkers, Machine};
-use crate::doctor::setup::findings::Severity;
-use crate::doctor::setup::flags;
+use crate::facts::Obstacle;
+use crate::facts::tests::row;
+use crate::facts::{Linkers, Machine};
+use crate::findings::Severity;
+use crate::flags;
 
 const HOST: &str = "x86_64-unknown-linux-gnu";
 

@@ -3,6 +3,7 @@
 use plimsoll_core::Bytes;
 use plimsoll_core::line::Killer;
 use plimsoll_init::plan::tier;
+use plimsoll_view::percent;
 
 use super::facts::{Facts, Place};
 use super::findings::{Finding, Fix};
@@ -334,8 +335,8 @@ fn in_memory(facts: &Facts, place: &Place) -> Option<Finding> {
             TOPIC,
             what,
             format!(
-                "all that is built stays in memory: {} % of what there is are gone before a compiler starts",
-                percent(held, whole(facts))
+                "all that is built stays in memory: {} of what there is are gone before a compiler starts",
+                percent(held.share_of(whole(facts)))
             ),
             fix,
         )
@@ -357,10 +358,6 @@ fn in_memory(facts: &Facts, place: &Place) -> Option<Finding> {
             fix,
         )
     })
-}
-
-fn percent(part: Bytes, whole: Bytes) -> u64 {
-    (part.share_of(whole) * 100.0).round() as u64
 }
 
 fn read_ahead(facts: &Facts) -> Option<Finding> {

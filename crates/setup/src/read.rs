@@ -7,50 +7,63 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use plimsoll_cargo::{CargoConfig, Environment};
 use plimsoll_core::Bytes;
 use plimsoll_host::{CgroupLevel, Killers, Limits};
+use plimsoll_init::figures::Figures;
 use plimsoll_init::plan::{self, Lowmem};
 use plimsoll_init::workspace::Workspace;
 
-use super::facts::{Bounds, Facts, Here, Linkers, Machine, Place, Swap};
+use super::facts::{Bounds, Facts, Here, Linkers, Machine, Obstacle, Place, Swap};
 use super::flags::{self, Flags};
-use crate::account::Account;
-use crate::commands;
-use crate::env::Environment;
-use crate::settings::{Origin, Settings};
-use crate::shell::Shell;
-use crate::shims::Shims;
 
-/// Looks.
-pub(crate) fn facts(
-    settings: &Settings,
+/// What is known of Plimsoll itself.
+#[derive(Clone, Debug, Default)]
+pub struct Own {
+    /// Cargo's configuration that holds here.
+    pub cargo: CargoConfig,
+    /// Processors that are planned for.
+    pub processors: u32,
+    /// The jobs that it is told, and where, but by an option.
+    pub jobs: Option<(String, u32)>,
+    /// `cargo plimsoll enable` is in force.
+    pub enabled: bool,
+    /// What keeps plain `cargo` from the account's line here.
+    pub obstacles: Vec<Obstacle>,
+    /// The wrapper that is configured is one of Plimsoll's shims.
+    pub wrapper_is_ours: bool,
+}
+
+/// Looks. `figures` is what recorded builds know of a workspace.
+///
+/// # Errors
+/// Where the kernel's own files cannot be read.
+pub fn look(
+    own: Own,
     environment: &Environment,
     cwd: &Path,
-    shell: &mut Shell,
+    figures: &mut dyn FnMut(&Workspace) -> Figures,
 ) -> anyhow::Result<Facts> {
-    let (here, no_workspace) = match here(settings, environment, cwd, shell) {
+    let (here, no_workspace) = match here(&own, environment, cwd, figures) {
         Ok(here) => (Some(here), None),
         Err(error) => (None, Some(format!("{error:#}"))),
     };
-    let shims = Shims::named()?;
-    let enabled = settings.home.value.as_deref().and_then(Account::enabled);
-    let wrapper = settings.cargo.rustc_wrapper.as_ref().map(|given| given.value.as_path());
+    let wrapper = own.cargo.rustc_wrapper.as_ref().map(|given| given.value.as_path());
     let host = here.as_ref().map_or("", |it| it.workspace.compiler.host.as_str());
     let flags = here
         .as_ref()
         .map_or_else(Vec::new, |it| flags::find(environment, &it.workspace.layers, host));
     Ok(Facts {
-        machine: machine(settings.processors.value)?,
+        machine: machine(own.processors)?,
         bounds: bounds(),
-        places: places(settings, environment, here.as_ref()),
-        linkers: linkers(settings, environment, here.as_ref(), flags.first()),
-        obstacles: commands::status::obstacles(&settings.cargo, enabled.as_ref(), &shims),
-        wrapper_is_ours: wrapper.is_some_and(|it| shims.include(it)),
+        places: places(&own.cargo, environment, here.as_ref()),
+        linkers: linkers(&own.cargo, environment, here.as_ref(), flags.first()),
+        obstacles: own.obstacles,
+        wrapper_is_ours: own.wrapper_is_ours,
         wrapper_is_there: wrapper.is_none_or(|it| is_there(environment, it)),
-        own_jobs: matches!(settings.jobs.origin, Origin::Variable(_) | Origin::File(_))
-            .then(|| (settings.jobs.origin.to_string(), settings.jobs.value)),
-        enabled: enabled.is_some(),
-        cargo: settings.cargo.clone(),
+        own_jobs: own.jobs,
+        enabled: own.enabled,
+        cargo: own.cargo,
         variables: variables(environment),
         flags,
         here,
@@ -59,13 +72,13 @@ pub(crate) fn facts(
 }
 
 fn here(
-    settings: &Settings,
+    own: &Own,
     environment: &Environment,
     cwd: &Path,
-    shell: &mut Shell,
+    figures: &mut dyn FnMut(&Workspace) -> Figures,
 ) -> anyhow::Result<Here> {
-    let workspace = Workspace::find(environment, cwd, settings.processors.value)?;
-    let figures = commands::init::figures(settings, &workspace, shell);
+    let workspace = Workspace::find(environment, cwd, own.processors)?;
+    let figures = figures(&workspace);
     let proposals = plan::plan(&workspace, &Lowmem::Offered, &figures);
     Ok(Here { workspace, proposals, figures })
 }
@@ -183,10 +196,10 @@ fn read_limits(limits: &str) -> Bounds {
     }
 }
 
-fn places(settings: &Settings, environment: &Environment, here: Option<&Here>) -> Vec<Place> {
-    let given = settings.cargo.target_dir.as_ref().map(|given| given.value.clone());
+fn places(cargo: &CargoConfig, environment: &Environment, here: Option<&Here>) -> Vec<Place> {
+    let given = cargo.target_dir.as_ref().map(|given| given.value.clone());
     let target = here.map(|it| given.unwrap_or_else(|| it.workspace.root.join("target")));
-    let build = settings.cargo.build_dir.as_ref().zip(here);
+    let build = cargo.build_dir.as_ref().zip(here);
     let build = build.map(|(given, it)| given.value.resolve(&it.workspace.root));
     let temporary = environment.get("TMPDIR").map_or_else(|| PathBuf::from("/tmp"), PathBuf::from);
     let named = [("the build directory", build), ("the target directory", target)];
@@ -218,7 +231,7 @@ fn read_ahead(device: u64) -> Option<(String, Bytes)> {
 }
 
 fn linkers(
-    settings: &Settings,
+    cargo: &CargoConfig,
     environment: &Environment,
     here: Option<&Here>,
     flags: Option<&Flags>,
@@ -235,7 +248,7 @@ fn linkers(
     let mut linkers = Linkers { found: found.collect(), ..Linkers::default() };
     let Some(workspace) = here.map(|it| &it.workspace) else { return linkers };
     let root = &workspace.root;
-    let rustc = settings.cargo.rustc.as_ref().map_or(Path::new("rustc"), |given| &given.value);
+    let rustc = cargo.rustc.as_ref().map_or(Path::new("rustc"), |given| &given.value);
     let sysroot = answer(Command::new(rustc).args(["--print", "sysroot"]).current_dir(root));
     linkers.has_rust_lld = sysroot.is_some_and(|sysroot| {
         let lld = format!("lib/rustlib/{}/bin/rust-lld", workspace.compiler.host);

@@ -6,9 +6,9 @@ use plimsoll_host::CgroupLevel;
 use plimsoll_init::figures::Figures;
 
 use super::*;
-use crate::doctor::setup::facts::tests::row;
-use crate::doctor::setup::facts::{Bounds, Here, Machine, Swap};
-use crate::doctor::setup::findings::{By, Severity};
+use crate::facts::tests::row;
+use crate::facts::{Bounds, Here, Machine, Swap};
+use crate::findings::{By, Severity};
 
 /// A machine on which all is well.
 fn well(memory: Bytes) -> Facts {
@@ -197,7 +197,7 @@ fn a_target_directory_in_memory_is_a_problem_once_it_holds_much() {
     facts.places[0].in_memory = Some((Bytes::gib(3), Bytes::gib(4)));
     let found = only(&facts, "tmpfs");
     assert_eq!(found.severity, Severity::Problem);
-    assert!(found.why.contains("38 %"), "{}", found.why);
+    assert!(found.why.contains(&percent(0.38)), "{}", found.why);
     facts.places[0].in_memory = Some((Bytes::mib(1), Bytes::mib(64)));
     facts.places[0].name = "the build directory";
     assert!(only(&facts, "tmpfs").fix.unwrap().command.contains("CARGO_BUILD_BUILD_DIR"));

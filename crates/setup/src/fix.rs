@@ -11,15 +11,15 @@ use super::facts::Here;
 use super::findings::{By, Finding};
 
 /// A setting that can be applied, and how it is asked for.
-pub(crate) struct Candidate {
+pub struct Candidate {
     /// The key with its table, as `init` knows it.
-    pub(crate) setting: String,
+    pub setting: String,
     /// What is so and why it should not be, for the question.
-    pub(crate) question: String,
+    pub question: String,
 }
 
 /// What can be applied.
-pub(crate) fn candidates(findings: &[Finding]) -> Vec<Candidate> {
+pub fn candidates(findings: &[Finding]) -> Vec<Candidate> {
     let candidate = |finding: &Finding| {
         let fix = finding.fix.as_ref().filter(|fix| fix.by == By::Doctor)?;
         let setting = fix.setting.clone()?;
@@ -29,7 +29,7 @@ pub(crate) fn candidates(findings: &[Finding]) -> Vec<Candidate> {
 }
 
 /// Writes these settings of `init`'s, all or none; gives the files. `check` is Cargo's last word.
-pub(crate) fn apply(
+pub fn apply(
     here: &Here,
     accepted: &BTreeSet<String>,
     check: impl FnOnce() -> anyhow::Result<()>,

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use plimsoll_view::wrapped;
 use serde_json::{Value, json};
 
 use super::findings::{By, Finding, Severity};
@@ -12,11 +13,11 @@ const FORMAT: u32 = 1;
 /// Columns before the text of a finding.
 const MARGIN: usize = 9;
 
-/// Characters in a line of a finding's text, its margin not included.
+/// Columns of a line of a finding's text, its margin not included.
 const WIDTH: usize = 100;
 
 /// As text, for a terminal.
-pub(crate) fn text(findings: &[Finding]) -> String {
+pub fn text(findings: &[Finding]) -> String {
     let mut text = String::new();
     let mut last = None;
     for finding in findings {
@@ -59,7 +60,7 @@ fn said(text: &mut String, finding: &Finding) {
     };
     let mut first = format!("{word:<MARGIN$}");
     let mut paragraph = |said: &str| {
-        for line in wrapped(said) {
+        for line in wrapped(said, WIDTH) {
             let _ = writeln!(text, "{}{line}", std::mem::replace(&mut first, " ".repeat(MARGIN)));
         }
     };
@@ -80,26 +81,8 @@ fn said(text: &mut String, finding: &Finding) {
     let _ = writeln!(text, "{}->{by} {}", " ".repeat(MARGIN), fix.command);
 }
 
-/// Words in lines of at most [`WIDTH`] characters; a longer word has a line of its own.
-pub(in crate::doctor) fn wrapped(text: &str) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let line = lines.last().map_or(0, |line| line.chars().count());
-        if line > 0 && line + 1 + word.chars().count() > WIDTH {
-            lines.push(String::new());
-        }
-        if let Some(line) = lines.last_mut() {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    lines
-}
-
 /// As one line of JSON.
-pub(crate) fn as_json(findings: &[Finding], applied: &[String]) -> Value {
+pub fn as_json(findings: &[Finding], applied: &[String]) -> Value {
     let problems = findings.iter().filter(|it| it.severity == Severity::Problem).count();
     json!({
         "plimsoll_doctor": FORMAT,
@@ -113,7 +96,7 @@ pub(crate) fn as_json(findings: &[Finding], applied: &[String]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::doctor::setup::findings::Fix;
+    use crate::findings::Fix;
 
     #[test]
     fn each_says_what_why_and_what_next_and_what_is_fine_one_line() {

@@ -12,13 +12,12 @@ use plimsoll_init::plan::Finding as Proposal;
 use plimsoll_init::workspace::Workspace;
 
 use super::flags::Flags;
-use crate::commands::status::Obstacle;
 
 /// Everything that the findings depend on.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Facts {
+pub struct Facts {
     /// The machine, and what contains us on it.
-    pub(crate) machine: Machine,
+    pub machine: Machine,
     /// What this process, and with it Cargo, may do.
     pub(crate) bounds: Bounds,
     /// Where builds write.
@@ -26,23 +25,23 @@ pub(crate) struct Facts {
     /// The linkers.
     pub(crate) linkers: Linkers,
     /// Cargo's configuration that holds here.
-    pub(crate) cargo: CargoConfig,
+    pub cargo: CargoConfig,
     /// The jobs that Plimsoll itself is told, and where, but by an option.
     pub(crate) own_jobs: Option<(String, u32)>,
     /// `cargo plimsoll enable` is in force.
-    pub(crate) enabled: bool,
+    pub enabled: bool,
     /// What keeps plain `cargo` from the account's line here.
-    pub(crate) obstacles: Vec<Obstacle>,
+    pub obstacles: Vec<Obstacle>,
     /// The wrapper is one of Plimsoll's shims.
-    pub(crate) wrapper_is_ours: bool,
+    pub wrapper_is_ours: bool,
     /// The wrapper can be found.
     pub(crate) wrapper_is_there: bool,
     /// Variables that Cargo reads: those that begin with `CARGO_`, `RUSTC_WORKSPACE_WRAPPER`, and `CI` and `TF_BUILD`.
-    pub(crate) variables: BTreeMap<String, String>,
+    pub variables: BTreeMap<String, String>,
     /// The compiler's flags by the user: those that hold first, then those that they hide.
     pub(crate) flags: Vec<Flags>,
     /// The workspace; nothing where Cargo finds none.
-    pub(crate) here: Option<Here>,
+    pub here: Option<Here>,
     /// Why there is no workspace, in Cargo's words.
     pub(crate) no_workspace: Option<String>,
 }
@@ -54,28 +53,39 @@ impl Facts {
     }
 }
 
+/// Something that goes past the shims.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// `rustc` or `rustdoc`.
+    pub tool: &'static str,
+    /// What is so.
+    pub what: String,
+    /// What to do about it.
+    pub advice: String,
+}
+
 /// The workspace around the working directory.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Here {
+pub struct Here {
     /// As `init` sees it.
-    pub(crate) workspace: Workspace,
+    pub workspace: Workspace,
     /// What `init` makes of it.
     pub(crate) proposals: Vec<Proposal>,
     /// What recorded builds know of it.
-    pub(crate) figures: Figures,
+    pub figures: Figures,
 }
 
 /// The machine.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Machine {
+pub struct Machine {
     /// Processors that this process may use.
-    pub(crate) processors: u32,
+    pub processors: u32,
     /// Its memory.
     pub(crate) total: Bytes,
     /// What is free of it, or of the tightest cgroup: what the kernel could give without killing anybody.
-    pub(crate) free: Bytes,
+    pub free: Bytes,
     /// The anonymous memory of others, summed by the names of programs, and never more than their names.
-    pub(crate) programs: Vec<(String, Bytes)>,
+    pub programs: Vec<(String, Bytes)>,
     /// When the first of the daemons among them acts that kill before the kernel does, where that is known.
     pub(crate) killer: Option<Killer>,
     /// The cgroups around us that limit anything, the innermost first.
@@ -107,7 +117,7 @@ pub(crate) struct Bounds {
     /// `RLIMIT_DATA`.
     pub(crate) data: Option<Bytes>,
     /// `RLIMIT_NOFILE`: the soft and the hard one.
-    pub(crate) files: Option<(u64, u64)>,
+    pub files: Option<(u64, u64)>,
     /// `RLIMIT_NPROC`.
     pub(crate) processes: Option<u64>,
     /// A process that dies of a signal writes its memory into a file (`RLIMIT_CORE` is not 0, and the kernel pipes
@@ -119,9 +129,9 @@ pub(crate) struct Bounds {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Place {
     /// How a person calls it: `the target directory`, `the temporary directory`.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// The directory.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     /// Its file system is memory; what that holds, and how much it may.
     pub(crate) in_memory: Option<(Bytes, Bytes)>,
     /// How much of a file its disk reads at a page fault, and the kernel's file that says so.
@@ -132,7 +142,7 @@ pub(crate) struct Place {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Linkers {
     /// Those found in `PATH`: `ld.bfd`, `gold`, `lld`, `mold`, `wild`.
-    pub(crate) found: Vec<&'static str>,
+    pub found: Vec<&'static str>,
     /// The toolchain brings its own lld.
     pub(crate) has_rust_lld: bool,
     /// The program that rustc calls to link, and whether it is there.
