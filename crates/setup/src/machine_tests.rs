@@ -197,7 +197,7 @@ fn a_target_directory_in_memory_is_a_problem_once_it_holds_much() {
     facts.places[0].in_memory = Some((Bytes::gib(3), Bytes::gib(4)));
     let found = only(&facts, "tmpfs");
     assert_eq!(found.severity, Severity::Problem);
-    assert!(found.why.contains(&percent(0.38)), "{}", found.why);
+    assert!(found.why.contains(&percent(0.375)), "{}", found.why);
     facts.places[0].in_memory = Some((Bytes::mib(1), Bytes::mib(64)));
     facts.places[0].name = "the build directory";
     assert!(only(&facts, "tmpfs").fix.unwrap().command.contains("CARGO_BUILD_BUILD_DIR"));

@@ -1,16 +1,10 @@
-//! Why a recorded build took as long as it did.
+//! Why a recorded build took as long as it did: finding its log and the earlier ones, and printing.
 //!
-//! [`past`] reduces a log, [`rebuilt`] compares it with earlier ones of the same workspace, [`causes`] judges; none of
-//! them reads anything. Read are only the event logs, of which twenty are kept.
-
-mod causes;
-mod past;
-mod rebuilt;
-mod text;
+//! What they say is `plimsoll-slow`'s. Read are only the event logs, of which twenty are kept.
 
 use anyhow::Context as _;
+use plimsoll_slow::Past;
 
-use self::past::Past;
 use crate::commands::report::log_of;
 use crate::exit::{Failure, OUT};
 use crate::settings::Settings;
@@ -37,12 +31,12 @@ pub(crate) fn run(
         .filter_map(|other| plimsoll_history::read(other).ok())
         .map(|(header, records)| Past::new(header, &records))
         .collect();
-    let rebuilt = rebuilt::compare(&past, &earlier);
-    let causes = causes::find(&past, &rebuilt);
+    let rebuilt = plimsoll_slow::compare(&past, &earlier);
+    let causes = plimsoll_slow::find(&past, &rebuilt);
     let said = if json {
-        text::as_json(&past, &rebuilt, &causes).to_string()
+        plimsoll_slow::as_json(&past, &rebuilt, &causes).to_string()
     } else {
-        text::text(&past, &rebuilt, &causes)
+        plimsoll_slow::text(&past, &rebuilt, &causes)
     };
     shell.answer(said).context(OUT)?;
     Ok(i32::from(!causes.is_empty()))

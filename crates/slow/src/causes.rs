@@ -43,7 +43,7 @@ const NAMED: usize = 4;
 
 /// Something that made the build slow.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Cause {
+pub struct Cause {
     /// A stable word for scripts.
     pub(crate) topic: &'static str,
     /// What was so, with its number.
@@ -57,7 +57,7 @@ pub(crate) struct Cause {
 }
 
 /// All that apply, the dearest first.
-pub(crate) fn find(past: &Past, rebuilt: &Rebuilt) -> Vec<Cause> {
+pub fn find(past: &Past, rebuilt: &Rebuilt) -> Vec<Cause> {
     let mut found: Vec<Cause> =
         rebuilt.groups.iter().filter_map(|(why, group)| anew(past, rebuilt, why, group)).collect();
     found.extend(not_incremental(past, rebuilt));

@@ -27,7 +27,7 @@ fn count(n: usize, noun: &str) -> String {
 }
 
 /// As text, for a terminal.
-pub(crate) fn text(past: &Past, rebuilt: &Rebuilt, causes: &[Cause]) -> String {
+pub fn text(past: &Past, rebuilt: &Rebuilt, causes: &[Cause]) -> String {
     let mut text = heading(past);
     text.push_str(&times(past));
     text.push_str(&compared(rebuilt));
@@ -151,7 +151,7 @@ fn nothing(past: &Past) -> String {
 }
 
 /// As one line of JSON.
-pub(crate) fn as_json(past: &Past, rebuilt: &Rebuilt, causes: &[Cause]) -> Value {
+pub fn as_json(past: &Past, rebuilt: &Rebuilt, causes: &[Cause]) -> Value {
     json!({
         "plimsoll_doctor": FORMAT,
         "question": "slow",

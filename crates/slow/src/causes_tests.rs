@@ -7,8 +7,8 @@ use plimsoll_core::unit::{Made, UnitKey};
 use plimsoll_core::{BuildId, UnitId};
 
 use super::*;
-use crate::doctor::slow::rebuilt::compare;
-use crate::doctor::slow::text;
+use crate::rebuilt::compare;
+use crate::text;
 
 /// A build that is told unit by unit.
 struct Told {

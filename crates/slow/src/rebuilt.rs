@@ -47,7 +47,7 @@ pub(crate) struct Group {
 
 /// The comparison.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Rebuilt {
+pub struct Rebuilt {
     /// Units by reason.
     pub(crate) groups: BTreeMap<Why, Group>,
     /// Units that were compiled.
@@ -57,7 +57,7 @@ pub(crate) struct Rebuilt {
 }
 
 /// Compares with earlier builds, the newest first.
-pub(crate) fn compare(past: &Past, earlier: &[Past]) -> Rebuilt {
+pub fn compare(past: &Past, earlier: &[Past]) -> Rebuilt {
     let same: Vec<&Past> = earlier.iter().filter(|it| it.is_of_workspace(past)).collect();
     let mut known: BTreeMap<(String, UnitKind), Vec<&Unit>> = BTreeMap::new();
     for unit in same.iter().flat_map(|it| it.own()).filter(|unit| unit.has_finished) {

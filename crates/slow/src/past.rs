@@ -23,7 +23,7 @@ pub(crate) struct Unit {
     /// Its name in the history.
     pub(crate) key: UnitKey,
     /// How it was made; nothing in older logs.
-    pub(crate) made: Option<Made>,
+    pub made: Option<Made>,
     /// It runs in another unit's process tree.
     pub(crate) is_inside: bool,
     /// The peak that was expected.
@@ -48,11 +48,11 @@ pub(crate) struct Unit {
 
 /// One build.
 #[derive(Clone, Debug)]
-pub(crate) struct Past {
+pub struct Past {
     /// The first line of its log.
-    pub(crate) header: Header,
+    pub header: Header,
     /// Its exit code, where it has ended.
-    pub(crate) exit: Option<i32>,
+    pub exit: Option<i32>,
     /// Wall time.
     pub(crate) wall: Millis,
     /// The highest tree memory.
@@ -77,7 +77,7 @@ pub(crate) struct Past {
 
 impl Past {
     /// The sum of the records.
-    pub(crate) fn new(header: Header, records: &[Record]) -> Self {
+    pub fn new(header: Header, records: &[Record]) -> Self {
         let mut reader = Reader::new(header);
         for record in records {
             reader.pass(record.t);
