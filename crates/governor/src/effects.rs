@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use plimsoll_core::diet::Diet;
-use plimsoll_core::event::{Cause, Event};
+use plimsoll_core::event::Event;
 use plimsoll_core::invocation::UnitKind;
 use plimsoll_core::schedule::Effect;
+use plimsoll_core::schedule::StopReason;
 use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
 use plimsoll_host::TokenPipe;
 use plimsoll_proto::ToShim;
@@ -60,7 +61,7 @@ impl Governor {
                 self.say(unit, Event::Killed { unit, cause, freed, lost_cpu, link_only: false });
                 if let Some(entry) = self.entries.get(&unit) {
                     let (facts, mut peak) = (entry.facts.clone(), entry.peak);
-                    if cause == Cause::TooLarge {
+                    if cause == StopReason::TooLarge {
                         // It was still growing, and what belongs to no unit is less at another time.
                         peak = peak.max(self.schedule.line_of(entry.build));
                     }
