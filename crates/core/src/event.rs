@@ -13,7 +13,7 @@ use crate::forecast::{Sizes, Source};
 use crate::ids::{BuildId, UnitId};
 use crate::invocation::UnitKind;
 use crate::measure::{Bytes, Millis};
-use crate::schedule::Standing;
+use crate::schedule::{Standing, StopReason};
 use crate::unit::{Made, UnitKey};
 
 /// The version of the log format that this crate writes.
@@ -73,22 +73,6 @@ pub struct Now {
     pub standing: Standing,
     /// The line of all of these together.
     pub machine_line: Bytes,
-}
-
-/// Why a unit was suspended or killed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Cause {
-    /// The build's memory is about to cross the line.
-    Pressure,
-    /// A build script started that the line had no room for yet.
-    NoRoom,
-    /// It alone is above what the machine has.
-    TooLarge,
-    /// The build is ending: an error elsewhere, or an interrupt.
-    Ending,
-    /// Somebody has paused the build.
-    Paused,
 }
 
 /// The features of the cold model, recorded so that it can be fitted to real builds.
@@ -175,7 +159,7 @@ pub enum Event {
         /// The unit.
         unit: UnitId,
         /// Why.
-        cause: Cause,
+        cause: StopReason,
         /// Its tree memory then.
         holds: Bytes,
     },
@@ -196,7 +180,7 @@ pub enum Event {
         /// The unit.
         unit: UnitId,
         /// Why.
-        cause: Cause,
+        cause: StopReason,
         /// Its tree memory then.
         freed: Bytes,
         /// Processor time thrown away.

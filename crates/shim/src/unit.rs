@@ -31,13 +31,14 @@ use rustix::fs::{MemfdFlags, OFlags, memfd_create};
 use crate::allocator::GiveBack;
 use crate::child::{self, Child, Pages, Raise};
 use crate::command_line::CommandLine;
-use crate::connection::{Connection, Heard, TokenPipe, Verdict};
+use crate::connection::{Connection, Heard, Verdict};
 use crate::ending::{self, Ending};
 use crate::leftovers::Leftovers;
 use crate::linker;
 use crate::metadata::{self, Comparison, Kept};
 use crate::orphan::Starter;
 use crate::stderr::Forwarder;
+use crate::tokens::UnitTokens;
 use crate::way::Way;
 use crate::{diagnostic, env, loss, orphan, tree};
 
@@ -118,7 +119,7 @@ struct Unit<'a> {
 
 /// The answer to the registration.
 enum Answer {
-    Admitted(UnitId, Option<TokenPipe>),
+    Admitted(UnitId, Option<UnitTokens>),
     /// Nobody governs it (any more).
     Alone,
     /// The unit is not to run.
@@ -141,7 +142,7 @@ struct Run {
     /// Its standard output (procedural macros print): passed on when it is clear that the run counts.
     printed: Option<File>,
     stderr: Option<ChildStderr>,
-    tokens: Option<Arc<TokenPipe>>,
+    tokens: Option<Arc<UnitTokens>>,
 }
 
 /// A run's own temporary directory, so that what a killed one leaves there can be told. It goes with the run.
@@ -292,7 +293,7 @@ impl Unit<'_> {
     fn run_once(
         &mut self,
         unit: Option<UnitId>,
-        tokens: Option<TokenPipe>,
+        tokens: Option<UnitTokens>,
         scratch: Option<&Scratch>,
     ) -> Outcome {
         let mut command = self.line.command();

@@ -284,7 +284,7 @@ fn a_line_that_held_the_build_back_is_told_with_the_one_that_would_not_have() {
 fn work_that_was_killed_and_units_that_stood_still_are_the_lines_price() {
     let mut told = Told::new(1, 4, 4);
     let (a, b) = (told.begins(0, &what("a v1")), told.begins(0, &what("b v1")));
-    let cause = plimsoll_core::event::Cause::Pressure;
+    let cause = plimsoll_core::schedule::StopReason::Pressure;
     told.at(500, Event::Suspended { unit: a, cause, holds: Bytes::mib(1) });
     let (freed, lost_cpu) = (Bytes::mib(1), Millis(900));
     told.at(900, Event::Killed { unit: b, cause, freed, lost_cpu, link_only: false });

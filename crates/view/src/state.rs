@@ -10,9 +10,10 @@
 
 use std::collections::BTreeMap;
 
-use plimsoll_core::event::{Cause, Event, Header, Record};
+use plimsoll_core::event::{Event, Header, Record};
 use plimsoll_core::forecast::Source;
 use plimsoll_core::invocation::UnitKind;
+use plimsoll_core::schedule::StopReason;
 use plimsoll_core::{Bytes, Millis, UnitId};
 use serde::Serialize;
 
@@ -122,7 +123,7 @@ pub struct Unit {
     /// By which other settings than Cargo's it was compiled.
     pub slimmed: Option<String>,
     /// Why it was suspended or killed, while it has not gone on.
-    pub held_by: Option<Cause>,
+    pub held_by: Option<StopReason>,
     /// The status that a suspension interrupted.
     before: Status,
 }
@@ -350,7 +351,7 @@ impl BuildState {
                 let next = if *link_only { Status::LinkHeld } else { Status::Waiting };
                 self.with(*unit, next, |unit| {
                     unit.held_by = Some(*cause);
-                    unit.kills += u32::from(*cause != Cause::Ending);
+                    unit.kills += u32::from(*cause != StopReason::Ending);
                     unit.memory = Bytes::ZERO;
                 });
                 self.decide(record, Some(*unit));

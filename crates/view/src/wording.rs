@@ -1,7 +1,8 @@
 //! How units, counts and decisions are said to a person.
 
-use plimsoll_core::event::{Cause, Event};
+use plimsoll_core::event::Event;
 use plimsoll_core::forecast::Source;
+use plimsoll_core::schedule::StopReason;
 use plimsoll_core::{Bytes, Millis};
 
 use crate::state::{BuildState, Unit};
@@ -92,24 +93,24 @@ pub(crate) fn source(source: Source) -> &'static str {
     }
 }
 
-fn why(cause: Cause) -> &'static str {
+fn why(cause: StopReason) -> &'static str {
     match cause {
-        Cause::Pressure => "memory was about to cross the line",
-        Cause::NoRoom => "the line had no room for it yet",
-        Cause::TooLarge => "it alone is above what the machine has",
-        Cause::Ending => "the build was ending",
-        Cause::Paused => "somebody paused the build",
+        StopReason::Pressure => "memory was about to cross the line",
+        StopReason::NoRoom => "the line had no room for it yet",
+        StopReason::TooLarge => "it alone is above what the machine has",
+        StopReason::Ending => "the build was ending",
+        StopReason::Paused => "somebody paused the build",
     }
 }
 
 /// Why a unit does not run, in so few words that they fit into a table.
-pub(crate) fn briefly(cause: Cause) -> &'static str {
+pub(crate) fn briefly(cause: StopReason) -> &'static str {
     match cause {
-        Cause::Pressure => "near the line",
-        Cause::NoRoom => "no room yet",
-        Cause::TooLarge => "too large",
-        Cause::Ending => "the build ends",
-        Cause::Paused => "paused",
+        StopReason::Pressure => "near the line",
+        StopReason::NoRoom => "no room yet",
+        StopReason::TooLarge => "too large",
+        StopReason::Ending => "the build ends",
+        StopReason::Paused => "paused",
     }
 }
 

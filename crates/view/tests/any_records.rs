@@ -1,9 +1,10 @@
 //! Whatever is in a log, in whatever order: no text panics, counts add up, limits hold.
 
 use plimsoll_core::diet::Diet;
-use plimsoll_core::event::{Cause, Event, FORMAT, Header, Now, Record};
+use plimsoll_core::event::{Event, FORMAT, Header, Now, Record};
 use plimsoll_core::forecast::Source;
 use plimsoll_core::invocation::UnitKind;
+use plimsoll_core::schedule::StopReason;
 use plimsoll_core::unit::UnitKey;
 use plimsoll_core::{BuildId, Bytes, Millis, UnitId};
 use plimsoll_view::{
@@ -28,13 +29,13 @@ fn diet() -> impl Strategy<Value = Diet> {
     proptest::sample::select(vec![Diet::None, Diet::Preserving, Diet::Output])
 }
 
-fn cause() -> impl Strategy<Value = Cause> {
+fn cause() -> impl Strategy<Value = StopReason> {
     proptest::sample::select(vec![
-        Cause::Pressure,
-        Cause::NoRoom,
-        Cause::TooLarge,
-        Cause::Ending,
-        Cause::Paused,
+        StopReason::Pressure,
+        StopReason::NoRoom,
+        StopReason::TooLarge,
+        StopReason::Ending,
+        StopReason::Paused,
     ])
 }
 

@@ -2,10 +2,11 @@
 //! `expected/`. After an intended change, copy what the failing test prints.
 
 use plimsoll_core::diet::Diet;
-use plimsoll_core::event::{Cause, Event, FORMAT, Header, Now, Record};
+use plimsoll_core::event::{Event, FORMAT, Header, Now, Record};
 use plimsoll_core::forecast::Source;
 use plimsoll_core::invocation::UnitKind;
 use plimsoll_core::schedule::Standing;
+use plimsoll_core::schedule::StopReason;
 use plimsoll_core::unit::UnitKey;
 use plimsoll_core::{BuildId, Bytes, Millis, UnitId};
 use plimsoll_view::{BuildState, report_text, status_line, summary, top_json, waiting_line};
@@ -99,13 +100,16 @@ fn under_way() -> Vec<Record> {
         registered(12, 6, "serde v1.0.228", 150, Source::History),
         registered(12, 7, "giant-sdk v1.0.0", 2400, Source::History),
         sample(20, 1400, 1590, &[(2, 640), (3, 710)]),
-        at(24, Event::Suspended { unit: unit(2), cause: Cause::Pressure, holds: Bytes::mib(812) }),
+        at(
+            24,
+            Event::Suspended { unit: unit(2), cause: StopReason::Pressure, holds: Bytes::mib(812) },
+        ),
         sample(25, 1560, 1600, &[(2, 812), (3, 700)]),
         at(
             30,
             Event::Killed {
                 unit: unit(2),
-                cause: Cause::Pressure,
+                cause: StopReason::Pressure,
                 freed: Bytes::mib(812),
                 lost_cpu: Millis(12_300),
                 link_only: false,
@@ -222,7 +226,14 @@ fn the_summary_says_what_was_paged_out_and_what_has_another_output() {
         registered(0, 1, "app v1.0.0", 100, Source::Cold),
         admitted(0, 1, 1),
         at(0, Event::Slimmed { unit: UnitId(1), changes }),
-        at(1, Event::Suspended { unit: UnitId(1), cause: Cause::Pressure, holds: Bytes::mib(90) }),
+        at(
+            1,
+            Event::Suspended {
+                unit: UnitId(1),
+                cause: StopReason::Pressure,
+                holds: Bytes::mib(90),
+            },
+        ),
         at(1, Event::PagedOut { unit: UnitId(1), holds: Bytes::mib(90) }),
         finished(5, 1, true, 110, 5, 0),
     ];

@@ -89,7 +89,7 @@ fn one_that_crosses_the_line_unforeseen_runs_again_with_other_settings_where_tha
         }
         let first = sample(&mut schedule, 5_000, &[Seen(1, 1100, 0, 4_000)]);
         let then = sample(&mut schedule, 5_100, &[Seen(1, 0, 0, 0)]);
-        let killed = first.contains(&Effect::Kill(UnitId(1), Cause::TooLarge));
+        let killed = first.contains(&Effect::Kill(UnitId(1), StopReason::TooLarge));
         let lone = first.iter().any(|effect| matches!(effect, Effect::Lone { .. }));
         assert_ne!(killed, lone);
         let again: Vec<Diet> = diets(&first).into_iter().chain(diets(&then)).collect();
@@ -129,7 +129,7 @@ fn what_is_above_the_machine_is_refused_only_when_all_was_tried_that_can_be_enou
     let announced = Input::Announced { unit: UnitId(1), repeats: true };
     let _ = schedule.handle(Millis(3), announced);
     let first = sample(&mut schedule, 5_000, &[Seen(1, 1500, 0, 4_000)]);
-    assert!(first.contains(&Effect::Kill(UnitId(1), Cause::TooLarge)), "{first:?}");
+    assert!(first.contains(&Effect::Kill(UnitId(1), StopReason::TooLarge)), "{first:?}");
     let again = sample(&mut schedule, 5_100, &[Seen(1, 0, 0, 0)]);
     assert_eq!([diets(&first), diets(&again)].concat(), [Diet::Preserving]);
     let last = sample(&mut schedule, 9_000, &[Seen(1, 1600, 0, 4_000)]);
@@ -160,7 +160,7 @@ fn what_has_its_peak_ahead_is_not_run_a_second_time_up_to_the_same_height() {
         assert_eq!(diets(&admitted), [Diet::None]);
         let effects = sample(&mut schedule, 40_000, &[Seen(1, 1500, 0, 40_000)]);
         let refused = effects.iter().any(|it| matches!(it, Effect::Refuse { .. }));
-        assert!(effects.contains(&Effect::Kill(UnitId(1), Cause::TooLarge)), "{effects:?}");
+        assert!(effects.contains(&Effect::Kill(UnitId(1), StopReason::TooLarge)), "{effects:?}");
         !refused
     };
     assert!(!twice(Source::Cold, false) && !twice(Source::Elder, false));

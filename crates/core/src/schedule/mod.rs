@@ -37,8 +37,9 @@ mod walls;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use crate::diet::Diet;
-use crate::event::Cause;
 use crate::forecast::Forecast;
 use crate::ids::{BuildNo, UnitId, WallNo};
 use crate::measure::{Bytes, Millis};
@@ -126,6 +127,22 @@ pub enum Again {
     Preferably,
     /// With nothing beside it: memory was short.
     Alone,
+}
+
+/// Why a unit was paused or killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopReason {
+    /// The build's memory is about to cross the line.
+    Pressure,
+    /// A build script started that the line had no room for yet.
+    NoRoom,
+    /// It alone is above what the machine has.
+    TooLarge,
+    /// The build is ending: an error elsewhere, or an interrupt.
+    Ending,
+    /// Somebody has paused the build.
+    Paused,
 }
 
 /// Something that happened.
@@ -233,15 +250,15 @@ pub enum Effect {
     /// Let the unit's linker run.
     AdmitLink(UnitId),
     /// Stop its processes.
-    Suspend(UnitId, Cause),
+    Suspend(UnitId, StopReason),
     /// Write what it holds to the swap, now that it is stopped.
     PageOut(UnitId),
     /// Let its processes go on.
     Resume(UnitId),
     /// Kill its compiler; its shim waits to be admitted again.
-    Kill(UnitId, Cause),
+    Kill(UnitId, StopReason),
     /// Kill its linker only; its link shim waits to be admitted again.
-    KillLink(UnitId, Cause),
+    KillLink(UnitId, StopReason),
     /// It is above the line by itself (or what there is is above the machine) and may not run: tell its shim to fail.
     Refuse {
         /// The unit.
@@ -488,7 +505,7 @@ impl Schedule {
             match unit.state {
                 RunState::Waiting => {}
                 RunState::Suspended if unit.retryable => {
-                    effects.push(Effect::Kill(id, Cause::Ending))
+                    effects.push(Effect::Kill(id, StopReason::Ending))
                 }
                 _ => continue,
             }
@@ -512,7 +529,7 @@ impl Schedule {
             .map(|(id, _)| id)
             .collect();
         for id in runs {
-            self.units.with(id, |unit| effects.push(unit.suspend(now, id, Cause::Paused)));
+            self.units.with(id, |unit| effects.push(unit.suspend(now, id, StopReason::Paused)));
         }
     }
 

@@ -7,12 +7,10 @@
 
 use std::cmp::Reverse;
 
-use super::queue::LEAN_SAVES;
-use super::room::Scope;
+use super::room::{Scope, guard};
 use super::unit::{LinkState, RunState, Unit};
-use super::{Effect, Schedule};
-use crate::diet::Diet;
-use crate::event::Cause;
+use super::{Effect, Schedule, StopReason};
+use crate::diet::{Diet, LEAN_SAVES};
 use crate::forecast::Source;
 use crate::ids::UnitId;
 use crate::measure::{Bytes, Millis};
@@ -33,11 +31,6 @@ const AGAIN: f64 = 2.0;
 
 /// More than a shim holds that waits.
 const SHIM: Bytes = Bytes::mib(6);
-
-/// The distance kept from the line: what processes may gain between a measurement and its effect.
-pub(super) fn guard(line: Bytes) -> Bytes {
-    line.scale(0.012).max(Bytes::mib(6)).min(Bytes::mib(96))
-}
 
 impl Schedule {
     /// Keeps what is used under the lines: the machine's, those of walls, and those of builds that have one.
@@ -102,7 +95,7 @@ impl Schedule {
                 scope => self.outlook_in(scope),
             };
             if outlook.highest() > bound.line {
-                self.units.with(id, |unit| effects.push(unit.suspend(now, id, Cause::NoRoom)));
+                self.units.with(id, |unit| effects.push(unit.suspend(now, id, StopReason::NoRoom)));
             }
         }
     }
@@ -121,7 +114,7 @@ impl Schedule {
                 .min_by_key(|(id, unit)| (unit.memory, Reverse(*id)))
                 .map(|(id, _)| id);
             let Some(id) = least else { return };
-            self.units.with(id, |unit| effects.push(unit.suspend(now, id, Cause::NoRoom)));
+            self.units.with(id, |unit| effects.push(unit.suspend(now, id, StopReason::NoRoom)));
         }
     }
 
@@ -145,7 +138,7 @@ impl Schedule {
                 })
                 .map(|(id, _)| id);
             let Some(id) = victim else { break };
-            self.units.with(id, |unit| effects.push(unit.suspend(now, id, Cause::Pressure)));
+            self.units.with(id, |unit| effects.push(unit.suspend(now, id, StopReason::Pressure)));
         }
         self.page_out_ahead(now, bound.scope, limit, effects);
     }
@@ -184,7 +177,7 @@ impl Schedule {
                 self.units.with(id, |unit| {
                     going += unit.resident();
                     if unit.state == RunState::Running {
-                        effects.push(unit.suspend(now, id, Cause::Pressure));
+                        effects.push(unit.suspend(now, id, StopReason::Pressure));
                     }
                     effects.push(unit.page_out(now, id));
                 });
@@ -194,9 +187,9 @@ impl Schedule {
             self.units.with(id, |unit| {
                 going += if link_only { unit.link_memory } else { unit.resident() };
                 effects.push(if link_only {
-                    unit.kill_link(now, id, Cause::Pressure)
+                    unit.kill_link(now, id, StopReason::Pressure)
                 } else {
-                    unit.kill(now, id, Cause::Pressure)
+                    unit.kill(now, id, StopReason::Pressure)
                 });
             });
         }
@@ -250,11 +243,11 @@ impl Schedule {
         let may_try = slims || unit.diet < fullest && too_large && !strict && nearly;
         if may_try {
             self.units.with(id, |unit| {
-                effects.push(unit.kill(now, id, Cause::TooLarge));
+                effects.push(unit.kill(now, id, StopReason::TooLarge));
                 (unit.diet, unit.alone) = (fullest, true);
             });
         } else if (strict || too_large) && unit.retryable {
-            let cause = Cause::TooLarge;
+            let cause = StopReason::TooLarge;
             let expected = unit.expected().max(needs);
             self.units.with(id, |unit| effects.push(unit.kill(now, id, cause)));
             effects.push(Effect::Refuse { unit: id, needs, expected, line });

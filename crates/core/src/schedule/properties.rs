@@ -240,7 +240,7 @@ impl Machine {
             Effect::Kill(UnitId(id), cause) => {
                 assert!(self.truths[id as usize].retryable, "killed what cannot run again");
                 assert!(
-                    cause == Cause::Ending || Some(id) != anchor || !others_run(self, id),
+                    cause == StopReason::Ending || Some(id) != anchor || !others_run(self, id),
                     "the anchor was killed"
                 );
                 let unit = self.units.get_mut(&id).expect("known");

@@ -10,12 +10,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::builds::Turn;
 use super::outlook::{Outlook, Projection, Shadow};
-use super::pressure::guard;
-use super::room::{Ahead, Room, Scope};
+use super::room::{Ahead, Room, Scope, guard};
 use super::tally::{Tally, Waiter};
 use super::unit::{LinkState, RunState, Unit};
 use super::{Effect, Role, Schedule};
-use crate::diet::Diet;
+use crate::diet::{Diet, LEAN_SAVES};
 use crate::ids::{BuildNo, UnitId};
 use crate::measure::{Bytes, Millis};
 
@@ -27,9 +26,6 @@ const OVERTAKEN_AT_MOST: u32 = 200;
 /// own work: a giant of 36 s that starts 9 s late has cost the build a quarter of itself at most.
 const PATIENCE: f64 = 0.25;
 const PATIENCE_AT_LEAST: Millis = Millis(1500);
-
-/// How much less a lean compiler holds, as a share: measured, 2.4 % of cranelift-codegen's peak.
-pub(super) const LEAN_SAVES: f64 = 0.03;
 
 /// What stands before what in the queue; see [`Schedule::rank`].
 type Rank = (bool, Option<Turn>, bool, bool, Reverse<(Millis, Millis)>, UnitId);

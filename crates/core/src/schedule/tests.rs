@@ -259,7 +259,7 @@ fn two_scripts(source: Source, peak: u64) -> Schedule {
 fn a_script_is_stopped_while_it_holds_little_where_two_will_not_fit() {
     let mut schedule = two_scripts(Source::History, 300);
     let effects = scripts(&mut schedule, 400, [(1, 60), (2, 8)]);
-    assert!(effects.contains(&Effect::Suspend(UnitId(2), Cause::NoRoom)), "{effects:?}");
+    assert!(effects.contains(&Effect::Suspend(UnitId(2), StopReason::NoRoom)), "{effects:?}");
 }
 
 #[test]
@@ -488,7 +488,7 @@ fn an_anchor_that_waits_for_a_stopped_one_brings_it_back() {
     };
     let _ = schedule.handle(Millis(400), sample(100, 80));
     let effects = schedule.handle(Millis(900), sample(240, 190));
-    assert!(effects.contains(&Effect::Suspend(UnitId(2), Cause::Pressure)), "{effects:?}");
+    assert!(effects.contains(&Effect::Suspend(UnitId(2), StopReason::Pressure)), "{effects:?}");
     let mut resumed = None;
     for at in (1000..8000).step_by(100) {
         let effects = schedule.handle(Millis(at), sample(240, 190));

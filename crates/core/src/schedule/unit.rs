@@ -2,9 +2,8 @@
 
 use std::cmp::Reverse;
 
-use super::{Again, BTreeMap, Effect, Measured, NewUnit, Role};
+use super::{Again, BTreeMap, Effect, Measured, NewUnit, Role, StopReason};
 use crate::diet::Diet;
-use crate::event::Cause;
 use crate::forecast::{Forecast, Source};
 use crate::ids::{BuildNo, UnitId};
 use crate::measure::{Bytes, Millis};
@@ -250,7 +249,7 @@ impl Unit {
         (self.issued, self.unread, self.aimed) = (0, 0, 0);
     }
 
-    pub(super) fn suspend(&mut self, now: Millis, id: UnitId, cause: Cause) -> Effect {
+    pub(super) fn suspend(&mut self, now: Millis, id: UnitId, cause: StopReason) -> Effect {
         self.state = RunState::Suspended;
         self.since = now;
         Effect::Suspend(id, cause)
@@ -283,7 +282,7 @@ impl Unit {
     }
 
     /// Killed by us: its shim waits again. What it held is given back when a measurement shows so.
-    pub(super) fn kill(&mut self, now: Millis, id: UnitId, cause: Cause) -> Effect {
+    pub(super) fn kill(&mut self, now: Millis, id: UnitId, cause: StopReason) -> Effect {
         self.state = RunState::Waiting;
         self.paged_out = None;
         self.since = now;
@@ -292,7 +291,7 @@ impl Unit {
         Effect::Kill(id, cause)
     }
 
-    pub(super) fn kill_link(&mut self, now: Millis, id: UnitId, cause: Cause) -> Effect {
+    pub(super) fn kill_link(&mut self, now: Millis, id: UnitId, cause: StopReason) -> Effect {
         let seen = self.link_memory.scale(1.25);
         let peak = match self.link {
             LinkState::Waiting { peak, .. } | LinkState::Running { peak } => peak.max(seen),
