@@ -5,24 +5,25 @@
 //! ours (or one of Cargo's global options), so Cargo's arguments reach Cargo as they were written.
 
 mod help;
+mod hint;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
-use plimsoll_cargo::Jobs;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+
 use plimsoll_compare::Arm;
-use plimsoll_core::diet::Diet;
-use plimsoll_core::schedule::Priority;
-use plimsoll_core::settings::Memory;
 
 use crate::env;
 use crate::exit;
-use crate::settings::Asked;
+use crate::options;
 use help::{
     BENCH_HELP, CLEAN_HELP, DISABLE_HELP, DOCTOR_HELP, ENABLE_HELP, ENV_HELP, INIT_HELP,
-    RUN_UNDER_HELP, STATUS_HELP, WORKER_HELP,
+    RUN_UNDER_HELP, SETTINGS_HELP, STATUS_HELP, WORKER_HELP,
 };
 
 /// Run any Cargo command inside a memory budget.
@@ -31,57 +32,31 @@ use help::{
     name = "cargo plimsoll",
     bin_name = "cargo plimsoll",
     version,
-    override_usage = "cargo plimsoll [OPTIONS] <CARGO SUBCOMMAND> [CARGO'S ARGUMENTS]\n       \
-                      cargo plimsoll [OPTIONS] <init|doctor|bench|worker|enable|disable|status|settings|top|report|history|help>",
+    override_usage = "cargo plimsoll [OPTIONS] <CARGO COMMAND> [CARGO'S ARGUMENTS]\n       \
+                      cargo plimsoll [OPTIONS] <COMMAND>",
     disable_help_subcommand = true,
-    arg_required_else_help = true,
+    help_template = "{about}\n\n{usage-heading} {usage}\n\n{before-help}{all-args}{after-help}",
+    before_help = commands_help(),
     after_help = after_help()
 )]
 pub struct Cli {
-    /// What is asked for with every command.
-    #[command(flatten)]
-    pub asked: AskedOptions,
     /// Cargo's own options before the subcommand.
     #[command(flatten)]
     pub globals: CargoGlobals,
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
 }
 
-/// Plimsoll's options.
-#[derive(Clone, Debug, Args)]
-pub struct AskedOptions {
-    /// The line: a size (1600MiB, 1.5G), a share (50%) of the memory, or auto: what the machine and
-    /// its containers leave, followed all the time [default: auto]
-    #[arg(long, value_name = "SIZE|PERCENT|auto", global = true)]
-    pub memory: Option<Memory>,
-    /// Units at once; a -j among Cargo's arguments means the same [default: the number of processors]
-    #[arg(long, value_name = "N", global = true, allow_hyphen_values = true)]
-    pub jobs: Option<Jobs>,
-    /// Refuse a unit that is above the line by itself, instead of running it alone
-    #[arg(long, global = true)]
-    pub strict: bool,
-    /// How far a unit that would cross the line alone may go to need less: none, preserving (its output stays the
-    /// same) or output (also more codegen units, no debug info, thin LTO for fat, for that unit alone) [default:
-    /// preserving]
-    #[arg(long, value_name = "DIET", global = true)]
-    pub diet: Option<Diet>,
-    /// Put a wall of the kernel's (a cgroup with a limit) at the line, so that nothing beyond the build is
-    /// harmed when a forecast fails
-    #[arg(long, global = true)]
-    pub hard: bool,
-    /// This build's share beside others of the account (after `enable`): low, normal or high, each four times
-    /// the one before [default: normal]
-    #[arg(long, value_name = "PRIORITY", global = true)]
-    pub priority: Option<Priority>,
-    /// Run a test once more that was killed for want of memory, with nothing beside it. (Tests have side
-    /// effects, and the first run's output stays)
-    #[arg(long, global = true)]
-    pub retry_tests: bool,
-    /// Say nothing but errors: no status line, no summary
-    #[arg(long, short, global = true)]
-    pub quiet: bool,
+/// A command line, read up to Cargo's subcommand.
+#[derive(Debug)]
+pub struct CommandLine {
+    /// The toolchain (`+nightly`), where it comes first.
+    pub toolchain: Option<OsString>,
+    /// Plimsoll's options, each in one word.
+    pub ours: Vec<OsString>,
+    /// The rest.
+    pub cli: Cli,
 }
 
 /// Options that Cargo takes before its subcommand, passed on to it.
@@ -91,9 +66,6 @@ pub struct CargoGlobals {
     /// Say more
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
-    /// Coloring: auto, always, never
-    #[arg(long, value_name = "WHEN")]
-    color: Option<OsString>,
     /// Do not change Cargo.lock
     #[arg(long)]
     locked: bool,
@@ -222,7 +194,7 @@ pub struct DoctorOptions {
 /// What `worker` does.
 #[derive(Clone, Debug, Subcommand)]
 pub enum WorkerCommand {
-    /// Build a Cloudflare Worker inside the line: the module, its JavaScript, and what both weigh
+    /// Build a Cloudflare Worker inside the budget, and show the size of the result
     #[command(after_help = WORKER_HELP)]
     Build(WorkerOptions),
 }
@@ -272,12 +244,18 @@ impl WorkerOptions {
 }
 
 /// The language of a shell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
     /// POSIX: bash, zsh, dash.
     Bash,
     /// fish.
     Fish,
+}
+
+fn shell() -> impl TypedValueParser<Value = Language> {
+    let shells = ["bash", "zsh", "fish", "sh", "dash", "ksh"];
+    let language = |name: String| if name == "fish" { Language::Fish } else { Language::Bash };
+    PossibleValuesParser::new(shells).map(language)
 }
 
 /// What to do: a command of ours, or any of Cargo's.
@@ -286,10 +264,10 @@ pub enum Command {
     /// A command of ours.
     #[command(flatten)]
     Ours(Ours),
-    /// Show this help, or Cargo's for one of its subcommands
+    /// Show this help, or that of a command, ours or Cargo's
     Help {
-        /// The subcommand
-        command: Option<OsString>,
+        /// The command
+        command: Vec<OsString>,
     },
     /// Any subcommand of Cargo: build, check, test, clippy, doc, run, bench, install, nextest, …
     #[command(external_subcommand)]
@@ -299,39 +277,39 @@ pub enum Command {
 /// A command of ours.
 #[derive(Debug, Subcommand)]
 pub enum Ours {
-    /// Build this workspace under plain Cargo, the usual remedies and Plimsoll, and compare peak and time
+    /// Compare plain Cargo, the usual advice and Plimsoll on this workspace
     #[command(after_help = BENCH_HELP)]
     Bench(BenchOptions),
-    /// Remove from the target directory what no build can use again: other compilers', old versions'
+    /// Remove files that no build can use again from the target directory
     #[command(after_help = CLEAN_HELP)]
     Clean(CleanOptions),
-    /// Say what of machine and workspace makes builds die or crawl, what killed a build, and why one was slow
+    /// Find out what killed a build, why it was slow, or what is set up badly
     #[command(after_help = DOCTOR_HELP)]
     Doctor(DoctorOptions),
-    /// Put plain `cargo`, and every tool that runs it, inside one line for the whole account
+    /// Put plain `cargo`, and every tool that runs it, inside one budget
     #[command(after_help = ENABLE_HELP)]
     Enable,
     /// Undo `enable`: plain `cargo` is as it was before
     #[command(after_help = DISABLE_HELP)]
     Disable,
-    /// Show whether plain `cargo` is inside the line, and whether it is here
+    /// Show whether plain `cargo` runs inside the budget, also here
     #[command(after_help = STATUS_HELP)]
     Status {
         /// As one line of JSON
         #[arg(long)]
         json: bool,
     },
-    /// Print what puts plain `cargo` in this shell inside the line
+    /// Print what puts plain `cargo` inside the budget in one shell
     #[command(after_help = ENV_HELP)]
     Env {
-        /// The shell's language: bash is also zsh's and dash's
-        #[arg(long, value_enum, default_value_t = Language::Bash)]
+        /// The shell that reads it [default: bash]
+        #[arg(long, value_name = "SHELL", value_parser = shell(), default_value = "bash", hide_default_value = true)]
         shell: Language,
     },
-    /// Write settings into the workspace that make its builds smaller, also for plain `cargo`
+    /// Write settings into the workspace that let its builds need less memory
     #[command(after_help = INIT_HELP)]
     Init(InitOptions),
-    /// Run a command that is not Cargo inside the line: make, ninja, cmake --build …
+    /// Run another command inside the budget: make, ninja, cmake --build …
     #[command(after_help = RUN_UNDER_HELP)]
     RunUnder {
         /// The command and its arguments
@@ -339,8 +317,13 @@ pub enum Ours {
         command: Vec<OsString>,
     },
     /// Show every setting and where it came from
-    Settings,
-    /// Show what running builds of yours do now
+    #[command(after_help = SETTINGS_HELP)]
+    Settings {
+        /// As one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what your running builds do, live
     Top {
         /// Show it once, not live
         #[arg(long)]
@@ -357,7 +340,7 @@ pub enum Ours {
         /// Which build: its id, or the beginning of it [default: the last]
         id: Option<String>,
     },
-    /// Show what is remembered of crates: memory, time
+    /// Show what each crate needed in earlier builds: memory, time
     History {
         /// Only crates whose name contains this
         name: Option<String>,
@@ -365,24 +348,6 @@ pub enum Ours {
     /// Build Cloudflare Workers
     #[command(subcommand)]
     Worker(WorkerCommand),
-}
-
-impl AskedOptions {
-    /// What is asked for, as far as it stands before the subcommand.
-    #[must_use]
-    pub fn asked(&self) -> Asked {
-        Asked {
-            memory: self.memory,
-            jobs: self.jobs,
-            cargo_jobs: None,
-            strict: self.strict,
-            diet: self.diet,
-            hard: self.hard,
-            priority: self.priority,
-            retry_tests: self.retry_tests,
-            quiet: self.quiet,
-        }
-    }
 }
 
 impl CargoGlobals {
@@ -399,8 +364,7 @@ impl CargoGlobals {
         let flags =
             [(self.locked, "--locked"), (self.offline, "--offline"), (self.frozen, "--frozen")];
         words.extend(flags.iter().filter(|(on, _)| *on).map(|(_, name)| OsString::from(name)));
-        let with_value = self.color.iter().map(|value| ("--color", value));
-        let with_value = with_value.chain(self.config.iter().map(|value| ("--config", value)));
+        let with_value = self.config.iter().map(|value| ("--config", value));
         let with_value = with_value.chain(self.unstable.iter().map(|value| ("-Z", value)));
         let directory = self.directory.as_ref().map(|directory| ("-C", directory.as_os_str()));
         let with_value = with_value.map(|(name, value)| (name, value.as_os_str())).chain(directory);
@@ -413,26 +377,102 @@ impl CargoGlobals {
 
 impl Cli {
     /// Reads the words after the program's name, as Cargo gives them (`plimsoll build …`) or as a
-    /// person does who calls `cargo-plimsoll build …` directly. The toolchain is `+nightly` where that
-    /// comes first.
+    /// person does who calls `cargo-plimsoll build …` directly.
     ///
     /// # Errors
     /// Where they cannot be read, or ask for help or the version: clap's error prints either.
-    pub fn read(
-        words: impl IntoIterator<Item = OsString>,
-    ) -> Result<(Option<OsString>, Self), clap::Error> {
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<CommandLine, clap::Error> {
         let mut words = words.into_iter().peekable();
         words.next_if(|word| word == "plimsoll");
         let toolchain = words.next_if(|word| word.as_encoded_bytes().starts_with(b"+"));
+        let words: Vec<OsString> = words.collect();
         let program = OsString::from("cargo plimsoll");
-        let cli = Self::try_parse_from(std::iter::once(program).chain(words))?;
-        Ok((toolchain, cli))
+        let mut definition = Self::definition();
+        let read =
+            definition.try_get_matches_from_mut(std::iter::once(program).chain(words.clone()));
+        let matches = read.map_err(|error| hint::cargos_own(error, &words))?;
+        let ours = ours(&mut definition, &matches)?;
+        let cli = Self::from_arg_matches(&matches)?;
+        if let Some(Command::Ours(Ours::Bench(options))) = &cli.command {
+            hint::cargos_bench(&definition, &options.args)?;
+        }
+        hint::cargos_report(&definition, &matches)?;
+        Ok(CommandLine { toolchain, ours, cli })
     }
 
-    /// The long help, as `--help` prints it.
+    /// All that can be said before Cargo's subcommand, and to our own commands.
     #[must_use]
-    pub fn help() -> clap::builder::StyledStr {
-        Self::command().render_long_help()
+    pub fn definition() -> clap::Command {
+        // They stand in the help by what they are for.
+        let definition = Self::command().mut_subcommands(|command| command.hide(true));
+        let mut definition = definition.args(options::definitions());
+        let names: Vec<String> =
+            definition.get_subcommands().map(|it| it.get_name().to_owned()).collect();
+        for name in names.iter().filter(|name| *name != "help") {
+            definition = definition.mut_subcommand(name, |command| with_options(command, name));
+        }
+        definition
+    }
+
+    /// The long help, as `--help` prints it; `None` where one of these words is no command of ours.
+    #[must_use]
+    pub fn help(words: &[OsString]) -> Option<clap::builder::StyledStr> {
+        let mut definition = Self::definition();
+        definition.build();
+        let mut command = &mut definition;
+        for word in words {
+            command = command.find_subcommand_mut(word).filter(|it| it.get_name() != "help")?;
+        }
+        Some(command.render_long_help())
+    }
+
+    /// The names of our own commands.
+    pub(crate) fn names() -> Vec<String> {
+        Self::command().get_subcommands().map(|it| it.get_name().to_owned()).collect()
+    }
+}
+
+/// A command of ours, and those below it, with the options of Plimsoll's that it uses.
+fn with_options(command: clap::Command, name: &str) -> clap::Command {
+    if !command.has_subcommands() {
+        return command.args(options::of_command(name));
+    }
+    command.mut_subcommands(|below| {
+        let name = format!("{name} {}", below.get_name());
+        with_options(below, &name)
+    })
+}
+
+/// The options of ours that stand before the command and after it.
+fn ours(
+    definition: &mut clap::Command,
+    matches: &ArgMatches,
+) -> Result<Vec<OsString>, clap::Error> {
+    let mut words = options::words_of(matches);
+    let (mut command, mut level) = (&*definition, matches);
+    let mut name = Vec::new();
+    while let Some((below, next)) = level.subcommand() {
+        // Cargo's commands use all of them.
+        let Some(found) = command.find_subcommand(below) else { return Ok(words) };
+        (command, level) = (found, next);
+        name.push(below.to_owned());
+        words.extend(options::words_of(level));
+    }
+    let name = name.join(" ");
+    let takes = options::of_command(&name);
+    let is_foreign = |arg: &&clap::Arg| {
+        let id = arg.get_id();
+        let is_said = matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+        is_said && !takes.iter().any(|taken| taken.get_id() == id)
+    };
+    let foreign =
+        options::definitions().iter().find(is_foreign).map(|arg| options::shown(arg).to_string());
+    match foreign.filter(|_| !name.is_empty() && name != "help") {
+        Some(option) => Err(definition.error(
+            ErrorKind::UnknownArgument,
+            format!("`cargo plimsoll {name}` does not use {option}; leave it out"),
+        )),
+        None => Ok(words),
     }
 }
 
@@ -445,18 +485,53 @@ fn profile_name(name: &str) -> Result<String, String> {
     Ok(name.to_owned())
 }
 
+/// Our commands by what they are for. What is in no group comes last.
+const GROUPS: [(&str, &[&str]); 3] = [
+    ("Build", &["run-under", "worker"]),
+    ("Understand", &["doctor", "report", "top", "history", "settings", "status"]),
+    ("Set up", &[]),
+];
+
+fn commands_help() -> String {
+    let mut text = String::from(
+        "Cargo's commands, inside the memory budget:\n  \
+         build, check, test, clippy, doc, run, install, nextest, llvm-cov and any other one\n",
+    );
+    let commands = Ours::augment_subcommands(clap::Command::new(""));
+    let of_group = |name: &str| {
+        let found = GROUPS.iter().position(|(_, names)| names.contains(&name));
+        found.unwrap_or(GROUPS.len() - 1)
+    };
+    for (at, (heading, _)) in GROUPS.iter().enumerate() {
+        let _ = writeln!(text, "\n{heading}:");
+        for command in commands.get_subcommands().filter(|it| of_group(it.get_name()) == at) {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            let _ = writeln!(text, "  {:<11} {about}", command.get_name());
+        }
+    }
+    text.push_str("\n`cargo plimsoll help <COMMAND>` shows more about a command.");
+    text
+}
+
+/// What a person reads who names no command.
+pub(crate) const NEXT: &str = "\
+Plimsoll runs Cargo inside a memory budget, so that no build is killed for lack of memory.
+  cargo plimsoll build     build; also check, test, clippy, doc, run and any other Cargo command
+  cargo plimsoll doctor    find out what killed a build, or whether this machine is set up well
+  cargo plimsoll enable    put plain `cargo`, editors and scripts inside the budget, too
+  cargo plimsoll help      see all commands and options";
+
 fn after_help() -> String {
     let mut text = String::from(
         "Plimsoll's options may also stand among Cargo's arguments, before a `--`:\n  \
          cargo plimsoll build --memory 4G --release -p cli\n\n\
-         A build goes one part of the workspace after the other with --staged; --staged --list shows them:\n  \
-         cargo plimsoll build --staged\n\n\
-         plimsoll.toml (at the workspace's root, and in ~/.config/plimsoll): memory, jobs, reserve, diet, hard, [crates.NAME]\n\n\
-         Where one of our commands has the name of one of Cargo's, `cargo` before it means Cargo's:\n  \
+         plimsoll.toml (at the workspace's root, and in ~/.config/plimsoll) can set:\n  \
+         memory, jobs, reserve, oversized, hard, [crates.NAME]\n\n\
+         Some of our commands have the name of one of Cargo's; `cargo` before it means Cargo's:\n  \
          cargo plimsoll cargo bench\n\nEnvironment:\n",
     );
     for (name, meaning) in env::PUBLIC {
-        let _ = writeln!(text, "  {name:<16} {meaning}");
+        let _ = writeln!(text, "  {name:<20} {meaning}");
     }
     text.push_str("\nExit status:\n");
     for (code, meaning) in exit::MEANINGS {
@@ -468,23 +543,43 @@ fn after_help() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::Asked;
     use plimsoll_core::Bytes;
+    use plimsoll_core::oversized::Oversized;
+    use plimsoll_core::settings::Memory;
 
-    fn read(line: &str) -> (Option<OsString>, Cli) {
+    fn read(line: &str) -> CommandLine {
         let words = line.split_whitespace().map(OsString::from);
         Cli::read(words).unwrap_or_else(|error| panic!("{line}: {error}"))
     }
 
-    fn cargo_words(line: &str) -> Vec<OsString> {
-        match read(line).1.command {
-            Command::Cargo(words) => words,
+    fn asked(line: &str) -> Asked {
+        Asked::read(read(line).ours).unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    fn ours(line: &str) -> Ours {
+        match read(line).cli.command {
+            Some(Command::Ours(ours)) => ours,
             other => panic!("{line}: {other:?}"),
         }
     }
 
+    fn cargo_words(line: &str) -> Vec<OsString> {
+        match read(line).cli.command {
+            Some(Command::Cargo(words)) => words,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn refused(line: &str) -> String {
+        let error = Cli::read(line.split_whitespace().map(OsString::from)).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{line}");
+        error.to_string()
+    }
+
     #[test]
     fn the_definition_is_sound() {
-        Cli::command().debug_assert();
+        Cli::definition().debug_assert();
     }
 
     #[test]
@@ -493,8 +588,7 @@ mod tests {
             "plimsoll --memory 2G build --release --help -- --memory x",
             "--memory 2G build --release --help -- --memory x",
         ] {
-            let (_, cli) = read(line);
-            assert_eq!(cli.asked.memory, Some(Memory::Size(Bytes::gib(2))));
+            assert_eq!(asked(line).memory, Some(Memory::Size(Bytes::gib(2))));
             let words = cargo_words(line);
             assert_eq!(words, ["build", "--release", "--help", "--", "--memory", "x"]);
         }
@@ -503,15 +597,15 @@ mod tests {
 
     #[test]
     fn the_toolchain_may_come_first() {
-        let (toolchain, cli) = read("plimsoll +nightly --strict build");
-        assert_eq!(toolchain, Some("+nightly".into()));
-        assert!(cli.asked.strict);
-        assert_eq!(cargo_words("plimsoll --strict +nightly build"), ["+nightly", "build"]);
+        let line = "plimsoll +nightly --oversized refuse build";
+        assert_eq!(read(line).toolchain, Some("+nightly".into()));
+        assert_eq!(asked(line).oversized, Some(Oversized::Refuse));
+        assert_eq!(cargo_words("plimsoll --hard +nightly build"), ["+nightly", "build"]);
     }
 
     #[test]
     fn cargos_global_options_are_kept() {
-        let (_, cli) = read("-vv --locked --config a=1 --config b.toml -Z x -C d build");
+        let cli = read("-vv --locked --config a=1 --config b.toml -Z x -C d build").cli;
         let words = cli.globals.words();
         let expected = ["-v", "-v", "--locked", "--config", "a=1", "--config", "b.toml", "-Z", "x"];
         assert_eq!(words[..9], expected);
@@ -519,26 +613,74 @@ mod tests {
     }
 
     #[test]
-    fn our_own_commands_take_our_options() {
-        let (_, cli) = read("settings --memory 50% --jobs -1");
-        assert!(matches!(cli.command, Command::Ours(Ours::Settings)));
-        assert_eq!(cli.asked.memory, Some(Memory::Percent(50)));
-        assert_eq!(cli.asked.jobs.map(|jobs| jobs.resolve(8)), Some(7));
-        assert!(matches!(
-            read("top --once --json").1.command,
-            Command::Ours(Ours::Top { json: true, .. })
-        ));
-        let (_, cli) = read("enable --memory 6G");
-        assert!(matches!(cli.command, Command::Ours(Ours::Enable)));
-        assert_eq!(cli.asked.memory, Some(Memory::Size(Bytes::gib(6))));
-        assert!(matches!(
-            read("status --json").1.command,
-            Command::Ours(Ours::Status { json: true })
-        ));
-        let (_, cli) = read("report --text 17");
-        assert!(
-            matches!(cli.command, Command::Ours(Ours::Report { id: Some(id), .. }) if id == "17")
-        );
+    fn our_own_commands_take_the_options_that_they_use() {
+        let line = "--quiet settings --memory 50% --jobs -1";
+        assert!(matches!(ours(line), Ours::Settings { json: false }));
+        assert_eq!(asked(line).memory, Some(Memory::Percent(50)));
+        assert_eq!(asked(line).jobs.map(|jobs| jobs.resolve(8)), Some(7));
+        assert!(asked(line).quiet);
+        assert!(matches!(ours("top --once --json"), Ours::Top { json: true, .. }));
+        assert!(matches!(ours("enable --memory 6G"), Ours::Enable));
+        for line in ["enable --memory 6G", "--memory 6G enable", "--memory 6G worker build --hard"]
+        {
+            assert_eq!(asked(line).memory, Some(Memory::Size(Bytes::gib(6))), "{line}");
+        }
+        assert!(matches!(ours("status --json"), Ours::Status { json: true }));
+        for line in ["disable --retry-tests", "--retry-tests disable", "report --memory 2G"] {
+            assert!(refused(line).contains("--"), "{line}");
+        }
+        for (command, hidden) in [("disable", "--memory"), ("doctor", "--jobs"), ("env", "--hard")]
+        {
+            let help = Cli::help(&[command.into()]).unwrap().to_string();
+            assert!(help.contains("--color") && !help.contains(hidden), "{help}");
+        }
+    }
+
+    #[test]
+    fn help_knows_our_commands_and_leaves_cargos_to_cargo() {
+        let help = |words: &[&str]| {
+            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+            Cli::help(&words).map(|text| text.to_string())
+        };
+        for command in Cli::names().iter().filter(|name| *name != "help") {
+            let text = help(&[command]).unwrap();
+            assert!(text.contains(&format!("Usage: cargo plimsoll {command}")), "{text}");
+            assert!(help(&[]).unwrap().contains(&format!("\n  {command} ")), "{command}");
+        }
+        assert!(help(&["worker", "build"]).unwrap().contains("Usage: cargo plimsoll worker build"));
+        assert_eq!(help(&["build"]), None);
+    }
+
+    #[test]
+    fn cargos_arguments_to_a_command_of_its_name_get_a_hint() {
+        for (line, tip) in [
+            ("clean -p x", "cargo plimsoll cargo clean -p x"),
+            ("init --lib", "cargo plimsoll cargo init --lib"),
+            ("init app", "cargo plimsoll cargo init app"),
+            ("bench --bench name", "cargo plimsoll cargo bench --bench name"),
+            ("--memory 1G bench name", "cargo plimsoll cargo bench name"),
+            ("report future-incompatibilities", "cargo plimsoll cargo report future"),
+        ] {
+            assert!(refused(line).contains(tip), "{line}: {}", refused(line));
+        }
+        for line in ["doctor a b", "report a b", "history add x"] {
+            assert!(!refused(line).contains("cargo plimsoll cargo"), "{}", refused(line));
+        }
+        assert!(matches!(ours("bench --release -p cli"), Ours::Bench(_)));
+    }
+
+    #[test]
+    fn shells_are_named_as_they_are_called() {
+        for (name, language) in [
+            ("bash", Language::Bash),
+            ("zsh", Language::Bash),
+            ("sh", Language::Bash),
+            ("dash", Language::Bash),
+            ("fish", Language::Fish),
+        ] {
+            let line = format!("env --shell {name}");
+            assert!(matches!(ours(&line), Ours::Env { shell } if shell == language), "{name}");
+        }
     }
 
     #[test]
@@ -547,12 +689,11 @@ mod tests {
             ("--memory lots build", "`lots` is not an amount of memory"),
             ("--memory 12M build", "less than any build needs"),
             ("--jobs 0 build", "not a number of jobs"),
+            ("--oversized strict build", "refuse, run, shrink, shrink-output"),
             ("--release build", "unexpected argument '--release'"),
             ("report a b", "unexpected argument 'b'"),
         ] {
-            let error = Cli::read(line.split_whitespace().map(OsString::from)).unwrap_err();
-            assert_eq!(error.exit_code(), 2, "{line}");
-            assert!(error.to_string().contains(said), "{line}: {error}");
+            assert!(refused(line).contains(said), "{line}: {}", refused(line));
         }
     }
 }

@@ -77,7 +77,7 @@ impl BuildLog {
             let (file, warning) = EventLog::create(directory, &self.header);
             self.file = Some(file);
             let t = now - self.started;
-            records.extend(warning.map(|text| Record { t, event: Event::Notice { text } }));
+            records.extend(warning.map(|text| Record { t, event: Event::Unlogged { text } }));
         }
         if !std::mem::replace(&mut self.announced, true) {
             observer.opened(no, &self.header);
@@ -94,7 +94,7 @@ impl BuildLog {
             }
         }
         if flush && let Some(text) = self.file.as_mut().and_then(EventLog::flush) {
-            self.say(now, Event::Notice { text });
+            self.say(now, Event::Unlogged { text });
         }
     }
 

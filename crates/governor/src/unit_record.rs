@@ -1,8 +1,8 @@
 //! What is kept about one unit while the build runs, beside its schedule: who it is, and what it was seen to do.
 
-use plimsoll_core::diet::Diet;
 use plimsoll_core::forecast::{CurveBuilder, Observation};
 use plimsoll_core::invocation::UnitKind;
+use plimsoll_core::oversized::Shrink;
 use plimsoll_core::schedule::{Again, Measured};
 use plimsoll_core::unit::{UnitFacts, UnitKey};
 use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
@@ -39,7 +39,7 @@ pub(crate) struct UnitRecord {
     /// How often somebody else has killed it.
     losses: u32,
     /// How far it goes to need less, in its present or last run.
-    diet: Diet,
+    shrink: Shrink,
     /// It is compiled by settings that let it need less: no example of what it needs by its own.
     slimmed: bool,
     /// Once more would be of no use.
@@ -87,7 +87,7 @@ impl UnitRecord {
             finished: false,
             exit: None,
             losses: 0,
-            diet: Diet::None,
+            shrink: Shrink::No,
             slimmed: false,
             last_chance: false,
             dismissed: false,
@@ -143,8 +143,8 @@ impl UnitRecord {
     }
 
     /// How far it goes to need less, in its present or last run.
-    pub(crate) fn diet(&self) -> Diet {
-        self.diet
+    pub(crate) fn shrink(&self) -> Shrink {
+        self.shrink
     }
 
     /// In what way it is compiled by other settings than its own, where it is.
@@ -195,7 +195,7 @@ impl UnitRecord {
         now: Millis,
         cpu: Millis,
         tokens: Option<TokenPipe>,
-        diet: Diet,
+        shrink: Shrink,
     ) {
         self.admitted.get_or_insert(now);
         self.cpu_before = cpu;
@@ -204,8 +204,8 @@ impl UnitRecord {
         self.tokens = tokens;
         self.issued = 0;
         self.most_tokens = 1;
-        self.diet = diet;
-        self.slimmed = diet == Diet::Output && !self.facts.slimmer.is_empty();
+        self.shrink = shrink;
+        self.slimmed = shrink == Shrink::OtherOutput && !self.facts.slimmer.is_empty();
     }
 
     /// Issues tokens, or takes unread ones back: those that were read come back when the compiler is

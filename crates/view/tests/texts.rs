@@ -1,10 +1,10 @@
 //! Every text, whole, for one build in which all that can happen does: the expected ones are committed in
 //! `expected/`. After an intended change, copy what the failing test prints.
 
-use plimsoll_core::diet::Diet;
 use plimsoll_core::event::{Event, FORMAT, Header, Now, Record};
 use plimsoll_core::forecast::Source;
 use plimsoll_core::invocation::UnitKind;
+use plimsoll_core::oversized::Shrink;
 use plimsoll_core::schedule::Standing;
 use plimsoll_core::schedule::StopReason;
 use plimsoll_core::unit::UnitKey;
@@ -48,7 +48,7 @@ fn registered(seconds: u64, id: u32, title: &str, mib: u64, source: Source) -> R
 }
 
 fn admitted(seconds: u64, id: u32, attempt: u32) -> Record {
-    at(seconds, Event::Admitted { unit: UnitId(id), attempt, diet: Diet::None })
+    at(seconds, Event::Admitted { unit: UnitId(id), attempt, shrink: Shrink::No })
 }
 
 fn sample(seconds: u64, mib: u64, admitted: u64, units: &[(u32, u64)]) -> Record {
@@ -201,6 +201,17 @@ fn the_summary_of_a_calm_build() {
 }
 
 #[test]
+fn where_no_log_is_kept_the_summary_says_everything_itself() {
+    let said = |text: &str| at(0, Event::Notice { text: text.to_owned() });
+    let unlogged = at(0, Event::Unlogged { text: "cannot write the event log".to_owned() });
+    let logged = summary(&state(&[said("one"), said("two")]), &header());
+    assert!(logged.contains("two (and 1 more notice: cargo plimsoll report"), "{logged}");
+    let text = summary(&state(&[said("one"), unlogged, said("two")]), &header());
+    assert!(["one", "cannot write", "two"].iter().all(|it| text.contains(it)), "{text}");
+    assert!(!text.contains("report"), "{text}");
+}
+
+#[test]
 fn a_build_that_compiled_nothing_says_nothing_unless_it_must() {
     assert_eq!(summary(&state(&[sample(0, 30, 30, &[])]), &header()), "");
     let notice = at(0, Event::Notice { text: "RUSTC_WRAPPER is empty".to_owned() });
@@ -215,7 +226,10 @@ fn the_summary_of_everything_has_six_lines_also_where_a_giant_was_compiled_other
     let slimmed = at(110, Event::Slimmed { unit: UnitId(7), changes });
     let text = summary(&state(&[whole(), vec![slimmed]].concat()), &header());
     assert!(text.contains("by itself: giant-sdk"), "{text}");
-    assert!(text.contains("by --diet output: giant-sdk (codegen units 1 to 16)"), "{text}");
+    assert!(
+        text.contains("by --oversized shrink-output: giant-sdk (codegen units 1 to 16)"),
+        "{text}"
+    );
     assert_eq!(text.lines().count(), 6, "{text}");
 }
 
@@ -243,7 +257,7 @@ fn the_summary_says_what_was_paged_out_and_what_has_another_output() {
         "{text}"
     );
     assert!(
-        text.contains("by --diet output: app (codegen units 1 to 16, no debug info)"),
+        text.contains("by --oversized shrink-output: app (codegen units 1 to 16, no debug info)"),
         "{text}"
     );
 }

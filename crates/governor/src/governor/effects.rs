@@ -1,8 +1,8 @@
 //! What the schedule wants done, done.
 
-use plimsoll_core::diet::Diet;
 use plimsoll_core::event::Event;
 use plimsoll_core::invocation::UnitKind;
+use plimsoll_core::oversized::{Oversized, Shrink};
 use plimsoll_core::schedule::Effect;
 use plimsoll_core::schedule::StopReason;
 use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
@@ -23,7 +23,7 @@ fn listed(programs: &[(String, Bytes)]) -> String {
 impl Governor {
     pub(super) fn carry_out(&mut self, now: Millis, effect: Effect) {
         match effect {
-            Effect::Admit { unit, attempt, diet } => self.admit(now, unit, attempt, diet),
+            Effect::Admit { unit, attempt, shrink } => self.admit(now, unit, attempt, shrink),
             Effect::Tokens { unit, issue } => {
                 if let Some(record) = self.units.get_mut(unit) {
                     record.issue_tokens(issue);
@@ -34,7 +34,7 @@ impl Governor {
                     self.units.get(unit).map_or(Millis::ZERO, |record| record.link_waited(now));
                 self.say(unit, Event::LinkAdmitted { unit, waited });
                 let again = self.comes_back(unit);
-                self.send(Peer::Linker(unit), &ToShim::Admit { unit, again, diet: Diet::None });
+                self.send(Peer::Linker(unit), &ToShim::Admit { unit, again, shrink: Shrink::No });
             }
             Effect::Suspend(unit, cause) => {
                 self.processes.stop(unit);
@@ -92,11 +92,11 @@ impl Governor {
         }
     }
 
-    fn admit(&mut self, now: Millis, unit: UnitId, attempt: u32, diet: Diet) {
+    fn admit(&mut self, now: Millis, unit: UnitId, attempt: u32, shrink: Shrink) {
         let tokens = TokenPipe::new().ok();
         let cpu = self.processes.usage(unit, Part::Compiler).cpu
             + self.processes.usage(unit, Part::Linker).cpu;
-        let message = ToShim::Admit { unit, again: self.comes_back(unit), diet };
+        let message = ToShim::Admit { unit, again: self.comes_back(unit), shrink };
         if let Some(connection) = self.connections.of(Peer::Shim(unit)) {
             match &tokens {
                 Some(pipe) => {
@@ -107,9 +107,9 @@ impl Governor {
             }
         }
         if let Some(record) = self.units.get_mut(unit) {
-            record.start(now, cpu, tokens, diet);
+            record.start(now, cpu, tokens, shrink);
         }
-        self.say(unit, Event::Admitted { unit, attempt, diet });
+        self.say(unit, Event::Admitted { unit, attempt, shrink });
         let slimmed = self.units.get(unit).and_then(|record| record.slimmed());
         if let Some(changes) = slimmed.map(str::to_owned) {
             self.say(unit, Event::Slimmed { unit, changes });
@@ -131,12 +131,12 @@ impl Governor {
     fn refuse(&mut self, unit: UnitId, needs: Bytes, expected: Bytes, line: Bytes) {
         let Some(record) = self.units.get(unit) else { return };
         let build = self.builds.get(record.build());
-        let strict = needs > line && build.is_some_and(|build| build.terms().strict);
+        let refuses = build.is_some_and(|build| build.terms().oversized.refuses());
         let title = record.title();
-        let text = if strict {
+        let text = if refuses && needs > line {
             format!(
-                "{title} needs {needs} by itself, above the line of {line}; it is refused because of \
-                 `--strict`. Name a line of at least {needs}, or drop `--strict` to run it alone"
+                "{title} needs {needs} by itself, more than the memory budget of {line}; `--oversized refuse` \
+                 refuses it. Set a budget of at least {needs}, or drop `--oversized refuse` to run it alone"
             )
         } else {
             self.too_large(unit, title, needs, expected)
@@ -149,12 +149,12 @@ impl Governor {
     /// and what would help here.
     fn too_large(&self, unit: UnitId, title: &str, needs: Bytes, expected: Bytes) -> String {
         let Some(record) = self.units.get(unit) else { return String::new() };
-        let allowed = self.builds.get(record.build()).map(|build| build.terms().diet);
-        let allowed = allowed.unwrap_or_default();
+        let allowed = self.builds.get(record.build()).map(|build| build.terms().oversized);
+        let allowed = allowed.map(Oversized::shrink).unwrap_or_default();
         let mut tried = "alone".to_owned();
-        if record.diet() >= Diet::Preserving {
+        if record.shrink() >= Shrink::SameOutput {
             tried.push_str(", with one thread, its allocator giving back early");
-        } else if allowed >= Diet::Preserving {
+        } else if allowed >= Shrink::SameOutput {
             tried.push_str(" (not once more with one thread and an early allocator: that saves a few percent, and more was ahead)");
         }
         let slimmer = record.facts().slimmer.as_str();
@@ -174,7 +174,9 @@ impl Governor {
         let smaller = match slimmer {
             "" => String::new(),
             _ if record.slimmed().is_some() => String::new(),
-            changes => format!(", or `--diet output`, which compiles it with {changes}"),
+            changes => {
+                format!(", or `--oversized shrink-output`, which compiles it with {changes}")
+            }
         };
         let reading = self.limits.look();
         let mut without = reading.clone();

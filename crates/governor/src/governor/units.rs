@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use plimsoll_core::diet::Diet;
 use plimsoll_core::event::{ColdFacts, Event};
 use plimsoll_core::forecast::{Forecast, cold_link};
 use plimsoll_core::invocation::{Emit, UnitKind};
+use plimsoll_core::oversized::Shrink;
 use plimsoll_core::schedule::{self, Input, NewUnit};
 use plimsoll_core::unit::UnitFacts;
 use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
@@ -175,8 +175,8 @@ impl Governor {
         let role = role_of(facts.kind);
         self.builds.say(build, now, registered);
         if running {
-            record.start(now, Millis::ZERO, None, Diet::None);
-            let admitted = Event::Admitted { unit, attempt: 1, diet: Diet::None };
+            record.start(now, Millis::ZERO, None, Shrink::No);
+            let admitted = Event::Admitted { unit, attempt: 1, shrink: Shrink::No };
             self.builds.say(build, now, admitted);
         }
         self.units.insert(unit, record);
@@ -241,7 +241,7 @@ impl Governor {
         let Some(facts) = self.units.get(unit).map(|record| record.facts().clone()) else {
             // The unit is not ours (a governor before us): nothing stands in the linker's way.
             if let Some(connection) = self.connections.of(Peer::Linker(unit)) {
-                connection.send(&ToShim::Admit { unit, again: false, diet: Diet::None });
+                connection.send(&ToShim::Admit { unit, again: false, shrink: Shrink::No });
             }
             return;
         };
