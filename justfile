@@ -46,7 +46,7 @@ smoke:
 # Small builds under faults drawn from a seed; `--seed S --only K` does one again
 torture *ARGS:
     cargo build --workspace
-    cargo xtask torture {{ ARGS }}
+    cargo torture {{ ARGS }}
 
 # The benchmark, in release form; bench/README.md says what shows what
 bench *ARGS:

@@ -11,16 +11,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
+use plimsoll_rig::folders::empty;
+use plimsoll_rig::launch::{self, Build, Interrupt, Limits, stderr_of};
+use plimsoll_rig::programs::{Plimsoll, size};
+use plimsoll_rig::report::{Report, commit, machine};
+use plimsoll_rig::sampler::Scope;
 use serde_json::json;
 
-use crate::arms::{Plimsoll, size};
-use crate::bench::{commit, empty, tail};
-use crate::launch::{self, Build, Interrupt, Limits, stderr_of};
+use crate::bench::tail;
 use crate::line::mib;
 use crate::log;
-use crate::run::Report;
-use crate::sampler::Scope;
-use crate::table;
 
 /// What Plimsoll counts is so near to what the kernel counts, at the median and in nineteen samples of twenty.
 const NEAR_PCT: f64 = 3.0;
@@ -126,7 +126,7 @@ pub(crate) fn crates(
          | units, above the line by themselves, suspended, killed | {}, {}, {}, {} | |\n\n\
          ```\n{}\n```\n",
         commit(),
-        table::machine(),
+        machine(),
         off.len(),
         mib(own.peak_bytes),
         mib(measured.samples.peak),
@@ -137,7 +137,7 @@ pub(crate) fn crates(
         summary.join("\n"),
     );
     let json = json!({
-        "command": command, "commit": commit(), "machine": table::machine(), "off_pct": { "median": median, "p95": most, "worst": worst },
+        "command": command, "commit": commit(), "machine": machine(), "off_pct": { "median": median, "p95": most, "worst": worst },
         "cgroup_peak": measured.samples.peak, "governor_pct": governor, "wall_s": wall, "plimsoll": own,
     });
     Ok(Report { title: format!("{} crates", plan.crates), body, json, ok })

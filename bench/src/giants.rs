@@ -10,16 +10,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use plimsoll_rig::cgroup::Wall;
+use plimsoll_rig::launch::{self, Build, Limits, Measured};
+use plimsoll_rig::programs;
+use plimsoll_rig::report::{Report, commit, machine, slug};
 use serde_json::json;
 
-use crate::arms;
-use crate::bench::{Bench, commit};
-use crate::cgroup::Wall;
-use crate::launch::{self, Build, Limits, Measured};
+use crate::bench::Bench;
 use crate::line::mib;
-use crate::run::Report;
-use crate::store::slug;
-use crate::table;
 
 /// As the shim says it to a unit that would cross the line alone (`crates/shim/src/allocator.rs`).
 const SOONER: &str = "background_thread:true,dirty_decay_ms:200,muzzy_decay_ms:0";
@@ -151,12 +149,12 @@ pub(crate) fn giants(bench: &Bench, unit: &str, repeat: u32, walls: &[f64]) -> R
          |---|---|---|---|---|---|---|---|---|\n{lines}",
         if swap { ", with swap switched on" } else { "" },
         commit(),
-        table::machine(),
+        machine(),
     );
     let json = rows.iter().map(|(name, wall, it)| {
         json!({ "step": name, "wall_bytes": wall, "peak_bytes": it.peak, "wall_s": it.wall, "cpu_s": it.cpu, "ended": it.ended })
     });
-    let json = json!({ "command": command, "commit": commit(), "machine": table::machine(), "steps": json.collect::<Vec<_>>() });
+    let json = json!({ "command": command, "commit": commit(), "machine": machine(), "steps": json.collect::<Vec<_>>() });
     Ok(Report { title: format!("Giant: {unit} of {}", bench.workload.name), body, json, ok: true })
 }
 
@@ -184,7 +182,7 @@ fn record(bench: &Bench, unit: &str) -> Result<Recorded> {
     fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755))
         .with_context(|| format!("making {} executable", wrapper.display()))?;
     bench.workload.clean()?;
-    let mut plain = arms::plain(&bench.workload, bench.jobs);
+    let mut plain = programs::plain(&bench.workload, bench.jobs);
     plain.env.push(("RUSTC_WRAPPER".to_owned(), wrapper.into_os_string()));
     let log = bench.state.join("logs").join(slug(&[&bench.workload.name, "giants"]));
     launch::run(&plain, bench.limits(None)?, &log, &bench.interrupt, None)?;

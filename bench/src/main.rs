@@ -5,11 +5,9 @@
     reason = "a benchmark's output is what it prints"
 )]
 
-mod account;
 mod arms;
 mod artifacts;
 mod bench;
-mod cgroup;
 mod chaos;
 mod cli;
 mod cost;
@@ -19,26 +17,20 @@ mod cost_shim;
 mod crates;
 mod editor;
 mod giants;
-mod launch;
 mod line;
 mod log;
 mod lsp;
 mod overhead;
-mod random;
 mod read_ahead;
 mod run;
 mod running;
-mod sampler;
 mod smoke;
 mod stats;
 mod store;
 mod switch;
 mod table;
 mod together;
-mod torture;
-mod tree;
 mod worker;
-mod workload;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -1,12 +1,13 @@
 //! `run`: arms side by side in one run, interleaved, kept, resumed.
 
 use anyhow::{Result, bail};
+use plimsoll_rig::report::{Report, machine};
 
 use crate::arms::{self, Arm};
 use crate::bench::{Bench, Named, Place};
 use crate::line::Line;
 use crate::read_ahead;
-use crate::store::{Record, slug};
+use crate::store::Record;
 use crate::table;
 
 /// What is laid side by side.
@@ -22,26 +23,6 @@ pub(crate) struct Plan {
     pub(crate) repeat: u32,
 }
 
-/// A table of results.
-#[derive(Debug)]
-pub(crate) struct Report {
-    /// The section's title, the same whenever the same thing is measured.
-    pub(crate) title: String,
-    /// Markdown.
-    pub(crate) body: String,
-    /// The same for programs.
-    pub(crate) json: serde_json::Value,
-    /// Whether the arms that must not fail did not.
-    pub(crate) ok: bool,
-}
-
-impl Report {
-    /// A file name for the JSON.
-    pub(crate) fn slug(&self) -> String {
-        slug(&[&self.title])
-    }
-}
-
 /// Runs a plan: one report for each wall (one if there is none).
 pub(crate) fn run(bench: &Bench, plan: &Plan) -> Result<Vec<Report>> {
     check(plan)?;
@@ -52,7 +33,7 @@ pub(crate) fn run(bench: &Bench, plan: &Plan) -> Result<Vec<Report>> {
     }
     // Inside a wall, the time of plain cargo without it tells a crawl.
     needs.2 |= !plan.walls.is_empty();
-    println!("{}: {}", bench.workload.name, table::machine());
+    println!("{}: {}", bench.workload.name, machine());
     let peaks = bench.peaks(needs.0, needs.1, needs.2)?;
     let named = |line: &Line| {
         Ok::<_, anyhow::Error>(Named { name: line.to_string(), bytes: line.resolve(peaks)? })
@@ -189,7 +170,7 @@ fn report(
     let body = format!(
         "`plimsoll-bench {command}`\n\n{wall_line}commit {} · {} · measured by {samplers}\n\n{}",
         commits.join(", "),
-        table::machine(),
+        machine(),
         table::arms(records, unwalled),
     );
     let ok = records
@@ -197,6 +178,6 @@ fn report(
         .filter(|it| it.plimsoll.is_some() || it.programs.is_some())
         .all(|it| it.exit == Some(0));
     let arms = records.iter().map(Record::to_publish).collect::<Result<Vec<_>, _>>()?;
-    let json = serde_json::json!({ "command": command, "machine": table::machine(), "arms": arms });
+    let json = serde_json::json!({ "command": command, "machine": machine(), "arms": arms });
     Ok(Report { title, body, json, ok })
 }

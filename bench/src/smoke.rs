@@ -1,14 +1,15 @@
 //! `smoke`: every part of the benchmark on a tiny workload. What it proves is that the way through works, not a figure.
 
 use anyhow::{Context, Result, bail};
+use plimsoll_rig::cgroup::Group;
+use plimsoll_rig::report::Report;
 
 use crate::arms::Arm;
 use crate::bench::Bench;
-use crate::cgroup::Group;
 use crate::chaos;
 use crate::line::Line;
 use crate::overhead;
-use crate::run::{self, Plan, Report};
+use crate::run::{self, Plan};
 use crate::store::{Outcome, Record};
 use crate::{artifacts, switch};
 

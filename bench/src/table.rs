@@ -1,15 +1,7 @@
 //! Results for people: Markdown tables, and their place in `RESULTS.md`.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-
-use anyhow::{Context, Result};
-
-use crate::line::{mib, ram};
+use crate::line::mib;
 use crate::store::{Outcome, Record};
-
-const HEAD: &str = "# Results\n\nWritten by `plimsoll-bench` (see README.md). Each section is replaced when its command is run again.\n";
 
 /// The last column: what Plimsoll says of itself.
 const OWN: &str = "Plimsoll: peak (against the sampler's), suspended / killed / lost, CPU lost, admitted while units wait for memory (share of the time), governor";
@@ -145,57 +137,9 @@ pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     }
 }
 
-/// Cores, memory, kernel and compiler: what a reader needs to compare, and nothing that names the machine.
-pub(crate) fn machine() -> String {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let kernel = kernel.trim().split('-').next().unwrap_or_default().to_owned();
-    let rustc = Command::new("rustc")
-        .arg("-V")
-        .output()
-        .map(|it| String::from_utf8_lossy(&it.stdout).trim().to_owned());
-    let rustc = rustc.unwrap_or_default();
-    format!(
-        "{cores} cores, {:.1} GiB, Linux {kernel} {}, {rustc}",
-        mib(ram()) / 1024.0,
-        std::env::consts::ARCH
-    )
-}
-
-/// Puts a section into `RESULTS.md`, in the place of the one with the same title, or at the end.
-pub(crate) fn publish(file: &Path, title: &str, body: &str) -> Result<()> {
-    let old = fs::read_to_string(file).unwrap_or_else(|_| HEAD.to_owned());
-    fs::write(file, replaced(&old, title, body))
-        .with_context(|| format!("writing {}", file.display()))
-}
-
-fn replaced(old: &str, title: &str, body: &str) -> String {
-    let section = format!("## {title}\n\n{}\n", body.trim_end());
-    let mut parts: Vec<String> = old.split("\n## ").map(str::to_owned).collect();
-    let head = parts.remove(0);
-    let mut sections: Vec<String> =
-        parts.into_iter().map(|part| format!("## {}\n", part.trim_end())).collect();
-    let first_line = format!("## {title}");
-    match sections.iter_mut().find(|it| it.lines().next() == Some(&first_line)) {
-        Some(it) => *it = section,
-        None => sections.push(section),
-    }
-    format!("{}\n\n{}", head.trim_end(), sections.join("\n"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_section_replaces_its_elder_and_leaves_the_others() {
-        let text = replaced(HEAD, "run engine", "one");
-        let text = replaced(&text, "run giant", "two");
-        let text = replaced(&text, "run engine", "three");
-        let tail = "## run engine\n\nthree\n\n## run giant\n\ntwo\n";
-        assert_eq!(text, format!("{HEAD}\n{tail}"));
-        assert_eq!(replaced(&text, "run giant", "two"), text);
-    }
 
     #[test]
     fn the_median_of_an_even_number_lies_between() {

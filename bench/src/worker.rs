@@ -9,15 +9,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use plimsoll_rig::folders::{copy, empty};
+use plimsoll_rig::launch::{self, Build, Interrupt, Limits, Measured};
+use plimsoll_rig::programs::Plimsoll;
+use plimsoll_rig::report::{Report, commit, machine};
+use plimsoll_rig::sampler::Scope;
 use serde_json::json;
 
-use crate::arms::Plimsoll;
-use crate::bench::{commit, copy, empty};
-use crate::launch::{self, Build, Interrupt, Limits, Measured};
 use crate::line::mib;
-use crate::run::Report;
-use crate::sampler::Scope;
-use crate::table;
 
 /// A build that takes longer hangs.
 const AT_MOST: Duration = Duration::from_secs(3600);
@@ -101,12 +100,12 @@ pub(crate) fn worker(
          |---|---|---|---|---|---|---|---|---|---|---|\n{lines}\n\
          The outputs of all arms are {}.\n",
         commit(),
-        table::machine(),
+        machine(),
         if same { "the same, byte for byte" } else { "NOT the same" },
     );
     let inside = rows.iter().all(|row| row.line.is_none_or(|line| row.whole.samples.peak <= line));
     let json = rows.iter().map(Row::json).collect::<Vec<_>>();
-    let json = json!({ "command": command, "commit": commit(), "machine": table::machine(), "arms": json, "same": same });
+    let json = json!({ "command": command, "commit": commit(), "machine": machine(), "arms": json, "same": same });
     Ok(Report { title: "A Cloudflare Worker".to_owned(), body, json, ok: same && inside })
 }
 

@@ -7,8 +7,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context as _;
-use plimsoll_cargo::Environment;
-use plimsoll_cargo::metadata;
+use plimsoll_cargo::{Environment, metadata};
 use plimsoll_core::{Bytes, Millis};
 use plimsoll_init::workspace::Workspace;
 

@@ -5,9 +5,8 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use plimsoll_cargo::config_file;
-use plimsoll_cargo::mark;
 use plimsoll_cargo::toml_text::{BadText, Key};
+use plimsoll_cargo::{config_file, mark};
 use similar::TextDiff;
 
 use super::plan::{Change, Finding, Verdict};

@@ -5,12 +5,10 @@ use std::process::Command;
 
 use anyhow::Context as _;
 use plimsoll_cargo::metadata::{self, answer};
-use plimsoll_cargo::{CargoConfig, config_file};
+use plimsoll_cargo::{CargoConfig, Environment, config_file};
 use plimsoll_core::Bytes;
 use plimsoll_host::Limits;
 use serde::Deserialize;
-
-use plimsoll_cargo::Environment;
 
 /// A text file and what is in it.
 #[derive(Clone, Debug, Default)]

@@ -2,9 +2,8 @@
 
 use std::fmt;
 
+use plimsoll_rig::random::Random;
 use serde::Serialize;
-
-use crate::random::Random;
 
 /// What is built, how it is asked for, and how often it is drawn relative to the others.
 const BUILDS: [(&str, &[&str], u32); 8] = [

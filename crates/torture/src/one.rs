@@ -5,24 +5,24 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use plimsoll_rig::account::Account;
+use plimsoll_rig::artifacts::manifest;
+use plimsoll_rig::cgroup::Wall;
+use plimsoll_rig::folders::{copy, empty};
+use plimsoll_rig::freshness::count_fresh;
+use plimsoll_rig::launch::{Build, Limits, Started, quick, stderr_of};
+use plimsoll_rig::programs;
+use plimsoll_rig::random::Random;
+use plimsoll_rig::sampler::{INTERVAL, reap_orphans};
 
-use super::Campaign;
-use super::blows::Blows;
-use super::drawn::{BESIDE, Drawn, How, Way, Whom};
-use super::reference::{Reference, on, wrong};
-use super::report::Record;
-use super::stranger::Stranger;
-use super::surroundings::{Disk, Swap};
-use super::verdict::{self, Circumstances, MARK};
-use crate::account::Account;
-use crate::arms;
-use crate::artifacts::manifest;
-use crate::bench::{copy, empty};
-use crate::cgroup::Wall;
-use crate::launch::{Build, Limits, Started, quick, stderr_of};
-use crate::random::Random;
-use crate::sampler::{INTERVAL, reap_orphans};
-use crate::switch::count_fresh;
+use crate::blows::Blows;
+use crate::campaign::Campaign;
+use crate::drawn::{BESIDE, Drawn, How, Way, Whom};
+use crate::reference::{Reference, on, wrong};
+use crate::report::Record;
+use crate::stranger::Stranger;
+use crate::surroundings::{Disk, Swap};
+use crate::verdict::{self, Circumstances, MARK};
 
 /// A build under blows may take so many times what plain cargo takes, and [`GRACE`] on top: kills throw work away, a
 /// line below the floor runs unit after unit, a wall crawls, and other work may run on the machine.
@@ -122,7 +122,7 @@ impl Campaign<'_> {
             copy(&reference.home, &home)?;
         }
         if drawn.way != Way::Driver {
-            let line = line_of(drawn, reference).map(arms::size);
+            let line = line_of(drawn, reference).map(programs::size);
             account.enable(line.as_deref())?;
         }
         let target = &reference.workload.target;
@@ -140,7 +140,7 @@ impl Campaign<'_> {
             let line = line_of(drawn, reference);
             self.plimsoll.build(&reference.workload, &scene.home, line, drawn.jobs)
         } else {
-            arms::plain(&reference.workload, drawn.jobs)
+            programs::plain(&reference.workload, drawn.jobs)
         };
         let mut build = on(&scene.account, build);
         build.env.extend([

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use plimsoll_rig::account::Account;
+use plimsoll_rig::artifacts::{Manifest, differing, manifest};
+use plimsoll_rig::folders::empty;
+use plimsoll_rig::launch::{self, Build, Limits, Measured, stderr_of};
+use plimsoll_rig::programs;
+use plimsoll_rig::workload::Workload;
 
-use super::{Campaign, size};
-use crate::account::Account;
-use crate::arms;
-use crate::artifacts::{Manifest, differing, manifest};
-use crate::bench::empty;
-use crate::launch::{self, Build, Limits, Measured, stderr_of};
-use crate::workload::Workload;
+use crate::campaign::{Campaign, size};
 
 /// Units at once of the builds that the others are compared with.
 const JOBS: u32 = 2;
@@ -51,7 +51,7 @@ impl Campaign<'_> {
         let account = Account::prepare(self.state, self.plimsoll)?;
         let home = self.state.join("homes").join("torture").join(&key);
         empty(&home)?;
-        let plain = on(&account, arms::plain(&workload, JOBS));
+        let plain = on(&account, programs::plain(&workload, JOBS));
         let ours = on(&account, self.plimsoll.build(&workload, &home, None, JOBS));
         let built = |build: &Build| self.undisturbed(&workload, build, &key);
         let (measured, artifacts) = built(&plain)?;

@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::blows::Blows;
-use super::drawn::{How, Whom};
+use crate::blows::Blows;
+use crate::drawn::{How, Whom};
 
 /// Set in the environment of everything that a build starts, so that it is known wherever the system put it.
 pub(crate) const MARK: &str = "TORTURE_MARK";
@@ -148,9 +148,9 @@ pub(crate) fn is_half(path: &Path) -> bool {
 mod tests {
     use std::time::Duration;
 
-    use super::super::blows::Hit;
     use super::*;
-    use crate::random::Random;
+    use crate::blows::Hit;
+    use plimsoll_rig::random::Random;
 
     fn after(hits: &[(Whom, How)]) -> Blows {
         let mut blows = Blows::new(1, &[], Duration::ZERO, Random::new(1));

@@ -9,7 +9,7 @@ use std::fs;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// Every living descendant of this process.
-pub(crate) fn descendants() -> Vec<i32> {
+pub fn descendants() -> Vec<i32> {
     let mut children: HashMap<i32, Vec<i32>> = HashMap::new();
     for (pid, parent) in parents() {
         children.entry(parent).or_default().push(pid);
@@ -26,20 +26,20 @@ pub(crate) fn descendants() -> Vec<i32> {
 }
 
 /// Every living process with its parent.
-pub(crate) fn parents() -> HashMap<i32, i32> {
+pub fn parents() -> HashMap<i32, i32> {
     let Ok(entries) = fs::read_dir("/proc") else { return HashMap::new() };
     let pid = |entry: fs::DirEntry| entry.file_name().to_str()?.parse::<i32>().ok();
     entries.flatten().filter_map(pid).filter_map(|pid| Some((pid, parent(pid)?))).collect()
 }
 
 /// The name of a process's program, at most 15 bytes of it.
-pub(crate) fn name(pid: i32) -> Option<String> {
+pub fn name(pid: i32) -> Option<String> {
     Some(fs::read_to_string(format!("/proc/{pid}/comm")).ok()?.trim_end().to_owned())
 }
 
 /// Anonymous + shared + swapped bytes of some processes. Shared pages of two processes count twice here, which is why a
 /// cgroup is better.
-pub(crate) fn memory(pids: &[i32]) -> u64 {
+pub fn memory(pids: &[i32]) -> u64 {
     pids.iter()
         .map(|pid| {
             status_memory(&fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default())
@@ -48,14 +48,14 @@ pub(crate) fn memory(pids: &[i32]) -> u64 {
 }
 
 /// Sends a signal to a process if `still_ours` holds once its pidfd is open.
-pub(crate) fn signal(pid: i32, signal: Signal, still_ours: impl Fn(i32) -> bool) -> bool {
+pub fn signal(pid: i32, signal: Signal, still_ours: impl Fn(i32) -> bool) -> bool {
     let Some(id) = Pid::from_raw(pid) else { return false };
     let Ok(handle) = pidfd_open(id, PidfdFlags::empty()) else { return false };
     still_ours(pid) && pidfd_send_signal(handle, signal).is_ok()
 }
 
 /// What a process is, by the name of its program, if it is a compiler or linker at work (not a probe).
-pub(crate) fn compiler_or_linker(pid: i32) -> Option<&'static str> {
+pub fn compiler_or_linker(pid: i32) -> Option<&'static str> {
     let comm = name(pid)?;
     let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     classify(&comm, &String::from_utf8_lossy(&command))
@@ -79,7 +79,7 @@ fn parent(pid: i32) -> Option<i32> {
 }
 
 /// Whether a process was forked and is not what it will be yet: it still shows its parent's program and words.
-pub(crate) fn is_about_to_become_another(pid: i32) -> bool {
+pub fn is_about_to_become_another(pid: i32) -> bool {
     /// In `stat`'s flags from fork until exec (include/linux/sched.h).
     const PF_FORKNOEXEC: u32 = 0x40;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
@@ -98,7 +98,7 @@ pub(crate) fn waited_for_cpu_us() -> Option<u64> {
 }
 
 /// An amount of `status` or `smaps_rollup`; 0 where it is not said.
-pub(crate) fn bytes(text: &str, name: &str) -> u64 {
+pub fn bytes(text: &str, name: &str) -> u64 {
     let kib = text.lines().find_map(|line| {
         line.strip_prefix(name)?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
     });

@@ -11,11 +11,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use plimsoll_rig::sampler::{INTERVAL, reap_orphans};
+use plimsoll_rig::tree;
 use rustix::process::Signal;
 
-use super::verdict;
-use crate::sampler::{INTERVAL, reap_orphans};
-use crate::tree;
+use crate::verdict;
 
 /// Writes down each signal that a shell can catch, until it is told to end.
 const WATCHES: &str = "

@@ -1,22 +1,4 @@
-//! `torture`: many small builds, each with faults drawn from one seed, and a hard look after each.
-//!
-//! ```text
-//! draw -> surround (wall, swap, small disk, account) -> build under blows -> wait until all of it has gone
-//!      -> what is left, and does anything explain the exit status?
-//!      -> build again undisturbed: it ends well, with plain cargo's artifacts, and plain cargo finds all of it fresh
-//! ```
-//!
-//! Each build can be had alone again by the seed and its number; the logs of one with findings are kept. What it does
-//! not do: judge times or memory. Those are other commands'.
-
-mod blows;
-mod drawn;
-mod one;
-mod reference;
-mod report;
-mod stranger;
-mod surroundings;
-mod verdict;
+//! The builds of a campaign, one after another.
 
 use std::collections::HashMap;
 use std::fs;
@@ -24,15 +6,15 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use plimsoll_rig::launch::Interrupt;
+use plimsoll_rig::programs::Plimsoll;
+use plimsoll_rig::report::Report;
 
-use crate::arms::Plimsoll;
-use crate::launch::Interrupt;
-use crate::run::Report;
-use drawn::Drawn;
-pub(crate) use drawn::Extent;
-use reference::Reference;
-use report::Record;
-use surroundings::Means;
+use crate::drawn::{Drawn, Extent};
+use crate::reference::Reference;
+use crate::report::Record;
+use crate::surroundings::Means;
+use crate::{report, verdict};
 
 /// What is asked for.
 #[derive(Clone, Debug)]
@@ -50,19 +32,19 @@ pub(crate) struct Plan {
 }
 
 /// A campaign on its way.
-struct Campaign<'a> {
-    state: &'a Path,
-    sources: &'a Path,
-    plimsoll: &'a Plimsoll,
-    interrupt: &'a Interrupt,
-    means: Means,
-    seed: u64,
+pub(crate) struct Campaign<'a> {
+    pub(crate) state: &'a Path,
+    pub(crate) sources: &'a Path,
+    pub(crate) plimsoll: &'a Plimsoll,
+    pub(crate) interrupt: &'a Interrupt,
+    pub(crate) means: Means,
+    pub(crate) seed: u64,
     /// What plain cargo makes of each workload by each command.
-    references: HashMap<String, Reference>,
+    pub(crate) references: HashMap<String, Reference>,
 }
 
 /// All builds of a plan, or as many as there is time for.
-pub(crate) fn torture(
+pub(crate) fn run(
     state: &Path,
     sources: &Path,
     plimsoll: &Plimsoll,
@@ -110,12 +92,12 @@ pub(crate) fn torture(
 
 impl Plan {
     /// The command that does one build of this campaign again.
-    fn again(&self, number: u32) -> String {
-        format!("cargo xtask torture{} --only {number}", self.words())
+    pub(crate) fn again(&self, number: u32) -> String {
+        format!("cargo torture{} --only {number}", self.words())
     }
 
     /// What else than the number of builds says which they are.
-    fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         let extent = match self.extent {
             Extent::All => "",
             Extent::Small => " --small",
@@ -127,13 +109,13 @@ impl Plan {
 
 impl Campaign<'_> {
     /// Where a build's own files are.
-    fn folder(&self, number: u32) -> PathBuf {
+    pub(crate) fn folder(&self, number: u32) -> PathBuf {
         self.state.join("torture").join(format!("{}-{number}", self.seed))
     }
 }
 
 /// The bytes of everything below a folder.
-fn size(dir: &Path) -> u64 {
+pub(crate) fn size(dir: &Path) -> u64 {
     let files = verdict::below(dir).into_iter();
     files.filter_map(|path| fs::symlink_metadata(path).ok()).map(|it| it.len()).sum()
 }

@@ -3,16 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use plimsoll_rig::report::{Report, commit, machine};
 use serde::Serialize;
 use serde_json::json;
 
-use super::Plan;
-use super::blows::Hit;
-use super::drawn::{Drawn, Way};
-use super::surroundings::Means;
-use crate::bench::commit;
-use crate::run::Report;
-use crate::table;
+use crate::blows::Hit;
+use crate::campaign::Plan;
+use crate::drawn::{Drawn, Way};
+use crate::surroundings::Means;
 
 /// How one build went.
 #[derive(Debug, Serialize)]
@@ -65,7 +63,7 @@ impl Record {
 
 /// The section.
 pub(crate) fn report(plan: &Plan, means: Means, records: &[Record], took: Duration) -> Report {
-    let mut command = format!("cargo xtask torture --builds {}{}", plan.builds, plan.words());
+    let mut command = format!("cargo torture --builds {}{}", plan.builds, plan.words());
     if let Some(most) = plan.at_most {
         command += &format!(" --minutes {}", most.as_secs() / 60);
     }
@@ -79,7 +77,7 @@ pub(crate) fn report(plan: &Plan, means: Means, records: &[Record], took: Durati
          |---|---|---|---|---|---|---|---|---|\n\
          | {} | {} / {} / {} | {} | {} ({}) | {} | {} | {} | {:.0} min | {} |\n",
         commit(),
-        table::machine(),
+        machine(),
         records.len(),
         count(&|it| it.drawn.way == Way::Driver),
         count(&|it| it.drawn.way == Way::Joined),
@@ -121,7 +119,7 @@ pub(crate) fn report(plan: &Plan, means: Means, records: &[Record], took: Durati
         .collect();
     let ok = found.is_empty();
     let json = json!({
-        "command": command, "commit": commit(), "machine": table::machine(),
+        "command": command, "commit": commit(), "machine": machine(),
         "builds": records, "findings": found,
     });
     Report { title: "Torture".to_owned(), body, json, ok }

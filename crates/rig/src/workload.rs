@@ -9,25 +9,20 @@ use anyhow::{Context, Result, bail};
 
 /// A workspace, ready to build.
 #[derive(Clone, Debug)]
-pub(crate) struct Workload {
+pub struct Workload {
     /// Its name.
-    pub(crate) name: String,
+    pub name: String,
     /// Its copy in the state folder.
-    pub(crate) dir: PathBuf,
+    pub dir: PathBuf,
     /// The target folder: the same for every arm, so that artifacts hold the same paths.
-    pub(crate) target: PathBuf,
+    pub target: PathBuf,
     /// Cargo's subcommand and its arguments.
-    pub(crate) args: Vec<OsString>,
+    pub args: Vec<OsString>,
 }
 
 impl Workload {
     /// Copies `name` from `sources` to the state folder and fetches its dependencies.
-    pub(crate) fn prepare(
-        sources: &Path,
-        state: &Path,
-        name: &str,
-        extra: &[String],
-    ) -> Result<Self> {
+    pub fn prepare(sources: &Path, state: &Path, name: &str, extra: &[String]) -> Result<Self> {
         let source = sources.join(name);
         if !source.join("Cargo.lock").is_file() {
             bail!(
@@ -62,7 +57,7 @@ impl Workload {
     }
 
     /// Removes the target folder.
-    pub(crate) fn clean(&self) -> Result<()> {
+    pub fn clean(&self) -> Result<()> {
         match fs::remove_dir_all(&self.target) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(error).with_context(|| format!("removing {}", self.target.display()))
@@ -72,13 +67,12 @@ impl Workload {
     }
 }
 
-/// Where the workloads are: named, or beside the benchmark's manifest, or below the current folder.
-pub(crate) fn sources(named: Option<PathBuf>) -> Result<PathBuf> {
-    let beside =
-        std::env::var_os("CARGO_MANIFEST_DIR").map(|dir| PathBuf::from(dir).join("workloads"));
-    let here =
-        std::env::current_dir().context("reading the current folder")?.join("bench/workloads");
-    let candidates = named.into_iter().chain(beside).chain([here]);
+/// Where the workloads are: named, or in the repository around the manifest or the current folder.
+pub fn sources(named: Option<PathBuf>) -> Result<PathBuf> {
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    let here = std::env::current_dir().context("reading the current folder")?;
+    let above = manifest.iter().chain([&here]).flat_map(|dir| dir.ancestors());
+    let candidates = named.into_iter().chain(above.map(|dir| dir.join("bench/workloads")));
     candidates
         .into_iter()
         .find(|dir| dir.is_dir())

@@ -21,11 +21,11 @@ use crate::sampler::{INTERVAL, Sampler, Scope, Totals, reap_orphans};
 
 /// Set by Ctrl-C, SIGTERM and SIGHUP.
 #[derive(Clone, Debug)]
-pub(crate) struct Interrupt(Arc<AtomicBool>);
+pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
     /// Begins to listen. From here on the signals end builds in order, and groups are removed.
-    pub(crate) fn listen() -> Result<Self> {
+    pub fn listen() -> Result<Self> {
         let flag = Arc::new(AtomicBool::new(false));
         for signal in
             [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP]
@@ -39,7 +39,7 @@ impl Interrupt {
     }
 
     /// Fails once somebody asked us to stop.
-    pub(crate) fn check(&self) -> Result<()> {
+    pub fn check(&self) -> Result<()> {
         if self.0.load(Ordering::Relaxed) {
             bail!("interrupted; finished arms are kept, the same command goes on from here");
         }
@@ -49,24 +49,24 @@ impl Interrupt {
 
 /// A command line with its surroundings.
 #[derive(Clone, Debug)]
-pub(crate) struct Build {
+pub struct Build {
     /// The program.
-    pub(crate) program: OsString,
+    pub program: OsString,
     /// Its arguments.
-    pub(crate) args: Vec<OsString>,
+    pub args: Vec<OsString>,
     /// Set on top of the cleaned environment.
-    pub(crate) env: Vec<(String, OsString)>,
+    pub env: Vec<(String, OsString)>,
     /// Where it runs.
-    pub(crate) dir: PathBuf,
+    pub dir: PathBuf,
     /// Hands it a jobserver without any token: one unit at once, and one LLVM thread in it.
-    pub(crate) one_token: bool,
+    pub one_token: bool,
     /// The kernel gives it no huge pages.
-    pub(crate) small_pages: bool,
+    pub small_pages: bool,
 }
 
 impl Build {
     /// For people and tables: no paths of this machine.
-    pub(crate) fn display(&self) -> String {
+    pub fn display(&self) -> String {
         let short = |text: &OsString| {
             let text = text.to_string_lossy();
             Path::new(&*text)
@@ -78,7 +78,7 @@ impl Build {
     }
 
     /// The command, in an environment without anything that a surrounding Cargo or build tool left in ours.
-    pub(crate) fn command(&self, entrances: &[PathBuf]) -> Result<Command> {
+    pub fn command(&self, entrances: &[PathBuf]) -> Result<Command> {
         let me = std::env::current_exe().context("finding the benchmark's own program")?;
         let mut command = Command::new(me);
         command.arg("enter");
@@ -127,35 +127,35 @@ fn is_foreign(name: &str) -> bool {
 
 /// What bounds a run.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// A memory wall.
-    pub(crate) wall: Option<Wall>,
+    pub wall: Option<Wall>,
     /// After this it is stopped.
-    pub(crate) stop_after: Duration,
+    pub stop_after: Duration,
     /// Go on without a cgroup where none can be made.
-    pub(crate) without_cgroup: bool,
+    pub without_cgroup: bool,
 }
 
 /// How a run went.
 #[derive(Debug)]
-pub(crate) struct Measured {
+pub struct Measured {
     /// Start to end of the build's own process.
-    pub(crate) wall: Duration,
+    pub wall: Duration,
     /// 128 + n for a signal; `None` if it was stopped.
-    pub(crate) exit: Option<i32>,
+    pub exit: Option<i32>,
     /// The samples.
-    pub(crate) samples: Sampler,
+    pub samples: Sampler,
     /// The figures of the whole run.
-    pub(crate) totals: Totals,
+    pub totals: Totals,
     /// How it was measured.
-    pub(crate) sampler: &'static str,
+    pub sampler: &'static str,
 }
 
 /// What happens beside the build, called at every sample.
-pub(crate) type Beside<'a> = &'a mut dyn FnMut(&Scope, Duration);
+pub type Beside<'a> = &'a mut dyn FnMut(&Scope, Duration);
 
 /// Runs a build to its end, its deadline or an interrupt. Output goes to `log` (standard output) and `log` + `.stderr`.
-pub(crate) fn run(
+pub fn run(
     build: &Build,
     limits: Limits,
     log: &Path,
@@ -172,10 +172,10 @@ pub(crate) fn run(
 
 /// A build on its way, alone in its scope. It is to be ended, however it goes: nothing of it outlives that.
 #[derive(Debug)]
-pub(crate) struct Started {
+pub struct Started {
     child: Child,
     /// Where its processes are.
-    pub(crate) scope: Scope,
+    pub scope: Scope,
     sampler: Sampler,
     /// How its own process ended, and when.
     ended: Option<(i32, Duration)>,
@@ -183,12 +183,7 @@ pub(crate) struct Started {
 
 impl Started {
     /// Starts it.
-    pub(crate) fn start(
-        build: &Build,
-        limits: Limits,
-        log: &Path,
-        interrupt: &Interrupt,
-    ) -> Result<Self> {
+    pub fn start(build: &Build, limits: Limits, log: &Path, interrupt: &Interrupt) -> Result<Self> {
         interrupt.check()?;
         let scope = match Group::make(limits.wall) {
             Ok(group) => Scope::Group(group),
@@ -212,12 +207,12 @@ impl Started {
     }
 
     /// The build's own process.
-    pub(crate) fn id(&self) -> u32 {
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// Stays with it until its own process has ended; `None` when the deadline passed.
-    pub(crate) fn watch(
+    pub fn watch(
         &mut self,
         stop_after: Duration,
         interrupt: &Interrupt,
@@ -230,7 +225,7 @@ impl Started {
     }
 
     /// Ends whatever still runs, and gives the figures.
-    pub(crate) fn end(mut self) -> Measured {
+    pub fn end(mut self) -> Measured {
         let wall = match self.ended {
             Some((_, wall)) => wall,
             None => {
@@ -286,7 +281,7 @@ fn watch(
 }
 
 /// Runs something short without a group or samples: a no-op build. Gives the time and standard error.
-pub(crate) fn quick(build: &Build, interrupt: &Interrupt) -> Result<(Duration, String)> {
+pub fn quick(build: &Build, interrupt: &Interrupt) -> Result<(Duration, String)> {
     interrupt.check()?;
     let mut command = build.command(&[])?;
     command.stdout(Stdio::null()).stderr(Stdio::piped());
@@ -301,14 +296,14 @@ pub(crate) fn quick(build: &Build, interrupt: &Interrupt) -> Result<(Duration, S
 }
 
 /// Where the standard error of a run is kept, beside its standard output.
-pub(crate) fn stderr_of(log: &Path) -> PathBuf {
+pub fn stderr_of(log: &Path) -> PathBuf {
     let mut name = log.as_os_str().to_owned();
     name.push(".stderr");
     name.into()
 }
 
 /// Makes a log, and the folder that it is in.
-pub(crate) fn create(path: &Path) -> Result<File> {
+pub fn create(path: &Path) -> Result<File> {
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))?;
     }
@@ -316,7 +311,7 @@ pub(crate) fn create(path: &Path) -> Result<File> {
 }
 
 /// `plimsoll-bench enter`: goes into groups, then becomes the build. Returns only if that failed.
-pub(crate) fn enter(
+pub fn enter(
     procs: &[PathBuf],
     one_token: bool,
     small_pages: bool,
@@ -349,7 +344,7 @@ pub(crate) fn enter(
 }
 
 /// Ends one process of a build at random; the choice is the caller's.
-pub(crate) fn end_one(scope: &Scope, pid: i32) -> bool {
+pub fn end_one(scope: &Scope, pid: i32) -> bool {
     scope.signal(pid, Signal::KILL)
 }
 

@@ -9,11 +9,11 @@ use crate::cgroup::{Group, Version};
 use crate::tree;
 
 /// Between two samples, because a linker can gain 50 MiB in that time and hardly more.
-pub(crate) const INTERVAL: Duration = Duration::from_millis(20);
+pub const INTERVAL: Duration = Duration::from_millis(20);
 
 /// Where the processes of one build are.
 #[derive(Debug)]
-pub(crate) enum Scope {
+pub enum Scope {
     /// In a cgroup of their own.
     Group(Group),
     /// Below us, wherever the system put them: no cgroup could be made.
@@ -22,7 +22,7 @@ pub(crate) enum Scope {
 
 impl Scope {
     /// How it measures, for people.
-    pub(crate) fn name(&self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Group(group) => match group.version() {
                 Version::V1 => "cgroup v1",
@@ -33,7 +33,7 @@ impl Scope {
     }
 
     /// The living processes.
-    pub(crate) fn processes(&self) -> Vec<i32> {
+    pub fn processes(&self) -> Vec<i32> {
         match self {
             Self::Group(group) => group.processes(),
             Self::Tree => tree::descendants(),
@@ -41,7 +41,7 @@ impl Scope {
     }
 
     /// The cgroups that were made for it.
-    pub(crate) fn folders(&self) -> Vec<PathBuf> {
+    pub fn folders(&self) -> Vec<PathBuf> {
         match self {
             Self::Group(group) => group.folders(),
             Self::Tree => Vec::new(),
@@ -56,12 +56,12 @@ impl Scope {
     }
 
     /// Sends a signal to one process, if it is (still) in the scope.
-    pub(crate) fn signal(&self, pid: i32, signal: Signal) -> bool {
+    pub fn signal(&self, pid: i32, signal: Signal) -> bool {
         tree::signal(pid, signal, |pid| self.processes().contains(&pid))
     }
 
     /// Ends every process in the scope; new ones that appear meanwhile too.
-    pub(crate) fn end_all(&self) {
+    pub fn end_all(&self) {
         for _ in 0..500 {
             let pids = self.processes();
             if pids.is_empty() {
@@ -77,38 +77,38 @@ impl Scope {
 }
 
 /// Collects orphans that came to us as their subreaper. Only when the build's own process was waited for already.
-pub(crate) fn reap_orphans() {
+pub fn reap_orphans() {
     while let Ok(Some(_)) = rustix::process::wait(rustix::process::WaitOptions::NOHANG) {}
 }
 
 /// What was seen.
 #[derive(Debug)]
-pub(crate) struct Sampler {
+pub struct Sampler {
     start: Instant,
     psi_at_start: Option<u64>,
     cpu_at_start: Option<u64>,
     /// Milliseconds since the start, and bytes.
-    pub(crate) series: Vec<(u64, u64)>,
+    pub series: Vec<(u64, u64)>,
     /// The highest sum.
-    pub(crate) peak: u64,
+    pub peak: u64,
     /// When it was seen.
-    pub(crate) peak_at_ms: u64,
+    pub peak_at_ms: u64,
 }
 
 /// The figures of a whole run.
 #[derive(Debug)]
-pub(crate) struct Totals {
+pub struct Totals {
     /// Processor time.
-    pub(crate) cpu: Option<Duration>,
+    pub cpu: Option<Duration>,
     /// Per cent of the wall time for which everything stalled on memory.
-    pub(crate) psi_full_pct: Option<f64>,
+    pub psi_full_pct: Option<f64>,
     /// By the kernel, in this group.
-    pub(crate) oom_kills: Option<u64>,
+    pub oom_kills: Option<u64>,
 }
 
 impl Sampler {
     /// Starts the clock.
-    pub(crate) fn start(scope: &Scope) -> Self {
+    pub fn start(scope: &Scope) -> Self {
         let (psi_at_start, cpu_at_start) = match scope {
             Scope::Group(group) => (group.pressure_full_us(), group.cpu_us()),
             Scope::Tree => (None, None),
@@ -124,12 +124,12 @@ impl Sampler {
     }
 
     /// Since the start.
-    pub(crate) fn elapsed(&self) -> Duration {
+    pub fn elapsed(&self) -> Duration {
         self.start.elapsed()
     }
 
     /// Takes one sample.
-    pub(crate) fn sample(&mut self, scope: &Scope) {
+    pub fn sample(&mut self, scope: &Scope) {
         let Some(bytes) = scope.memory() else { return };
         let at = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         if bytes > self.peak {
@@ -140,7 +140,7 @@ impl Sampler {
     }
 
     /// The totals, read after the build's process was waited for.
-    pub(crate) fn totals(&self, scope: &Scope, wall: Duration) -> Totals {
+    pub fn totals(&self, scope: &Scope, wall: Duration) -> Totals {
         let (psi, cpu, oom_kills) = match scope {
             Scope::Group(group) => {
                 (group.pressure_full_us(), group.cpu_us(), Some(group.oom_kills()))

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::arms::Plimsoll;
-use crate::bench::empty;
+use crate::folders::empty;
+use crate::programs::Plimsoll;
 
 /// An account of the benchmark's own, on which Plimsoll is enabled. Undone in the end.
-pub(crate) struct Account {
+pub struct Account {
     cargo: PathBuf,
     home: PathBuf,
     program: PathBuf,
@@ -18,14 +18,14 @@ pub(crate) struct Account {
 
 impl Account {
     /// A Cargo home that shares the real one's registry, with Plimsoll enabled in it.
-    pub(crate) fn make(state: &Path, plimsoll: &Plimsoll) -> Result<Self> {
+    pub fn make(state: &Path, plimsoll: &Plimsoll) -> Result<Self> {
         let account = Self::prepare(state, plimsoll)?;
         account.enable(None)?;
         Ok(account)
     }
 
     /// The same, not enabled yet.
-    pub(crate) fn prepare(state: &Path, plimsoll: &Plimsoll) -> Result<Self> {
+    pub fn prepare(state: &Path, plimsoll: &Plimsoll) -> Result<Self> {
         let (cargo, home) = (state.join("account/cargo"), state.join("account/plimsoll"));
         empty(&cargo)?;
         empty(&home)?;
@@ -43,18 +43,18 @@ impl Account {
     }
 
     /// `cargo plimsoll enable`, with a line where one is named.
-    pub(crate) fn enable(&self, line: Option<&OsStr>) -> Result<()> {
+    pub fn enable(&self, line: Option<&OsStr>) -> Result<()> {
         let line: Vec<_> = line.into_iter().flat_map(|line| ["--memory".as_ref(), line]).collect();
         self.call("enable", &line)
     }
 
     /// `cargo plimsoll disable`.
-    pub(crate) fn disable(&self) -> Result<()> {
+    pub fn disable(&self) -> Result<()> {
         self.call("disable", &[])
     }
 
     /// What a command's environment needs to be on it.
-    pub(crate) fn environment(&self) -> [(String, std::ffi::OsString); 2] {
+    pub fn environment(&self) -> [(String, std::ffi::OsString); 2] {
         [
             ("CARGO_HOME".to_owned(), self.cargo.clone().into()),
             ("PLIMSOLL_HOME".to_owned(), self.home.clone().into()),

@@ -5,13 +5,13 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use plimsoll_rig::random::Random;
+use plimsoll_rig::sampler::Scope;
+use plimsoll_rig::tree;
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Serialize;
 
-use super::drawn::{Fault, How, Whom};
-use crate::random::Random;
-use crate::sampler::Scope;
-use crate::tree;
+use crate::drawn::{Fault, How, Whom};
 
 /// A blow whose victim is not there yet waits for it for so long, then it hits anybody.
 const PATIENCE: Duration = Duration::from_millis(1500);

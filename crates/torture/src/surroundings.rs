@@ -127,7 +127,7 @@ impl Means {
         let disks = fs::create_dir_all(&trial).is_ok() && Disk::mount(&trial, 1 << 20).is_ok();
         let _ = fs::remove_dir(&trial);
         Self {
-            cgroups: crate::cgroup::Group::make(None).is_ok(),
+            cgroups: plimsoll_rig::cgroup::Group::make(None).is_ok(),
             swap: Swap::on(state).is_ok(),
             disks,
         }

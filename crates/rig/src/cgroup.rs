@@ -16,7 +16,7 @@ const PREFIX: &str = "plimsoll-bench-";
 
 /// Which interface the memory controller has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Version {
+pub enum Version {
     /// `memory.limit_in_bytes`, `total_rss`, …
     V1,
     /// `memory.max`, `anon`, …
@@ -25,16 +25,16 @@ pub(crate) enum Version {
 
 /// A wall around a build.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wall {
+pub struct Wall {
     /// The limit.
-    pub(crate) bytes: u64,
+    pub bytes: u64,
     /// Whether the build may swap beyond it. Without swap the wall is what an OOM killer guards.
-    pub(crate) swap: bool,
+    pub swap: bool,
 }
 
 /// A fresh group. Dropping it removes it.
 #[derive(Debug)]
-pub(crate) struct Group {
+pub struct Group {
     version: Version,
     memory: PathBuf,
     /// The v2 group: the same as `memory` on v2, a twin for PSI and CPU time on v1, if there is a cgroup2 mount.
@@ -52,7 +52,7 @@ struct Harness {
 
 impl Group {
     /// Makes a group, and its wall. Fails with what to do where there is no permission.
-    pub(crate) fn make(wall: Option<Wall>) -> Result<Self> {
+    pub fn make(wall: Option<Wall>) -> Result<Self> {
         let mounts =
             fs::read_to_string("/proc/self/mountinfo").context("reading /proc/self/mountinfo")?;
         let own = fs::read_to_string("/proc/self/cgroup").context("reading /proc/self/cgroup")?;
@@ -98,7 +98,7 @@ impl Group {
     }
 
     /// The interface of the memory controller.
-    pub(crate) fn version(&self) -> Version {
+    pub fn version(&self) -> Version {
         self.version
     }
 
@@ -124,12 +124,12 @@ impl Group {
     }
 
     /// The files into which a process writes `0` to enter the group.
-    pub(crate) fn entrances(&self) -> Vec<PathBuf> {
+    pub fn entrances(&self) -> Vec<PathBuf> {
         self.folders().into_iter().map(|dir| dir.join("cgroup.procs")).collect()
     }
 
     /// Its folder in each hierarchy.
-    pub(crate) fn folders(&self) -> Vec<PathBuf> {
+    pub fn folders(&self) -> Vec<PathBuf> {
         let mut dirs = vec![self.memory.clone()];
         dirs.extend(self.unified.clone().filter(|unified| *unified != self.memory));
         dirs.extend(self.cpuacct.clone());
@@ -137,7 +137,7 @@ impl Group {
     }
 
     /// All processes in the group and the groups below it.
-    pub(crate) fn processes(&self) -> Vec<i32> {
+    pub fn processes(&self) -> Vec<i32> {
         let mut found = Vec::new();
         let mut dirs = vec![self.memory.clone()];
         while let Some(dir) = dirs.pop() {
@@ -149,7 +149,7 @@ impl Group {
     }
 
     /// Anonymous + shared + swapped bytes, by the group's own accounting.
-    pub(crate) fn memory(&self) -> Result<u64> {
+    pub fn memory(&self) -> Result<u64> {
         let text = get(&self.memory.join("memory.stat"))?;
         match self.version {
             Version::V1 => Ok(memory_v1(&text)),
@@ -162,7 +162,7 @@ impl Group {
     }
 
     /// How many processes of the group the kernel's OOM killer took.
-    pub(crate) fn oom_kills(&self) -> u64 {
+    pub fn oom_kills(&self) -> u64 {
         let file = match self.version {
             Version::V1 => "memory.oom_control",
             Version::V2 => "memory.events",

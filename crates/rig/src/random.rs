@@ -2,16 +2,16 @@
 
 /// xorshift64 (Marsaglia, 2003): the same seed, the same choices.
 #[derive(Clone, Debug)]
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
     /// The choices of a seed.
-    pub(crate) fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
     /// The `number`th series of a seed: each can be had without those before it.
-    pub(crate) fn nth(seed: u64, number: u32) -> Self {
+    pub fn nth(seed: u64, number: u32) -> Self {
         let mut random = Self::new(seed.rotate_left(32) ^ (u64::from(number) << 1 | 1));
         // The first numbers of neighbouring seeds are alike.
         for _ in 0..8 {
@@ -21,7 +21,7 @@ impl Random {
     }
 
     /// One of the numbers below `n`; 0 where there is none.
-    pub(crate) fn below(&mut self, n: usize) -> usize {
+    pub fn below(&mut self, n: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -29,17 +29,17 @@ impl Random {
     }
 
     /// One of some things.
-    pub(crate) fn one_of<T: Copy>(&mut self, all: &[T]) -> Option<T> {
+    pub fn one_of<T: Copy>(&mut self, all: &[T]) -> Option<T> {
         all.get(self.below(all.len())).copied()
     }
 
     /// True once in `n` times.
-    pub(crate) fn once_in(&mut self, n: usize) -> bool {
+    pub fn once_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 
     /// A share of a whole.
-    pub(crate) fn share(&mut self) -> f64 {
+    pub fn share(&mut self) -> f64 {
         f64::from(u32::try_from(self.below(1001)).unwrap_or(0)) / 1000.0
     }
 }
