@@ -10,6 +10,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -21,7 +22,7 @@ use plimsoll_proto::StateHome;
 
 use crate::cargo_config::{self, CargoConfig};
 use crate::env::{self, Environment};
-use crate::jobs::{Jobs, Processors};
+use crate::jobs::Jobs;
 pub use crate::options::Asked;
 use crate::plimsoll_toml::{self, BadFile, CrateNote, Files};
 
@@ -135,6 +136,31 @@ pub struct Settings {
     pub home: Sourced<Option<PathBuf>>,
     /// Cargo's own configuration.
     pub cargo: CargoConfig,
+}
+
+/// A number of processors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Processors(NonZeroU32);
+
+/// A number of processors that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a number of processors; write a number from 1 on")]
+pub struct BadProcessors(String);
+
+impl Processors {
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u32 {
+        self.0.get()
+    }
+}
+
+impl FromStr for Processors {
+    type Err = BadProcessors;
+
+    fn from_str(text: &str) -> Result<Self, BadProcessors> {
+        text.parse().map(Self).map_err(|_| BadProcessors(text.to_owned()))
+    }
 }
 
 /// A setting that cannot be used.

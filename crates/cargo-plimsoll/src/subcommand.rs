@@ -124,7 +124,7 @@ impl Subcommand {
     }
 
     /// All names of Cargo's own.
-    pub(crate) fn built_in() -> impl Iterator<Item = &'static str> {
+    pub fn built_in() -> impl Iterator<Item = &'static str> {
         [COMPILES, FORWARDS, NEVER_BUILDS].into_iter().flatten().copied()
     }
 }
