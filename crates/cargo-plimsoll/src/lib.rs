@@ -48,7 +48,7 @@ mod doctor {
 
 use std::ffi::OsString;
 use std::iter;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -157,7 +157,7 @@ fn like(call: &CargoCall, environment: &Environment) -> Option<String> {
     let said = call.resolved.to_str()?;
     let is_known = Subcommand::is_built_in(&call.resolved)
         || said.contains(['.', '/'])
-        || environment.has_program(&format!("cargo-{said}{}", std::env::consts::EXE_SUFFIX));
+        || has_program(&format!("cargo-{said}{}", std::env::consts::EXE_SUFFIX), environment);
     if is_known {
         return None;
     }
@@ -166,6 +166,14 @@ fn like(call: &CargoCall, environment: &Environment) -> Option<String> {
     let cargos = Subcommand::built_in().map(distance).min()?;
     let slips = SLIPS.min(said.chars().count() / 2);
     (distance(&ours) <= slips && distance(&ours) < cargos).then_some(ours)
+}
+
+/// Whether a program of this name is in `PATH`, or beside the commands that Cargo has installed.
+fn has_program(name: &str, environment: &Environment) -> bool {
+    let path = environment.get("PATH").unwrap_or_default();
+    let installed = environment.cargo_home(Path::new("")).map(|home| home.join("bin"));
+    let mut directories = std::env::split_paths(path).chain(installed);
+    directories.any(|directory| directory.join(name).is_file())
 }
 
 /// Where we were called: all that outlives the command line.

@@ -10,10 +10,11 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use plimsoll_cargo::{CargoConfig, Jobs, Processors};
+use plimsoll_cargo::{CargoConfig, Jobs};
 use plimsoll_core::Bytes;
 use plimsoll_core::oversized::Oversized;
 use plimsoll_core::schedule::Priority;
@@ -136,6 +137,31 @@ pub struct Settings {
     pub home: Sourced<Option<PathBuf>>,
     /// Cargo's own configuration.
     pub cargo: CargoConfig,
+}
+
+/// A number of processors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Processors(NonZeroU32);
+
+/// A number of processors that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a number of processors; write a number from 1 on")]
+pub struct BadProcessors(String);
+
+impl Processors {
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u32 {
+        self.0.get()
+    }
+}
+
+impl FromStr for Processors {
+    type Err = BadProcessors;
+
+    fn from_str(text: &str) -> Result<Self, BadProcessors> {
+        text.parse().map(Self).map_err(|_| BadProcessors(text.to_owned()))
+    }
 }
 
 /// A setting that cannot be used.

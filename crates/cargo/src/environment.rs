@@ -40,15 +40,6 @@ impl Environment {
         self.variables.keys().filter_map(move |name| name.to_str()?.strip_prefix(prefix))
     }
 
-    /// Whether a program of this name is in `PATH`, or beside the commands that Cargo has installed.
-    #[must_use]
-    pub fn has_program(&self, name: &str) -> bool {
-        let path = self.get("PATH").unwrap_or_default();
-        let installed = self.cargo_home(Path::new("")).map(|home| home.join("bin"));
-        let mut directories = std::env::split_paths(path).chain(installed);
-        directories.any(|directory| directory.join(name).is_file())
-    }
-
     /// The user's home directory, where Cargo looks for it.
     #[must_use]
     pub fn home(&self) -> Option<&Path> {

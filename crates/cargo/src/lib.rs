@@ -16,5 +16,5 @@ pub mod toml_text;
 
 pub use config::{CargoConfig, Given, JOBS, Origin, Template, files};
 pub use environment::Environment;
-pub use jobs::{BadJobs, BadProcessors, Jobs, Processors};
+pub use jobs::{BadJobs, Jobs};
 pub use subcommand::{Kind, Subcommand, expand_alias};
