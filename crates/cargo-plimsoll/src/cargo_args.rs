@@ -10,9 +10,11 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum as _;
 use plimsoll_core::diet::{BadDiet, Diet};
 use plimsoll_core::settings::{BadMemory, Memory};
 
+use crate::color::When;
 use crate::env::Environment;
 use crate::jobs::Jobs;
 use crate::subcommand::{Kind, Subcommand, expand_alias};
@@ -38,6 +40,8 @@ pub struct CargoCall {
     pub keep_going: bool,
     /// Cargo was told to be quiet.
     pub quiet: bool,
+    /// `--color`, where it stands among the subcommand's arguments.
+    pub color: Option<When>,
     /// Compiler messages go to stdout as JSON.
     pub json_messages: bool,
     /// Nothing is compiled: `--unit-graph`, `install --dry-run` or a plea for help.
@@ -125,6 +129,7 @@ impl CargoCall {
             jobs: None,
             keep_going: false,
             quiet: false,
+            color: None,
             json_messages: false,
             compiles_nothing: false,
             manifest_path: None,
@@ -221,6 +226,10 @@ impl CargoCall {
             "--manifest-path" => self.manifest_path = path(),
             "--target-dir" => self.target_dir = path(),
             "--path" => self.install_path = path(),
+            "--color" => {
+                let text = item.value.as_deref().unwrap_or_default().to_string_lossy();
+                self.color = When::from_str(&text, true).ok();
+            }
             "-C" => self.directory = path(),
             "--config" => self.config.extend(item.value.clone()),
             "--message-format" => {

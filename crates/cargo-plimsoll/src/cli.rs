@@ -16,6 +16,7 @@ use plimsoll_core::schedule::Priority;
 use plimsoll_core::settings::Memory;
 
 use crate::bench::arm::Arm;
+use crate::color::When;
 use crate::env;
 use crate::exit;
 use crate::jobs::Jobs;
@@ -91,9 +92,9 @@ pub struct CargoGlobals {
     /// Say more
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
-    /// Coloring: auto, always, never
-    #[arg(long, value_name = "WHEN")]
-    color: Option<OsString>,
+    /// When to write in colours, Cargo and Plimsoll [default: auto, where a terminal shows them]
+    #[arg(long, value_name = "WHEN", value_enum, global = true)]
+    pub color: Option<When>,
     /// Do not change Cargo.lock
     #[arg(long)]
     locked: bool,
@@ -399,7 +400,8 @@ impl CargoGlobals {
         let flags =
             [(self.locked, "--locked"), (self.offline, "--offline"), (self.frozen, "--frozen")];
         words.extend(flags.iter().filter(|(on, _)| *on).map(|(_, name)| OsString::from(name)));
-        let with_value = self.color.iter().map(|value| ("--color", value));
+        let color = self.color.map(|when| OsString::from(when.as_str()));
+        let with_value = color.iter().map(|value| ("--color", value));
         let with_value = with_value.chain(self.config.iter().map(|value| ("--config", value)));
         let with_value = with_value.chain(self.unstable.iter().map(|value| ("-Z", value)));
         let directory = self.directory.as_ref().map(|directory| ("-C", directory.as_os_str()));

@@ -17,6 +17,7 @@
 pub mod cargo_args;
 pub mod cargo_config;
 pub mod cli;
+pub mod color;
 #[cfg(any(test, not(target_os = "linux")))]
 mod elsewhere;
 pub mod env;
@@ -98,6 +99,8 @@ pub fn main() -> ExitCode {
     if let Some(code) = system::part() {
         return code;
     }
+    // Also for what is wrong with the command line.
+    color::When::of(None, &Environment::of_process()).settle();
     let mut shell = Shell::of_process();
     let status = run(&mut shell).unwrap_or_else(|failure| {
         say(&failure, &mut shell);
@@ -109,6 +112,8 @@ pub fn main() -> ExitCode {
 fn run(shell: &mut Shell) -> Result<i32, Failure> {
     let (toolchain, cli) = Cli::read(std::env::args_os().skip(1))?;
     let place = Place::find(&cli)?;
+    color::When::of(cli.globals.color, &place.environment).settle();
+    *shell = Shell::of_process();
     let asked = cli.asked.asked();
     let globals = cli.globals.words();
     let words = match cli.command {
@@ -123,6 +128,10 @@ fn run(shell: &mut Shell) -> Result<i32, Failure> {
         Command::Cargo(words) => words,
     };
     let (call, settings) = place.call(toolchain, globals, &words, asked)?;
+    if call.color.is_some() {
+        color::When::of(call.color, &place.environment).settle();
+        *shell = Shell::of_process();
+    }
     shell.set_quiet(settings.quiet.value);
     system::cargo(&call, &settings, &place.environment, shell)
 }
