@@ -282,6 +282,11 @@ pub enum Event {
         /// Tree memory of units that hold a megabyte or more.
         units: Vec<(UnitId, Bytes)>,
     },
+    /// Somebody has paused the build in `cargo plimsoll top`, or lets it go on.
+    BuildPaused {
+        /// Nothing of it runs.
+        paused: bool,
+    },
     /// The line moved (`auto`).
     Line {
         /// The line from now on.

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use plimsoll_core::event::Event;
 use plimsoll_core::line::whole;
 use plimsoll_core::schedule::{Input, Priority, Terms};
 use plimsoll_core::settings::Memory;
@@ -241,8 +242,10 @@ impl Governor {
 
     /// Somebody at a screen wants of a build that it stand still, or go on.
     pub(crate) fn pause(&mut self, name: &str, paused: bool) {
-        if let Some(build) = self.named(name) {
+        let Some(build) = self.named(name) else { return };
+        if self.schedule.is_paused(build) != paused {
             self.decide(Input::Pause(build, paused));
+            self.say_in(build, Event::BuildPaused { paused });
         }
     }
 

@@ -109,7 +109,7 @@ pub struct Unit {
     pub wall: Millis,
     /// How long it waited for its first admission; zero before the end.
     pub waited: Millis,
-    /// How often it was suspended.
+    /// How often it was suspended for memory.
     pub suspensions: u32,
     /// How often it was paged out while it was stopped.
     pub paged_out: u32,
@@ -228,6 +228,8 @@ pub struct BuildState {
     lost_cpu: Millis,
     links_waited: Millis,
     waits: Waits,
+    /// Somebody has paused the build.
+    paused: bool,
     done: Option<Done>,
 }
 
@@ -264,6 +266,7 @@ impl BuildState {
             lost_cpu: Millis::ZERO,
             links_waited: Millis::ZERO,
             waits: Waits::default(),
+            paused: false,
             done: None,
         }
     }
@@ -325,7 +328,7 @@ impl BuildState {
                     if unit.status != Status::Suspended {
                         unit.before = unit.status;
                     }
-                    unit.suspensions += 1;
+                    unit.suspensions += u32::from(*cause != Cause::Paused);
                 });
                 self.decide(record, Some(*unit));
             }
@@ -418,6 +421,7 @@ impl BuildState {
                 self.stages.push(StageEnded { number, of, name, peak: *peak, wall: *wall });
                 self.decide(record, None);
             }
+            Event::BuildPaused { paused } => self.paused = *paused,
             Event::Done { exit, wall, peak, governor_cpu } => {
                 self.peak = self.peak.max(*peak);
                 self.done = Some(Done { exit: *exit, wall: *wall, governor_cpu: *governor_cpu });
@@ -490,6 +494,12 @@ impl BuildState {
     #[must_use]
     pub fn notices(&self) -> &[String] {
         &self.notices
+    }
+
+    /// Somebody has paused the build: nothing of it runs.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused
     }
 
     /// How the build ended, once it has.

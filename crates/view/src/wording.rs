@@ -35,6 +35,17 @@ impl Loss {
     }
 }
 
+/// Memory and budget in one unit, which is the budget's: `1.21 of 1.56 GiB`, `80 of 700 MiB`.
+pub(crate) fn amounts(used: Bytes, budget: Bytes) -> String {
+    if budget == Bytes::MAX {
+        used.to_string()
+    } else if budget >= Bytes::gib(1) {
+        format!("{:.2} of {budget}", used.as_mib() / 1024.0)
+    } else {
+        format!("{:.0} of {:.0} MiB", used.as_mib(), budget.as_mib())
+    }
+}
+
 /// The line at the moment of the build's peak, and the peak's share of it; `None` where there is no line.
 pub(crate) fn peak_share(state: &BuildState) -> Option<(Bytes, String)> {
     let line = state.line_at_peak();
@@ -69,16 +80,16 @@ pub(crate) fn names(names: &[String], most: usize) -> String {
     }
 }
 
-/// A share in per cent, without digits that nobody needs: `97 %`, `1.2 %`. Only what is whole is `100 %`:
-/// 99.8 % is still below the line, and 100.2 % is not.
+/// A share in per cent, without digits that nobody needs: `97%`, `1.2%`. Only what is whole is `100%`:
+/// 99.8% is still within the budget, and 100.2% is not.
 pub(crate) fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if percent < 10.0 {
-        format!("{percent:.1} %")
+        format!("{percent:.1}%")
     } else if percent <= 100.0 {
-        format!("{:.0} %", percent.floor())
+        format!("{:.0}%", percent.floor())
     } else {
-        format!("{:.0} %", percent.ceil())
+        format!("{:.0}%", percent.ceil())
     }
 }
 
@@ -93,22 +104,22 @@ pub(crate) fn source(source: Source) -> &'static str {
 
 fn why(cause: Cause) -> &'static str {
     match cause {
-        Cause::Pressure => "memory was about to cross the line",
-        Cause::NoRoom => "the line had no room for it yet",
-        Cause::TooLarge => "it alone is above what the machine has",
+        Cause::Pressure => "memory was about to exceed the budget",
+        Cause::NoRoom => "the budget had no room for it yet",
+        Cause::TooLarge => "it needs more by itself than the machine has",
         Cause::Ending => "the build was ending",
-        Cause::Paused => "somebody paused the build",
+        Cause::Paused => "you paused the build in `cargo plimsoll top`",
     }
 }
 
 /// Why a unit does not run, in so few words that they fit into a table.
 pub(crate) fn briefly(cause: Cause) -> &'static str {
     match cause {
-        Cause::Pressure => "near the line",
+        Cause::Pressure => "budget nearly full",
         Cause::NoRoom => "no room yet",
         Cause::TooLarge => "too large",
-        Cause::Ending => "the build ends",
-        Cause::Paused => "paused",
+        Cause::Ending => "build ends",
+        Cause::Paused => "by you",
     }
 }
 
@@ -196,6 +207,6 @@ mod tests {
             ("a, b, c".to_owned(), "a and 2 more".to_owned())
         );
         let shares = [0.0123, 0.974, 0.998, 1.0, 1.002].map(percent);
-        assert_eq!(shares, ["1.2 %", "97 %", "99 %", "100 %", "101 %"]);
+        assert_eq!(shares, ["1.2%", "97%", "99%", "100%", "101%"]);
     }
 }

@@ -193,6 +193,8 @@ impl Joined {
             return;
         }
         let now = self.now();
+        // Whoever had paused the build has told that to the one that is gone.
+        watch.record(BuildNo(1), &Record { t: now, event: Event::BuildPaused { paused: false } });
         match join_any(&self.home, &self.join, &self.jobserver, now) {
             Ok(welcome) => self.wire = Some(welcome.wire),
             Err(why) => {
