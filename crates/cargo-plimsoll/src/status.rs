@@ -393,8 +393,7 @@ mod tests {
             [(false, "    Plimsoll"), (true, "\x1b[1m\x1b[96m    Plimsoll\x1b[0m")]
         {
             let glass = Glass::new(24, 80);
-            let mut status =
-                StatusLine::new(glass.clone(), &environment(&[]), colored).unwrap();
+            let mut status = StatusLine::new(glass.clone(), &environment(&[]), colored).unwrap();
             glass.taken();
             status.draw(Millis(0), |_| says("a"));
             assert_eq!(glass.taken(), [format!("\x1b7\x1b[0m\x1b[24;1H{word} a\x1b[K\x1b8")]);

@@ -40,13 +40,15 @@ impl Entry {
     pub fn wrapped(&self, columns: usize) -> Vec<String> {
         /// A narrower column of text is harder to read than lines that the terminal breaks.
         const LEAST: usize = 20;
-        match columns.checked_sub(WORD + 1).filter(|room| *room >= LEAST) {
-            Some(room) => textwrap::wrap(&self.text, textwrap::Options::new(room).break_words(false))
-                .into_iter()
-                .map(Into::into)
-                .collect(),
-            None => vec![self.text.clone()],
+        let room = columns.saturating_sub(WORD + 1);
+        if room < LEAST {
+            return vec![self.text.clone()];
         }
+        // Names of crates and options stay whole.
+        let options = textwrap::Options::new(room)
+            .break_words(false)
+            .word_splitter(textwrap::WordSplitter::NoHyphenation);
+        textwrap::wrap(&self.text, options).into_iter().map(Into::into).collect()
     }
 }
 

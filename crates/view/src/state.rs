@@ -209,6 +209,14 @@ pub struct Done {
     pub governor_cpu: Millis,
 }
 
+impl Done {
+    /// The signal that ended it, as a shell's exit code says it.
+    #[must_use]
+    pub fn signal(self) -> Option<i32> {
+        self.exit.checked_sub(128).filter(|signal| (1..=64).contains(signal))
+    }
+}
+
 /// What is known of a build at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BuildState {

@@ -41,8 +41,9 @@ pub fn status_line(state: &BuildState, columns: usize) -> Entry {
     if let Some(unit) = running(state).max_by_key(|unit| unit.memory) {
         let memory = format!(" {}", unit.memory);
         let left = room.saturating_sub(text.width() + "; ".len() + memory.width());
-        if left >= LEAST_NAME {
-            text.push_str(&format!("; {}{memory}", fit(&short(&unit.title), left)));
+        let name = short(&unit.title);
+        if left >= name.width().min(LEAST_NAME) {
+            text.push_str(&format!("; {}{memory}", fit(&name, left)));
         }
     }
     Entry::new(tone, word, fit(&text, room))
@@ -93,7 +94,8 @@ fn running(state: &BuildState) -> impl Iterator<Item = &Unit> {
 
 /// How many units do what, without zeros.
 pub(crate) fn counts(counts: Counts) -> String {
-    let all = [(counts.running, "running"), (counts.waiting, "waiting"), (counts.stopped, "paused")];
+    let all =
+        [(counts.running, "running"), (counts.waiting, "waiting"), (counts.stopped, "paused")];
     let shown: Vec<String> =
         all.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     shown.join(", ")

@@ -9,9 +9,7 @@ use plimsoll_core::event::Header;
 
 use crate::entry::{Entry, Tone};
 use crate::state::{Above, BuildState, Done, StageEnded, Status, Unit};
-use crate::wording::{
-    Loss, amounts, at_least, count, names, peak_share, percent, programs, short,
-};
+use crate::wording::{Loss, amounts, at_least, count, names, peak_share, percent, programs, short};
 
 /// Names shown in one line of the summary; the report has them all.
 const NAMES: usize = 3;
@@ -63,7 +61,7 @@ fn head(state: &BuildState, header: &Header) -> Entry {
 
 /// How the build ended, where that was by a signal: nobody else says so.
 fn ended_by(done: Done) -> String {
-    match done.exit.checked_sub(128).filter(|signal| (1..=64).contains(signal)) {
+    match done.signal() {
         None => String::new(),
         // SIGHUP, SIGINT, SIGQUIT, SIGTERM: somebody asked for it.
         Some(1 | 2 | 3 | 15) => ", then cancelled".to_owned(),
@@ -134,7 +132,7 @@ fn heaviest(state: &BuildState) -> Option<Entry> {
 
 /// Units that exceeded the budget though nothing ran beside them.
 fn oversized(state: &BuildState) -> Option<Entry> {
-    let parts: Vec<String> = giants(state, false, " and ran alone").chain(crowded(state)).collect();
+    let parts: Vec<String> = giants(state, false, " (ran alone)").chain(crowded(state)).collect();
     (!parts.is_empty()).then(|| Entry::new(Tone::Caution, "Oversized", parts.join("; ")))
 }
 
@@ -163,7 +161,7 @@ fn giants(
             .iter()
             .map(|(needs, unit)| format!("{} needs {}", short(&unit.title), at_least(*needs)))
             .collect();
-        format!("{}: more than the budget of {line}{what}", names(&told, NAMES))
+        format!("{}, more than the budget of {line}{what}", names(&told, NAMES))
     };
     by_line.into_iter().map(tell).collect::<Vec<_>>().into_iter()
 }
@@ -208,20 +206,21 @@ fn changed(state: &BuildState) -> Option<Entry> {
 
 /// What had not begun when something failed. Cargo counts it among what could not be compiled.
 fn not_built(state: &BuildState) -> Option<Entry> {
+    // Of a build that somebody has ended, nobody expects more than had been built.
+    if state.done().is_some_and(|done| done.signal().is_some()) {
+        return None;
+    }
     let left = heaviest_names(state, |unit| unit.status == Status::Left);
-    // Where nothing has failed somebody has cancelled the build, and all that had not begun is not built.
-    let (cause, what) = state
-        .which(|unit| unit.status == Status::Refused)
-        .first()
-        .map(|unit| (short(&unit.title), "was refused"))
-        .or_else(|| {
-            let failed = state.which(|unit| unit.status == Status::Failed);
-            failed.first().map(|unit| (short(&unit.title), "failed"))
-        })?;
+    let first = |status, what| {
+        let units = state.which(|unit| unit.status == status && unit.inside.is_none());
+        units.first().map(|unit| format!("{} {what}", short(&unit.title)))
+    };
+    let cause = first(Status::Refused, "was refused").or_else(|| first(Status::Failed, "failed"));
     let text = || {
         format!(
-            "{}: waited for memory when {cause} {what}. Cargo says `could not compile`, but there is no error in {}",
+            "{}: waited for memory when {}. Cargo says `could not compile`, but there is no error in {}",
             names(&left, NAMES),
+            cause.unwrap_or_else(|| "the build failed".to_owned()),
             if left.len() == 1 { "it" } else { "them" }
         )
     };

@@ -57,8 +57,15 @@ pub(crate) fn count(n: usize, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
-/// A unit's title without its version: `serde`, `app (test)`.
+/// A unit's title without its version: `serde`, `app (test)`. What build scripts do is said in the words of Cargo's
+/// progress bar: `zstd-sys (build)` is one that runs, `zstd-sys (build.rs)` one that is compiled.
 pub(crate) fn short(title: &str) -> String {
+    if let Some(name) = title.strip_suffix(" (build script run)") {
+        return short(name) + " (build)";
+    }
+    if let Some(name) = title.strip_suffix(" (build script)") {
+        return short(name) + " (build.rs)";
+    }
     let version = |word: &str| {
         word.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
     };
@@ -198,7 +205,8 @@ mod tests {
     fn names_are_short_but_tell_targets_apart() {
         assert_eq!(short("serde v1.0.228"), "serde");
         assert_eq!(short("app v0.1.0 (bin v8)"), "app (bin v8)");
-        assert_eq!(short("v8 v130.0.1 (build script)"), "v8 (build script)");
+        assert_eq!(short("v8 v130.0.1 (build script)"), "v8 (build.rs)");
+        assert_eq!(short("v8 v130.0.1 (build script run)"), "v8 (build)");
         assert_eq!(short("v8"), "v8");
         assert_eq!(short("app vendored"), "app vendored");
         let all = ["a", "b", "c"].map(str::to_owned);

@@ -6,9 +6,7 @@ use std::io::IsTerminal as _;
 use plimsoll_core::event::{Event, Header, Now, Record};
 use plimsoll_core::{BuildNo, Bytes, Millis};
 use plimsoll_governor::Observer;
-use plimsoll_view::{
-    BuildState, Unit, paused_line, status_line, summary, top_json, waiting_line,
-};
+use plimsoll_view::{BuildState, Unit, paused_line, status_line, summary, top_json, waiting_line};
 
 use crate::color;
 use crate::env::Environment;
@@ -124,7 +122,8 @@ impl Watch {
 
     /// A signal has ended Cargo, which left its progress bar on the terminal, and the terminal a `^C` before it.
     fn was_cut_short(&self) -> bool {
-        self.state.done().is_some_and(|done| done.exit > 128) && std::io::stderr().is_terminal()
+        self.state.done().is_some_and(|done| done.signal().is_some())
+            && std::io::stderr().is_terminal()
     }
 
     fn tell(&mut self) {
