@@ -19,6 +19,7 @@ use crate::connection::Peer;
 use crate::governor::{Governor, Observer};
 use crate::graph::{Graph, GraphCommand, GraphReader, jobs_of_cargo};
 use crate::ledger;
+use crate::workspace::workspace_of;
 
 /// A build, as its driver describes it.
 #[derive(Debug)]
@@ -163,6 +164,9 @@ impl Governor {
             },
             processors: self.options.cores,
             target_was_empty: options.target_dir.as_deref().map(is_empty),
+            workspace: workspace_of(root)
+                .map(|path| path.to_string_lossy().into_owned())
+                .unwrap_or_default(),
         };
         let target_dir = options.target_dir.as_deref();
         let build = Build {

@@ -21,6 +21,7 @@ mod sampling;
 mod sizes;
 mod stages;
 mod walls;
+mod workspace;
 
 pub use builds::{BuildOptions, Ending};
 pub use error::GovernorError;

@@ -165,6 +165,7 @@ proptest! {
             jobs: 2,
             processors: 2,
             target_was_empty: None,
+            workspace: String::new(),
         };
         let records: Vec<Record> =
             records.into_iter().map(|(t, event)| Record { t, event }).collect();

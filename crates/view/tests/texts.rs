@@ -24,6 +24,7 @@ fn header() -> Header {
         jobs: 8,
         processors: 8,
         target_was_empty: None,
+        workspace: "/home/a/shop".to_owned(),
     }
 }
 
