@@ -27,5 +27,5 @@ pub use report::report_text;
 pub use state::{BuildState, Counts, Decision, Done, Status, Unit};
 pub use status::{paused_line, status_line, waiting_line, word_column};
 pub use summary::summary;
-pub use told::{Told, ToldUnit};
+pub use told::{Silent, Told, ToldUnit};
 pub use top::top_json;

@@ -311,11 +311,11 @@ fn top_follows_a_build_in_any_size_and_gives_the_terminal_back() {
     let running = scene.start(&mut scene.fake(CROWDED));
     stopped(&scene);
     let mut terminal = Terminal::start(&scene, &mut scene.plimsoll("top"));
-    terminal.shows("budget nearly full", 1);
+    terminal.shows("budget full", 1);
     // Room for the units of what other tests build meanwhile, too.
     for (times, rows) in [(2, 18), (3, 40)] {
         resize(&terminal.keys, rows, 100);
-        terminal.shows("budget nearly full", times);
+        terminal.shows("budget full", times);
     }
     // It was only looked at: the build goes on when its watcher leaves.
     terminal.press(b'q');
