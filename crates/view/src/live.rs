@@ -773,7 +773,7 @@ mod tests {
         );
         assert_eq!(
             rows[4],
-            "! the account's governor (process 4711) does not answer: its builds are not shown and have no memory budget"
+            "! the account's governor (process 4711) does not answer. Its builds go on without a memory budget"
         );
         live.see(Vec::new(), vec![silent(None, true)]);
         assert_eq!(screen(&live, 80, 24)[0], "Plimsoll: no build answers");

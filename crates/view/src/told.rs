@@ -64,22 +64,23 @@ impl Silent {
     #[must_use]
     pub fn text(&self) -> String {
         let pid = self.pid;
-        let (who, what) = match &self.directory {
-            Some(directory) => (
-                format!("the build in {} (process {pid})", last_of(directory)),
-                "it cannot be shown",
-            ),
-            None => (
-                format!("the account's governor (process {pid})"),
-                "its builds are not shown and have no memory budget",
-            ),
-        };
-        match (self.stopped, &self.directory) {
-            (true, Some(_)) => {
-                format!("{who} is stopped: `fg` in its terminal continues it")
+        match (&self.directory, self.stopped) {
+            (Some(directory), stopped) => {
+                let what = match stopped {
+                    true => "is stopped: `fg` in its terminal continues it",
+                    false => "does not answer",
+                };
+                format!("the build in {} (process {pid}) {what}", last_of(directory))
             }
-            (true, None) => format!("{who} is stopped: {what}; `kill -CONT {pid}` continues it"),
-            (false, _) => format!("{who} does not answer: {what}"),
+            (None, stopped) => {
+                let why = match stopped {
+                    true => format!(": it is stopped, and `kill -CONT {pid}` continues it"),
+                    false => String::new(),
+                };
+                format!(
+                    "the account's governor (process {pid}) does not answer{why}. Its builds go on without a memory budget"
+                )
+            }
         }
     }
 }

@@ -302,7 +302,7 @@ fn one_line_while_it_runs() {
     for (columns, line) in [
         (200, format!("    Plimsoll [================>   ] {counts}; cranelift-codegen 1000 MiB")),
         (100, format!("    Plimsoll {counts}; cranelift-codegen 1000 MiB")),
-        (80, format!("    Plimsoll {counts}; crane… 1000 MiB")),
+        (80, format!("    Plimsoll {counts}; craneli… 1000 MiB")),
         (60, format!("Plimsoll {counts}")),
         (40, "Plimsoll 1.21 of 1.56 GiB: 1 running, 4…".to_owned()),
     ] {
