@@ -7,9 +7,22 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
+use plimsoll_view::{Entry, Tone, WORD};
 
 const ERROR: Style = AnsiColor::BrightRed.on_default().bold();
 const WARNING: Style = AnsiColor::BrightYellow.on_default().bold();
+const GOOD: Style = AnsiColor::BrightGreen.on_default().bold();
+const INFO: Style = AnsiColor::BrightCyan.on_default().bold();
+
+/// The colour of a status word: Cargo's.
+pub(crate) fn style(tone: Tone) -> Style {
+    match tone {
+        Tone::Good => GOOD,
+        Tone::Info => INFO,
+        Tone::Caution => WARNING,
+        Tone::Bad => ERROR,
+    }
+}
 
 /// Where words go.
 pub struct Shell {
@@ -68,6 +81,22 @@ impl Shell {
     pub fn note(&mut self, text: impl Display) {
         if !self.quiet {
             self.say(format_args!("{text}"));
+        }
+    }
+
+    /// Says lines with status words on stderr, as Cargo does, unless quiet; broken where the terminal has so many columns.
+    pub fn entries(&mut self, entries: &[Entry], columns: Option<usize>) {
+        let mut text = String::new();
+        for entry in entries {
+            let style = style(entry.tone);
+            let mut before = format!("{style}{:>WORD$}{style:#}", entry.word);
+            for line in entry.wrapped(columns.unwrap_or(usize::MAX)) {
+                text.push_str(&format!("{before} {line}\n"));
+                before = " ".repeat(WORD);
+            }
+        }
+        if !text.is_empty() {
+            self.note(text);
         }
     }
 
@@ -152,6 +181,23 @@ mod tests {
         assert_eq!(out.0.borrow().as_slice(), b"four\n");
         let said = String::from_utf8(err.0.borrow().clone()).unwrap();
         assert_eq!(said, "warning: plimsoll: one\nerror: five\n");
+    }
+
+    #[test]
+    fn status_words_are_coloured_and_lines_stay_within_the_terminal() {
+        let text = "aws-lc-sys 262 MiB, zstd-sys 177 MiB".to_owned();
+        let entry = Entry { tone: Tone::Info, word: "Heaviest", text: text.clone() };
+        let said = |columns| {
+            let err = Heard::default();
+            let mut shell = Shell::new(io::sink(), err.clone());
+            shell.entries(std::slice::from_ref(&entry), columns);
+            String::from_utf8(err.0.take()).unwrap()
+        };
+        let word = "\u{1b}[1m\u{1b}[96m    Heaviest\u{1b}[0m";
+        assert_eq!(said(None), format!("{word} {text}\n"));
+        let indent = " ".repeat(13);
+        let broken = format!("{word} aws-lc-sys 262 MiB,\n{indent}zstd-sys 177 MiB\n");
+        assert_eq!(said(Some(36)), broken);
     }
 
     #[test]

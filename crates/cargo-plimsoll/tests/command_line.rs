@@ -273,6 +273,7 @@ fn a_recorded_build_is_reported() {
             jobs: 2,
             processors: 2,
             target_was_empty: None,
+            workspace: String::new(),
         };
         let (mut log, warning) = EventLog::create(&home.join("logs"), &header);
         assert_eq!(warning, None);

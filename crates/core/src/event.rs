@@ -44,6 +44,9 @@ pub struct Header {
     /// Whether the target directory was missing or empty when the build began, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_was_empty: Option<bool>,
+    /// The directory of the workspace, or where the command runs that is none's; empty in logs of before it was noted.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub workspace: String,
 }
 
 fn is_none(number: &u32) -> bool {
@@ -266,6 +269,11 @@ pub enum Event {
         /// Tree memory of units that hold a megabyte or more.
         units: Vec<(UnitId, Bytes)>,
     },
+    /// Somebody has paused the build in `cargo plimsoll top`, or lets it go on.
+    BuildPaused {
+        /// Nothing of it runs.
+        paused: bool,
+    },
     /// The line moved (`auto`).
     Line {
         /// The line from now on.
@@ -317,6 +325,7 @@ mod tests {
         let header = r#"{"plimsoll_log":1,"version":"0.1.0","build":"1-2","started_unix_ms":1,"command":"build","line":1,"memory":"auto","jobs":2}"#;
         let read: Header = serde_json::from_str(header).unwrap();
         assert_eq!((read.processors, read.target_was_empty), (0, None));
+        assert_eq!(read.workspace, "");
         assert_eq!(serde_json::to_string(&read).unwrap(), header);
         let sample = r#"{"t":1,"event":"sample","used":1,"line":1,"admitted":1,"running":1,"waiting":0,"stopped":0,"units":[]}"#;
         let read: Record = serde_json::from_str(sample).unwrap();

@@ -28,6 +28,7 @@ mod sizes;
 mod stages;
 mod unit_record;
 mod unit_records;
+mod workspace;
 
 pub use error::GovernorError;
 pub use governor::Governor;

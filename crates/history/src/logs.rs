@@ -258,6 +258,7 @@ mod tests {
             jobs: 8,
             processors: 8,
             target_was_empty: Some(true),
+            workspace: String::new(),
         }
     }
 

@@ -58,6 +58,7 @@ impl Told {
             jobs,
             processors,
             target_was_empty: Some(false),
+            workspace: String::new(),
         };
         Self { header, records: Vec::new(), units: 0 }
     }

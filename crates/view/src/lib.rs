@@ -9,6 +9,7 @@
 
 mod cells;
 mod date;
+mod entry;
 mod live;
 mod report;
 mod state;
@@ -22,13 +23,14 @@ mod wording;
 mod wrap;
 
 pub use date::utc;
+pub use entry::{Entry, Tone, WORD};
 pub use live::{Key, Live, Wish};
 pub use report::report_text;
 pub use state::{BuildState, Counts, Decision, Done, Status, Unit};
-pub use status::{status_line, waiting_line};
+pub use status::{paused_line, status_line, waiting_line, word_column};
 pub use summary::summary;
 pub use table::{Align, table};
-pub use told::{Told, ToldUnit};
+pub use told::{Silent, Told, ToldUnit};
 pub use top::top_json;
 pub use wording::percent;
 pub use wrap::wrapped;

@@ -110,7 +110,7 @@ pub struct Unit {
     pub wall: Millis,
     /// How long it waited for its first admission; zero before the end.
     pub waited: Millis,
-    /// How often it was suspended.
+    /// How often it was suspended for memory.
     pub suspensions: u32,
     /// How often it was paged out while it was stopped.
     pub paged_out: u32,
@@ -210,6 +210,14 @@ pub struct Done {
     pub governor_cpu: Millis,
 }
 
+impl Done {
+    /// The signal that ended it, as a shell's exit code says it.
+    #[must_use]
+    pub fn signal(self) -> Option<i32> {
+        self.exit.checked_sub(128).filter(|signal| (1..=64).contains(signal))
+    }
+}
+
 /// What is known of a build at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BuildState {
@@ -230,6 +238,8 @@ pub struct BuildState {
     lost_cpu: Millis,
     links_waited: Millis,
     waits: Waits,
+    /// Somebody has paused the build.
+    paused: bool,
     done: Option<Done>,
 }
 
@@ -267,6 +277,7 @@ impl BuildState {
             lost_cpu: Millis::ZERO,
             links_waited: Millis::ZERO,
             waits: Waits::default(),
+            paused: false,
             done: None,
         }
     }
@@ -328,7 +339,7 @@ impl BuildState {
                     if unit.status != Status::Suspended {
                         unit.before = unit.status;
                     }
-                    unit.suspensions += 1;
+                    unit.suspensions += u32::from(*cause != StopReason::Paused);
                 });
                 self.decide(record, Some(*unit));
             }
@@ -422,6 +433,7 @@ impl BuildState {
                 self.stages.push(StageEnded { number, of, name, peak: *peak, wall: *wall });
                 self.decide(record, None);
             }
+            Event::BuildPaused { paused } => self.paused = *paused,
             Event::Done { exit, wall, peak, governor_cpu } => {
                 self.peak = self.peak.max(*peak);
                 self.done = Some(Done { exit: *exit, wall: *wall, governor_cpu: *governor_cpu });
@@ -500,6 +512,12 @@ impl BuildState {
     #[must_use]
     pub fn is_unlogged(&self) -> bool {
         self.is_unlogged
+    }
+
+    /// Somebody has paused the build: nothing of it runs.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused
     }
 
     /// How the build ended, once it has.

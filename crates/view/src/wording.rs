@@ -36,6 +36,17 @@ impl Loss {
     }
 }
 
+/// Memory and budget in one unit, which is the budget's: `1.21 of 1.56 GiB`, `80 of 700 MiB`.
+pub(crate) fn amounts(used: Bytes, budget: Bytes) -> String {
+    if budget == Bytes::MAX {
+        used.to_string()
+    } else if budget >= Bytes::gib(1) {
+        format!("{:.2} of {budget}", used.as_mib() / 1024.0)
+    } else {
+        format!("{:.0} of {:.0} MiB", used.as_mib(), budget.as_mib())
+    }
+}
+
 /// The line at the moment of the build's peak, and the peak's share of it; `None` where there is no line.
 pub(crate) fn peak_share(state: &BuildState) -> Option<(Bytes, String)> {
     let line = state.line_at_peak();
@@ -47,8 +58,15 @@ pub(crate) fn count(n: usize, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
-/// A unit's title without its version: `serde`, `app (test)`.
+/// A unit's title without its version: `serde`, `app (test)`. What build scripts do is said in the words of Cargo's
+/// progress bar: `zstd-sys (build)` is one that runs, `zstd-sys (build.rs)` one that is compiled.
 pub(crate) fn short(title: &str) -> String {
+    if let Some(name) = title.strip_suffix(" (build script run)") {
+        return short(name) + " (build)";
+    }
+    if let Some(name) = title.strip_suffix(" (build script)") {
+        return short(name) + " (build.rs)";
+    }
     let version = |word: &str| {
         word.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
     };
@@ -70,17 +88,17 @@ pub(crate) fn names(names: &[String], most: usize) -> String {
     }
 }
 
-/// A share in per cent, without digits that nobody needs: `97 %`, `1.2 %`. Only what is whole is `100 %`:
-/// 99.8 % is still below the line, and 100.2 % is not.
+/// A share in per cent, without digits that nobody needs: `97%`, `1.2%`. Only what is whole is `100%`:
+/// 99.8% is still within the budget, and 100.2% is not.
 #[must_use]
 pub fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if percent < 10.0 {
-        format!("{percent:.1} %")
+        format!("{percent:.1}%")
     } else if percent <= 100.0 {
-        format!("{:.0} %", percent.floor())
+        format!("{:.0}%", percent.floor())
     } else {
-        format!("{:.0} %", percent.ceil())
+        format!("{:.0}%", percent.ceil())
     }
 }
 
@@ -95,22 +113,22 @@ pub(crate) fn source(source: Source) -> &'static str {
 
 fn why(cause: StopReason) -> &'static str {
     match cause {
-        StopReason::Pressure => "memory was about to cross the line",
-        StopReason::NoRoom => "the line had no room for it yet",
-        StopReason::TooLarge => "it alone is above what the machine has",
+        StopReason::Pressure => "memory was about to exceed the budget",
+        StopReason::NoRoom => "the budget had no room for it yet",
+        StopReason::TooLarge => "it needs more by itself than the machine has",
         StopReason::Ending => "the build was ending",
-        StopReason::Paused => "somebody paused the build",
+        StopReason::Paused => "you paused the build in `cargo plimsoll top`",
     }
 }
 
 /// Why a unit does not run, in so few words that they fit into a table.
 pub(crate) fn briefly(cause: StopReason) -> &'static str {
     match cause {
-        StopReason::Pressure => "near the line",
+        StopReason::Pressure => "budget full",
         StopReason::NoRoom => "no room yet",
         StopReason::TooLarge => "too large",
-        StopReason::Ending => "the build ends",
-        StopReason::Paused => "paused",
+        StopReason::Ending => "build ends",
+        StopReason::Paused => "by you",
     }
 }
 
@@ -189,7 +207,8 @@ mod tests {
     fn names_are_short_but_tell_targets_apart() {
         assert_eq!(short("serde v1.0.228"), "serde");
         assert_eq!(short("app v0.1.0 (bin v8)"), "app (bin v8)");
-        assert_eq!(short("v8 v130.0.1 (build script)"), "v8 (build script)");
+        assert_eq!(short("v8 v130.0.1 (build script)"), "v8 (build.rs)");
+        assert_eq!(short("v8 v130.0.1 (build script run)"), "v8 (build)");
         assert_eq!(short("v8"), "v8");
         assert_eq!(short("app vendored"), "app vendored");
         let all = ["a", "b", "c"].map(str::to_owned);
@@ -198,6 +217,6 @@ mod tests {
             ("a, b, c".to_owned(), "a and 2 more".to_owned())
         );
         let shares = [0.0123, 0.974, 0.998, 1.0, 1.002].map(percent);
-        assert_eq!(shares, ["1.2 %", "97 %", "99 %", "100 %", "101 %"]);
+        assert_eq!(shares, ["1.2%", "97%", "99%", "100%", "101%"]);
     }
 }

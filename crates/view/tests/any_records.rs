@@ -8,7 +8,8 @@ use plimsoll_core::schedule::StopReason;
 use plimsoll_core::unit::UnitKey;
 use plimsoll_core::{BuildId, Bytes, Millis, UnitId};
 use plimsoll_view::{
-    BuildState, Status, report_text, status_line, summary, top_json, waiting_line,
+    BuildState, Status, WORD, report_text, status_line, summary, top_json, waiting_line,
+    word_column,
 };
 use proptest::prelude::*;
 use unicode_width::UnicodeWidthStr as _;
@@ -117,6 +118,7 @@ fn event() -> impl Strategy<Value = Event> {
             }
         }),
         bytes().prop_map(|line| Event::Line { line }),
+        any::<bool>().prop_map(|paused| Event::BuildPaused { paused }),
         "\\PC{0,20}|a\nb\n\nc".prop_map(|text| Event::Notice { text }),
         ("\\PC{0,20}|a\nb", any::<u32>(), bytes(), millis()).prop_map(
             |(name, stage, peak, wall)| Event::StageEnded { stage, of: stage, name, peak, wall }
@@ -164,6 +166,7 @@ proptest! {
             jobs: 2,
             processors: 2,
             target_was_empty: None,
+            workspace: String::new(),
         };
         let records: Vec<Record> =
             records.into_iter().map(|(t, event)| Record { t, event }).collect();
@@ -185,12 +188,20 @@ proptest! {
             }
             prop_assert!(state.used() <= state.peak());
         }
-        let text = summary(&state, &header);
-        prop_assert!(text.lines().count() <= 6 + state.stages().len(), "{}", text);
+        let lines = summary(&state, &header);
+        for line in &lines {
+            prop_assert!(line.word.width() <= WORD);
+            let wrapped = line.wrapped(columns).join(" ");
+            prop_assert!(wrapped.split_whitespace().eq(line.text.split_whitespace()));
+        }
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        prop_assert!(text.lines().count() <= 9 + state.stages().len(), "{}", text);
         prop_assert!(text.chars().all(|c| c == '\n' || !c.is_control()));
         let status = status_line(&state, columns);
-        prop_assert!(status.width() <= columns, "{:?} in {}", status, columns);
-        prop_assert_eq!(waiting_line(&state).lines().count(), 1);
+        let width = status.text.width();
+        prop_assert!(width == 0 || word_column(columns).max(status.word.len()) + 1 + width <= columns);
+        let said = waiting_line(&state).to_string();
+        prop_assert_eq!(said.lines().count(), 1);
         let now = state.now();
         let json = top_json(&state, &header, &Now { elapsed: now, ..Now::default() });
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
@@ -204,25 +215,31 @@ proptest! {
         if let Some(first) = text.lines().next() {
             let units = if state.tally().ran == 1 { "unit" } else { "units" };
             let ran = format!("{} {units}", state.tally().ran);
-            prop_assert!(first.ends_with(&format!(", {}, {ran}", state.wall())), "{}", first);
             prop_assert!(report.contains(&format!("\n  {ran} ran: ")), "{}", report);
-            let peak = format!("peak {}", state.peak());
-            prop_assert!(first.contains(&peak) && report.contains(&peak), "{}\n{}", first, report);
+            prop_assert!(report.contains(&format!("peak {}", state.peak())), "{}", report);
+            if state.tally().ran > 0 {
+                prop_assert!(first.contains(&format!(", {ran} in {}", state.wall())), "{}", first);
+                prop_assert!(first.starts_with("    Plimsoll peak memory "), "{}", first);
+            } else {
+                prop_assert!(first.starts_with("    Plimsoll ran nothing"), "{}", first);
+            }
         }
         let totals = report.split("\nTotals\n").nth(1).unwrap_or_default();
         for (of_summary, of_report) in [
-            ("suspended ", " suspended"),
+            ("Paused ", " suspended"),
             ("paged out ", " paged out meanwhile"),
-            ("killed and ran again ", " killed and run again"),
+            ("Restarted ", " killed and run again"),
         ] {
-            let (one, other) = (after(&text, of_summary), before(totals, of_report));
+            let line = text.lines().find(|line| line.contains(of_summary)).unwrap_or_default();
+            let is_for_memory = of_summary != "Restarted " || line.contains("within the budget");
+            let one = if is_for_memory { after(line, of_summary) } else { 0 };
+            let other = before(totals, of_report);
             prop_assert_eq!(one, other, "{}\n{}{}", of_summary, text, report);
         }
         prop_assert_eq!(value["peak_bytes"].as_u64(), Some(state.peak().0));
-        let said = waiting_line(&state);
-        for what in ["running", "waiting", "stopped"] {
-            let number = before(said.split(';').next().unwrap(), &format!(" {what}"));
-            prop_assert_eq!(Some(number), value[what].as_u64(), "{}", said);
+        for (word, key) in [("running", "running"), ("waiting", "waiting"), ("paused", "stopped")] {
+            let number = before(said.split(';').next().unwrap(), &format!(" {word}"));
+            prop_assert_eq!(Some(number).filter(|_| !state.is_paused()), value[key].as_u64().filter(|_| !state.is_paused()), "{}", said);
         }
         prop_assert!(report.chars().all(|c| c == '\n' || !c.is_control()));
     }

@@ -9,7 +9,9 @@ use plimsoll_core::schedule::Standing;
 use plimsoll_core::schedule::StopReason;
 use plimsoll_core::unit::UnitKey;
 use plimsoll_core::{BuildId, Bytes, Millis, UnitId};
-use plimsoll_view::{BuildState, report_text, status_line, summary, top_json, waiting_line};
+use plimsoll_view::{
+    BuildState, Tone, paused_line, report_text, status_line, top_json, waiting_line,
+};
 
 fn header() -> Header {
     Header {
@@ -23,6 +25,7 @@ fn header() -> Header {
         jobs: 8,
         processors: 8,
         target_was_empty: None,
+        workspace: "/home/a/shop".to_owned(),
     }
 }
 
@@ -179,6 +182,12 @@ fn state(records: &[Record]) -> BuildState {
     state
 }
 
+/// The summary as a log has it.
+fn summary(state: &BuildState, header: &Header) -> String {
+    let lines = plimsoll_view::summary(state, header);
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
 #[track_caller]
 fn check(expected: &str, actual: &str) {
     assert!(expected == actual, "expected:\n{expected}\nbut it is:\n{actual}");
@@ -216,21 +225,18 @@ fn a_build_that_compiled_nothing_says_nothing_unless_it_must() {
     assert_eq!(summary(&state(&[sample(0, 30, 30, &[])]), &header()), "");
     let notice = at(0, Event::Notice { text: "RUSTC_WRAPPER is empty".to_owned() });
     let text = summary(&state(&[notice]), &header());
-    assert!(text.ends_with("\n  RUSTC_WRAPPER is empty\n"), "{text}");
+    assert!(text.ends_with("\n        Note RUSTC_WRAPPER is empty\n"), "{text}");
 }
 
 /// Found by `any_records.rs`, which keeps no seeds.
 #[test]
-fn the_summary_of_everything_has_six_lines_also_where_a_giant_was_compiled_otherwise() {
+fn the_summary_of_everything_has_eight_lines_also_where_an_oversized_unit_was_compiled_otherwise() {
     let changes = "codegen units 1 to 16".to_owned();
     let slimmed = at(110, Event::Slimmed { unit: UnitId(7), changes });
     let text = summary(&state(&[whole(), vec![slimmed]].concat()), &header());
-    assert!(text.contains("by itself: giant-sdk"), "{text}");
-    assert!(
-        text.contains("by --oversized shrink-output: giant-sdk (codegen units 1 to 16)"),
-        "{text}"
-    );
-    assert_eq!(text.lines().count(), 6, "{text}");
+    assert!(text.contains("Oversized giant-sdk"), "{text}");
+    assert!(text.contains("Changed output, because of `--oversized shrink-output`: giant-sdk (codegen units 1 to 16)"), "{text}");
+    assert_eq!(text.lines().count(), 8, "{text}");
 }
 
 #[test]
@@ -253,11 +259,13 @@ fn the_summary_says_what_was_paged_out_and_what_has_another_output() {
     ];
     let text = summary(&state(&records), &header());
     assert!(
-        text.contains("suspended 1 unit near the line (app); paged out 1 unit meanwhile (app)"),
+        text.contains(
+            "Paused 1 unit to stay within the budget: app; paged out 1 unit meanwhile: app"
+        ),
         "{text}"
     );
     assert!(
-        text.contains("by --oversized shrink-output: app (codegen units 1 to 16, no debug info)"),
+        text.contains("`--oversized shrink-output`: app (codegen units 1 to 16, no debug info)"),
         "{text}"
     );
 }
@@ -292,8 +300,9 @@ fn the_summary_tells_a_unit_with_the_line_that_it_was_above_and_names_what_belon
         at(10, Event::Line { line: Bytes::mib(1792) }),
     ];
     let text = summary(&state(&records), &header());
-    let told = "  more than the line of 120 MiB by itself: serde_core needs 145 MiB (ran alone); above the line of \
-                420 MiB with 320 MiB that belong to no unit (sleep 300 MiB, cargo 20 MiB): serde_derive 132 MiB\n";
+    let told = "   Oversized serde_core needs 145 MiB, more than the budget of 120 MiB (ran alone); serde_derive 132 MiB: \
+                with the 320 MiB of the build's other processes (sleep 300 MiB, cargo 20 MiB), more than the budget of \
+                420 MiB\n";
     assert!(text.contains(told), "{text}");
     let report = report_text(&header(), &records);
     let told = "serde_derive v1.0.228 runs alone: it needs 110 MiB, and 320 MiB belong to no unit (sleep 300 MiB, \
@@ -301,19 +310,71 @@ fn the_summary_tells_a_unit_with_the_line_that_it_was_above_and_names_what_belon
     assert!(report.contains(told), "{report}");
 }
 
+/// The row as it is on the screen.
+fn row(state: &BuildState, columns: usize) -> String {
+    let entry = status_line(state, columns);
+    let column = plimsoll_view::word_column(columns);
+    format!("{:>column$} {}", entry.word, entry.text)
+}
+
 #[test]
 fn one_line_while_it_runs() {
     let state = state(&under_way());
-    let line = "plimsoll 1.21/1.56 GiB  1 running 4 waiting 1 stopped  cranelift-codegen 1000 MiB";
-    assert_eq!(status_line(&state, 100), line);
-    assert_eq!(status_line(&state, 40), "plimsoll 1.21/1.56 GiB  1 running 4 wai…");
-    assert_eq!(status_line(&state, 0), "");
+    let counts = "1.21 of 1.56 GiB: 1 running, 4 waiting, 1 paused";
+    for (columns, line) in [
+        (200, format!("    Plimsoll [================>   ] {counts}; cranelift-codegen 1000 MiB")),
+        (100, format!("    Plimsoll {counts}; cranelift-codegen 1000 MiB")),
+        (80, format!("    Plimsoll {counts}; craneli… 1000 MiB")),
+        (60, format!("Plimsoll {counts}")),
+        (40, "Plimsoll 1.21 of 1.56 GiB: 1 running, 4…".to_owned()),
+    ] {
+        assert_eq!(row(&state, columns), line, "{columns}");
+    }
     assert_eq!(
-        waiting_line(&state),
-        "plimsoll: 1.21 of 1.56 GiB, 1 running, 4 waiting, 1 stopped; longest: cranelift-codegen, \
-         45.0 s, 1000 MiB"
+        waiting_line(&state).to_string(),
+        "    Plimsoll 1.21 of 1.56 GiB: 1 running, 4 waiting, 1 paused; longest cranelift-codegen, 45.00s, 1000 MiB"
     );
-    assert_eq!(status_line(&BuildState::new(&header()), 80), "plimsoll 0.00/1.56 GiB");
+    assert_eq!(row(&BuildState::new(&header()), 80), "    Plimsoll 0.00 of 1.56 GiB");
+}
+
+#[test]
+fn a_build_that_was_paused_in_top_says_so_in_its_own_terminal() {
+    let mut records = under_way();
+    let unit = UnitId(3);
+    records.push(at(51, Event::BuildPaused { paused: true }));
+    let holds = Bytes::mib(1000);
+    records.push(at(51, Event::Suspended { unit, cause: StopReason::Paused, holds }));
+    let paused = state(&records);
+    let says = "from `cargo plimsoll top`; press p there to continue";
+    assert_eq!(row(&paused, 80), format!("      Paused {says}"));
+    assert_eq!(row(&paused, 60), format!("Paused {says}"));
+    assert_eq!(status_line(&paused, 80).tone, Tone::Caution);
+    assert_eq!(waiting_line(&paused), paused_line(true));
+    records.push(at(59, Event::BuildPaused { paused: false }));
+    records.push(at(59, Event::Resumed { unit }));
+    let goes_on = state(&records);
+    assert!(row(&goes_on, 80).starts_with("    Plimsoll 1.21 of 1.56 GiB"));
+    let text = summary(&goes_on, &header());
+    assert!(text.contains("Paused 1 unit to stay within the budget: wasmtime\n"), "{text}");
+}
+
+#[test]
+fn a_build_that_was_cancelled_blames_nobody() {
+    let mut records = under_way();
+    let done = |exit| {
+        let (wall, peak) = (Millis::seconds(60), Bytes::mib(1560));
+        at(60, Event::Done { exit, wall, peak, governor_cpu: Millis::ZERO })
+    };
+    records.extend([finished(60, 3, false, 1000, 55, 4), at(60, Event::Left { unit: UnitId(6) })]);
+    let text = |exit| summary(&state(&[records.clone(), vec![done(exit)]].concat()), &header());
+    assert!(text(130).starts_with(
+        "    Plimsoll peak memory 1.52 of 1.56 GiB (97%), 5 units in 1m 00s, then cancelled\n"
+    ));
+    assert!(!text(130).contains("Not built"), "{}", text(130));
+    assert!(text(137).contains(", then killed by signal 9\n"), "{}", text(137));
+    let failed = "   Not built serde: waited for memory when cranelift-codegen failed. Cargo says \
+                  `could not compile`, but there is no error in it\n";
+    assert!(text(101).contains(failed), "{}", text(101));
 }
 
 #[test]
@@ -337,5 +398,5 @@ fn the_report_of_a_log_that_breaks_off() {
 #[test]
 fn the_report_of_an_empty_log() {
     let text = report_text(&header(), &[]);
-    assert!(text.contains("This log is incomplete: it breaks off at 0 ms."), "{text}");
+    assert!(text.contains("This log is incomplete: it breaks off at 0.00s."), "{text}");
 }

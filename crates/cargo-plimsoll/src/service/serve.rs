@@ -19,10 +19,10 @@ use plimsoll_governor::{Governor, Observer, Options};
 use plimsoll_host::StoppedProcess;
 use plimsoll_proto::{Enabled, Governing, ToGovernor, VERSION};
 use plimsoll_shim::rendezvous;
-use plimsoll_view::{BuildState, top_json};
+use plimsoll_view::{BuildState, paused_line, top_json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::{READY, RUNS, STOPPED, lock, socket_of};
+use super::{READY, RUNS, STOPPED, lock, socket_of, spoken};
 use crate::env::{ENABLED, Environment, MEMORY};
 use crate::plimsoll_toml;
 
@@ -197,8 +197,12 @@ impl Observer for Builds {
     }
 
     fn record(&mut self, build: BuildNo, record: &Record) {
-        if let Some((_, state)) = self.0.get_mut(&build) {
+        if let Some((header, state)) = self.0.get_mut(&build) {
+            let was_paused = state.is_paused();
             state.apply(record);
+            if state.is_paused() != was_paused {
+                spoken::say(header, &paused_line(!was_paused));
+            }
         }
     }
 

@@ -81,7 +81,7 @@ fn without_a_wrapper_of_ones_own_cargo_compiles_and_documents_through_the_shims(
     let done = scene.ok(&mut on_account(&scene, scene.cargo("doc --no-deps -v")));
     assert!(done.stderr.contains("plimsoll-rustdoc"), "{}", done.stderr);
     let ours = scene.ok(&mut on_account(&scene, scene.plimsoll("build")));
-    assert!(ours.stderr.contains("plimsoll: peak"), "{}", ours.stderr);
+    assert!(ours.stderr.contains("Plimsoll peak memory"), "{}", ours.stderr);
     scene.assert_fresh(&mut on_account(&scene, scene.cargo("build")));
     assert_eq!(wrapped(&scene), 0);
     // The program that is configured may go; the record may not be there: the compiler runs.

@@ -81,7 +81,7 @@ fn the_scripts_build_inside_the_line_and_without_plimsoll_too() {
     assert_eq!(scene.ok(&mut scene.plimsoll("init --scripts --check")).stdout, "");
     let script = "./build-low-memory.sh --release -p a";
     let done = scene.ok(&mut shell(&scene, "sh", script, true));
-    assert!(done.stderr.contains("plimsoll: peak"), "{}", done.stderr);
+    assert!(done.stderr.contains("Plimsoll peak memory"), "{}", done.stderr);
     assert!(scene.at("target/release/liba.rlib").exists(), "outputs are in the usual folder");
     assert!(!scene.at("target/release/b").exists());
 

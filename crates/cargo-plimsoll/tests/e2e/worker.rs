@@ -251,7 +251,7 @@ fn a_tool_that_would_cross_the_line_alone_gets_one_thread() {
     scene.ok(&mut build(&scene, "-p pack --memory 1GiB --jobs 2"));
     let done = scene.ok(&mut build(&scene, "-p pack --memory 200MiB --jobs 2"));
     assert!(
-        done.stderr.contains("more than the line of 200 MiB by itself: pack (wasm-opt)"),
+        done.stderr.contains("Oversized pack (wasm-opt) needs"),
         "{}{}",
         done.stderr,
         scene.log()

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use plimsoll_core::event::Event;
 use plimsoll_core::line::whole;
 use plimsoll_core::schedule::{Input, Priority, Terms};
 use plimsoll_core::settings::Memory;
@@ -126,8 +127,10 @@ impl Governor {
 
     /// Somebody at a screen wants of a build that it stand still, or go on.
     pub(super) fn pause(&mut self, name: &str, paused: bool) {
-        if let Some(build) = self.builds.named(name) {
+        let Some(build) = self.builds.named(name) else { return };
+        if self.schedule.is_paused(build) != paused {
             self.decide(Input::Pause(build, paused));
+            self.say_in(build, Event::BuildPaused { paused });
         }
     }
 

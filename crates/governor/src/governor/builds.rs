@@ -16,6 +16,7 @@ use crate::connection::Peer;
 use crate::critical_path;
 use crate::graph::jobs_of_cargo;
 use crate::options::{BuildOptions, Ending, Observer};
+use crate::workspace::workspace_of;
 
 /// Whether Cargo has built nothing in a target directory yet, or `cargo clean` was there. What somebody else put
 /// into it counts as something.
@@ -42,6 +43,9 @@ impl Governor {
             },
             processors: self.options.cores,
             target_was_empty: options.target_dir.as_deref().map(is_empty),
+            workspace: workspace_of(root)
+                .map(|path| path.to_string_lossy().into_owned())
+                .unwrap_or_default(),
         };
         self.builds.insert(GovernedBuild::new(options, header, self.now()));
         no

@@ -119,7 +119,8 @@ impl Governor {
     /// Cargo reports every unit that ends in failure, and quotes its whole command where it has said nothing;
     /// words that are the same for all it prints once.
     fn leave(&mut self, unit: UnitId) {
-        let text = "the build has failed; what still waited for memory is not compiled";
+        let text = "the build has failed, so crates that still waited for memory are not compiled (Cargo says `could not \
+                    compile` of each, but there is no error in them)";
         let json = self.build_of(unit).is_some_and(|build| build.has_json_messages());
         let message = match json {
             true => ToShim::Leave,
