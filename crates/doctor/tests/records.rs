@@ -44,7 +44,7 @@ fn a_unit_that_somebody_killed_until_it_failed_is_named() {
     // The header is the first line of the file.
     assert_eq!(evidence.line, 5);
     assert!(evidence.text.contains("2 in all") && evidence.text.contains("signal 9"));
-    assert_eq!(verdict.remedies[0].command.as_deref(), Some("cargo plimsoll test"));
+    assert_eq!(verdict.remedies[0].command.as_deref(), Some("cargo plimsoll --memory 60% test"));
     let link = judge(&[APP, LINK_LOST, FAILED, DONE]);
     assert_eq!(link.unit.as_deref(), Some("link of app v0.1.0"));
     assert_eq!(judge(&[APP, TERMINATED, FAILED, DONE]).cause, Cause::Terminated);
@@ -82,7 +82,7 @@ fn a_refused_unit_an_interrupt_and_a_killed_cargo_say_so_themselves() {
 fn a_record_that_stops_in_the_midst_is_at_best_a_possibility() {
     let verdict = judge(&[APP]);
     assert_eq!((verdict.cause, verdict.certainty), (Cause::Killed, Certainty::Possible));
-    assert!(verdict.evidence.unwrap().text.contains("stops in the midst"));
+    assert!(verdict.evidence.unwrap().text.contains("breaks off at"));
     let verdict = judge_while(&[APP], true);
     assert_eq!((verdict.cause, verdict.memory), (Cause::Unknown, false));
 }

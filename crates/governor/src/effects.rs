@@ -157,7 +157,7 @@ impl Governor {
         } else {
             self.too_large(unit, &title, needs, expected)
         };
-        self.say(unit, Event::Refused { unit, needs, line });
+        self.say(unit, Event::Refused { unit, needs, line, asked: strict });
         self.send(Peer::Shim(unit), &ToShim::Refuse { text });
     }
 

@@ -35,6 +35,8 @@ pub struct Options {
     pub reserve: Memory,
     /// Where history and logs live.
     pub home: PathBuf,
+    /// The root of the workspace around a directory, by Cargo's rules for manifests.
+    pub workspace_root: fn(&Path) -> Option<PathBuf>,
 }
 
 impl Options {

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use plimsoll_core::event::{Cause, Event, Header, Record};
 use plimsoll_core::forecast::Source;
 use plimsoll_core::invocation::UnitKind;
+use plimsoll_core::unit::Made;
 use plimsoll_core::{Bytes, Millis, UnitId};
 use serde::Serialize;
 
@@ -89,6 +90,8 @@ pub struct Unit {
     pub forecast: Bytes,
     /// Where the expectation came from.
     pub source: Source,
+    /// How it is made; nothing in older logs.
+    pub made: Option<Box<Made>>,
     /// The unit in whose process tree it runs.
     pub inside: Option<UnitId>,
     /// What it does.
@@ -283,7 +286,7 @@ impl BuildState {
     pub fn apply(&mut self, record: &Record) {
         self.now = self.now.max(record.t);
         match &record.event {
-            Event::Registered { unit, title, kind, forecast, source, inside, .. } => {
+            Event::Registered { unit, title, kind, forecast, source, inside, made, .. } => {
                 self.units.entry(*unit).or_insert_with(|| {
                     self.counts.waiting += 1;
                     Unit {
@@ -292,6 +295,7 @@ impl BuildState {
                         kind: *kind,
                         forecast: *forecast,
                         source: *source,
+                        made: made.clone(),
                         inside: *inside,
                         status: Status::Waiting,
                         attempts: 0,
@@ -389,7 +393,7 @@ impl BuildState {
                 }
                 self.decide(record, Some(*unit));
             }
-            Event::Refused { unit, needs, line } => {
+            Event::Refused { unit, needs, line, .. } => {
                 self.with(*unit, Status::Refused, |unit| {
                     let (rest, programs) = (Bytes::ZERO, Vec::new());
                     unit.above = Some(Above { needs: *needs, line: *line, rest, programs });

@@ -8,6 +8,7 @@ use plimsoll_core::Bytes;
 use plimsoll_core::event::Header;
 
 use crate::entry::{Entry, Tone};
+use crate::outline::labelled;
 use crate::state::{Above, BuildState, Done, StageEnded, Status, Unit};
 use crate::wording::{Loss, amounts, at_least, count, names, peak_share, percent, programs, short};
 
@@ -239,5 +240,5 @@ fn notices(notices: &[String]) -> Option<Entry> {
 
 /// The short names of some units, the most important first.
 fn heaviest_names(state: &BuildState, is: impl Fn(&Unit) -> bool) -> Vec<String> {
-    state.which(is).iter().map(|unit| short(&unit.title)).collect()
+    labelled(&state.which(is))
 }

@@ -8,10 +8,13 @@ mod past;
 mod rebuilt;
 mod text;
 
+use std::path::Path;
+
 use anyhow::Context as _;
 
 use self::past::Past;
-use crate::commands::report::log_of;
+use crate::cli::DoctorOptions;
+use crate::commands::recorded::{self, Recorded};
 use crate::exit::{Failure, OUT};
 use crate::settings::Settings;
 use crate::shell::Shell;
@@ -20,12 +23,13 @@ use crate::shell::Shell;
 /// made it slow.
 pub(crate) fn run(
     build: Option<&str>,
-    json: bool,
+    options: &DoctorOptions,
     settings: &Settings,
+    cwd: &Path,
     shell: &mut Shell,
 ) -> Result<i32, Failure> {
-    let log = log_of(settings, build)?;
-    let (header, records) = plimsoll_history::read(&log).map_err(anyhow::Error::from)?;
+    let Recorded { path: log, header, records } =
+        recorded::find(build, &options.which(), settings, cwd)?;
     let past = Past::new(header, &records);
     let logs = plimsoll_history::recorded(log.parent().unwrap_or(&log));
     // What cannot be read, of a newer version or torn, is nothing to compare with.
@@ -39,7 +43,7 @@ pub(crate) fn run(
         .collect();
     let rebuilt = rebuilt::compare(&past, &earlier);
     let causes = causes::find(&past, &rebuilt);
-    let said = if json {
+    let said = if options.json {
         text::as_json(&past, &rebuilt, &causes).to_string()
     } else {
         text::text(&past, &rebuilt, &causes)

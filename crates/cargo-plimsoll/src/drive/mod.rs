@@ -420,6 +420,7 @@ fn host(
         memory: settings.memory.value,
         reserve: settings.reserve.value,
         home: settings.home.value.clone().unwrap_or_else(|| scratch.state()),
+        workspace_root: crate::plimsoll_toml::workspace_root,
     };
     let build = BuildOptions {
         terms: Terms {
