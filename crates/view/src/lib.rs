@@ -37,3 +37,4 @@ pub use summary::summary;
 pub use table::{Align, table};
 pub use told::{Told, ToldUnit};
 pub use top::top_json;
+pub use wording::{count, names, percent};

@@ -26,6 +26,9 @@ const LEFT_SHOWN: usize = 5;
 /// What happens to one unit, or to the budget, up to so often is told each time, and more often in one line.
 const EACH: usize = 2;
 
+/// A budget that stays within this share of its highest is not worth a word.
+const MOVED: f64 = 0.1;
+
 /// The report of a build, complete or not. `now` is in milliseconds since the Unix epoch; `runs`: the build's process is
 /// still there.
 #[must_use]
@@ -210,6 +213,7 @@ impl<'a> Folded<'a> {
 
     fn said(&mut self, made: &'a Decision) -> Said {
         match &made.event {
+            Event::Line { .. } if !self.has_moved() => Said::Nothing,
             Event::Line { .. } if self.budgets.len() - 1 > EACH => {
                 match std::mem::replace(&mut self.told_budget, true) {
                     true => Said::Nothing,
@@ -247,10 +251,20 @@ impl<'a> Folded<'a> {
         }
     }
 
+    fn range(&self) -> (Bytes, Bytes) {
+        let all = || self.budgets.iter().copied().filter(|it| *it < Bytes::MAX);
+        (all().min().unwrap_or_default(), all().max().unwrap_or_default())
+    }
+
+    /// The budget has changed by so much that a person should know.
+    fn has_moved(&self) -> bool {
+        let (least, most) = self.range();
+        most.scale(1.0 - MOVED) > least
+    }
+
     /// Where the budget went.
     fn budget(&self) -> String {
-        let all = || self.budgets.iter().copied().filter(|it| *it < Bytes::MAX);
-        let (least, most) = (all().min().unwrap_or_default(), all().max().unwrap_or_default());
+        let (least, most) = self.range();
         format!(
             "the memory budget changed {} times, as other programs took and freed memory: between {least} and {most}, at \
              last {}",

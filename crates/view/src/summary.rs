@@ -233,7 +233,7 @@ fn notices(notices: &[String]) -> Option<Entry> {
     let last = notices.last()?;
     let text = match notices.len() - 1 {
         0 => last.clone(),
-        more => format!("{last} (and {}: cargo plimsoll report --text)", count(more, "more note")),
+        more => format!("{last} (and {}: cargo plimsoll report)", count(more, "more note")),
     };
     Some(Entry::new(Tone::Caution, "Note", text))
 }

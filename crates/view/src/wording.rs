@@ -53,7 +53,8 @@ pub(crate) fn peak_share(state: &BuildState) -> Option<(Bytes, String)> {
 }
 
 /// `1 unit`, `2 units`.
-pub(crate) fn count(n: usize, noun: &str) -> String {
+#[must_use]
+pub fn count(n: usize, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
@@ -81,7 +82,8 @@ fn version_in(word: &str) -> Option<&str> {
 }
 
 /// The first `most` names, and how many more there are: `a, b, c and 4 more`.
-pub(crate) fn names(names: &[String], most: usize) -> String {
+#[must_use]
+pub fn names(names: &[String], most: usize) -> String {
     let shown = names.iter().take(most).map(String::as_str).collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(most) {
         0 => shown,
@@ -91,7 +93,8 @@ pub(crate) fn names(names: &[String], most: usize) -> String {
 
 /// A share in per cent, without digits that nobody needs: `97%`, `1.2%`. Only what is whole is `100%`:
 /// 99.8% is still within the budget, and 100.2% is not.
-pub(crate) fn percent(share: f64) -> String {
+#[must_use]
+pub fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if percent < 10.0 {
         format!("{percent:.1}%")

@@ -5,7 +5,7 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use plimsoll_doctor::text;
+use plimsoll_doctor::recorded_text;
 use plimsoll_view::{Block, Outline};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
@@ -86,7 +86,7 @@ pub(crate) fn of_build(
         let blocks = [
             Block::Entry(outline.heading(recorded::now())),
             Block::Entry(outline.result()),
-            Block::Text(format!("\n{}", text(&verdict))),
+            Block::Text(format!("\n{}", recorded_text(&verdict))),
         ];
         shell.blocks(&blocks, recorded::columns()).context(OUT)?;
     }

@@ -22,7 +22,6 @@ use anyhow::Context as _;
 use self::facts::Facts;
 use self::findings::{Finding, Severity};
 use self::fix::Candidate;
-pub(super) use self::text::wrapped;
 use crate::cli::DoctorOptions;
 use crate::env::Environment;
 use crate::exit::{Failure, OUT};

@@ -11,6 +11,7 @@ mod text;
 use std::path::Path;
 
 use anyhow::Context as _;
+use plimsoll_view::Outline;
 
 use self::past::Past;
 use crate::cli::DoctorOptions;
@@ -30,6 +31,7 @@ pub(crate) fn run(
 ) -> Result<i32, Failure> {
     let Recorded { path: log, header, records } =
         recorded::find(build, &options.which(), settings, cwd)?;
+    let outline = Outline::new(&header, &records, false);
     let past = Past::new(header, &records);
     let logs = plimsoll_history::recorded(log.parent().unwrap_or(&log));
     // What cannot be read, of a newer version or torn, is nothing to compare with.
@@ -43,11 +45,11 @@ pub(crate) fn run(
         .collect();
     let rebuilt = rebuilt::compare(&past, &earlier);
     let causes = causes::find(&past, &rebuilt);
-    let said = if options.json {
-        text::as_json(&past, &rebuilt, &causes).to_string()
+    if options.json {
+        shell.answer(text::as_json(&past, &rebuilt, &causes)).context(OUT)?;
     } else {
-        text::text(&past, &rebuilt, &causes)
-    };
-    shell.answer(said).context(OUT)?;
+        let blocks = text::blocks(&past, &outline, &rebuilt, &causes, recorded::now());
+        shell.blocks(&blocks, recorded::columns()).context(OUT)?;
+    }
     Ok(i32::from(!causes.is_empty()))
 }

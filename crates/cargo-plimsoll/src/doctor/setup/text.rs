@@ -81,7 +81,7 @@ fn said(text: &mut String, finding: &Finding) {
 }
 
 /// Words in lines of at most [`WIDTH`] characters; a longer word has a line of its own.
-pub(in crate::doctor) fn wrapped(text: &str) -> Vec<String> {
+fn wrapped(text: &str) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
         let line = lines.last().map_or(0, |line| line.chars().count());
