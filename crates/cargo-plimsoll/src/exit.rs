@@ -43,6 +43,9 @@ pub enum Failure {
     /// No build of this user runs.
     #[error("no build is running; start one with `cargo plimsoll build`")]
     NothingRuns,
+    /// Builds of this user run, and none answers.
+    #[error("no build answers")]
+    NothingAnswers,
     /// There is no home to keep state in.
     #[error(
         "there is no place where Plimsoll's state could be: neither PLIMSOLL_HOME nor HOME is set"
@@ -122,6 +125,7 @@ impl Failure {
             | Self::NotStaged(_)
             | Self::NeedsLinux(_) => 2,
             Self::NothingRuns
+            | Self::NothingAnswers
             | Self::NoHome
             | Self::NoCargoHome
             | Self::NoLog

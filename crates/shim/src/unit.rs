@@ -43,7 +43,7 @@ use crate::{diagnostic, env, loss, orphan, tree};
 
 /// What a person reads where the governor knows of no build that the unit is of.
 const UNGOVERNED: &str =
-    "warning: Plimsoll finds no Cargo above this compiler; it runs without a memory limit\n";
+    "warning: Plimsoll finds no Cargo above this compiler; it runs without a memory budget\n";
 
 /// A compiler that stands still for so long may have been left so; see [`Unit::mind_silence`].
 const SILENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };

@@ -65,13 +65,13 @@ mod tests {
 
     #[test]
     fn text_wraps_behind_its_word_where_there_is_room() {
-        let text = "libsqlite3-sys 308 MiB, aws-lc-sys 262 MiB".to_owned();
-        let entry = Entry::new(Tone::Info, "Heaviest", text.clone());
+        let text = "libsqlite3-sys 308 MiB, aws-lc-sys 262 MiB";
+        let entry = Entry::new(Tone::Info, "Heaviest", text.to_owned());
         assert_eq!(entry.to_string(), format!("    Heaviest {text}"));
-        assert_eq!(entry.wrapped(80), [text.clone()]);
+        assert_eq!(entry.wrapped(80), [text]);
         assert_eq!(entry.wrapped(40), ["libsqlite3-sys 308 MiB,", "aws-lc-sys 262 MiB"]);
         for columns in [0, 12, 20] {
-            assert_eq!(entry.wrapped(columns), [text.clone()]);
+            assert_eq!(entry.wrapped(columns), [text]);
         }
     }
 }

@@ -35,6 +35,6 @@ pub use state::{BuildState, Counts, Decision, Done, Status, Unit};
 pub use status::{paused_line, status_line, waiting_line, word_column};
 pub use summary::summary;
 pub use table::{Align, table};
-pub use told::{Told, ToldUnit};
+pub use told::{Silent, Told, ToldUnit};
 pub use top::top_json;
 pub use wording::{count, names, percent};

@@ -9,7 +9,7 @@ use crate::state::{BuildState, Counts, Status, Unit};
 use crate::wording::{amounts, short};
 
 /// From this width on memory is drawn as a bar, too.
-const ROOM_FOR_BAR: usize = 100;
+const ROOM_FOR_BAR: usize = 112;
 
 /// From this width on the status word stands in Cargo's column.
 const ROOM_FOR_COLUMN: usize = 72;

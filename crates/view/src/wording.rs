@@ -127,7 +127,7 @@ fn why(cause: Cause) -> &'static str {
 /// Why a unit does not run, in so few words that they fit into a table.
 pub(crate) fn briefly(cause: Cause) -> &'static str {
     match cause {
-        Cause::Pressure => "budget nearly full",
+        Cause::Pressure => "budget full",
         Cause::NoRoom => "no room yet",
         Cause::TooLarge => "too large",
         Cause::Ending => "build ends",

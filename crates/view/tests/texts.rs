@@ -312,9 +312,9 @@ fn one_line_while_it_runs() {
     let state = state(&under_way());
     let counts = "1.21 of 1.56 GiB: 1 running, 4 waiting, 1 paused";
     for (columns, line) in [
-        (200, format!("    Plimsoll [===============>    ] {counts}; cranelift-codegen 1000 MiB")),
-        (100, format!("    Plimsoll [===============>    ] {counts}; cran… 1000 MiB")),
-        (80, format!("    Plimsoll {counts}; crane… 1000 MiB")),
+        (200, format!("    Plimsoll [================>   ] {counts}; cranelift-codegen 1000 MiB")),
+        (100, format!("    Plimsoll {counts}; cranelift-codegen 1000 MiB")),
+        (80, format!("    Plimsoll {counts}; craneli… 1000 MiB")),
         (60, format!("Plimsoll {counts}")),
         (40, "Plimsoll 1.21 of 1.56 GiB: 1 running, 4…".to_owned()),
     ] {

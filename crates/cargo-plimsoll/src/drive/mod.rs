@@ -105,7 +105,7 @@ fn run_task(
     let mut build = match Build::prepare(task, settings, environment, wall) {
         Ok(build) => build,
         Err(error) => {
-            shell.warn(format_args!("this build has no line: {error:#}"));
+            shell.warn(format_args!("this build runs without a memory budget: {error:#}"));
             return task.run_plain(environment);
         }
     };

@@ -458,7 +458,7 @@ fn a_driver_outlives_the_governor_and_joins_the_next() {
     scene.write("go", "");
     let done = running.end();
     assert_eq!(done.code(), 0, "{}", done.stderr);
-    assert!(!done.stderr.contains("without a memory line"), "{}", done.stderr);
+    assert!(!done.stderr.contains("without a memory budget"), "{}", done.stderr);
 }
 
 #[test]

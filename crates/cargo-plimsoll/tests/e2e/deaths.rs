@@ -34,7 +34,7 @@ fn a_killed_driver_leaves_a_build_that_goes_on() {
     assert_eq!(running.end().code(), 137);
     scene.assert_clean();
     assert!(
-        scene.read("err.0").contains("goes on without a memory line"),
+        scene.read("err.0").contains("goes on without a memory budget"),
         "{}",
         scene.read("err.0")
     );

@@ -131,7 +131,7 @@ fn where_proc_is_another_namespaces_the_build_has_no_line() {
     let build = scene.plimsoll("--memory 1GiB build");
     let mut build = scene.in_namespaces(&["--pid"], &build);
     let done = scene.ok(&mut build);
-    assert!(done.stderr.contains("this build has no line"), "{}", done.stderr);
+    assert!(done.stderr.contains("this build runs without a memory budget"), "{}", done.stderr);
     assert!(done.stderr.contains("--mount-proc"), "{}", done.stderr);
     scene.assert_fresh(&mut scene.cargo("build"));
 }

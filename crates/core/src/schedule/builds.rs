@@ -135,6 +135,8 @@ pub struct Standing {
     pub awaited: bool,
     /// Somebody has asked that nothing of it run.
     pub paused: bool,
+    /// Its terminal has stopped it (Ctrl-Z), or somebody by a signal.
+    pub stands: bool,
 }
 
 /// One build.
@@ -193,7 +195,7 @@ impl Build {
 
     pub(super) fn standing(&self) -> Standing {
         let (priority, awaited) = (self.terms.priority, self.goes_first());
-        Standing { priority, awaited, paused: self.paused }
+        Standing { priority, awaited, paused: self.paused, stands: self.stands }
     }
 
     fn starves(&self, now: Millis) -> bool {
