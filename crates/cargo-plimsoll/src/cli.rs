@@ -22,8 +22,8 @@ use crate::env;
 use crate::exit;
 use crate::options;
 use help::{
-    BENCH_HELP, CLEAN_HELP, DISABLE_HELP, DOCTOR_HELP, ENABLE_HELP, ENV_HELP, INIT_HELP,
-    RUN_UNDER_HELP, SETTINGS_HELP, STATUS_HELP, WORKER_HELP,
+    BENCH_HELP, CLEAN_HELP, DISABLE_HELP, DOCTOR_HELP, ENABLE_HELP, ENV_HELP, HISTORY_HELP,
+    INIT_HELP, REPORT_HELP, RUN_UNDER_HELP, SETTINGS_HELP, STATUS_HELP, WORKER_HELP,
 };
 
 /// Run any Cargo command inside a memory budget.
@@ -177,18 +177,63 @@ pub struct DoctorOptions {
     /// With --fix: without asking
     #[arg(long, requires = "fix")]
     pub yes: bool,
-    /// What ended the last recorded build, or the one whose id begins so
-    #[arg(long, value_name = "BUILD", num_args = 0..=1, conflicts_with_all = ["slow", "log"])]
+    /// Say what ended the last build of this workspace, or the build whose id begins so
+    #[arg(long, value_name = "BUILD", num_args = 0..=1, conflicts_with_all = ["slow", "log"], group = "recorded")]
     pub last: Option<Option<String>>,
-    /// Why the last recorded build took as long as it did, or the one whose id begins so
-    #[arg(long, value_name = "BUILD", num_args = 0..=1, conflicts_with = "log")]
+    /// Say why the last build of this workspace took as long as it did, or the build whose id begins so
+    #[arg(long, value_name = "BUILD", num_args = 0..=1, conflicts_with = "log", group = "recorded")]
     pub slow: Option<Option<String>>,
+    /// With --last or --slow: take the last build of every workspace
+    #[arg(long, requires = "recorded")]
+    pub all: bool,
+    /// With --last or --slow: take the last build of the workspace of this manifest
+    #[arg(long, value_name = "PATH", requires = "recorded", conflicts_with = "all")]
+    pub manifest_path: Option<PathBuf>,
     /// As one line of JSON
     #[arg(long)]
     pub json: bool,
     /// What ended the build with this log: a file, or - for standard input, which is also read where it is a file
     /// or a pipe
     pub log: Option<PathBuf>,
+}
+
+/// Which recorded builds a question is about.
+#[derive(Clone, Debug, Default, Args)]
+pub struct WhichBuild {
+    /// Include the builds of every workspace, not only of this one
+    #[arg(long)]
+    pub all: bool,
+    /// Ask about the workspace of this manifest
+    #[arg(long, value_name = "PATH", conflicts_with = "all")]
+    pub manifest_path: Option<PathBuf>,
+}
+
+impl DoctorOptions {
+    /// Which recorded build is asked about.
+    #[must_use]
+    pub fn which(&self) -> WhichBuild {
+        WhichBuild { all: self.all, manifest_path: self.manifest_path.clone() }
+    }
+}
+
+/// What `report` shows.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ReportOptions {
+    /// The build's id, or the beginning of it [default: the last build of this workspace]
+    #[arg(conflicts_with = "list")]
+    pub id: Option<String>,
+    /// List the recorded builds of this workspace
+    #[arg(long)]
+    pub list: bool,
+    /// Which workspace.
+    #[command(flatten)]
+    pub which: WhichBuild,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print text, which is the default
+    #[arg(long, conflicts_with = "json", hide = true)]
+    pub text: bool,
 }
 
 /// What `worker` does.
@@ -332,18 +377,17 @@ pub enum Ours {
         #[arg(long)]
         json: bool,
     },
-    /// Show a finished build: timeline, units, decisions
-    Report {
-        /// As text (the only form so far)
-        #[arg(long)]
-        text: bool,
-        /// Which build: its id, or the beginning of it [default: the last]
-        id: Option<String>,
-    },
-    /// Show what each crate needed in earlier builds: memory, time
+    /// Show a recorded build: memory over time, heaviest units, decisions
+    #[command(after_help = REPORT_HELP)]
+    Report(ReportOptions),
+    /// Show how much memory and time each crate needed in past builds
+    #[command(after_help = HISTORY_HELP)]
     History {
         /// Only crates whose name contains this
         name: Option<String>,
+        /// Print one line of JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Build Cloudflare Workers
     #[command(subcommand)]

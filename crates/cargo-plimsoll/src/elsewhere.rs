@@ -98,7 +98,7 @@ fn name(command: &Ours) -> &'static str {
         Ours::RunUnder { .. } => "run-under",
         Ours::Settings { .. } => "settings",
         Ours::Top { .. } => "top",
-        Ours::Report { .. } => "report",
+        Ours::Report(_) => "report",
         Ours::History { .. } => "history",
         Ours::Worker(_) => "worker",
     }

@@ -66,19 +66,33 @@ pub enum Failure {
     /// Nobody knows where Cargo's own configuration is.
     #[error("Cargo's home is not known: neither CARGO_HOME nor HOME is set")]
     NoCargoHome,
-    /// No event log is kept.
-    #[error("no build is recorded in {}; run one with `cargo plimsoll build`", .0.display())]
-    NoLog(PathBuf),
-    /// No event log of this name is kept.
-    #[error("no build whose id begins with `{id}` is recorded in {}", logs.display())]
-    NoSuchLog {
-        /// What was asked for.
-        id: String,
-        /// Where it was looked for.
-        logs: PathBuf,
-    },
+    /// No build is recorded at all.
+    #[error("no build is recorded yet; run one with `cargo plimsoll build`")]
+    NoLog,
+    /// No build of the workspace is recorded.
+    #[error(
+        "no build of the workspace `{}` is recorded yet; run one with `cargo plimsoll build`, or add `--all` to include \
+         other workspaces",
+        .0.display()
+    )]
+    NoLogHere(PathBuf),
+    /// The directory is in no workspace, and no build ran in it.
+    #[error(
+        "`{}` is not in a Cargo workspace, and no recorded build ran in it; go to a workspace, name one with \
+         `--manifest-path`, or add `--all` to include every workspace",
+        .0.display()
+    )]
+    NoWorkspace(PathBuf),
+    /// A manifest that is named is not there.
+    #[error("the manifest `{}` does not exist", .0.display())]
+    NoManifest(PathBuf),
+    /// No build of this id is recorded.
+    #[error(
+        "no recorded build has an id that begins with `{0}`; `cargo plimsoll report --list --all` shows them"
+    )]
+    NoSuchLog(String),
     /// Nothing is remembered.
-    #[error("nothing is remembered{}; it is after a first build", of(.0))]
+    #[error("no past build is recorded{}; run one with `cargo plimsoll build`", of(.0))]
     NoHistory(Option<String>),
     /// Cargo tells no stages of this subcommand.
     #[error(
@@ -103,7 +117,9 @@ pub enum Failure {
 }
 
 fn of(name: &Option<String>) -> String {
-    name.as_ref().map(|name| format!(" of crates called like `{name}`")).unwrap_or_default()
+    name.as_ref()
+        .map(|name| format!(" of a crate whose name contains `{name}`"))
+        .unwrap_or_default()
 }
 
 impl Failure {
@@ -118,6 +134,7 @@ impl Failure {
             | Self::NoSuchCommand { .. }
             | Self::Settings(_)
             | Self::BadBench(_)
+            | Self::NoManifest(_)
             | Self::BadWorker(_)
             | Self::NotStaged(_)
             | Self::NeedsLinux(_) => 2,
@@ -125,8 +142,10 @@ impl Failure {
             | Self::NothingAnswers
             | Self::NoHome
             | Self::NoCargoHome
-            | Self::NoLog(_)
-            | Self::NoSuchLog { .. }
+            | Self::NoLog
+            | Self::NoLogHere(_)
+            | Self::NoWorkspace(_)
+            | Self::NoSuchLog(_)
             | Self::NoHistory(_) => 1,
             Self::Other(_) => 101,
         }

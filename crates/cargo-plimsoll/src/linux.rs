@@ -118,11 +118,11 @@ pub(crate) fn command(
             let home = place.account(&asked)?.home.value;
             commands::top::run(form, home.as_deref(), &place.environment, shell)?;
         }
-        Ours::Report { id, .. } => {
-            commands::report::run(&place.account(&asked)?, id.as_deref(), shell)?;
+        Ours::Report(options) => {
+            commands::report::run(&options, &place.account(&asked)?, &place.cwd, shell)?;
         }
-        Ours::History { name } => {
-            commands::history::run(&place.account(&asked)?, name.as_deref(), shell)?;
+        Ours::History { name, json } => {
+            commands::history::run(&place.account(&asked)?, name.as_deref(), json, shell)?;
         }
     }
     Ok(0)

@@ -177,7 +177,7 @@ fn user_file(environment: &Environment) -> Option<PathBuf> {
 /// The workspace's root, as Cargo finds it (`core/workspace.rs`): the nearest package's `package.workspace`, else
 /// the nearest manifest with `[workspace]` that does not exclude it, else the package itself. `from` is a
 /// directory or a manifest. No Cargo is asked: that would cost each build a process.
-fn workspace_root(from: &Path) -> Option<PathBuf> {
+pub(crate) fn workspace_root(from: &Path) -> Option<PathBuf> {
     let manifest_of = |directory: &Path| {
         let text = fs::read_to_string(directory.join("Cargo.toml")).ok()?;
         text.parse::<toml::Table>().ok()

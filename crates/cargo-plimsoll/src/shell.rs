@@ -7,10 +7,11 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
-use plimsoll_view::{Entry, Tone, WORD};
+use plimsoll_view::{Block, Entry, Tone, WORD, broken};
 
 const ERROR: Style = AnsiColor::BrightRed.on_default().bold();
 const WARNING: Style = AnsiColor::BrightYellow.on_default().bold();
+const TITLE: Style = Style::new().bold();
 const GOOD: Style = AnsiColor::BrightGreen.on_default().bold();
 const INFO: Style = AnsiColor::BrightCyan.on_default().bold();
 
@@ -22,6 +23,18 @@ pub(crate) fn style(tone: Tone) -> Style {
         Tone::Caution => WARNING,
         Tone::Bad => ERROR,
     }
+}
+
+/// A line with its status word in colour, broken where it is wider than so many columns.
+fn lines_of(entry: &Entry, columns: usize) -> String {
+    let style = style(entry.tone);
+    let mut before = format!("{style}{:>WORD$}{style:#}", entry.word);
+    let mut text = String::new();
+    for line in entry.wrapped(columns) {
+        text.push_str(&format!("{before} {line}\n"));
+        before = " ".repeat(WORD);
+    }
+    text
 }
 
 /// Where words go.
@@ -77,6 +90,24 @@ impl Shell {
         }
     }
 
+    /// Prints a longer answer to stdout, its lines broken where the terminal has so many columns.
+    ///
+    /// # Errors
+    /// As [`Self::answer`].
+    pub fn blocks(&mut self, blocks: &[Block], columns: Option<usize>) -> io::Result<()> {
+        let columns = columns.unwrap_or(usize::MAX);
+        let mut text = String::new();
+        for block in blocks {
+            match block {
+                Block::Entry(entry) => text.push_str(&lines_of(entry, columns)),
+                Block::Title(title) => text.push_str(&format!("\n{TITLE}{title}{TITLE:#}\n")),
+                Block::Text(part) => text.push_str(&broken(part, columns)),
+                Block::Fixed(part) => text.push_str(part),
+            }
+        }
+        self.answer(text)
+    }
+
     /// Says something on stderr as it is, unless quiet: the summary, a notice.
     pub fn note(&mut self, text: impl Display) {
         if !self.quiet {
@@ -88,12 +119,7 @@ impl Shell {
     pub fn entries(&mut self, entries: &[Entry], columns: Option<usize>) {
         let mut text = String::new();
         for entry in entries {
-            let style = style(entry.tone);
-            let mut before = format!("{style}{:>WORD$}{style:#}", entry.word);
-            for line in entry.wrapped(columns.unwrap_or(usize::MAX)) {
-                text.push_str(&format!("{before} {line}\n"));
-                before = " ".repeat(WORD);
-            }
+            text.push_str(&lines_of(entry, columns.unwrap_or(usize::MAX)));
         }
         if !text.is_empty() {
             self.note(text);

@@ -257,41 +257,179 @@ fn with_nothing_to_show_the_status_is_1() {
     assert!(!stage.path("home").exists(), "looking makes no home");
 }
 
-#[test]
-fn a_recorded_build_is_reported() {
-    let stage = Stage::new();
-    let home = stage.path("kept");
-    for (started, command) in [(1_000, "check"), (2_000, "build")] {
-        let header = Header {
-            plimsoll_log: FORMAT,
-            version: "0.1.0".to_owned(),
-            build: BuildId::new(started, 7),
-            started_unix_ms: started,
-            command: command.to_owned(),
-            line: Bytes::mib(1600),
-            memory: "1600MiB".to_owned(),
-            jobs: 2,
-            processors: 2,
-            target_was_empty: None,
-            workspace: String::new(),
-        };
-        let (mut log, warning) = EventLog::create(&home.join("logs"), &header);
-        assert_eq!(warning, None);
-        let done = Event::Done {
-            exit: 0,
-            wall: Millis(1500),
-            peak: Bytes::mib(700),
-            governor_cpu: Millis(5),
-        };
-        log.append(&Record { t: Millis(1500), event: done });
-        assert_eq!(log.flush(), None);
-    }
-    let report = |words: &[&str]| {
-        let output = stage.command().env("PLIMSOLL_HOME", &home).args(words).output().unwrap();
-        assert!(output.status.success(), "{}", err(&output));
-        out(&output).to_owned()
+/// Records a build, as of a workspace; a nameless one is of a version that did not note it.
+fn record(stage: &Stage, started: u64, command: &str, workspace: &str) {
+    let header = Header {
+        plimsoll_log: FORMAT,
+        version: "0.1.0".to_owned(),
+        build: BuildId::new(started, 7),
+        started_unix_ms: started,
+        command: command.to_owned(),
+        line: Bytes::mib(1600),
+        memory: "1600MiB".to_owned(),
+        jobs: 2,
+        processors: 2,
+        target_was_empty: None,
+        workspace: workspace.to_owned(),
     };
-    assert!(report(&["report", "--text"]).contains("cargo build"));
-    assert!(report(&["report"]).contains("cargo build"));
-    assert!(report(&["report", "--text", "0000000001000"]).contains("cargo check"));
+    let (mut log, warning) = EventLog::create(&stage.path("home/.plimsoll/logs"), &header);
+    assert_eq!(warning, None);
+    let done =
+        Event::Done { exit: 0, wall: Millis(1500), peak: Bytes::mib(700), governor_cpu: Millis(5) };
+    log.append(&Record { t: Millis(1500), event: done });
+    assert_eq!(log.flush(), None);
+}
+
+/// Two workspaces of one account, one of two packages.
+fn workspaces() -> (Stage, [String; 2]) {
+    let stage = Stage::new();
+    let package = "[package]\nname = \"p\"\n";
+    for (name, text) in [
+        ("work/one/Cargo.toml", "[workspace]\nmembers = [\"inner\"]\n"),
+        ("work/one/inner/Cargo.toml", package),
+        ("work/two/Cargo.toml", package),
+    ] {
+        std::fs::create_dir_all(stage.path(name).parent().unwrap().join("src")).unwrap();
+        std::fs::write(stage.path(name), text).unwrap();
+    }
+    let root = |name: &str| stage.path(name).canonicalize().unwrap().to_str().unwrap().to_owned();
+    let roots = [root("work/one"), root("work/two")];
+    (stage, roots)
+}
+
+impl Stage {
+    /// What is asked in a directory below `work`.
+    fn asked(&self, from: &str, words: &str) -> Output {
+        let mut command = self.command();
+        command.env("PLIMSOLL_HOME", self.path("home/.plimsoll"));
+        command.current_dir(self.path("work").join(from));
+        command.args(words.split(' ')).output().unwrap()
+    }
+}
+
+#[test]
+fn the_last_build_is_that_of_this_workspace_and_says_so() {
+    let (stage, [one, two]) = workspaces();
+    record(&stage, 1_000, "check", &one);
+    record(&stage, 2_000, "build", &one);
+    record(&stage, 3_000, "doc", &two);
+    record(&stage, 4_000, "test", "");
+    let questions = ["report", "report --text", "doctor --last", "doctor --slow"];
+    for (from, options, command, workspace) in [
+        ("one", "", "build", &*one),
+        ("one/inner/src", "", "build", &*one),
+        ("two/src", "", "doc", &*two),
+        ("one", " --manifest-path ../two/Cargo.toml", "doc", &*two),
+        (".", " --manifest-path one/inner/Cargo.toml", "build", &*one),
+        (".", " --all", "test", "an unknown workspace"),
+    ] {
+        for question in questions {
+            let asked = stage.asked(from, &format!("{question}{options}"));
+            let said = out(&asked);
+            let named = format!("cargo {command} in {workspace}, ");
+            assert!(
+                said.lines().next().unwrap().contains(&named),
+                "{from} {question}: {said}{}",
+                err(&asked)
+            );
+            assert_eq!(err(&asked), "");
+        }
+    }
+    // An id names a build of any workspace.
+    assert!(out(&stage.asked("two", "report 0000000001000")).contains("cargo check in"));
+    assert!(out(&stage.asked(".", "doctor --last 0000000003")).contains("cargo doc in"));
+    let json = |words: &str| -> serde_json::Value {
+        serde_json::from_str(out(&stage.asked("one", words))).unwrap()
+    };
+    for question in ["report --json", "doctor --last --json", "doctor --slow --json"] {
+        assert_eq!(json(question)["workspace"], *one, "{question}");
+        assert_eq!(json(question)["build"], "0000000002000-7", "{question}");
+    }
+    assert_eq!(json("doctor --last --all --json")["workspace"], serde_json::Value::Null);
+}
+
+#[test]
+fn builds_are_listed_the_newest_first() {
+    let (stage, [one, two]) = workspaces();
+    record(&stage, 1_000, "check", &one);
+    record(&stage, 2_000, "build", &one);
+    record(&stage, 3_000, "doc", &two);
+    record(&stage, 4_000, "test", "");
+    let commands = |from: &str, words: &str| -> Vec<String> {
+        let asked = stage.asked(from, words);
+        let word = |line: &str| {
+            let words = ["check", "build ", "doc", "test"];
+            words
+                .into_iter()
+                .find(|word| line.contains(&format!("  {word}")))
+                .unwrap()
+                .trim()
+                .to_owned()
+        };
+        out(&asked).lines().skip(1).map(word).collect()
+    };
+    assert_eq!(commands("one", "report --list"), ["build", "check"]);
+    assert_eq!(commands("two", "report --list"), ["doc"]);
+    assert_eq!(commands(".", "report --list --all"), ["test", "doc", "build", "check"]);
+    let all = stage.asked(".", "report --list --all");
+    assert!(out(&all).contains("0000000003000-7") && out(&all).contains("finished"));
+    assert!(out(&all).contains("700 MiB") && out(&all).contains("1.50s"), "{}", out(&all));
+    assert!(out(&all).lines().nth(1).unwrap().ends_with("  unknown"), "{}", out(&all));
+    let json = stage.asked("two", "report --list --json");
+    let json: serde_json::Value = serde_json::from_str(out(&json)).unwrap();
+    assert_eq!(json["builds"][0]["peak_bytes"], 700 << 20);
+}
+
+#[test]
+fn where_no_build_of_this_workspace_is_recorded_that_is_said() {
+    let (stage, [one, _]) = workspaces();
+    record(&stage, 1_000, "build", &one);
+    for question in ["report", "report --list", "report --json", "doctor --last", "doctor --slow"] {
+        let none = stage.asked("two", question);
+        assert_eq!((none.status.code(), out(&none)), (Some(1), ""), "{question}");
+        assert!(err(&none).contains("/work/two` is recorded yet"), "{}", err(&none));
+        assert!(err(&none).contains("`--all`"), "{}", err(&none));
+        let outside = stage.asked(".", question);
+        assert_eq!((outside.status.code(), out(&outside)), (Some(1), ""), "{question}");
+        assert!(err(&outside).contains("is not in a Cargo workspace"), "{}", err(&outside));
+        assert!(err(&outside).contains("`--all`"), "{}", err(&outside));
+    }
+    for (words, said) in [
+        ("report --manifest-path nowhere/Cargo.toml", "does not exist"),
+        ("report --all --manifest-path one/Cargo.toml", "cannot be used with"),
+        ("report --list 17", "cannot be used with"),
+        ("doctor --all", "--last"),
+    ] {
+        let refused = stage.asked(".", words);
+        assert_eq!(refused.status.code(), Some(2), "{words}");
+        assert!(err(&refused).contains(said), "{}", err(&refused));
+    }
+    let unknown = stage.asked("one", "report 99");
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(err(&unknown).contains("begins with `99`"), "{}", err(&unknown));
+}
+
+/// A build of no workspace (`cargo install`, `run-under -- make`) is of the directory in which it ran.
+#[test]
+fn a_build_outside_of_any_workspace_is_found_where_it_ran() {
+    let (stage, _) = workspaces();
+    let work = stage.path("work").canonicalize().unwrap();
+    record(&stage, 1_000, "install", work.to_str().unwrap());
+    assert!(out(&stage.asked(".", "report")).contains("cargo install in"));
+    assert_eq!(stage.asked("one", "report").status.code(), Some(1));
+}
+
+#[test]
+fn a_report_is_in_cargos_colours_where_they_are_wanted() {
+    let (stage, [one, _]) = workspaces();
+    record(&stage, 1_000, "build", &one);
+    let coloured = |name: &str, value: &str| {
+        let mut command = stage.command();
+        command.env("PLIMSOLL_HOME", stage.path("home/.plimsoll")).env(name, value);
+        let output = command.current_dir(stage.path("work/one")).arg("report").output().unwrap();
+        out(&output).contains('\u{1b}')
+    };
+    assert!(coloured("CLICOLOR_FORCE", "1"));
+    assert!(!coloured("NO_COLOR", "1"));
+    assert!(!coloured("LANG", "C"), "a pipe");
 }

@@ -225,6 +225,9 @@ pub enum Event {
         needs: Bytes,
         /// The line.
         line: Bytes,
+        /// The user's settings refuse what exceeds the budget by itself; in older logs this is not told.
+        #[serde(default)]
+        asked: bool,
     },
     /// It ended.
     Finished {

@@ -1,7 +1,7 @@
 //! What a governor and each of its builds are started with, and who hears what happens in them.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use plimsoll_core::event::{Header, Now, Record};
 use plimsoll_core::line::Line;
@@ -24,6 +24,8 @@ pub struct Options {
     pub reserve: Memory,
     /// Where history and logs live.
     pub home: PathBuf,
+    /// The root of the workspace around a directory, by Cargo's rules for manifests.
+    pub workspace_root: fn(&Path) -> Option<PathBuf>,
 }
 
 impl Options {

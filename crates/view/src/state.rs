@@ -14,6 +14,7 @@ use plimsoll_core::event::{Event, Header, Record};
 use plimsoll_core::forecast::Source;
 use plimsoll_core::invocation::UnitKind;
 use plimsoll_core::schedule::StopReason;
+use plimsoll_core::unit::Made;
 use plimsoll_core::{Bytes, Millis, UnitId};
 use serde::Serialize;
 
@@ -90,6 +91,8 @@ pub struct Unit {
     pub forecast: Bytes,
     /// Where the expectation came from.
     pub source: Source,
+    /// How it is made; nothing in older logs.
+    pub made: Option<Box<Made>>,
     /// The unit in whose process tree it runs.
     pub inside: Option<UnitId>,
     /// What it does.
@@ -286,7 +289,7 @@ impl BuildState {
     pub fn apply(&mut self, record: &Record) {
         self.now = self.now.max(record.t);
         match &record.event {
-            Event::Registered { unit, title, kind, forecast, source, inside, .. } => {
+            Event::Registered { unit, title, kind, forecast, source, inside, made, .. } => {
                 self.units.entry(*unit).or_insert_with(|| {
                     self.counts.waiting += 1;
                     Unit {
@@ -295,6 +298,7 @@ impl BuildState {
                         kind: *kind,
                         forecast: *forecast,
                         source: *source,
+                        made: made.clone(),
                         inside: *inside,
                         status: Status::Waiting,
                         attempts: 0,
@@ -392,7 +396,7 @@ impl BuildState {
                 }
                 self.decide(record, Some(*unit));
             }
-            Event::Refused { unit, needs, line } => {
+            Event::Refused { unit, needs, line, .. } => {
                 self.with(*unit, Status::Refused, |unit| {
                     let (rest, programs) = (Bytes::ZERO, Vec::new());
                     unit.above = Some(Above { needs: *needs, line: *line, rest, programs });

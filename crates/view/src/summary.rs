@@ -8,6 +8,7 @@ use plimsoll_core::Bytes;
 use plimsoll_core::event::Header;
 
 use crate::entry::{Entry, Tone};
+use crate::outline::labelled;
 use crate::state::{Above, BuildState, Done, StageEnded, Status, Unit};
 use crate::wording::{Loss, amounts, at_least, count, names, peak_share, percent, programs, short};
 
@@ -236,12 +237,12 @@ fn notices(state: &BuildState) -> Vec<Entry> {
         [only] => vec![note(only.clone())],
         [more @ .., last] => {
             let more = count(more.len(), "more note");
-            vec![note(format!("{last} (and {more}: cargo plimsoll report --text)"))]
+            vec![note(format!("{last} (and {more}: cargo plimsoll report)"))]
         }
     }
 }
 
 /// The short names of some units, the most important first.
 fn heaviest_names(state: &BuildState, is: impl Fn(&Unit) -> bool) -> Vec<String> {
-    state.which(is).iter().map(|unit| short(&unit.title)).collect()
+    labelled(&state.which(is))
 }

@@ -54,7 +54,8 @@ pub(crate) fn peak_share(state: &BuildState) -> Option<(Bytes, String)> {
 }
 
 /// `1 unit`, `2 units`.
-pub(crate) fn count(n: usize, noun: &str) -> String {
+#[must_use]
+pub fn count(n: usize, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
@@ -67,20 +68,23 @@ pub(crate) fn short(title: &str) -> String {
     if let Some(name) = title.strip_suffix(" (build script)") {
         return short(name) + " (build.rs)";
     }
-    let version = |word: &str| {
-        word.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-    };
-    let words: Vec<&str> = title
-        .split(' ')
-        .enumerate()
-        .filter(|(place, word)| *place != 1 || !version(word))
-        .map(|(_, word)| word)
-        .collect();
-    words.join(" ")
+    let words = title.split(' ').enumerate();
+    let words = words.filter(|(at, word)| *at != 1 || version_in(word).is_none());
+    words.map(|(_, word)| word).collect::<Vec<_>>().join(" ")
+}
+
+/// The version in a unit's title: `1.0.228`.
+pub(crate) fn version(title: &str) -> Option<&str> {
+    title.split(' ').nth(1).and_then(version_in)
+}
+
+fn version_in(word: &str) -> Option<&str> {
+    word.strip_prefix('v').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// The first `most` names, and how many more there are: `a, b, c and 4 more`.
-pub(crate) fn names(names: &[String], most: usize) -> String {
+#[must_use]
+pub fn names(names: &[String], most: usize) -> String {
     let shown = names.iter().take(most).map(String::as_str).collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(most) {
         0 => shown,
@@ -106,7 +110,7 @@ pub fn percent(share: f64) -> String {
 pub(crate) fn source(source: Source) -> &'static str {
     match source {
         Source::History => "history",
-        Source::Elder => "elder",
+        Source::Elder => "related",
         Source::Cold => "cold",
     }
 }
@@ -136,52 +140,63 @@ pub(crate) fn briefly(cause: StopReason) -> &'static str {
 pub(crate) fn decision(event: &Event, title: &str) -> Option<String> {
     Some(match event {
         Event::Suspended { cause, holds, .. } => {
-            format!("suspended {title} at {holds}: {}", why(*cause))
+            format!("paused {title} at {holds}: {}", why(*cause))
         }
         Event::PagedOut { holds, .. } => format!("paged out {title} at {holds}"),
         Event::Resumed { .. } => format!("resumed {title}"),
         Event::LinkAdmitted { waited, .. } if *waited >= HELD => {
-            format!("let {title} link after {waited}")
+            format!("started the linker of {title}, which had waited {waited}")
         }
         Event::Killed { cause, freed, lost_cpu, link_only, .. } => format!(
-            "killed {}{title} at {freed}, to run it again; {lost_cpu} of CPU time lost: {}",
+            "killed {}{title} at {freed} to run it again later, {lost_cpu} of CPU time lost: {}",
             if *link_only { "the linker of " } else { "" },
             why(*cause)
         ),
-        Event::Lost { signal, link_only, .. } => format!(
-            "{}{title} {} (signal {signal}); it runs again",
-            if *link_only { "the linker of " } else { "" },
+        Event::Lost { signal, link_only, .. } => {
+            let what = if *link_only { format!("the linker of {title}") } else { title.to_owned() };
             match Loss::of(*signal) {
-                Loss::NoMemory => "found no memory",
-                Loss::Ended => "was told to end by somebody else",
-                Loss::Killed => "was killed by somebody else",
-            },
-        ),
+                Loss::NoMemory => {
+                    format!("{what} found no memory (signal {signal}); it runs again")
+                }
+                Loss::Ended => {
+                    format!("another program ended {what} (signal {signal}); it runs again")
+                }
+                Loss::Killed => {
+                    format!(
+                        "another program or the kernel killed {what} (signal {signal}); it runs again"
+                    )
+                }
+            }
+        }
         Event::Lone { needs, line, rest, programs, .. } if Bytes::ZERO < *line && needs <= line => {
             format!(
-                "{title} runs alone: it needs {needs}, and {rest} belong to no unit{}; the line is {line}",
+                "{title} runs alone: it needs {needs}, the build's other processes hold {rest}{}, and the memory \
+                 budget is {line}",
                 self::programs(programs)
             )
         }
         Event::Lone { needs, line, .. } => {
-            // Older logs do not say which line that was.
+            // Older logs do not say which budget that was.
             let line = match *line {
                 Bytes::ZERO => String::new(),
-                line => format!(", the line is {line}"),
+                line => format!(", and the memory budget is {line}"),
             };
             format!("{title} runs alone: by itself it needs {}{line}", at_least(*needs))
         }
         Event::Refused { needs, line, .. } => {
-            format!("refused {title}: it needs {}, the line is {line}", at_least(*needs))
+            format!(
+                "refused {title}: it needs {}, and the memory budget is {line}",
+                at_least(*needs)
+            )
         }
         Event::Slimmed { changes, .. } => {
-            format!("{title} is compiled by other settings, to need less: {changes}")
+            format!("{title} is compiled with other settings, so that it needs less: {changes}")
         }
-        Event::Left { .. } => format!("{title} left without having run: the build had failed"),
+        Event::Left { .. } => format!("{title} was not started: the build had failed"),
         Event::Finished { ok: false, .. } => format!("{title} failed"),
-        Event::Line { line } => format!("the line is {line} from now on"),
+        Event::Line { line } => format!("the memory budget changed to {line}"),
         Event::StageEnded { stage, of, name, peak, wall } => {
-            format!("stage {stage} of {of} ended ({name}): peak {peak}, {wall}")
+            format!("stage {stage} of {of} ended ({name}): peak memory {peak}, {wall}")
         }
         Event::Notice { text } | Event::Unlogged { text } => text.clone(),
         _ => return None,

@@ -96,6 +96,7 @@ fn event() -> impl Strategy<Value = Event> {
             }
         ),
         (unit(), bytes(), bytes()).prop_map(|(unit, needs, line)| Event::Refused {
+            asked: true,
             unit,
             needs,
             line
@@ -210,13 +211,13 @@ proptest! {
             value["units"].as_array().map(Vec::len),
             Some(state.units().count() - state.counts().ended)
         );
-        let report = report_text(&header, &records);
+        let report = report_text(&header, &records, 9_000, false);
         // All say the same: units and their peaks, the time, what was stopped and killed and what that has cost.
         if let Some(first) = text.lines().next() {
             let units = if state.tally().ran == 1 { "unit" } else { "units" };
             let ran = format!("{} {units}", state.tally().ran);
             prop_assert!(report.contains(&format!("\n  {ran} ran: ")), "{}", report);
-            prop_assert!(report.contains(&format!("peak {}", state.peak())), "{}", report);
+            prop_assert!(report.contains(&format!("peak memory {}", state.peak())), "{}", report);
             if state.tally().ran > 0 {
                 prop_assert!(first.contains(&format!(", {ran} in {}", state.wall())), "{}", first);
                 prop_assert!(first.starts_with("    Plimsoll peak memory "), "{}", first);
@@ -226,8 +227,8 @@ proptest! {
         }
         let totals = report.split("\nTotals\n").nth(1).unwrap_or_default();
         for (of_summary, of_report) in [
-            ("Paused ", " suspended"),
-            ("paged out ", " paged out meanwhile"),
+            ("Paused ", " paused"),
+            ("paged out ", " of them paged out"),
             ("Restarted ", " killed and run again"),
         ] {
             let line = text.lines().find(|line| line.contains(of_summary)).unwrap_or_default();

@@ -10,8 +10,12 @@ use plimsoll_core::schedule::StopReason;
 use plimsoll_core::unit::UnitKey;
 use plimsoll_core::{BuildId, Bytes, Millis, UnitId};
 use plimsoll_view::{
-    BuildState, Tone, paused_line, report_text, status_line, top_json, waiting_line,
+    BuildState, Outline, Tone, list, list_json, paused_line, report_text, status_line, top_json,
+    waiting_line,
 };
+
+/// A quarter of an hour after the build began.
+const NOW: u64 = 1_795_364_687_000 + 15 * 60 * 1000;
 
 fn header() -> Header {
     Header {
@@ -274,7 +278,15 @@ fn the_summary_says_what_was_paged_out_and_what_has_another_output() {
 fn the_summary_of_a_strict_build_that_refused_a_unit() {
     let records = [
         registered(0, 1, "giant-sdk v1.0.0", 2400, Source::History),
-        at(0, Event::Refused { unit: UnitId(1), needs: Bytes::mib(2400), line: Bytes::mib(1600) }),
+        at(
+            0,
+            Event::Refused {
+                unit: UnitId(1),
+                needs: Bytes::mib(2400),
+                line: Bytes::mib(1600),
+                asked: true,
+            },
+        ),
     ];
     check(include_str!("expected/summary-refused.txt"), &summary(&state(&records), &header()));
 }
@@ -304,9 +316,9 @@ fn the_summary_tells_a_unit_with_the_line_that_it_was_above_and_names_what_belon
                 with the 320 MiB of the build's other processes (sleep 300 MiB, cargo 20 MiB), more than the budget of \
                 420 MiB\n";
     assert!(text.contains(told), "{text}");
-    let report = report_text(&header(), &records);
-    let told = "serde_derive v1.0.228 runs alone: it needs 110 MiB, and 320 MiB belong to no unit (sleep 300 MiB, \
-                cargo 20 MiB); the line is 420 MiB";
+    let report = report_text(&header(), &records, NOW, false);
+    let told = "serde_derive runs alone: it needs 110 MiB, the build's other processes hold 320 MiB (sleep 300 MiB, \
+                cargo 20 MiB), and the memory budget is 420 MiB";
     assert!(report.contains(told), "{report}");
 }
 
@@ -387,16 +399,102 @@ fn top_for_a_program() {
 
 #[test]
 fn the_report_of_a_whole_build() {
-    check(include_str!("expected/report.txt"), &report_text(&header(), &whole()));
+    check(include_str!("expected/report.txt"), &report_text(&header(), &whole(), NOW, false));
 }
 
 #[test]
 fn the_report_of_a_log_that_breaks_off() {
-    check(include_str!("expected/report-incomplete.txt"), &report_text(&header(), &under_way()));
+    check(
+        include_str!("expected/report-incomplete.txt"),
+        &report_text(&header(), &under_way(), NOW, false),
+    );
 }
 
 #[test]
 fn the_report_of_an_empty_log() {
-    let text = report_text(&header(), &[]);
-    assert!(text.contains("This log is incomplete: it breaks off at 0.00s."), "{text}");
+    let text = report_text(&header(), &[], NOW, false);
+    assert!(text.contains("  Incomplete the log breaks off after 0.00s"), "{text}");
+    let text = report_text(&header(), &[], NOW, true);
+    assert!(text.contains("     Running for 0.00s"), "{text}");
+}
+
+/// `auto` follows what other programs leave: dozens of moves tell nothing, and where they went does.
+#[test]
+fn what_happens_again_and_again_is_one_line_of_the_report() {
+    let unit = UnitId(1);
+    let mut records = vec![registered(0, 1, "app v1.0.0", 100, Source::Cold), admitted(0, 1, 1)];
+    for second in 1..40 {
+        let budget = Bytes::mib(if second % 2 == 0 { 800 } else { 1200 });
+        records.push(at(second, Event::Line { line: budget }));
+        records.push(at(
+            second,
+            Event::Suspended { unit, cause: StopReason::Pressure, holds: Bytes::mib(second) },
+        ));
+        records.push(at(second, Event::Resumed { unit }));
+        records.push(at(second, Event::Notice { text: "swap is in use".to_owned() }));
+    }
+    for id in 2..9 {
+        records.push(registered(40, id, "late v1.0.0", 100, Source::Cold));
+        records.push(at(41, Event::Left { unit: UnitId(id) }));
+    }
+    let report = report_text(&header(), &records, NOW, false);
+    let decisions = report.split("\nDecisions\n").nth(1).unwrap().split("\n\n").next().unwrap();
+    let expected = "   1.00s  the memory budget changed 39 times, as other programs took and freed memory: between 800 MiB \
+                    and 1.56 GiB, at last 1.17 GiB\n   1.00s  paused app at 1 MiB: memory was about to exceed the budget; 39 \
+                    times in all, the last at 39.00s\n   1.00s  swap is in use (39 times)\n  41.00s  7 units not started, \
+                    because the build had failed: late, late (no. 2), late (no. 3), late (no. 4), late (no. 5) and 2 more";
+    assert_eq!(decisions, expected);
+    // What does not move by much says nothing.
+    let calm = [1590, 1600, 1580].map(|mib| at(1, Event::Line { line: Bytes::mib(mib) }));
+    let report = report_text(&header(), &calm, NOW, false);
+    assert!(!report.contains("the memory budget changed"), "{report}");
+}
+
+#[test]
+fn a_build_is_known_by_its_workspace_and_how_it_ended() {
+    let done = |exit| {
+        at(
+            9,
+            Event::Done {
+                exit,
+                wall: Millis::seconds(9),
+                peak: Bytes::mib(90),
+                governor_cpu: Millis::ZERO,
+            },
+        )
+    };
+    let other = Header { workspace: String::new(), ..header() };
+    let builds = [
+        Outline::new(&header(), &[done(0)], false),
+        Outline::new(&header(), &[done(101)], false),
+        Outline::new(&header(), &[done(130)], false),
+        Outline::new(&header(), &[done(137)], false),
+        Outline::new(&header(), &[sample(9, 90, 90, &[])], true),
+        Outline::new(&other, &[sample(9, 90, 90, &[])], false),
+    ];
+    let table = list(&builds, NOW);
+    let rows: Vec<&str> = table.lines().collect();
+    assert_eq!(
+        rows[..3],
+        [
+            "build               started         command  result       time    peak  workspace",
+            "1795364687000-4711  15 minutes ago  build    finished    9.00s  90 MiB  /home/a/shop",
+            "1795364687000-4711  15 minutes ago  build    failed      9.00s  90 MiB  /home/a/shop",
+        ]
+    );
+    for (row, result) in
+        rows[1..].iter().zip(["finished", "failed", "cancelled", "killed", "running", "incomplete"])
+    {
+        assert!(row.contains(&format!("  {result}  ")), "{row}");
+    }
+    assert!(rows[6].ends_with("unknown"), "{}", rows[6]);
+    let json = list_json(&builds);
+    assert_eq!(json["plimsoll_builds"], 1);
+    assert_eq!(json["builds"][0]["workspace"], "/home/a/shop");
+    assert_eq!(json["builds"][5]["workspace"], serde_json::Value::Null);
+    let json = Outline::new(&header(), &whole(), false).as_json();
+    assert_eq!((&json["plimsoll_report"], &json["result"]), (&1.into(), &"failed".into()));
+    assert_eq!(json["peak_bytes"], 1592 << 20);
+    assert_eq!(json["units"]["failed"], 1);
+    assert_eq!(json["heaviest"][0]["name"], "giant-sdk");
 }

@@ -110,14 +110,15 @@ build? With --slow: why was it slow?
 Examples:
   cargo plimsoll doctor                    every finding with why it matters here and what fixes it
   cargo plimsoll doctor --fix              the safe ones applied, asking before each
-  cargo plimsoll doctor --last             what ended the last build
+  cargo plimsoll doctor --last             what ended the last build of this workspace
+  cargo plimsoll doctor --last --all       what ended the last build of every workspace
   cargo plimsoll doctor < build.log        the same of a log from anywhere: a CI, another machine
   cargo build 2>&1 | cargo plimsoll doctor -
-  cargo plimsoll doctor --slow             where the last build's time went
+  cargo plimsoll doctor --slow             where the time of this workspace's last build went
 
 A log may have colours, CRLF, and the times and prefixes of GitHub, GitLab, BuildKit, act or the journal; it is read \
 as a stream. JSON of a killed build: memory, cause, certainty (certain, likely, possible), unit, evidence (line, text), \
-remedies (command, why).
+remedies (command, why); with --last also build, workspace, command and started_unix_ms.
 
 The exit status is 1 where something was found, or the build died for want of memory; 0 where all is well, the build \
 failed for another reason, or nothing tells how it ended.";
@@ -133,3 +134,33 @@ Examples:
 JSON: one object. `settings` is a list; each entry has `name`, `value` (a number of bytes for a size, otherwise as it \
 is written in plimsoll.toml) and `origin` (default, option, variable, file, cargo or account) with `from` in words. \
 `budget_bytes` is the memory budget as it is now, or null.";
+pub(super) const REPORT_HELP: &str = "\
+Examples:
+  cargo plimsoll report                    the last build of this workspace
+  cargo plimsoll report --list             the recorded builds of this workspace, the newest first
+  cargo plimsoll report --list --all       the recorded builds of every workspace
+  cargo plimsoll report 17953              the build whose id begins so, of any workspace
+  cargo plimsoll report --json             a summary for a program
+
+Plimsoll keeps the last 20 builds, and the last build of each workspace. Their logs are readable by you only; they \
+contain neither command lines nor environment variables.
+
+JSON: plimsoll_report (the version of this form, 1), build, workspace (null where it is unknown), command, \
+started_unix_ms, result (finished, failed, cancelled, killed, running, incomplete), exit (null before the end), wall_ms, \
+peak_bytes, budget_bytes, budget_at_peak_bytes (null without a budget), memory, jobs, units (ran, finished, failed, \
+refused, not_started, under_way, nested), paused, paged_out, killed_and_restarted, killed_by_others (numbers of units), \
+cpu_ms, lost_cpu_ms, governor_cpu_ms, notices, heaviest (name, title, status, peak_bytes, forecast_bytes, forecast_from, \
+cpu_ms, wall_ms, waited_ms, runs), version. With --list: plimsoll_builds (1) and builds, each with the fields from build \
+to peak_bytes.
+
+The exit status is 1 where no such build is recorded.";
+
+pub(super) const HISTORY_HELP: &str = "\
+Examples:
+  cargo plimsoll history                   every crate, the heaviest first
+  cargo plimsoll history serde             crates whose name contains this
+
+JSON: plimsoll_history (the version of this form, 1) and units, each with package, version, kind, profile, runs, \
+peak_bytes (of the last run), highest_bytes, at_least_bytes (where a run was killed), linker_bytes, cpu_ms, wall_ms.
+
+The exit status is 1 where nothing is recorded.";

@@ -21,9 +21,9 @@ pub fn run(
     shell: &mut Shell,
 ) -> Result<i32, Failure> {
     if let Some(build) = &options.slow {
-        doctor::slow::run(build.as_deref(), options.json, settings, shell)
+        doctor::slow::run(build.as_deref(), options, settings, cwd, shell)
     } else if let Some(build) = &options.last {
-        doctor::killed::of_build(build.as_deref(), options.json, settings, shell)
+        doctor::killed::of_build(build.as_deref(), options, settings, cwd, shell)
     } else if options.fix {
         // What comes on standard input answers its questions.
         doctor::setup::run(options, settings, environment, cwd, shell)

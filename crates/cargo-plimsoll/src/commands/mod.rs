@@ -8,6 +8,7 @@ pub mod enable;
 pub mod env;
 pub mod history;
 pub mod init;
+pub(crate) mod recorded;
 pub mod report;
 pub mod settings;
 pub mod status;

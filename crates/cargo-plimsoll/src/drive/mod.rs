@@ -413,6 +413,7 @@ fn host(
         memory: settings.memory.value,
         reserve: settings.reserve.value,
         home: settings.home.value.clone().unwrap_or_else(|| scratch.state()),
+        workspace_root: crate::plimsoll_toml::workspace_root,
     };
     let root = std::process::id();
     let mut governor = Governor::new(options, root, unix_ms)?;

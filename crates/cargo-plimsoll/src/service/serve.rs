@@ -39,7 +39,13 @@ pub(super) fn run(home: &Path) -> io::Result<()> {
     let place = Place::take(home)?;
     let listener = place.listen()?;
     let (memory, reserve) = line(home).unwrap_or_default();
-    let options = Options { cores: processors(), memory, reserve, home: home.to_owned() };
+    let options = Options {
+        cores: processors(),
+        memory,
+        reserve,
+        home: home.to_owned(),
+        workspace_root: crate::plimsoll_toml::workspace_root,
+    };
     let mut governor = Governor::of_account(options, listener).map_err(io::Error::other)?;
     plimsoll_host::raise_open_files();
     // Where the keeper is gone, the next turn says so and is the last.

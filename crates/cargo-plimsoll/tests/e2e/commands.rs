@@ -30,7 +30,8 @@ fn a_build_that_has_ended_is_reported_and_remembered() {
     );
     scene.ok(&mut scene.fake("--memory 1GiB build"));
     let report = scene.ok(&mut scene.plimsoll("report --text")).stdout;
-    assert!(report.contains("a v0.1.0") && report.contains("b v0.1.0"), "{report}");
+    assert!(report.contains("     1  a\n") && report.contains("     1  b\n"), "{report}");
+    assert!(report.contains(&format!("cargo build in {}", scene.at("ws").display())), "{report}");
     let all = scene.ok(&mut scene.plimsoll("history")).stdout;
     assert!(all.contains('a') && all.contains('b'), "{all}");
     let one = scene.ok(&mut scene.plimsoll("history a")).stdout;

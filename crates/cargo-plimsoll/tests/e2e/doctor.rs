@@ -251,7 +251,7 @@ fn a_line_that_binds_is_told_with_one_that_would_not() {
     scene.ok(second.env("PLIMSOLL_PROCESSORS", "2"));
     let (code, said) = slow(&scene);
     assert_eq!(code, 1);
-    let line = of(&said, "causes", "line");
+    let line = of(&said, "causes", "budget");
     assert_eq!(line.len(), 1, "{said}");
     assert!(line[0]["what"].as_str().unwrap().contains("260 MiB"), "{said}");
     let advice = line[0]["advice"].as_str().unwrap();

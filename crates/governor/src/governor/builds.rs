@@ -43,7 +43,7 @@ impl Governor {
             },
             processors: self.options.cores,
             target_was_empty: options.target_dir.as_deref().map(is_empty),
-            workspace: workspace_of(root)
+            workspace: workspace_of(root, self.options.workspace_root)
                 .map(|path| path.to_string_lossy().into_owned())
                 .unwrap_or_default(),
         };

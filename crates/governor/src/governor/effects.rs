@@ -142,7 +142,7 @@ impl Governor {
         } else {
             self.too_large(unit, title, needs, expected)
         };
-        self.say(unit, Event::Refused { unit, needs, line });
+        self.say(unit, Event::Refused { unit, needs, line, asked: refuses && needs > line });
         self.send(Peer::Shim(unit), &ToShim::Refuse { text });
     }
 
