@@ -29,18 +29,14 @@ pub(super) fn jobserver(
     environment: &Environment,
 ) -> Result<Jobserver, HostError> {
     // Asking for versions costs two processes: only where there is a ninja at all.
-    let named = scratch.tmp().filter(|_| {
-        in_path("ninja", environment) && ToolVersions::probe().form() == MakeflagsForm::Fifo
+    let named = scratch.tmp().filter(|tmp| {
+        environment.program("ninja", tmp).is_some()
+            && ToolVersions::probe().form() == MakeflagsForm::Fifo
     });
     match named {
         Some(tmp) => Jobserver::with_fifo(jobs, &tmp.join("jobserver")),
         None => Jobserver::new(jobs),
     }
-}
-
-fn in_path(program: &str, environment: &Environment) -> bool {
-    let path = environment.get("PATH").unwrap_or_default();
-    std::env::split_paths(path).any(|directory| directory.join(program).is_file())
 }
 
 /// Cargo's command, with what its fingerprints are to be told.
@@ -164,18 +160,17 @@ fn govern_tools(command: &mut Command, pipeline: &Pipeline, scratch: &Scratch) {
 
 /// Writes a script that hands its arguments to `own`. One that is there stays: somebody may be reading it.
 fn stand_in(script: &Path, own: &Path, name: &str) -> std::io::Result<()> {
-    use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-    let quoted = own.as_os_str().as_bytes().split(|byte| *byte == b'\'').collect::<Vec<_>>();
-    let quoted = OsString::from_vec(quoted.join(&b"'\\''"[..]));
-    let mut text = OsString::from("#!/bin/sh\nexec '");
-    text.push(quoted);
-    text.push(format!("' {} {name} \"$@\"\n", plimsoll_shim::tool::ARGUMENT));
-    if std::fs::read(script).is_ok_and(|found| found == text.as_bytes()) {
+    use std::os::unix::ffi::OsStrExt as _;
+    let own = shlex::bytes::try_quote(own.as_os_str().as_bytes()).map_err(std::io::Error::other)?;
+    let mut text = b"#!/bin/sh\nexec ".to_vec();
+    text.extend_from_slice(&own);
+    text.extend(format!(" {} {name} \"$@\"\n", plimsoll_shim::tool::ARGUMENT).bytes());
+    if std::fs::read(script).is_ok_and(|found| found == text) {
         return Ok(());
     }
     let directory = script.parent().unwrap_or(Path::new("."));
     let file = tempfile::NamedTempFile::new_in(directory)?;
-    std::fs::write(file.path(), text.as_bytes())?;
+    std::fs::write(file.path(), text)?;
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
     std::fs::set_permissions(file.path(), mode)?;
     file.persist(script).map_err(|error| error.error)?;
