@@ -40,6 +40,21 @@ impl Environment {
         self.variables.keys().filter_map(move |name| name.to_str()?.strip_prefix(prefix))
     }
 
+    /// The programs of this name: those in `PATH`, the first first, or the one file where it is a path below `directory`.
+    pub fn programs(
+        &self,
+        name: impl AsRef<OsStr>,
+        directory: &Path,
+    ) -> impl Iterator<Item = PathBuf> {
+        which::which_in_all(name, self.get("PATH"), directory).into_iter().flatten()
+    }
+
+    /// The program of this name, as it would be started in `directory`.
+    #[must_use]
+    pub fn program(&self, name: impl AsRef<OsStr>, directory: &Path) -> Option<PathBuf> {
+        self.programs(name, directory).next()
+    }
+
     /// The user's home directory, where Cargo looks for it.
     #[must_use]
     pub fn home(&self) -> Option<&Path> {
@@ -74,5 +89,26 @@ mod tests {
         assert_eq!(environment.cargo_home(Path::new("/w")), Some(PathBuf::from("/h/.cargo")));
         let environment = Environment::from_iter([("CARGO_HOME", "c")]);
         assert_eq!(environment.cargo_home(Path::new("/w")), Some(PathBuf::from("/w/c")));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_program_is_what_can_be_started() {
+        use std::fs;
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        for (path, mode) in [("a/cc", 0o644), ("b/cc", 0o755), ("c/cc", 0o755)] {
+            fs::create_dir_all(at(path).parent().unwrap()).unwrap();
+            fs::write(at(path), "").unwrap();
+            fs::set_permissions(at(path), fs::Permissions::from_mode(mode)).unwrap();
+        }
+        let path = std::env::join_paths(["a", "b", "c"].map(at)).unwrap();
+        let environment = Environment::from_iter([("PATH", path)]);
+        let all: Vec<PathBuf> = environment.programs("cc", Path::new("/")).collect();
+        assert_eq!(all, [at("b/cc"), at("c/cc")]);
+        assert_eq!(environment.program("c/cc", dir.path()), Some(at("c/cc")));
+        assert_eq!(environment.program("a/cc", dir.path()), None);
+        assert_eq!(Environment::default().program("cc", dir.path()), None);
     }
 }

@@ -42,7 +42,7 @@ pub struct Compiler {
     /// The target that it builds for by itself.
     pub host: String,
     /// Major and minor version.
-    pub version: (u32, u32),
+    pub version: (u64, u64),
 }
 
 /// Everything that the proposals depend on.
@@ -162,7 +162,7 @@ impl Workspace {
             layers: plimsoll_cargo::files(&root, cargo_home.as_deref()),
             flags_by_variable: variables.iter().any(|name| environment.get(name).is_some()),
             compiler: compiler(&String::from_utf8_lossy(&says)),
-            lean_linker: lean_linker(environment),
+            lean_linker: lean_linker(environment, &root),
             memory: memory()?,
             processors,
             root,
@@ -187,20 +187,15 @@ fn leaf(packages: &[Package]) -> Option<PathBuf> {
 /// What `rustc -vV` says.
 fn compiler(says: &str) -> Compiler {
     let field = |name: &str| says.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    let mut numbers =
-        field("release:").unwrap_or_default().split('.').map(|n| n.parse().unwrap_or(0));
-    let mut next = || numbers.next().unwrap_or(0);
-    let version = (next(), next());
+    let release = field("release:").and_then(|text| semver::Version::parse(text).ok());
+    let version = release.map_or((0, 0), |release| (release.major, release.minor));
     Compiler { host: field("host:").unwrap_or_default().to_owned(), version }
 }
 
-fn lean_linker(environment: &Environment) -> Option<&'static str> {
-    let path = environment.get("PATH").unwrap_or_default();
-    let is_there =
-        |program: &str| std::env::split_paths(path).any(|dir| dir.join(program).is_file());
+fn lean_linker(environment: &Environment, root: &Path) -> Option<&'static str> {
     [("lld", "ld.lld"), ("mold", "ld.mold")]
         .into_iter()
-        .find_map(|(name, program)| is_there(program).then_some(name))
+        .find_map(|(name, program)| environment.program(program, root).map(|_| name))
 }
 
 /// The machine's memory, or the smallest limit around us.

@@ -42,7 +42,7 @@ pub(super) fn all(facts: &Facts) -> Vec<Profile> {
 
 /// Since then Cargo compiles nothing incrementally in a CI where neither `CARGO_INCREMENTAL` nor `build.incremental` says
 /// so (Cargo 1.99: `workspace/profiles.rs`).
-const OFF_IN_CI: (u32, u32) = (1, 99);
+const OFF_IN_CI: (u64, u64) = (1, 99);
 
 /// Where incremental compilation is switched off, for a person; nothing where it is as Cargo has it.
 pub(super) fn incremental_off(facts: &Facts, here: &Here) -> Option<String> {

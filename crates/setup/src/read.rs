@@ -293,11 +293,7 @@ fn answer(command: &mut Command) -> Option<String> {
 }
 
 fn is_there(environment: &Environment, program: &Path) -> bool {
-    if program.as_os_str().is_empty() || program.components().count() > 1 {
-        return program.as_os_str().is_empty() || program.is_file();
-    }
-    let path = environment.get("PATH").unwrap_or_default();
-    std::env::split_paths(path).any(|dir| dir.join(program).is_file())
+    program.as_os_str().is_empty() || environment.program(program, Path::new("/")).is_some()
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use plimsoll_cargo::Environment;
 use plimsoll_cargo::metadata;
+use semver::Version;
 use serde::Deserialize;
 
 use super::TARGET;
-use super::tools::Version;
 
 /// How it is built.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -231,7 +231,7 @@ fn project(metadata: &Metadata, package: &Package) -> Result<Project, String> {
     let version = |name: &str, among: &BTreeSet<&str>| {
         let found = metadata.packages.iter().filter(|it| it.name == name);
         let mut found = found.filter(|it| among.contains(it.id.as_str()));
-        found.next().and_then(|it| Version::read(&it.version))
+        found.next().and_then(|it| Version::parse(&it.version).ok())
     };
     let kind = match (version("worker", &direct), version("wasm-bindgen", &direct)) {
         (Some(worker), _) => Kind::Worker(worker),
@@ -288,7 +288,7 @@ impl Project {
             directory: directory.to_owned(),
             manifest: directory.join("Cargo.toml"),
             library: "my_pack".to_owned(),
-            bindgen: Version([0, 2, 130]),
+            bindgen: Version::new(0, 2, 130),
             target: directory.join("target"),
             root: directory.to_owned(),
             profiles: BTreeMap::new(),
@@ -333,8 +333,8 @@ mod tests {
     fn the_package_that_is_meant_is_found() {
         let found = |cwd: &str, named| choose(&workspace(), Path::new(cwd), named, |_| false);
         let site = found("/w/my-site/src", None).unwrap();
-        assert_eq!(site.kind, Kind::Worker(Version([0, 8, 7])));
-        assert_eq!((site.library.as_str(), site.bindgen), ("my_site", Version([0, 8, 7])));
+        assert_eq!(site.kind, Kind::Worker(Version::new(0, 8, 7)));
+        assert_eq!((site.library.as_str(), site.bindgen), ("my_site", Version::new(0, 8, 7)));
         assert_eq!(found("/w", Some("pack")).unwrap().kind, Kind::Pack);
         for (cwd, named, why) in [
             ("/w", None, "write -p my-site or -p pack"),

@@ -50,8 +50,7 @@ fn has_core(libraries: &Path) -> bool {
 }
 
 fn has_apt(environment: &Environment) -> bool {
-    let path = environment.get("PATH").unwrap_or_default();
-    std::env::split_paths(path).any(|dir| dir.join("apt-get").is_file())
+    environment.program("apt-get", Path::new("/")).is_some()
 }
 
 #[cfg(test)]

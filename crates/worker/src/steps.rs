@@ -98,14 +98,14 @@ impl Pack<'_> {
         words.extend([self.stage.into(), "--target".into(), "bundler".into()]);
         words.extend(["--out-name".into(), OsString::from(self.name), "--typescript".into()]);
         words.extend(flags.iter().filter(|(_, on)| *on).map(|(flag, _)| OsString::from(flag)));
-        Step::of(Tool::WasmBindgen(self.project.bindgen), words)
+        Step::of(&Tool::WasmBindgen(self.project.bindgen.clone()), words)
     }
 
     fn optimise(&self, asked: Vec<String>) -> Step {
         let mut words: Vec<OsString> = vec![self.bound().into(), "-o".into()];
         words.push(self.stage.join(OPTIMISED).into());
         words.extend(asked.into_iter().map(OsString::from));
-        Step::of(Tool::WasmOpt, words)
+        Step::of(&Tool::WasmOpt, words)
     }
 
     /// The module that wasm-bindgen writes.
@@ -115,7 +115,7 @@ impl Pack<'_> {
 }
 
 impl Step {
-    fn of(tool: Tool, words: Vec<OsString>) -> Self {
+    fn of(tool: &Tool, words: Vec<OsString>) -> Self {
         let variable = tool.variable().map(str::to_owned);
         Self { name: tool.name().to_owned(), variable, words }
     }

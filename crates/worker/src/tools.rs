@@ -1,46 +1,29 @@
 //! The tools of a Worker build: where each is, whether its version fits, and the command that installs it.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use plimsoll_cargo::metadata::answer;
+use semver::Version;
 
 use plimsoll_cargo::Environment;
 
-/// Major, minor and patch number of a release; tools that count in one number have that as the major one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Version(pub(crate) [u32; 3]);
-
-impl Version {
-    /// The first version in a text: of `wasm-bindgen 0.2.130`, `wasm-opt version 132 (version_132)`, `0.28.2`.
-    pub(crate) fn read(text: &str) -> Option<Self> {
-        let is_version = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit());
-        let word = text.split_whitespace().find(is_version)?;
-        let mut numbers = word.split(['.', '-', '+']).map(|part| part.parse().ok());
-        let first = numbers.next()??;
-        let mut next = || numbers.next().flatten().unwrap_or(0);
-        Some(Self([first, next(), next()]))
-    }
-
-    /// As Cargo understands `^0.8`: the first number that is not zero is the same.
-    fn is_compatible(self, other: Self) -> bool {
-        match (self.0, other.0) {
-            ([0, minor, _], [0, other, _]) => minor == other,
-            ([major, ..], [other, ..]) => major == other,
-        }
-    }
+/// The first version in a text: of `wasm-bindgen 0.2.130`, `wasm-opt version 132 (version_132)`, `0.28.2`. Numbers that a
+/// tool does not count in are 0.
+pub(crate) fn version_in(text: &str) -> Option<Version> {
+    let is_version = |word: &&str| word.starts_with(|c: char| c.is_ascii_digit());
+    let word = text.split_whitespace().find(is_version)?;
+    let whole = |more: &str| Version::parse(&format!("{word}{more}")).ok();
+    whole("").or_else(|| whole(".0")).or_else(|| whole(".0.0"))
 }
 
-impl fmt::Display for Version {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [major, minor, patch] = self.0;
-        write!(f, "{major}.{minor}.{patch}")
-    }
+/// As Cargo understands `^0.8`: the first number that is not zero is the same.
+fn is_compatible(one: &Version, other: &Version) -> bool {
+    one.major == other.major && (one.major > 0 || one.minor == other.minor)
 }
 
 /// A tool, and which of its versions fit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tool {
     /// The Workers' own build program, as old as this version of the library `worker`.
     WorkerBuild(Version),
@@ -54,7 +37,7 @@ pub enum Tool {
 
 impl Tool {
     /// Under which it is called.
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Self::WorkerBuild(_) => "worker-build",
             Self::WasmBindgen(_) => "wasm-bindgen",
@@ -64,7 +47,7 @@ impl Tool {
     }
 
     /// By which worker-build is told of another one than it would fetch.
-    pub fn variable(self) -> Option<&'static str> {
+    pub fn variable(&self) -> Option<&'static str> {
         match self {
             Self::WorkerBuild(_) => None,
             Self::WasmBindgen(_) => Some("WASM_BINDGEN_BIN"),
@@ -74,31 +57,32 @@ impl Tool {
     }
 
     /// What it must be, where `version` is not.
-    fn misfit(self, version: Version) -> Option<String> {
+    fn misfit(&self, version: &Version) -> Option<String> {
         /// The first release that knows every feature which rustc's modules name.
-        const BINARYEN: u32 = 119;
+        const BINARYEN: u64 = 119;
         /// The first release that knows `import source`, which wasm-bindgen writes.
-        const ESBUILD: Version = Version([0, 25, 7]);
+        const ESBUILD: Version = Version::new(0, 25, 7);
         let (fits, wanted) = match self {
             Self::WorkerBuild(worker) => {
-                let [major, minor, _] = worker.0;
-                let (it, own) = (format!("{major}.{minor}"), worker.is_compatible(version));
-                (own, format!("the lock file has worker {worker}, which {it}.x builds"))
+                let Version { major, minor, .. } = worker;
+                let wanted =
+                    format!("the lock file has worker {worker}, which {major}.{minor}.x builds");
+                (is_compatible(worker, version), wanted)
             }
             Self::WasmBindgen(library) => {
                 (library == version, format!("the lock file has wasm-bindgen {library}"))
             }
-            Self::WasmOpt => (version.0[0] >= BINARYEN, format!("{BINARYEN} or later is needed")),
-            Self::Esbuild => (version >= ESBUILD, format!("{ESBUILD} or later is needed")),
+            Self::WasmOpt => (version.major >= BINARYEN, format!("{BINARYEN} or later is needed")),
+            Self::Esbuild => (*version >= ESBUILD, format!("{ESBUILD} or later is needed")),
         };
         (!fits).then_some(wanted)
     }
 
     /// The one command that installs a version that fits.
-    fn install(self) -> String {
+    fn install(&self) -> String {
         match self {
             Self::WorkerBuild(worker) => {
-                let [major, minor, _] = worker.0;
+                let Version { major, minor, .. } = worker;
                 format!("cargo install 'worker-build@^{major}.{minor}'")
             }
             Self::WasmBindgen(library) => format!("cargo install wasm-bindgen-cli@{library}"),
@@ -130,12 +114,12 @@ pub struct Missing {
 /// directory and those above it, and where worker-build keeps what it has fetched. The first that fits is taken.
 pub fn find(tool: Tool, environment: &Environment, directory: &Path) -> Result<Found, Missing> {
     let mut misfits = Vec::new();
-    for program in places(tool, environment, directory).into_iter().filter(|it| it.is_file()) {
+    for program in places(&tool, environment, directory).into_iter().filter(|it| it.is_file()) {
         let said = answer(Command::new(&program).arg("--version").current_dir(directory));
-        let version = said.ok().and_then(|said| Version::read(&String::from_utf8_lossy(&said)));
-        match version.map(|version| (version, tool.misfit(version))) {
-            Some((_, None)) => return Ok(Found { tool, program }),
-            Some((version, Some(wanted))) => misfits.push(format!(
+        let version = said.ok().and_then(|said| version_in(&String::from_utf8_lossy(&said)));
+        match version.map(|version| (tool.misfit(&version), version)) {
+            Some((None, _)) => return Ok(Found { tool, program }),
+            Some((Some(wanted), version)) => misfits.push(format!(
                 "`{}` is {} {version}, but {wanted}",
                 program.display(),
                 tool.name()
@@ -156,18 +140,12 @@ pub fn find(tool: Tool, environment: &Environment, directory: &Path) -> Result<F
     Err(Missing { what, install: tool.install() })
 }
 
-fn places(tool: Tool, environment: &Environment, directory: &Path) -> Vec<PathBuf> {
+fn places(tool: &Tool, environment: &Environment, directory: &Path) -> Vec<PathBuf> {
     let name = tool.name();
-    let path = environment.get("PATH").unwrap_or_default();
-    let in_path = |name: &Path| -> Vec<PathBuf> {
-        std::env::split_paths(path).map(|dir| directory.join(dir).join(name)).collect()
-    };
     if let Some(set) = tool.variable().and_then(|name| environment.get(name)) {
-        let set = Path::new(set);
-        let is_name = set.components().count() == 1;
-        return if is_name { in_path(set) } else { vec![directory.join(set)] };
+        return environment.programs(set, directory).collect();
     }
-    let mut places = in_path(Path::new(name));
+    let mut places: Vec<PathBuf> = environment.programs(name, directory).collect();
     let modules = directory.ancestors().map(|dir| dir.join("node_modules/.bin").join(name));
     places.extend(modules);
     places.extend(fetched(name, environment));
@@ -201,29 +179,29 @@ mod tests {
     #[test]
     fn versions_are_read_as_the_tools_print_them() {
         for (text, version) in [
-            ("wasm-bindgen 0.2.130\n", [0, 2, 130]),
-            ("wasm-opt version 132 (version_132)", [132, 0, 0]),
-            ("0.28.2\n", [0, 28, 2]),
-            ("0.8.7", [0, 8, 7]),
-            ("1.0.0-rc.1", [1, 0, 0]),
+            ("wasm-bindgen 0.2.130\n", "0.2.130"),
+            ("wasm-opt version 132 (version_132)", "132.0.0"),
+            ("0.28.2\n", "0.28.2"),
+            ("0.8.7", "0.8.7"),
+            ("1.0.0-rc.1", "1.0.0-rc.1"),
         ] {
-            assert_eq!(Version::read(text), Some(Version(version)), "{text}");
+            assert_eq!(version_in(text), Some(Version::parse(version).unwrap()), "{text}");
         }
-        assert_eq!(Version::read("no version here"), None);
+        assert_eq!(version_in("no version here"), None);
     }
 
     #[test]
     fn what_does_not_fit_is_told_with_the_command_that_mends_it() {
-        let bindgen = Tool::WasmBindgen(Version([0, 2, 130]));
-        assert_eq!(bindgen.misfit(Version([0, 2, 130])), None);
-        assert!(bindgen.misfit(Version([0, 2, 129])).unwrap().contains("0.2.130"));
+        let bindgen = Tool::WasmBindgen(Version::new(0, 2, 130));
+        assert_eq!(bindgen.misfit(&Version::new(0, 2, 130)), None);
+        assert!(bindgen.misfit(&Version::new(0, 2, 129)).unwrap().contains("0.2.130"));
         assert_eq!(bindgen.install(), "cargo install wasm-bindgen-cli@0.2.130");
-        let build = Tool::WorkerBuild(Version([0, 8, 3]));
-        assert_eq!(build.misfit(Version([0, 8, 7])), None);
-        assert!(build.misfit(Version([0, 9, 0])).is_some());
+        let build = Tool::WorkerBuild(Version::new(0, 8, 3));
+        assert_eq!(build.misfit(&Version::new(0, 8, 7)), None);
+        assert!(build.misfit(&Version::new(0, 9, 0)).is_some());
         assert_eq!(build.install(), "cargo install 'worker-build@^0.8'");
-        assert!(Tool::WasmOpt.misfit(Version([108, 0, 0])).is_some());
-        assert_eq!(Tool::WasmOpt.misfit(Version([132, 0, 0])), None);
+        assert!(Tool::WasmOpt.misfit(&Version::new(108, 0, 0)).is_some());
+        assert_eq!(Tool::WasmOpt.misfit(&Version::new(132, 0, 0)), None);
     }
 
     /// A program that prints this version.
@@ -244,8 +222,8 @@ mod tests {
             let all = [("PATH", path.as_str()), ("HOME", home.as_str())];
             Environment::from_iter(all.iter().chain(more).copied())
         };
-        let tool = Tool::WasmBindgen(Version([0, 2, 130]));
-        let found = |more: &[(&str, &str)]| find(tool, &environment(more), &at("w/site"));
+        let tool = Tool::WasmBindgen(Version::new(0, 2, 130));
+        let found = |more: &[(&str, &str)]| find(tool.clone(), &environment(more), &at("w/site"));
         assert_eq!(found(&[]).unwrap_err().what, "wasm-bindgen is not installed");
 
         program(&at("bin/wasm-bindgen"), "wasm-bindgen 0.2.99");

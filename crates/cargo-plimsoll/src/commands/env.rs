@@ -104,11 +104,11 @@ impl Language {
         })
     }
 
-    /// Between single quotes nothing has a meaning but the quote itself; in fish the backslash, too.
+    /// As one word. Fish reads quotes in its own way: between single ones only they and the backslash have a meaning.
     fn quoted(self, value: &OsStr) -> Option<String> {
         let value = std::str::from_utf8(value.as_bytes()).ok()?;
         Some(match self {
-            Self::Bash => format!("'{}'", value.replace('\'', r"'\''")),
+            Self::Bash => shlex::try_quote(value).ok()?.into_owned(),
             Self::Fish => format!("'{}'", value.replace('\\', r"\\").replace('\'', r"\'")),
         })
     }
@@ -129,7 +129,9 @@ mod tests {
     #[test]
     fn a_shell_is_told_how_to_come_in_and_how_to_leave() {
         let bash = Language::Bash.text(&variables(), false).unwrap();
-        assert!(bash.starts_with("export A='it'\\''s \\ $x'\nexport B='1'\nplimsoll_leave() {\n"));
+        let words = shlex::split(bash.lines().next().unwrap()).unwrap();
+        assert_eq!(words, ["export", "A=it's \\ $x"]);
+        assert!(bash.contains("\nexport B=1\nplimsoll_leave() {\n"), "{bash}");
         assert!(
             bash.contains("    unset A\n    export B='old one'\n    unset -f plimsoll_leave\n}\n")
         );

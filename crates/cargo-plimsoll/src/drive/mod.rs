@@ -6,6 +6,7 @@
 //!
 //! What it deliberately does not do: decide (the schedule's work) or touch what shims run by itself.
 
+mod cargo;
 pub(crate) mod guard;
 mod joined;
 mod launch;

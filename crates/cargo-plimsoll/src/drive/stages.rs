@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use plimsoll_governor::GraphCommand;
 use plimsoll_view::{Align, table};
 
-use super::launch;
+use super::cargo;
 use crate::cargo_args::CargoCall;
 use crate::env::Environment;
 use crate::exit::{Failure, OUT};
@@ -19,7 +19,7 @@ pub(crate) fn question(
     environment: &Environment,
 ) -> Result<GraphCommand, Failure> {
     let name = || call.resolved.to_string_lossy().into_owned();
-    launch::graph(call, environment).ok_or_else(|| Failure::NotStaged(name()))
+    cargo::graph(call, environment).ok_or_else(|| Failure::NotStaged(name()))
 }
 
 /// Prints the stages.
