@@ -46,7 +46,7 @@ mod doctor {
     pub(crate) mod log;
 }
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::iter;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -114,29 +114,41 @@ fn run(shell: &mut Shell) -> Result<i32, Failure> {
         None => Vec::new(),
     };
     let (call, settings) = place.call(toolchain, globals, &words, ours)?;
-    if let Some(name) = like(&call, &place.environment) {
-        return Err(Failure::NoSuchCommand { said: call.subcommand, name });
+    let topic = help_topic(&call);
+    let named = topic.unwrap_or(&call.resolved);
+    if let Some(name) = like(named, &place.environment) {
+        return Err(Failure::NoSuchCommand { said: named.to_owned(), name });
     }
     if call.color.is_some() {
         color::When::of(call.color, &place.environment).settle();
         *shell = Shell::of_process();
     }
     shell.set_quiet(settings.quiet.value);
-    if call.asks_help && call.kind != Kind::NeverBuilds {
-        return help_of_both(&call, &place.environment, shell);
+    let topic = topic.filter(|topic| Subcommand::named(topic).kind != Kind::NeverBuilds);
+    if let Some(topic) = topic {
+        return help_of_both(&call, topic, &place.environment, shell);
     }
     system::cargo(&call, &settings, &place.environment, shell)
+}
+
+/// The subcommand of Cargo's whose help is asked for: `build --help`, `help build`.
+fn help_topic(call: &CargoCall) -> Option<&OsString> {
+    match call.args.first() {
+        topic if call.resolved == "help" => topic,
+        _ => call.asks_help.then_some(&call.resolved),
+    }
 }
 
 /// Cargo's help for one of its subcommands, and which of our options may stand there.
 fn help_of_both(
     call: &CargoCall,
+    topic: &OsStr,
     environment: &Environment,
     shell: &mut Shell,
 ) -> Result<i32, Failure> {
-    let subcommand = Subcommand::named(&call.resolved);
+    let subcommand = Subcommand::named(topic);
     let exit = plain::wait_for(call, environment)?;
-    let name = call.resolved.to_string_lossy();
+    let name = topic.to_string_lossy();
     let text = match subcommand.lets_ours_in {
         true => options::AmongCargos::of(&subcommand).help().ansi().to_string(),
         false => format!(
@@ -151,11 +163,11 @@ fn help_of_both(
 }
 
 /// The command of ours that was probably meant, where neither Cargo nor a program of it has one of this name.
-fn like(call: &CargoCall, environment: &Environment) -> Option<String> {
+fn like(said: &OsStr, environment: &Environment) -> Option<String> {
     /// A slip of the hand, or two of them in a longer word.
     const SLIPS: usize = 2;
-    let said = call.resolved.to_str()?;
-    let is_known = Subcommand::is_built_in(&call.resolved)
+    let said = said.to_str()?;
+    let is_known = Subcommand::is_built_in(said.as_ref())
         || said.contains(['.', '/'])
         || has_program(&format!("cargo-{said}{}", std::env::consts::EXE_SUFFIX), environment);
     if is_known {

@@ -144,8 +144,12 @@ impl Shell {
         let mut text = error.to_string();
         let mut cause = error.source();
         while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
+            let said = error.to_string();
+            // Some errors have their cause in their own words.
+            if !text.contains(&said) {
+                text.push_str(": ");
+                text.push_str(&said);
+            }
             cause = error.source();
         }
         self.say(format_args!("{ERROR}error{ERROR:#}: {text}"));
@@ -224,6 +228,29 @@ mod tests {
         let indent = " ".repeat(13);
         let broken = format!("{word} aws-lc-sys 262 MiB,\n{indent}zstd-sys 177 MiB\n");
         assert_eq!(said(Some(36)), broken);
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot read `x`: {source}; make it readable")]
+        struct Says {
+            source: io::Error,
+        }
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot read `x`")]
+        struct Hides {
+            source: io::Error,
+        }
+        let err = Heard::default();
+        let plain: Box<dyn Write> = Box::new(err.clone());
+        let mut shell = Shell::new(io::sink(), anstream::StripStream::new(plain));
+        shell.error(&Says { source: io::Error::other("denied") });
+        shell.error(&Hides { source: io::Error::other("denied") });
+        let said = String::from_utf8(err.0.borrow().clone()).unwrap();
+        let expected =
+            "error: cannot read `x`: denied; make it readable\nerror: cannot read `x`: denied\n";
+        assert_eq!(said, expected);
     }
 
     #[test]

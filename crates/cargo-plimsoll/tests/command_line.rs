@@ -75,7 +75,7 @@ fn what_does_not_compile_reaches_cargo_as_it_was_written() {
     assert_eq!(out(&output), "[tree][-e][no-dev][--][-j4]");
     assert_eq!(output.status.code(), Some(7), "Cargo's status is ours");
     assert_eq!(out(&stage.run(&["-v", "--offline", "metadata"])), "[-v][--offline][metadata]");
-    assert_eq!(out(&stage.run(&["help", "build"])), "[help][build]");
+    assert_eq!(out(&stage.run(&["help", "tree"])), "[help][tree]");
     // Nothing is compiled, so nothing is governed: the `-j` that is ours in a build is Cargo's again.
     let output = stage.run(&["build", "--unit-graph", "--jobs", "4", "--hard"]);
     assert_eq!(out(&output), "[build][-j4][--unit-graph]");
@@ -206,7 +206,7 @@ fn colors_are_as_asked_for() {
 fn cargos_help_is_followed_by_the_options_that_apply() {
     let stage = Stage::new();
     stage.cargo("bin", "printf '[%s]' \"$@\"");
-    for words in [["build", "--help"], ["nextest", "-h"]] {
+    for words in [["build", "--help"], ["nextest", "-h"], ["help", "build"]] {
         let output = stage.run(&words);
         assert_eq!(output.status.code(), Some(0), "{}", err(&output));
         let text = out(&output);
@@ -226,7 +226,9 @@ fn without_words_it_says_what_to_do_next() {
         assert_eq!(out(&output).lines().count(), 5);
     }
     assert!(out(&stage.run(&["help", "doctor"])).contains("Usage: cargo plimsoll doctor"));
-    assert!(err(&stage.run(&["satus"])).contains("cargo plimsoll status"));
+    for words in [&["satus"][..], &["help", "satus"], &["satus", "--help"]] {
+        assert!(err(&stage.run(words)).contains("`cargo plimsoll status`"), "{words:?}");
+    }
     assert_eq!(out(&stage.run(&["biuld"])), "[biuld]", "Cargo has a nearer one");
 }
 

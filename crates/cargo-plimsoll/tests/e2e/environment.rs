@@ -116,7 +116,7 @@ fn settings_can_be_given_by_the_environment() {
         .env("PLIMSOLL_OVERSIZED", "refuse");
     let done = scene.run(&mut command);
     assert_eq!(done.code(), 101);
-    assert!(done.stderr.contains("above the line of 123 MiB"), "{}", done.stderr);
+    assert!(done.stderr.contains("the memory budget of 123 MiB"), "{}", done.stderr);
     let header: serde_json::Value =
         serde_json::from_str(scene.log().lines().next().unwrap()).unwrap();
     assert_eq!((header["memory"].as_str(), header["jobs"].as_u64()), (Some("123 MiB"), Some(3)));

@@ -136,8 +136,8 @@ impl Governor {
         let title = record.title();
         let text = if refuses && needs > line {
             format!(
-                "{title} needs {needs} by itself, more than the memory budget of {line}; `--oversized refuse` \
-                 refuses it. Set a budget of at least {needs}, or drop `--oversized refuse` to run it alone"
+                "{title} needs at least {needs} by itself, more than the memory budget of {line}; `--oversized refuse` \
+                 refuses it. Set a budget above {expected}, or drop `--oversized refuse` to run it alone"
             )
         } else {
             self.too_large(unit, title, needs, expected)
