@@ -160,7 +160,7 @@ impl BenchOptions {
 }
 
 /// What `clean` is asked for.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct CleanOptions {
     /// Remove without asking
     #[arg(long)]
@@ -171,6 +171,9 @@ pub struct CleanOptions {
     /// Keep what was built in the last N days
     #[arg(long, value_name = "N")]
     pub keep_days: Option<u32>,
+    /// Keep what these toolchains built: `installed`, `current`, or names, separated by commas [default: installed]
+    #[arg(long, value_name = "WHICH", value_delimiter = ',')]
+    pub keep_toolchains: Vec<String>,
 }
 
 /// What `init` is asked for.

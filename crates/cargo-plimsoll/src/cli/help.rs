@@ -18,19 +18,20 @@ time as shares of plain Cargo's in the same round (peak_vs_plain, wall_vs_plain)
 Cargo's own benchmarks run inside the line with `cargo plimsoll cargo bench`.";
 
 pub(super) const INIT_HELP: &str = "\
-Every setting is listed, written or not, with the reason and, where recorded builds know it, the figure. Written \
-lines say in a comment what they do and cost; everything else in the files stays as it is.
+Lists every setting, written or not, with the reason and, where your recorded builds know it, a measured figure. It \
+writes only what is right on every machine; settings that depend on yours are printed as advice. A comment behind each \
+written line says what it does and costs. Everything else in Cargo.toml stays as it is.
 
 Examples:
-  cargo plimsoll init                    what changes nothing in the programs: jobs, linker, split debug info
+  cargo plimsoll init                    write what does not change your programs
   cargo plimsoll init --lowmem           also thin LTO, more codegen units, less debug info …
-  cargo plimsoll init --profile small    the same as a profile of its own: cargo build --profile small
-  cargo plimsoll init --check            the difference, for a script: exit status 1 where there is one
-  cargo plimsoll init --undo             exactly that back, also after other edits
-  cargo plimsoll init --scripts          four scripts for those who type ./build-low-memory.sh --release -p cli
+  cargo plimsoll init --profile small    the same in a separate profile: cargo build --profile small
+  cargo plimsoll init --check            show the difference; the exit status is 1 if there is one
+  cargo plimsoll init --undo             take exactly that back, even after other edits
+  cargo plimsoll init --scripts          write four scripts for people who type ./build-low-memory.sh
 
-The scripts work without Plimsoll, too, with plain Cargo and smaller settings. What stands at their top (MEMORY_LIMIT) \
-is yours to set and stays when they are written again.
+The scripts also work without Plimsoll, with plain Cargo and smaller settings. You can edit MEMORY_LIMIT at their top: \
+it stays when you write them again, and --undo leaves a script that you edited.
 
 Cargo's own command is `cargo init`.";
 
@@ -91,17 +92,22 @@ Examples:
   cargo plimsoll status --json";
 
 pub(super) const CLEAN_HELP: &str = "\
-Nothing that the next build would take for fresh is removed, whatever its profile, features and command: what cannot be \
-told stays. It waits for builds that run in the same target directory, as Cargo does. Where other workspaces build \
-there, too, nothing is told.
+Removes what no build of this workspace can use again: old versions of packages, removed packages, what was built from \
+them, and what toolchains built that you no longer have. Everything that a build with any installed toolchain, profile \
+or feature set reuses stays. Like Cargo, it waits for a build that runs in the same target directory. A target \
+directory that several workspaces share stays as it is.
+
+Without rustup nobody can list the installed toolchains: what other toolchains built then stays, unless you name \
+those to keep.
 
 Examples:
-  cargo plimsoll clean --dry-run           what is stale, how old and how large
-  cargo plimsoll clean                     the same, then removed when you say so
-  cargo plimsoll clean --yes --keep-days 7 for a script; nothing of the last week
+  cargo plimsoll clean --dry-run                    show what would go, how large and how old
+  cargo plimsoll clean                              the same, and remove it after a question
+  cargo plimsoll clean --yes --keep-days 7          for scripts; keep everything of the last week
+  cargo plimsoll clean --keep-toolchains current    also remove what other installed toolchains built
 
-The exit status is 1 where something is stale, --yes was not said and nobody can be asked. Cargo's own command, which \
-removes everything, is `cargo clean`, or `cargo plimsoll cargo clean`.";
+The exit status is 1 if something could go but there is neither --yes nor a terminal to ask on. To remove everything, \
+use `cargo clean`.";
 
 pub(super) const DOCTOR_HELP: &str = "\
 Three questions. Without an option: are this machine and workspace set up well? With a log, or --last: what killed that \
