@@ -22,7 +22,7 @@ use crate::exit;
 use crate::settings::Asked;
 use help::{
     BENCH_HELP, CLEAN_HELP, DISABLE_HELP, DOCTOR_HELP, ENABLE_HELP, ENV_HELP, INIT_HELP,
-    RUN_UNDER_HELP, STATUS_HELP, WORKER_HELP,
+    RUN_UNDER_HELP, STATUS_HELP, UNINSTALL_HELP, WORKER_HELP,
 };
 
 /// Run any Cargo command inside a memory budget.
@@ -32,7 +32,7 @@ use help::{
     bin_name = "cargo plimsoll",
     version,
     override_usage = "cargo plimsoll [OPTIONS] <CARGO SUBCOMMAND> [CARGO'S ARGUMENTS]\n       \
-                      cargo plimsoll [OPTIONS] <init|doctor|bench|worker|enable|disable|status|settings|top|report|history|help>",
+                      cargo plimsoll [OPTIONS] <init|clean|doctor|bench|worker|enable|disable|uninstall|status|settings|top|report|history|help>",
     disable_help_subcommand = true,
     arg_required_else_help = true,
     after_help = after_help()
@@ -214,6 +214,9 @@ pub struct DoctorOptions {
     /// Why the last recorded build took as long as it did, or the one whose id begins so
     #[arg(long, value_name = "BUILD", num_args = 0..=1, conflicts_with = "log")]
     pub slow: Option<Option<String>>,
+    /// Also list the checks that passed
+    #[arg(long, short)]
+    pub verbose: bool,
     /// As one line of JSON
     #[arg(long)]
     pub json: bool,
@@ -317,6 +320,13 @@ pub enum Ours {
     /// Undo `enable`: plain `cargo` is as it was before
     #[command(after_help = DISABLE_HELP)]
     Disable,
+    /// Remove everything that Plimsoll keeps on this account, and undo `enable`
+    #[command(after_help = UNINSTALL_HELP)]
+    Uninstall {
+        /// Remove without asking
+        #[arg(long)]
+        yes: bool,
+    },
     /// Show whether plain `cargo` is inside the line, and whether it is here
     #[command(after_help = STATUS_HELP)]
     Status {

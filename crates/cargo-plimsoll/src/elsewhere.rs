@@ -92,6 +92,7 @@ fn name(command: &Ours) -> &'static str {
         Ours::Doctor(_) => "doctor",
         Ours::Enable => "enable",
         Ours::Disable => "disable",
+        Ours::Uninstall { .. } => "uninstall",
         Ours::Status { .. } => "status",
         Ours::Env { .. } => "env",
         Ours::Init(_) => "init",

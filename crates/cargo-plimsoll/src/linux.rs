@@ -51,13 +51,8 @@ pub(crate) fn command(
 ) -> Result<i32, Failure> {
     match command {
         Ours::Enable => {
-            commands::enable::run(
-                &asked,
-                &place.account(&asked)?,
-                &place.environment,
-                &place.cwd,
-                shell,
-            )?;
+            let settings = place.account(&asked, shell)?;
+            commands::enable::run(&asked, &settings, &place.environment, &place.cwd, shell)?;
         }
         Ours::Clean(options) => {
             let settings = place.unsaid(&asked)?;
@@ -67,20 +62,19 @@ pub(crate) fn command(
         Ours::Disable => {
             commands::disable::run(&place.unsaid(&asked)?, &place.environment, &place.cwd, shell)?;
         }
+        Ours::Uninstall { yes } => {
+            let settings = place.unsaid(&asked)?;
+            return commands::uninstall::run(yes, &settings, &place.environment, &place.cwd, shell);
+        }
         Ours::Doctor(options) => {
-            let settings = place.ours(&asked)?;
+            let (settings, bad) = place.lenient(&asked)?;
             shell.set_quiet(settings.quiet.value);
             let Place { environment, cwd } = &place;
-            return commands::doctor::run(&options, &settings, environment, cwd, shell);
+            return commands::doctor::run(&options, &settings, &bad, (environment, cwd), shell);
         }
         Ours::Status { json } => {
-            commands::status::run(
-                json,
-                &place.account(&asked)?,
-                &place.environment,
-                &place.cwd,
-                shell,
-            )?;
+            let settings = place.account(&asked, shell)?;
+            commands::status::run(json, &settings, &place.environment, &place.cwd, shell)?;
         }
         Ours::Bench(options) => {
             let settings = place.ours(&asked)?;
@@ -89,11 +83,11 @@ pub(crate) fn command(
             return commands::bench::run(&options, &settings, environment, cwd, shell);
         }
         Ours::Env { shell: language } => {
-            let settings = place.ours(&asked)?;
+            let settings = place.warned(&asked, shell)?;
             commands::env::run(language, &asked, &settings, &place.environment, shell)?;
         }
         Ours::Init(options) => {
-            let settings = place.ours(&asked)?;
+            let settings = place.warned(&asked, shell)?;
             let Place { environment, cwd } = &place;
             return commands::init::run(&options, &settings, environment, cwd, shell);
         }
@@ -122,14 +116,16 @@ pub(crate) fn command(
                 (false, true) => Form::Once,
                 (false, false) => Form::Live,
             };
-            let home = place.account(&asked)?.home.value;
+            let home = place.account(&asked, shell)?.home.value;
             commands::top::run(form, home.as_deref(), &place.environment, shell)?;
         }
         Ours::Report { id, .. } => {
-            commands::report::run(&place.account(&asked)?, id.as_deref(), shell)?;
+            let settings = place.account(&asked, shell)?;
+            commands::report::run(&settings, id.as_deref(), shell)?;
         }
         Ours::History { name } => {
-            commands::history::run(&place.account(&asked)?, name.as_deref(), shell)?;
+            let settings = place.account(&asked, shell)?;
+            commands::history::run(&settings, name.as_deref(), shell)?;
         }
     }
     Ok(0)

@@ -170,6 +170,12 @@ pub struct Reserve {
 }
 
 impl Reserve {
+    /// One that keeps at least so much of the machine's memory free.
+    #[must_use]
+    pub fn asking(asked: Memory) -> Self {
+        Self { asked, ..Self::default() }
+    }
+
     /// The reserve under a cgroup's `limit`; never more than half of it.
     #[must_use]
     pub fn under_wall(&self, limit: Bytes) -> Bytes {
@@ -227,22 +233,53 @@ impl Reserve {
     }
 }
 
-/// The line under everything above the build, before any named one.
+/// What one limit above the build comes to: the machine's memory, or a cgroup's limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// It is the machine's memory.
+    pub is_machine: bool,
+    /// The limit.
+    pub limit: Bytes,
+    /// What others than the build hold of it.
+    pub others: Bytes,
+    /// What is kept for files and for everybody else.
+    pub kept: Bytes,
+}
+
+impl Bound {
+    /// What it leaves to the build.
+    #[must_use]
+    pub fn left(&self) -> Bytes {
+        self.limit - self.others - self.kept
+    }
+}
+
+/// The limit above the build that leaves least to it.
 ///
-/// What others take and give back moves it; what the build itself takes does not.
+/// What others take and give back moves what it leaves; what the build itself takes does not.
+#[must_use]
+pub fn tightest(reading: &Reading, own: Own, reserve: &Reserve) -> Bound {
+    let total = reading.machine.total;
+    let machine = Bound {
+        is_machine: true,
+        limit: total,
+        others: total - (reading.machine.available + own.resident()),
+        kept: reserve.of_machine(total).max(reading.machine.kept_from_killer()),
+    };
+    let of_cgroup = |cgroup: &Cgroup| Bound {
+        is_machine: false,
+        limit: cgroup.limit,
+        others: cgroup.held - own.resident(),
+        kept: reserve.under_wall(cgroup.limit),
+    };
+    let bounds = reading.cgroups.iter().map(of_cgroup);
+    bounds.fold(machine, |least, it| if it.left() < least.left() { it } else { least })
+}
+
+/// The line under everything above the build, before any named one.
 #[must_use]
 pub fn auto(reading: &Reading, own: Own, reserve: &Reserve) -> Bytes {
-    let kept = reserve.of_machine(reading.machine.total).max(reading.machine.kept_from_killer());
-    let machine = (reading.machine.available + own.resident()).min(reading.machine.total) - kept;
-    reading
-        .cgroups
-        .iter()
-        .map(|cgroup| {
-            let others = cgroup.held - own.resident();
-            cgroup.limit - others - reserve.under_wall(cgroup.limit)
-        })
-        .fold(machine, Bytes::min)
-        .max(SMALLEST_LINE)
+    tightest(reading, own, reserve).left().max(SMALLEST_LINE)
 }
 
 /// The memory of the machine or of the tightest cgroup: what a share is a share of.

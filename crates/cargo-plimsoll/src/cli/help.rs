@@ -54,11 +54,23 @@ Examples:
   cargo plimsoll enable --memory 6G      inside 6 GiB; run it again to name another line";
 
 pub(super) const DISABLE_HELP: &str = "\
-The configuration file comes back byte for byte; where it was edited since, only Plimsoll's entries are taken \
-out. Builds that run go on.
+Cargo's configuration file becomes what it was, byte for byte; if you edited it since, only Plimsoll's entries go. \
+Running builds go on. What your builds recorded stays; `cargo plimsoll uninstall` removes that, too.
 
 Example:
   cargo plimsoll disable";
+
+pub(super) const UNINSTALL_HELP: &str = "\
+Undoes `enable` and removes Plimsoll's state directory: what your builds recorded, their logs, and links to tools. It \
+asks first, and it removes nothing while a build runs. Your settings (~/.config/plimsoll/plimsoll.toml), the files of \
+your workspaces and the programs stay; it prints the command that removes the programs. In a workspace, `cargo \
+plimsoll init --undo` takes back what `init` wrote.
+
+Examples:
+  cargo plimsoll uninstall
+  cargo plimsoll uninstall --yes && cargo uninstall cargo-plimsoll
+
+The exit status is 1 if nothing was removed because a build runs or there is neither --yes nor a terminal to ask on.";
 
 pub(super) const RUN_UNDER_HELP: &str = "\
 Examples:
@@ -110,20 +122,21 @@ The exit status is 1 if something could go but there is neither --yes nor a term
 use `cargo clean`.";
 
 pub(super) const DOCTOR_HELP: &str = "\
-Three questions. Without an option: are this machine and workspace set up well? With a log, or --last: what killed that \
-build? With --slow: why was it slow?
+Answers three questions. Without an option: are this machine and workspace set up well? With a log, or --last: what \
+killed that build? With --slow: why was it slow?
 
 Examples:
-  cargo plimsoll doctor                    every finding with why it matters here and what fixes it
-  cargo plimsoll doctor --fix              the safe ones applied, asking before each
+  cargo plimsoll doctor                    every finding, worst first: why it matters here and what fixes it
+  cargo plimsoll doctor -v                 also the checks that passed
+  cargo plimsoll doctor --fix              apply the safe fixes, asking before each
   cargo plimsoll doctor --last             what ended the last build
-  cargo plimsoll doctor < build.log        the same of a log from anywhere: a CI, another machine
+  cargo plimsoll doctor < build.log        the same for a log from anywhere: CI, another machine
   cargo build 2>&1 | cargo plimsoll doctor -
-  cargo plimsoll doctor --slow             where the last build's time went
+  cargo plimsoll doctor --slow             where the time of the last build went
 
-A log may have colours, CRLF, and the times and prefixes of GitHub, GitLab, BuildKit, act or the journal; it is read \
+A log may have colors, CRLF, and the times and prefixes of GitHub, GitLab, BuildKit, act or the journal; it is read \
 as a stream. JSON of a killed build: memory, cause, certainty (certain, likely, possible), unit, evidence (line, text), \
 remedies (command, why).
 
-The exit status is 1 where something was found, or the build died for want of memory; 0 where all is well, the build \
-failed for another reason, or nothing tells how it ended.";
+The exit status is 1 if there is a problem, or if the build died for lack of memory; 0 if all is well, if the build \
+failed for another reason, or if nothing tells how it ended.";

@@ -13,4 +13,5 @@ pub mod settings;
 pub mod status;
 pub(crate) mod table;
 pub mod top;
+pub mod uninstall;
 pub mod worker;
