@@ -211,7 +211,7 @@ impl Place {
 
 /// A file that cannot be used, for a command that does not need it.
 fn ignored(bad: &BadFile, shell: &mut Shell) {
-    shell.warn(format_args!("{bad}; this command ignores the file"));
+    shell.warn(format_args!("this command ignores a file with an error: {bad}"));
 }
 
 fn say(failure: &Failure, shell: &mut Shell) {
