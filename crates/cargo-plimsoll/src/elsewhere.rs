@@ -181,8 +181,9 @@ mod tests {
     fn passed(line: &str, variables: &[(&str, &str)]) -> Result<(String, bool), Failure> {
         let (toolchain, cli) = read(line);
         let cli::Command::Cargo(words) = cli.command else { panic!("{line}") };
-        let (call, settings) =
-            place(variables).call(toolchain, cli.globals.words(), &words, cli.asked.asked())?;
+        let (globals, asked) = (cli.globals.words(), cli.asked.asked());
+        let shell = &mut Shell::new(io::sink(), io::sink());
+        let (call, settings) = place(variables).call(toolchain, globals, &words, asked, shell)?;
         let (call, notice) = passed_on(&call, &settings)?;
         let words = plain::as_asked(&call, &Environment::default());
         let words: Vec<_> = words.get_args().map(|word| word.to_str().unwrap()).collect();

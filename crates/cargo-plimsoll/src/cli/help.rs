@@ -36,22 +36,23 @@ it stays when you write them again, and --undo leaves a script that you edited.
 Cargo's own command is `cargo init`.";
 
 pub(super) const ENV_HELP: &str = "\
-As `enable`, for one shell and what it starts: nothing is written outside Plimsoll's home. A compiler wrapper that is \
-set already (sccache) is chained. Cargo keeps its own jobs: -j is yours. `plimsoll_leave` ends it in that shell.
+Does what `enable` does, but only for one shell and the programs that you start from it; Cargo's configuration stays as \
+it is. A compiler wrapper that you use already, such as sccache, still runs. Cargo keeps its own number of jobs. \
+`plimsoll_leave` ends it in that shell.
 
 Examples:
   source <(cargo plimsoll env)                     bash, zsh
-  eval \"$(cargo plimsoll --memory 4G env)\"        any POSIX shell; inside 4 GiB
+  eval \"$(cargo plimsoll --memory 4G env)\"        any POSIX shell, with a budget of 4 GiB
   cargo plimsoll env --shell fish | source         fish";
 
 pub(super) const ENABLE_HELP: &str = "\
-Cargo's own configuration file in its home (~/.cargo/config.toml) names Plimsoll's programs from then on; \
-everything else in it stays. A compiler wrapper that stands there already (sccache) is chained. Without \
---memory the line is auto, or what was named before.
+Adds Plimsoll's programs to Cargo's own configuration file (~/.cargo/config.toml); everything else in it stays. A \
+compiler wrapper that you use already, such as sccache, still runs. Without --memory, the budget is what you named \
+before, or auto.
 
 Examples:
-  cargo plimsoll enable                  everything on this account inside what the machine leaves
-  cargo plimsoll enable --memory 6G      inside 6 GiB; run it again to name another line";
+  cargo plimsoll enable                  all builds of your account share what the machine can spare
+  cargo plimsoll enable --memory 6G      all builds of your account share 6 GiB; run it again to change that";
 
 pub(super) const DISABLE_HELP: &str = "\
 Cargo's configuration file becomes what it was, byte for byte; if you edited it since, only Plimsoll's entries go. \
@@ -97,10 +98,11 @@ Examples:
 Wrangler builds so itself with `[build] command = \"cargo plimsoll worker build\"` in wrangler.toml.";
 
 pub(super) const STATUS_HELP: &str = "\
-The exit status is 0 whatever the answer is; a script reads `enabled` and `effective` of --json.
+Run it in a workspace to see whether anything there bypasses the budget. The exit status is always 0; scripts read \
+`enabled` and `effective` of --json.
 
 Examples:
-  cargo plimsoll status                  in a workspace: does anything there go past the line?
+  cargo plimsoll status
   cargo plimsoll status --json";
 
 pub(super) const CLEAN_HELP: &str = "\

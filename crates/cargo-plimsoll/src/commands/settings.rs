@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(bound.left(), Bytes::mib(507));
         assert_eq!(
             explained(&bound),
-            "the container's limit is 700 MiB, less 1.00 MiB that other processes hold and 192 MiB kept free for files \
+            "the container's limit is 700 MiB, less 1 MiB that other processes hold and 192 MiB kept free for files \
              that compilers read again and again"
         );
         let machine = Bound { is_machine: true, others: Bytes::ZERO, ..bound };

@@ -247,7 +247,7 @@ impl Tool {
             ),
             (Some(given), Some(enabled)) => self.anothers(given, enabled),
         };
-        let what = if enabled.is_some() { format!("{what}: {}", self.lost) } else { what };
+        let what = if enabled.is_some() { format!("{what}; {}", self.lost) } else { what };
         Some(Obstacle { tool: self.name, what, advice })
     }
 

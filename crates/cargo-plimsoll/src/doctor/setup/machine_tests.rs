@@ -168,7 +168,7 @@ fn a_kernel_that_promises_no_more_than_it_has_is_a_problem() {
     let mut facts = well(Bytes::gib(64));
     facts.machine.strict_commit = Some((Bytes::gib(34), Bytes::gib(30)));
     let found = only(&facts, "overcommit");
-    assert!(found.what.contains("30.00 GiB of 34.00 GiB"), "{}", found.what);
+    assert!(found.what.contains("reserve 34.00 GiB, and 30.00 GiB are"), "{}", found.what);
     assert_eq!(found.severity, Severity::Problem);
 }
 
