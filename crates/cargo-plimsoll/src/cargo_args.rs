@@ -169,6 +169,12 @@ impl CargoCall {
             .map(OsString::as_os_str)
     }
 
+    /// Whether this call may compile anything, as far as its words tell.
+    #[must_use]
+    pub fn builds(&self) -> bool {
+        self.kind != Kind::NeverBuilds && !self.compiles_nothing
+    }
+
     /// Where Cargo begins to look for configuration files: `cargo install` leaves out those of the
     /// directory that it is called in (`commands/install.rs`).
     #[must_use]

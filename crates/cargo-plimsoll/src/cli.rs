@@ -23,7 +23,8 @@ use crate::exit;
 use crate::options;
 use help::{
     BENCH_HELP, CLEAN_HELP, DISABLE_HELP, DOCTOR_HELP, ENABLE_HELP, ENV_HELP, HISTORY_HELP,
-    INIT_HELP, REPORT_HELP, RUN_UNDER_HELP, SETTINGS_HELP, STATUS_HELP, WORKER_HELP,
+    INIT_HELP, REPORT_HELP, RUN_UNDER_HELP, SETTINGS_HELP, STATUS_HELP, UNINSTALL_HELP,
+    WORKER_HELP,
 };
 
 /// Run any Cargo command inside a memory budget.
@@ -132,7 +133,7 @@ impl BenchOptions {
 }
 
 /// What `clean` is asked for.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct CleanOptions {
     /// Remove without asking
     #[arg(long)]
@@ -143,6 +144,9 @@ pub struct CleanOptions {
     /// Keep what was built in the last N days
     #[arg(long, value_name = "N")]
     pub keep_days: Option<u32>,
+    /// Keep what these toolchains built: `installed`, `current`, or names, separated by commas [default: installed]
+    #[arg(long, value_name = "WHICH", value_delimiter = ',')]
+    pub keep_toolchains: Vec<String>,
 }
 
 /// What `init` is asked for.
@@ -189,6 +193,9 @@ pub struct DoctorOptions {
     /// With --last or --slow: take the last build of the workspace of this manifest
     #[arg(long, value_name = "PATH", requires = "recorded", conflicts_with = "all")]
     pub manifest_path: Option<PathBuf>,
+    /// Also list the checks that passed
+    #[arg(long, short)]
+    pub verbose: bool,
     /// As one line of JSON
     #[arg(long)]
     pub json: bool,
@@ -337,6 +344,13 @@ pub enum Ours {
     /// Undo `enable`: plain `cargo` is as it was before
     #[command(after_help = DISABLE_HELP)]
     Disable,
+    /// Remove everything that Plimsoll keeps on this account, and undo `enable`
+    #[command(after_help = UNINSTALL_HELP)]
+    Uninstall {
+        /// Remove without asking
+        #[arg(long)]
+        yes: bool,
+    },
     /// Show whether plain `cargo` runs inside the budget, also here
     #[command(after_help = STATUS_HELP)]
     Status {

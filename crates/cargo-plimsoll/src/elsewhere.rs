@@ -92,6 +92,7 @@ fn name(command: &Ours) -> &'static str {
         Ours::Doctor(_) => "doctor",
         Ours::Enable => "enable",
         Ours::Disable => "disable",
+        Ours::Uninstall { .. } => "uninstall",
         Ours::Status { .. } => "status",
         Ours::Env { .. } => "env",
         Ours::Init(_) => "init",
@@ -178,8 +179,9 @@ mod tests {
     fn passed(line: &str, variables: &[(&str, &str)]) -> Result<(String, bool), Failure> {
         let CommandLine { toolchain, ours, cli } = read(line);
         let Some(cli::Command::Cargo(words)) = cli.command else { panic!("{line}") };
+        let shell = &mut Shell::new(io::sink(), io::sink());
         let (call, settings) =
-            place(variables).call(toolchain, cli.globals.words(), &words, ours)?;
+            place(variables).call(toolchain, cli.globals.words(), &words, ours, shell)?;
         let (call, notice) = passed_on(&call, &settings)?;
         let words = plain::as_asked(&call, &Environment::default());
         let words: Vec<_> = words.get_args().map(|word| word.to_str().unwrap()).collect();

@@ -59,12 +59,10 @@ pub enum Failure {
     #[error("no build answers")]
     NothingAnswers,
     /// There is no home to keep state in.
-    #[error(
-        "there is no place where Plimsoll's state could be: neither PLIMSOLL_HOME nor HOME is set"
-    )]
+    #[error("Plimsoll has no directory for its state: set HOME or PLIMSOLL_HOME")]
     NoHome,
     /// Nobody knows where Cargo's own configuration is.
-    #[error("Cargo's home is not known: neither CARGO_HOME nor HOME is set")]
+    #[error("Cargo's home directory is unknown: set HOME or CARGO_HOME")]
     NoCargoHome,
     /// No build is recorded at all.
     #[error("no build is recorded yet; run one with `cargo plimsoll build`")]
@@ -99,6 +97,10 @@ pub enum Failure {
         "`--staged` is for build, check, test, bench, doc, run and rustc; `cargo {0}` does not tell its units"
     )]
     NotStaged(String),
+    /// A toolchain is named that is not installed.
+    #[cfg(target_os = "linux")]
+    #[error(transparent)]
+    NotInstalled(#[from] plimsoll_clean::place::NotInstalled),
     /// What is to be compared cannot be.
     #[error("{0}")]
     BadBench(String),
@@ -138,6 +140,8 @@ impl Failure {
             | Self::BadWorker(_)
             | Self::NotStaged(_)
             | Self::NeedsLinux(_) => 2,
+            #[cfg(target_os = "linux")]
+            Self::NotInstalled(_) => 2,
             Self::NothingRuns
             | Self::NothingAnswers
             | Self::NoHome

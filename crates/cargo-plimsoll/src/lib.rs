@@ -58,7 +58,7 @@ use crate::cargo_args::CargoCall;
 use crate::cli::{Cli, Command, CommandLine};
 use crate::env::Environment;
 use crate::exit::Failure;
-use crate::plimsoll_toml::Files;
+use crate::plimsoll_toml::{BadFile, Files};
 use crate::settings::{Asked, BadSettings, Settings, Sources};
 use crate::shell::Shell;
 use plimsoll_cargo::{Kind, Subcommand};
@@ -113,7 +113,7 @@ fn run(shell: &mut Shell) -> Result<i32, Failure> {
         None if toolchain.is_none() => return Err(Failure::NoCommand),
         None => Vec::new(),
     };
-    let (call, settings) = place.call(toolchain, globals, &words, ours)?;
+    let (call, settings) = place.call(toolchain, globals, &words, ours, shell)?;
     let topic = help_topic(&call);
     let named = topic.unwrap_or(&call.resolved);
     if let Some(name) = like(named, &place.environment) {
@@ -214,10 +214,27 @@ impl Place {
         self.settings(asked, &Files::default(), config)
     }
 
-    /// The settings of a command that has to do with the whole account: no repository has a say in it.
-    fn account(&self, asked: &Asked) -> Result<Settings, BadSettings> {
+    /// The settings of a command that works whatever stands in a file, and what is wrong with the files.
+    fn lenient(&self, asked: &Asked) -> Result<(Settings, Vec<BadFile>), BadSettings> {
         let config = CargoConfig::read(&self.environment, &self.cwd, &self.cwd, &[]);
-        let user = plimsoll_toml::user(&self.environment)?;
+        let (files, bad) = Files::readable(&self.cwd, &self.environment);
+        Ok((self.settings(asked, &files, config)?, bad))
+    }
+
+    /// The same, where a person is warned.
+    fn warned(&self, asked: &Asked, shell: &mut Shell) -> Result<Settings, BadSettings> {
+        let (settings, bad) = self.lenient(asked)?;
+        bad.iter().for_each(|bad| ignored(bad, shell));
+        Ok(settings)
+    }
+
+    /// The settings of a command that has to do with the whole account: no repository has a say in it.
+    fn account(&self, asked: &Asked, shell: &mut Shell) -> Result<Settings, BadSettings> {
+        let config = CargoConfig::read(&self.environment, &self.cwd, &self.cwd, &[]);
+        let user = plimsoll_toml::user(&self.environment).unwrap_or_else(|bad| {
+            ignored(&bad, shell);
+            Default::default()
+        });
         self.settings(asked, &Files { user, ..Files::default() }, config)
     }
 
@@ -244,6 +261,7 @@ impl Place {
         globals: Vec<OsString>,
         words: &[OsString],
         mut ours: Vec<OsString>,
+        shell: &mut Shell,
     ) -> Result<(CargoCall, Settings), Failure> {
         // `cargo plimsoll cargo bench`: Cargo's command where one of ours has the same name.
         let words = match words {
@@ -264,11 +282,22 @@ impl Place {
         let found_from = call.config_root(&self.cwd, &self.environment);
         let config = CargoConfig::read(&self.environment, &self.cwd, &found_from, &call.config);
         let manifest = call.manifest_path.as_ref().map(|path| self.cwd.join(path));
-        let files = Files::find(manifest.as_ref().unwrap_or(&self.cwd), &self.environment)
-            .map_err(BadSettings::from)?;
+        let from = manifest.as_ref().unwrap_or(&self.cwd);
+        let files = if call.builds() {
+            Files::find(from, &self.environment).map_err(BadSettings::from)?
+        } else {
+            let (files, bad) = Files::readable(from, &self.environment);
+            bad.iter().for_each(|bad| ignored(bad, shell));
+            files
+        };
         let settings = self.settings(&asked, &files, config)?;
         Ok((call, settings))
     }
+}
+
+/// A file that cannot be used, for a command that does not need it.
+fn ignored(bad: &BadFile, shell: &mut Shell) {
+    shell.warn(format_args!("this command ignores a file with an error: {bad}"));
 }
 
 fn say(failure: &Failure, shell: &mut Shell) {

@@ -52,13 +52,8 @@ pub(crate) fn command(
     shell.set_quiet(place.unsaid(&asked)?.quiet.value);
     match command {
         Ours::Enable => {
-            commands::enable::run(
-                &asked,
-                &place.account(&asked)?,
-                &place.environment,
-                &place.cwd,
-                shell,
-            )?;
+            let settings = place.account(&asked, shell)?;
+            commands::enable::run(&asked, &settings, &place.environment, &place.cwd, shell)?;
         }
         Ours::Clean(options) => {
             return commands::clean::run(&options, &place.environment, &place.cwd, shell);
@@ -66,19 +61,18 @@ pub(crate) fn command(
         Ours::Disable => {
             commands::disable::run(&place.unsaid(&asked)?, &place.environment, &place.cwd, shell)?;
         }
+        Ours::Uninstall { yes } => {
+            let settings = place.unsaid(&asked)?;
+            return commands::uninstall::run(yes, &settings, &place.environment, &place.cwd, shell);
+        }
         Ours::Doctor(options) => {
-            let settings = place.ours(&asked)?;
+            let (settings, bad) = place.lenient(&asked)?;
             let Place { environment, cwd } = &place;
-            return commands::doctor::run(&options, &settings, environment, cwd, shell);
+            return commands::doctor::run(&options, &settings, &bad, (environment, cwd), shell);
         }
         Ours::Status { json } => {
-            commands::status::run(
-                json,
-                &place.account(&asked)?,
-                &place.environment,
-                &place.cwd,
-                shell,
-            )?;
+            let settings = place.account(&asked, shell)?;
+            commands::status::run(json, &settings, &place.environment, &place.cwd, shell)?;
         }
         Ours::Bench(options) => {
             let settings = place.ours(&asked)?;
@@ -86,11 +80,11 @@ pub(crate) fn command(
             return commands::bench::run(&options, &settings, environment, cwd, shell);
         }
         Ours::Env { shell: language } => {
-            let settings = place.ours(&asked)?;
+            let settings = place.warned(&asked, shell)?;
             commands::env::run(language, &asked, &settings, &place.environment, shell)?;
         }
         Ours::Init(options) => {
-            let settings = place.ours(&asked)?;
+            let settings = place.warned(&asked, shell)?;
             let Place { environment, cwd } = &place;
             return commands::init::run(&options, &settings, environment, cwd, shell);
         }
@@ -115,14 +109,16 @@ pub(crate) fn command(
                 (false, true) => Form::Once,
                 (false, false) => Form::Live,
             };
-            let home = place.account(&asked)?.home.value;
+            let home = place.account(&asked, shell)?.home.value;
             commands::top::run(form, home.as_deref(), &place.environment, shell)?;
         }
         Ours::Report(options) => {
-            commands::report::run(&options, &place.account(&asked)?, &place.cwd, shell)?;
+            let settings = place.account(&asked, shell)?;
+            commands::report::run(&options, &settings, &place.cwd, shell)?;
         }
         Ours::History { name, json } => {
-            commands::history::run(&place.account(&asked)?, name.as_deref(), json, shell)?;
+            let settings = place.account(&asked, shell)?;
+            commands::history::run(&settings, name.as_deref(), json, shell)?;
         }
     }
     Ok(0)

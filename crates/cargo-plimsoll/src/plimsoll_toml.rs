@@ -143,10 +143,26 @@ impl Files {
     /// # Errors
     /// Where one of them is there and cannot be used.
     pub fn find(from: &Path, environment: &Environment) -> Result<Self, BadFile> {
+        let (files, bad) = Self::readable(from, environment);
+        bad.into_iter().next().map_or(Ok(files), Err)
+    }
+
+    /// The same for a command that works without them: one that cannot be used says nothing, and why.
+    #[must_use]
+    pub fn readable(from: &Path, environment: &Environment) -> (Self, Vec<BadFile>) {
         let user = user_file(environment);
         let repo = workspace_root(from).map(|root| root.join(NAME));
-        let read = |path: Option<PathBuf>| path.map_or(Ok(PlimsollToml::default()), read);
-        Ok(Self { repo: read(repo.filter(|repo| Some(repo) != user.as_ref()))?, user: read(user)? })
+        let repo = repo.filter(|repo| Some(repo) != user.as_ref());
+        let mut bad = Vec::new();
+        let mut read = |path: Option<PathBuf>| {
+            let said = path.map_or(Ok(PlimsollToml::default()), self::read);
+            said.unwrap_or_else(|error| {
+                bad.push(error);
+                PlimsollToml::default()
+            })
+        };
+        let files = Self { repo: read(repo), user: read(user) };
+        (files, bad)
     }
 
     /// What is said of single packages, the repository's before the user's.
@@ -167,7 +183,7 @@ pub fn user(environment: &Environment) -> Result<PlimsollToml, BadFile> {
 }
 
 /// Where the XDG base directory specification puts it; a relative `XDG_CONFIG_HOME` counts for nothing there.
-fn user_file(environment: &Environment) -> Option<PathBuf> {
+pub(crate) fn user_file(environment: &Environment) -> Option<PathBuf> {
     let named = environment.get("XDG_CONFIG_HOME").map(PathBuf::from);
     let directory = named.filter(|directory| directory.is_absolute());
     let directory = directory.or_else(|| environment.home().map(|home| home.join(".config")))?;

@@ -13,4 +13,5 @@ pub mod report;
 pub mod settings;
 pub mod status;
 pub mod top;
+pub mod uninstall;
 pub mod worker;

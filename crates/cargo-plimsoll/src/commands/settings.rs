@@ -4,7 +4,7 @@ use std::iter;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use plimsoll_core::line::{self, Line, Own};
+use plimsoll_core::line::{self, Line, Own, Reserve};
 use plimsoll_core::settings::Memory;
 use plimsoll_core::{Bytes, Millis};
 use plimsoll_host::{Killers, Limits};
@@ -27,6 +27,15 @@ pub fn line_now(memory: Memory, reserve: Memory) -> Option<Bytes> {
     Some(line.update(Millis::ZERO, &limits.read(), Own::default()))
 }
 
+/// How an automatic budget follows from what is here now; nothing where that cannot be told.
+fn explained_now(reserve: Memory) -> Option<String> {
+    let root = Path::new("/");
+    let mut limits = Limits::discover(root).ok()?;
+    limits.heed(Killers::find(root));
+    let reserve = Reserve::asking(reserve);
+    Some(line::tightest(&limits.read(), Own::default(), &reserve).to_string())
+}
+
 /// The memory of the tightest cgroup above us, or of the machine: what a share is a share of.
 #[must_use]
 pub fn whole_memory() -> Option<Bytes> {
@@ -45,8 +54,17 @@ pub fn run(json: bool, settings: Settings, shell: &mut Shell) -> Result<(), Fail
     let lines = iter::once(settings.memory.value).chain(account);
     let budget = lines.filter_map(|memory| line_now(memory, reserve)).min();
     let rows = rows(&settings, account);
-    let text = if json { self::json(&rows, budget).to_string() } else { text(&rows, budget) };
-    Ok(shell.answer(text).context(OUT)?)
+    if json {
+        return Ok(shell.answer(self::json(&rows, budget)).context(OUT)?);
+    }
+    let mut said = text(&rows, budget);
+    if settings.memory.value == Memory::Auto
+        && account.is_none()
+        && let Some(why) = explained_now(reserve)
+    {
+        said.push_str(&format!("\nmemory auto: {why}\n"));
+    }
+    Ok(shell.answer(said).context(OUT)?)
 }
 
 /// One setting.

@@ -59,7 +59,7 @@ pub(crate) fn run(
     environment: &Environment,
     shell: &mut Shell,
 ) -> anyhow::Result<i32> {
-    if call.kind == Kind::NeverBuilds || call.compiles_nothing {
+    if !call.builds() {
         return plain::run(call, environment);
     }
     run_task(Task::Cargo(call), settings, environment, shell)

@@ -60,3 +60,24 @@ fn where_nothing_runs_top_says_so() {
     scene.lib("a", &[], "");
     assert!(scene.top().is_none());
 }
+
+#[test]
+fn uninstall_waits_for_no_build_and_takes_nothing_from_one() {
+    let scene = Scene::new();
+    scene.lib("a", &[], "// fake: alloc 50MiB in 100ms; touch up; until go\n");
+    let uninstall = || {
+        let mut command = scene.plimsoll("uninstall --yes");
+        command.env("CARGO_HOME", scene.at("cargo"));
+        command
+    };
+    let running = scene.start(&mut scene.fake("--memory 1GiB build"));
+    scene.wait_for("up");
+    let refused = scene.run(&mut uninstall());
+    assert_eq!(refused.code(), 1);
+    assert!(refused.stderr.contains("nothing was removed: process "), "{}", refused.stderr);
+    assert!(scene.at("home/logs").exists());
+    scene.write("go", "");
+    assert_eq!(running.end().code(), 0);
+    scene.ok(&mut uninstall());
+    assert!(!scene.at("home").exists());
+}
