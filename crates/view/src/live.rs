@@ -402,14 +402,19 @@ impl Live {
             Cell::from("from"),
             right("time".to_owned()),
             Cell::from("state"),
+            Cell::from("build"),
             Cell::from("unit"),
         ])
         .style(Style::new().add_modifier(Modifier::REVERSED));
         let shown = units.iter().skip(first).take(room);
-        let longest =
-            shown.clone().map(|unit| unit.state().width()).max().unwrap_or(0).clamp(7, 22);
-        let title = usize::from(area.width).saturating_sub(9 + forecast + from + 8 + longest + 5);
-        let rows = shown.map(|unit| {
+        let states = shown.clone().map(|(_, unit)| unit.state().width());
+        let longest = states.max().unwrap_or(0).clamp(7, 22);
+        // Of several builds each unit says of which it is.
+        let is_one = self.builds.len() < 2 || self.selected.is_some();
+        let build = if is_one || area.width < ROOM_FOR_SOURCES { 0 } else { 12 };
+        let before = 9 + forecast + from + 8 + longest + build + 6;
+        let title = usize::from(area.width).saturating_sub(before);
+        let rows = shown.map(|(told, unit)| {
             let bold = match unit.status.as_str() {
                 "running" => Modifier::BOLD,
                 _ => Modifier::empty(),
@@ -420,11 +425,12 @@ impl Live {
                 Cell::from(unit.forecast_from.clone()),
                 right(Millis(unit.elapsed_ms).to_string()),
                 Cell::from(fit(&unit.state(), longest)),
+                Cell::from(fit(&told.workspace_name(), build)),
                 Cell::from(fit(&one_line(&unit.title), title.max(1))),
             ])
             .style(Style::new().add_modifier(bold))
         });
-        let widths = [9, forecast, from, 8, longest].map(length);
+        let widths = [9, forecast, from, 8, longest, build].map(length);
         let widths = widths.into_iter().chain([Constraint::Min(0)]);
         frame.render_widget(Table::new(rows, widths).header(header), area);
     }
@@ -466,21 +472,21 @@ impl Live {
         if lines.all(|line| line == first) { first } else { 0 }
     }
 
-    /// The units that are shown, sorted.
-    fn units(&self) -> Vec<&ToldUnit> {
+    /// The units that are shown, each with its build, sorted.
+    fn units(&self) -> Vec<(&Told, &ToldUnit)> {
         let wanted = self.filter.to_lowercase();
-        let mut units: Vec<&ToldUnit> = self
+        let mut units: Vec<(&Told, &ToldUnit)> = self
             .builds
             .iter()
             .filter(|build| self.is_selected(build))
-            .flat_map(|build| &build.told.units)
-            .filter(|unit| unit.title.to_lowercase().contains(&wanted))
+            .flat_map(|build| build.told.units.iter().map(|unit| (&build.told, unit)))
+            .filter(|(_, unit)| unit.title.to_lowercase().contains(&wanted))
             .collect();
         match self.sort {
-            Sort::Memory => units.sort_by_key(|unit| Reverse(unit.memory_bytes)),
-            Sort::Forecast => units.sort_by_key(|unit| Reverse(unit.forecast_bytes)),
-            Sort::Time => units.sort_by_key(|unit| Reverse(unit.elapsed_ms)),
-            Sort::Name => units.sort_by(|a, b| a.title.cmp(&b.title)),
+            Sort::Memory => units.sort_by_key(|(_, unit)| Reverse(unit.memory_bytes)),
+            Sort::Forecast => units.sort_by_key(|(_, unit)| Reverse(unit.forecast_bytes)),
+            Sort::Time => units.sort_by_key(|(_, unit)| Reverse(unit.elapsed_ms)),
+            Sort::Name => units.sort_by(|(_, a), (_, b)| a.title.cmp(&b.title)),
         }
         units
     }
@@ -583,7 +589,7 @@ mod tests {
     }
 
     fn titles(live: &Live) -> Vec<&str> {
-        live.units().into_iter().map(|unit| unit.title.as_str()).collect()
+        live.units().into_iter().map(|(_, unit)| unit.title.as_str()).collect()
     }
 
     fn press(live: &mut Live, keys: &str) {
@@ -726,6 +732,8 @@ mod tests {
                 assert!(text.contains(said), "{width}: {text}");
             }
             assert_eq!(text.contains("forecast"), width >= 70, "{text}");
+            let row = screen(&live, width, 24).into_iter().find(|row| row.contains("wasmtime"));
+            assert_eq!(row.unwrap().contains(" test-shop "), width >= 90, "{text}");
         }
     }
 
