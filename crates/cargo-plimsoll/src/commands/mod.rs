@@ -1,4 +1,4 @@
-//! Plimsoll's own commands, one file each. Each answers on stdout; only `enable`, `disable`, `init`, `clean` and `worker` change anything.
+//! Plimsoll's own commands, one file each. Each answers on stdout; only `enable`, `disable`, `uninstall`, `init`, `clean` and `worker` change anything.
 
 pub mod bench;
 pub mod clean;

@@ -181,15 +181,18 @@ fn governor_text(governor: &Value) -> String {
              {pid}` continues it"
         );
     }
-    let line = match governor["line_bytes"].as_u64() {
-        Some(line) => format!(" of {}", Bytes(line)),
+    let (pid, version) = (number("pid"), governor["version"].as_str().unwrap_or_default());
+    let budget = match governor["line_bytes"].as_u64() {
+        Some(budget) => format!(" of {}", Bytes(budget)),
         None => String::new(),
     };
+    let builds = match number("builds") {
+        0 => return format!("process {pid}, version {version}: no build runs"),
+        1 => "1 build uses".to_owned(),
+        builds => format!("{builds} builds use"),
+    };
     format!(
-        "process {}, version {}: {} builds use {}{line}; {} units running, {} waiting",
-        number("pid"),
-        governor["version"].as_str().unwrap_or_default(),
-        number("builds"),
+        "process {pid}, version {version}: {builds} {}{budget}; {} units running, {} waiting",
         Bytes(number("used_bytes")),
         number("running"),
         number("waiting"),

@@ -118,3 +118,19 @@ fn a_driver_below_a_driver_chains_what_that_chains() {
         assert_eq!((wrapped(&scene), inner), (4, 1), "enabled: {enabled}");
     }
 }
+
+#[test]
+fn uninstall_lets_the_governor_leave_and_gives_everything_back() {
+    let scene = scene();
+    let config = scene.read("cargo/config.toml");
+    scene.ok(&mut on_account(&scene, scene.plimsoll("enable")));
+    scene.ok(&mut on_account(&scene, scene.cargo("build")));
+    let status = scene.ok(&mut on_account(&scene, scene.plimsoll("status"))).stdout;
+    assert!(status.contains(": no build runs"), "a governor is there: {status}");
+    let done = scene.ok(&mut on_account(&scene, scene.plimsoll("uninstall --yes"))).stdout;
+    assert!(done.contains("is what it was before `enable`"), "{done}");
+    assert_eq!(scene.read("cargo/config.toml"), config);
+    assert!(!scene.at("home").exists(), "{done}");
+    scene.assert_fresh(&mut on_account(&scene, scene.cargo("build")));
+    scene.assert_clean();
+}
