@@ -27,7 +27,7 @@ pub fn summary(state: &BuildState, header: &Header) -> Vec<Entry> {
     lines.extend(refused(state));
     lines.extend(changed(state));
     lines.extend(not_built(state));
-    lines.extend(notices(state.notices()));
+    lines.extend(notices(state));
     if state.tally().ran > 0 || !lines.is_empty() {
         lines.insert(0, head(state, header));
     }
@@ -228,14 +228,18 @@ fn not_built(state: &BuildState) -> Option<Entry> {
     (!left.is_empty()).then(|| Entry::new(Tone::Caution, "Not built", text()))
 }
 
-/// One line, whatever was said: the last word, and how many there were.
-fn notices(notices: &[String]) -> Option<Entry> {
-    let last = notices.last()?;
-    let text = match notices.len() - 1 {
-        0 => last.clone(),
-        more => format!("{last} (and {}: cargo plimsoll report)", count(more, "more note")),
+/// One line, whatever was said: the last word, and how many there were. All of it where no log keeps the rest.
+fn notices(state: &BuildState) -> Vec<Entry> {
+    let said = match state.notices() {
+        [] => Vec::new(),
+        all if state.is_unlogged() => all.to_vec(),
+        [only] => vec![only.clone()],
+        [more @ .., last] => {
+            let more = count(more.len(), "more note");
+            vec![format!("{last} (and {more}: cargo plimsoll report)")]
+        }
     };
-    Some(Entry::new(Tone::Caution, "Note", text))
+    said.into_iter().map(|text| Entry::new(Tone::Caution, "Note", text)).collect()
 }
 
 /// The short names of some units, the most important first.

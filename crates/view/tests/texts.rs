@@ -1,10 +1,10 @@
 //! Every text, whole, for one build in which all that can happen does: the expected ones are committed in
 //! `expected/`. After an intended change, copy what the failing test prints.
 
-use plimsoll_core::diet::Diet;
 use plimsoll_core::event::{Cause, Event, FORMAT, Header, Now, Record};
 use plimsoll_core::forecast::Source;
 use plimsoll_core::invocation::UnitKind;
+use plimsoll_core::oversized::Shrink;
 use plimsoll_core::schedule::Standing;
 use plimsoll_core::unit::UnitKey;
 use plimsoll_core::{BuildId, Bytes, Millis, UnitId};
@@ -54,7 +54,7 @@ fn registered(seconds: u64, id: u32, title: &str, mib: u64, source: Source) -> R
 }
 
 fn admitted(seconds: u64, id: u32, attempt: u32) -> Record {
-    at(seconds, Event::Admitted { unit: UnitId(id), attempt, diet: Diet::None })
+    at(seconds, Event::Admitted { unit: UnitId(id), attempt, shrink: Shrink::No })
 }
 
 fn sample(seconds: u64, mib: u64, admitted: u64, units: &[(u32, u64)]) -> Record {
@@ -207,6 +207,17 @@ fn the_summary_of_a_calm_build() {
         finished(5, 1, true, 110, 5, 0),
     ];
     check(include_str!("expected/summary-calm.txt"), &summary(&state(&records), &header()));
+}
+
+#[test]
+fn where_no_log_is_kept_the_summary_says_everything_itself() {
+    let said = |text: &str| at(0, Event::Notice { text: text.to_owned() });
+    let unlogged = at(0, Event::Unlogged { text: "cannot write the event log".to_owned() });
+    let logged = summary(&state(&[said("one"), said("two")]), &header());
+    assert!(logged.contains("two (and 1 more notice: cargo plimsoll report"), "{logged}");
+    let text = summary(&state(&[said("one"), unlogged, said("two")]), &header());
+    assert!(["one", "cannot write", "two"].iter().all(|it| text.contains(it)), "{text}");
+    assert!(!text.contains("report"), "{text}");
 }
 
 #[test]

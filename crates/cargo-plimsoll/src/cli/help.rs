@@ -1,10 +1,10 @@
 //! What `--help` says below the options: units, examples, exit statuses.
 
 pub(super) const BENCH_HELP: &str = "\
-Every arm builds clean in a target directory of its own below the workspace's, which is removed afterwards. The peak is \
+Each arm builds everything in a target directory of its own below the workspace's, and removes it afterwards. The peak is \
 the highest memory of all processes of the build together, sampled 20 times a second in the same way for each arm. \
-Plimsoll's arms get the recipe's peak as their line, unless --memory names one, and begin without history. Compiler \
-caches are bypassed.
+Plimsoll's arms get the recipe's peak as their budget, unless you set --memory, and begin without history. Compiler \
+caches are off.
 
 Examples:
   cargo plimsoll bench                               the dev profile, all arms
@@ -15,7 +15,7 @@ Examples:
 JSON: `runs`, each with arm, round, line_bytes, peak_bytes, wall_ms, rebuild_ms, exit, out_of_memory, and peak and \
 time as shares of plain Cargo's in the same round (peak_vs_plain, wall_vs_plain).
 
-Cargo's own benchmarks run inside the line with `cargo plimsoll cargo bench`.";
+Cargo's own benchmarks run inside the budget with `cargo plimsoll cargo bench`.";
 
 pub(super) const INIT_HELP: &str = "\
 Every setting is listed, written or not, with the reason and, where recorded builds know it, the figure. Written \
@@ -64,16 +64,16 @@ Examples:
   cargo plimsoll run-under -- make -j8
   cargo plimsoll --memory 2GiB run-under -- cmake --build build
 
-The command and all that it starts are held together inside the line: it is stopped while there is no room for it,
-and continued when there is. make and ninja get a jobserver, so that a -j of theirs is a ceiling. The compilers of a
-Cargo that it runs are units of their own, as under `cargo plimsoll build`.";
+Plimsoll measures the command and everything that it starts together. It pauses them while there is no room in the
+budget, and continues them when there is. make and ninja get a jobserver; their own -j is then the highest number of
+jobs. If the command runs Cargo, its compilers are units of their own, as under `cargo plimsoll build`.";
 
 pub(super) const WORKER_HELP: &str = "\
-A package that depends on the library `worker` is built by worker-build; one with `wasm-bindgen` alone as wasm-pack does it
-for bundlers, with its JavaScript beside it. Compilers, wasm-bindgen, wasm-opt and esbuild are units of one build inside
-the line. Each tool is taken from its variable (WASM_BINDGEN_BIN, WASM_OPT_BIN, ESBUILD_BIN), from PATH, from
-node_modules/.bin, or from what worker-build has fetched; what is missing or does not fit the lock file is said before
-anything is built, with the command that installs it. The exit status is 2 then.
+worker-build builds a package that depends on the library `worker`. A package with `wasm-bindgen` alone is built as \
+wasm-pack does it for bundlers, with its JavaScript beside it. Compilers, wasm-bindgen, wasm-opt and esbuild are units \
+of one build inside the budget. Each tool comes from its variable (WASM_BINDGEN_BIN, WASM_OPT_BIN, ESBUILD_BIN), from \
+PATH, from node_modules/.bin, or from what worker-build has downloaded. If a tool is missing or does not fit the lock \
+file, you read that before anything is built, with the command that installs it; the exit status is then 2.
 
 Examples:
   cargo plimsoll worker build                        in the Worker's directory: into build/, for wrangler
@@ -81,7 +81,7 @@ Examples:
   cargo plimsoll worker build -p site --zip          also target/site-worker.zip
   cargo plimsoll worker build -- --features kv       more arguments for `cargo build`
 
-Wrangler builds so itself with `[build] command = \"cargo plimsoll worker build\"` in wrangler.toml.";
+To let wrangler build this way, write `[build] command = \"cargo plimsoll worker build\"` into wrangler.toml.";
 
 pub(super) const STATUS_HELP: &str = "\
 The exit status is 0 whatever the answer is; a script reads `enabled` and `effective` of --json.
@@ -153,3 +153,15 @@ JSON: plimsoll_history (the version of this form, 1) and units, each with packag
 peak_bytes (of the last run), highest_bytes, at_least_bytes (where a run was killed), linker_bytes, cpu_ms, wall_ms.
 
 The exit status is 1 where nothing is recorded.";
+
+pub(super) const SETTINGS_HELP: &str = "\
+Options stand before variables, variables before the workspace's plimsoll.toml, that before your own \
+(~/.config/plimsoll/plimsoll.toml).
+
+Examples:
+  cargo plimsoll settings
+  cargo plimsoll settings --memory 50% --json
+
+JSON: one object. `settings` is a list; each entry has `name`, `value` (a number of bytes for a size, otherwise as it \
+is written in plimsoll.toml) and `origin` (default, option, variable, file, cargo or account) with `from` in words. \
+`budget_bytes` is the memory budget as it is now, or null.";
