@@ -150,7 +150,8 @@ fn builds_of_the_account_are_found_by_their_workspace() {
     let last = |directory: &str| {
         let mut asked = on_account(scene.plimsoll("report --list --json"));
         let done = scene.run(asked.current_dir(scene.at(directory)));
-        let said: Value = serde_json::from_str(&done.stdout).unwrap_or_default();
+        let said: Value =
+            serde_json::from_str(&done.stdout).unwrap_or_else(|_| panic!("{}", done.stderr));
         said["builds"].as_array().map(|builds| {
             builds.iter().map(|it| it["command"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
         })
