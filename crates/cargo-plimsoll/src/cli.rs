@@ -227,10 +227,11 @@ impl DoctorOptions {
 #[derive(Clone, Debug, Default, Args)]
 pub struct ReportOptions {
     /// The build's id, or the beginning of it [default: the last build of this workspace]
-    #[arg(conflicts_with = "list")]
+    #[arg(conflicts_with = "builds")]
     pub id: Option<String>,
     /// List the recorded builds of this workspace
-    #[arg(long)]
+    // Not by its own name: that is the `--list` of `--staged`.
+    #[arg(id = "builds", long = "list")]
     pub list: bool,
     /// Which workspace.
     #[command(flatten)]

@@ -218,7 +218,7 @@ fn where_no_log_is_kept_the_summary_says_everything_itself() {
     let said = |text: &str| at(0, Event::Notice { text: text.to_owned() });
     let unlogged = at(0, Event::Unlogged { text: "cannot write the event log".to_owned() });
     let logged = summary(&state(&[said("one"), said("two")]), &header());
-    assert!(logged.contains("two (and 1 more notice: cargo plimsoll report"), "{logged}");
+    assert!(logged.contains("two (and 1 more note: cargo plimsoll report"), "{logged}");
     let text = summary(&state(&[said("one"), unlogged, said("two")]), &header());
     assert!(["one", "cannot write", "two"].iter().all(|it| text.contains(it)), "{text}");
     assert!(!text.contains("report"), "{text}");

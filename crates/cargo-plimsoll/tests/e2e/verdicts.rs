@@ -112,6 +112,26 @@ fn doctor_last_blames_the_type_error_and_not_a_probe_of_a_dependency() {
     assert_eq!(said["workspace"], scene.at("ws").display().to_string());
 }
 
+/// What was just done is no advice.
+#[test]
+fn doctor_says_after_a_refusal_what_runs_the_unit() {
+    let scene = Scene::new();
+    scene.lib("giant", &[], "// fake: alloc 300MiB in 600ms; until go\n");
+    let built = scene.run(&mut scene.fake("--memory 200MiB --oversized refuse build"));
+    assert_eq!(built.code(), 101, "{}", built.stderr);
+    scene.write("build.log", &built.stderr);
+    let mut of_log = scene.plimsoll("doctor --json");
+    of_log.arg(scene.at("build.log"));
+    for mut question in [scene.plimsoll("doctor --last --json"), of_log] {
+        let (said, status) = verdict(&scene, &mut question);
+        assert_eq!((&said["cause"], status), (&"refused".into(), 1), "{said}");
+        let first = said["remedies"][0]["command"].as_str().unwrap();
+        assert_eq!(first, "cargo plimsoll --oversized shrink build");
+    }
+    scene.write("go", "");
+    scene.ok(&mut scene.fake("--memory 200MiB --oversized shrink build"));
+}
+
 /// What joins the account's governor, and a plain Cargo after `enable`, are of a workspace, too.
 #[test]
 fn builds_of_the_account_are_found_by_their_workspace() {
@@ -130,7 +150,8 @@ fn builds_of_the_account_are_found_by_their_workspace() {
     let last = |directory: &str| {
         let mut asked = on_account(scene.plimsoll("report --list --json"));
         let done = scene.run(asked.current_dir(scene.at(directory)));
-        let said: Value = serde_json::from_str(&done.stdout).unwrap_or_default();
+        let said: Value =
+            serde_json::from_str(&done.stdout).unwrap_or_else(|_| panic!("{}", done.stderr));
         said["builds"].as_array().map(|builds| {
             builds.iter().map(|it| it["command"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
         })
