@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use plimsoll_cargo::CargoConfig;
 use plimsoll_core::Bytes;
-use plimsoll_core::line::{Bound, Killer};
+use plimsoll_core::line::{Bound, OomDaemon};
 use plimsoll_host::CgroupLevel;
 use plimsoll_init::figures::Figures;
 use plimsoll_init::plan::Finding as Proposal;
@@ -93,7 +93,7 @@ pub struct Machine {
     /// The anonymous memory of others, summed by the names of programs, and never more than their names.
     pub programs: Vec<(String, Bytes)>,
     /// When the first of the daemons among them acts that kill before the kernel does, where that is known.
-    pub(crate) killer: Option<Killer>,
+    pub(crate) killer: Option<OomDaemon>,
     /// The cgroups around us that limit anything, the innermost first.
     pub(crate) levels: Vec<CgroupLevel>,
     /// Each swap: its kind, size and what is used of it.

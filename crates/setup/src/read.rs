@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use plimsoll_cargo::{CargoConfig, Environment};
 use plimsoll_core::Bytes;
-use plimsoll_core::line::{self, Reserve};
+use plimsoll_core::line::{self, FileReserve};
 use plimsoll_host::{CgroupLevel, Killers, Limits};
 use plimsoll_init::figures::Figures;
 use plimsoll_init::plan::{self, Lowmem};
@@ -115,7 +115,7 @@ fn machine(processors: u32) -> anyhow::Result<Machine> {
     let swaps = text("/proc/swaps");
     let levels = CgroupLevel::around(root);
     Ok(Machine {
-        bound: Some(line::tightest(&reading, line::Own::default(), &Reserve::default())),
+        bound: Some(line::tightest(&reading, line::HeldMemory::default(), &FileReserve::default())),
         killed: levels.iter().map(|level| killed(&level.dir)).max().unwrap_or_default(),
         processors,
         total: reading.machine.total,

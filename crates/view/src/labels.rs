@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use plimsoll_core::invocation::UnitKind;
-use plimsoll_core::unit::Made;
+use plimsoll_core::unit::CompileConditions;
 
 use crate::wording::{short, version};
 
@@ -18,7 +18,7 @@ pub struct Named<'a> {
     /// What it makes.
     pub kind: UnitKind,
     /// How it is made; nothing in older logs.
-    pub made: Option<&'a Made>,
+    pub made: Option<&'a CompileConditions>,
 }
 
 /// What may tell two units apart whose crates have one name, the plainest first. `None`: that says nothing of the unit.
@@ -120,12 +120,12 @@ mod tests {
     use super::*;
 
     fn said(units: &[(&str, UnitKind, &str, &str)]) -> Vec<String> {
-        let made: Vec<Made> = units
+        let made: Vec<CompileConditions> = units
             .iter()
-            .map(|(_, _, how, features)| Made {
+            .map(|(_, _, how, features)| CompileConditions {
                 how: (*how).to_owned(),
                 features: (*features).to_owned(),
-                ..Made::default()
+                ..CompileConditions::default()
             })
             .collect();
         let named: Vec<Named<'_>> = units

@@ -11,10 +11,10 @@
 use std::collections::BTreeMap;
 
 use plimsoll_core::event::{Event, Header, Record};
-use plimsoll_core::forecast::Source;
+use plimsoll_core::forecast::ForecastSource;
 use plimsoll_core::invocation::UnitKind;
 use plimsoll_core::schedule::StopReason;
-use plimsoll_core::unit::Made;
+use plimsoll_core::unit::CompileConditions;
 use plimsoll_core::{Bytes, Millis, UnitId};
 use serde::Serialize;
 
@@ -90,9 +90,9 @@ pub struct Unit {
     /// The peak that was expected.
     pub forecast: Bytes,
     /// Where the expectation came from.
-    pub source: Source,
+    pub source: ForecastSource,
     /// How it is made; nothing in older logs.
-    pub made: Option<Box<Made>>,
+    pub made: Option<Box<CompileConditions>>,
     /// The unit in whose process tree it runs.
     pub inside: Option<UnitId>,
     /// What it does.

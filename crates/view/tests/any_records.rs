@@ -1,7 +1,7 @@
 //! Whatever is in a log, in whatever order: no text panics, counts add up, limits hold.
 
-use plimsoll_core::event::{Event, FORMAT, Header, Now, Record};
-use plimsoll_core::forecast::Source;
+use plimsoll_core::event::{BuildLiveState, Event, FORMAT, Header, Record};
+use plimsoll_core::forecast::ForecastSource;
 use plimsoll_core::invocation::UnitKind;
 use plimsoll_core::oversized::Shrink;
 use plimsoll_core::schedule::StopReason;
@@ -55,7 +55,7 @@ fn event() -> impl Strategy<Value = Event> {
                 kind: UnitKind::Lib,
                 key: UnitKey(String::new()),
                 forecast,
-                source: Source::Cold,
+                source: ForecastSource::Cold,
                 inside,
                 cold: None,
                 made: None,
@@ -204,7 +204,7 @@ proptest! {
         let said = waiting_line(&state).to_string();
         prop_assert_eq!(said.lines().count(), 1);
         let now = state.now();
-        let json = top_json(&state, &header, &Now { elapsed: now, ..Now::default() });
+        let json = top_json(&state, &header, &BuildLiveState { elapsed: now, ..BuildLiveState::default() });
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         prop_assert_eq!(value["running"].as_u64(), Some(state.counts().running as u64));
         prop_assert_eq!(

@@ -4,7 +4,7 @@ use std::iter;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use plimsoll_core::line::{self, Line, Own, Reserve};
+use plimsoll_core::line::{self, FileReserve, HeldMemory, MemoryBudget};
 use plimsoll_core::settings::Memory;
 use plimsoll_core::{Bytes, Millis};
 use plimsoll_host::{Killers, Limits};
@@ -23,8 +23,8 @@ pub fn line_now(memory: Memory, reserve: Memory) -> Option<Bytes> {
     let root = Path::new("/");
     let mut limits = Limits::discover(root).ok()?;
     limits.heed(Killers::find(root));
-    let mut line = Line::new(memory).keeping(reserve);
-    Some(line.update(Millis::ZERO, &limits.read(), Own::default()))
+    let mut line = MemoryBudget::new(memory).keeping(reserve);
+    Some(line.update(Millis::ZERO, &limits.read(), HeldMemory::default()))
 }
 
 /// How an automatic budget follows from what is here now; nothing where that cannot be told.
@@ -32,8 +32,8 @@ fn explained_now(reserve: Memory) -> Option<String> {
     let root = Path::new("/");
     let mut limits = Limits::discover(root).ok()?;
     limits.heed(Killers::find(root));
-    let reserve = Reserve::asking(reserve);
-    Some(line::tightest(&limits.read(), Own::default(), &reserve).to_string())
+    let reserve = FileReserve::asking(reserve);
+    Some(line::tightest(&limits.read(), HeldMemory::default(), &reserve).to_string())
 }
 
 /// The memory of the tightest cgroup above us, or of the machine: what a share is a share of.

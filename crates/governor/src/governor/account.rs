@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use plimsoll_core::event::Event;
 use plimsoll_core::line::whole;
-use plimsoll_core::schedule::{Input, Priority, Terms};
+use plimsoll_core::schedule::{BuildTerms, Input, Priority};
 use plimsoll_core::settings::Memory;
 use plimsoll_core::{BuildNo, Millis};
 use plimsoll_host::{Jobserver, Origin, Witness, lock_waits, origin_of};
@@ -43,7 +43,7 @@ impl Governor {
 
     fn open_plain(&mut self, origin: Origin) -> Option<BuildNo> {
         let options = BuildOptions {
-            terms: Terms { interactive: origin.interactive, ..Terms::default() },
+            terms: BuildTerms { interactive: origin.interactive, ..BuildTerms::default() },
             memory: Memory::Auto,
             notes: BTreeMap::new(),
             command: origin.command,
@@ -186,7 +186,7 @@ impl Governor {
             }
         }
         for (no, stands) in changed {
-            self.decide(Input::Stands(no, stands));
+            self.decide(Input::RootStopped(no, stands));
         }
     }
 
@@ -246,7 +246,7 @@ impl Governor {
             }
         }
         for (no, lifted) in moved {
-            self.decide(Input::Lift(no, lifted));
+            self.decide(Input::LockAwaited(no, lifted));
         }
     }
 
