@@ -9,12 +9,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::diet::Diet;
-use crate::forecast::{Sizes, Source};
+use crate::forecast::{ForecastSource, SourceSizes};
 use crate::ids::{BuildId, UnitId};
 use crate::invocation::UnitKind;
 use crate::measure::{Bytes, Millis};
-use crate::schedule::{Standing, StopReason};
-use crate::unit::{Made, UnitKey};
+use crate::schedule::{BuildStanding, StopReason};
+use crate::unit::{CompileConditions, UnitKey};
 
 /// The version of the log format that this crate writes.
 pub const FORMAT: u32 = 1;
@@ -66,11 +66,11 @@ pub struct Record {
 
 /// What of a build no event says: how it is now, as only its governor knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Now {
+pub struct BuildLiveState {
     /// Since the start of the build.
     pub elapsed: Millis,
     /// How it stands among the builds of its governor.
-    pub standing: Standing,
+    pub standing: BuildStanding,
     /// The line of all of these together.
     pub machine_line: Bytes,
 }
@@ -80,7 +80,7 @@ pub struct Now {
 pub struct ColdFacts {
     /// Sizes of sources and dependencies.
     #[serde(flatten)]
-    pub sizes: Sizes,
+    pub sizes: SourceSizes,
     /// Metadata only.
     pub check: bool,
     /// `-C opt-level` is not 0.
@@ -107,7 +107,7 @@ pub enum Event {
         /// The expected peak of its tree memory.
         forecast: Bytes,
         /// Where the expectation came from.
-        source: Source,
+        source: ForecastSource,
         /// The unit whose process tree it runs in (nested cargo, compiler probes), if any.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         inside: Option<UnitId>,
@@ -116,7 +116,7 @@ pub enum Event {
         cold: Option<ColdFacts>,
         /// How it is made, by which one build is compared with another. Boxed: most events are small.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        made: Option<Box<Made>>,
+        made: Option<Box<CompileConditions>>,
     },
     /// A unit may run. `attempt` counts from 1.
     Admitted {

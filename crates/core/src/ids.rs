@@ -24,7 +24,7 @@ pub struct BuildNo(pub u32);
 
 /// A cgroup with a limit that some of the builds are in, and others are not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct WallNo(pub u32);
+pub struct CgroupNo(pub u32);
 
 /// One run of `cargo plimsoll`: the start in milliseconds since the Unix epoch and the driver's pid,
 /// which sorts by time and cannot collide on one machine.

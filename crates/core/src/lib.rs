@@ -10,6 +10,7 @@
 pub mod diet;
 pub mod event;
 pub mod forecast;
+pub mod hard_limit;
 pub mod ids;
 pub mod invocation;
 pub mod line;
@@ -17,11 +18,10 @@ pub mod measure;
 pub mod schedule;
 pub mod settings;
 pub mod unit;
-pub mod wall;
 
 /// The process name (`comm`, proc(5): 15 bytes at most) of the account's governor's keeper, by which shims and other
 /// governors tell it from what belongs to a build: it hangs below whatever process started it.
 pub const KEEPER: &str = "plimsoll-keeper";
 
-pub use ids::{BuildId, BuildNo, UnitId, WallNo};
+pub use ids::{BuildId, BuildNo, CgroupNo, UnitId};
 pub use measure::{Bytes, Millis};

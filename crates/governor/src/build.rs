@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use plimsoll_core::event::{Event, Header};
 use plimsoll_core::invocation::UnitKind;
-use plimsoll_core::line::Own;
-use plimsoll_core::schedule::{Priority, Terms};
+use plimsoll_core::line::HeldMemory;
+use plimsoll_core::schedule::{BuildTerms, Priority};
 use plimsoll_core::unit::UnitFacts;
 use plimsoll_core::{Bytes, Millis};
 use plimsoll_host::{Tmpfs, Usage};
@@ -19,7 +19,7 @@ use crate::options::BuildOptions;
 
 /// A build on its way.
 pub(crate) struct GovernedBuild {
-    terms: Terms,
+    terms: BuildTerms,
     notes: BTreeMap<String, Bytes>,
     json_messages: bool,
     log: BuildLog,
@@ -43,7 +43,7 @@ pub(crate) struct GovernedBuild {
 #[derive(Debug, Default)]
 struct BuildMemory {
     tmpfs: Option<Tmpfs>,
-    held: Own,
+    held: HeldMemory,
     /// What of that belongs to no unit.
     rest: Bytes,
     /// What of that are files of the target directory, where that is memory.
@@ -112,7 +112,7 @@ impl GovernedBuild {
     }
 
     /// What it asks of the schedule.
-    pub(crate) fn terms(&self) -> Terms {
+    pub(crate) fn terms(&self) -> BuildTerms {
         self.terms
     }
 
@@ -179,11 +179,11 @@ impl GovernedBuild {
     }
 
     /// Takes a measurement: what its units hold, and what belongs to it and to none of them.
-    pub(crate) fn measure(&mut self, of_units: Own, beside: Usage) {
+    pub(crate) fn measure(&mut self, of_units: HeldMemory, beside: Usage) {
         let memory = &mut self.memory;
         memory.in_files = memory.tmpfs.as_ref().map(Tmpfs::growth).unwrap_or_default();
         memory.rest = beside.memory + memory.in_files;
-        memory.held = Own {
+        memory.held = HeldMemory {
             memory: memory.rest + of_units.memory,
             swapped: beside.swapped + of_units.swapped,
         };
@@ -192,7 +192,7 @@ impl GovernedBuild {
     }
 
     /// What it holds, as last measured.
-    pub(crate) fn held(&self) -> Own {
+    pub(crate) fn held(&self) -> HeldMemory {
         self.memory.held
     }
 

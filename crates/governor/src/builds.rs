@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use plimsoll_core::event::Event;
-use plimsoll_core::line::Own;
+use plimsoll_core::line::HeldMemory;
 use plimsoll_core::{BuildNo, Bytes, Millis};
 use plimsoll_host::{CgroupDir, Usage};
 
@@ -21,7 +21,7 @@ pub(crate) struct Builds {
     builds: BTreeMap<BuildNo, GovernedBuild>,
     next: u32,
     /// What all of them hold, as last measured.
-    held: Own,
+    held: HeldMemory,
     flushed: Millis,
 }
 
@@ -35,7 +35,12 @@ pub(crate) struct BesideUnits {
 
 impl Builds {
     pub(crate) fn new() -> Self {
-        Self { builds: BTreeMap::new(), next: 1, held: Own::default(), flushed: Millis::ZERO }
+        Self {
+            builds: BTreeMap::new(),
+            next: 1,
+            held: HeldMemory::default(),
+            flushed: Millis::ZERO,
+        }
     }
 
     /// The number that the next build gets.
@@ -116,7 +121,7 @@ impl Builds {
     /// and what belongs to a build from elsewhere and to none of its units (`beside`).
     pub(crate) fn measure(
         &mut self,
-        of_units: &BTreeMap<BuildNo, Own>,
+        of_units: &BTreeMap<BuildNo, HeldMemory>,
         total: Usage,
         beside: impl Fn(BuildNo) -> Usage,
     ) -> BesideUnits {
@@ -138,12 +143,12 @@ impl Builds {
             builds.push((*no, build.rest()));
             memory += build.in_files();
         }
-        self.held = Own { memory, swapped: total.swapped };
+        self.held = HeldMemory { memory, swapped: total.swapped };
         BesideUnits { all: memory - all_units, builds }
     }
 
     /// What all of them hold, as last measured.
-    pub(crate) fn held(&self) -> Own {
+    pub(crate) fn held(&self) -> HeldMemory {
         self.held
     }
 

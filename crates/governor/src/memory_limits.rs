@@ -9,10 +9,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use plimsoll_core::line::{KILLER_MARGIN, Line, Machine, Own, Reading, swap_to_fill};
-use plimsoll_core::schedule::{Input, Wall};
+use plimsoll_core::line::{
+    HeldMemory, MachineMemory, MemoryBudget, MemoryReading, OOM_DAEMON_MARGIN, swap_to_fill,
+};
+use plimsoll_core::schedule::{CgroupBudget, Input};
 use plimsoll_core::settings::Memory;
-use plimsoll_core::{BuildNo, Bytes, Millis, WallNo};
+use plimsoll_core::{BuildNo, Bytes, CgroupNo, Millis};
 use plimsoll_host::{CgroupDir, Killers, Limits};
 
 use crate::error::GovernorError;
@@ -22,11 +24,11 @@ use crate::error::GovernorError;
 pub(crate) struct MemoryLimits {
     limits: Limits,
     /// The budget of all builds.
-    line: Line,
+    line: MemoryBudget,
     /// The cgroups that contain all builds.
     common: Vec<CgroupDir>,
     /// The others.
-    around: BTreeMap<WallNo, Around>,
+    around: BTreeMap<CgroupNo, Around>,
     next: u32,
     /// Who kills before the kernel does was looked for.
     knows_killers: bool,
@@ -41,8 +43,8 @@ struct Around {
     dir: CgroupDir,
     limits: Limits,
     /// What they said last.
-    reading: Reading,
-    line: Line,
+    reading: MemoryReading,
+    line: MemoryBudget,
     builds: BTreeSet<BuildNo>,
 }
 
@@ -67,14 +69,14 @@ impl Stalls {
 /// What the limits come to now.
 pub(crate) struct Budgets {
     /// Of the cgroups that contain some of the builds.
-    pub(crate) walls: BTreeMap<WallNo, Wall>,
+    pub(crate) walls: BTreeMap<CgroupNo, CgroupBudget>,
     /// Of all builds ([`Input::Line`]).
     pub(crate) all: Input,
 }
 
 impl MemoryLimits {
     /// Nobody is here yet but the governor itself. Gives its budget along with it.
-    pub(crate) fn of_this_process(line: Line) -> Result<(Self, Bytes), GovernorError> {
+    pub(crate) fn of_this_process(line: MemoryBudget) -> Result<(Self, Bytes), GovernorError> {
         let common = CgroupDir::around(Path::new("/"), None);
         let limits = Limits::within(Path::new("/"), &common).map_err(GovernorError::Limits)?;
         let mut it = Self {
@@ -87,18 +89,22 @@ impl MemoryLimits {
             stalls: Stalls::default(),
             oom_kills: plimsoll_host::oom_kills(),
         };
-        let at_start = it.line.update(Millis::ZERO, &it.limits.read(), Own::default());
+        let at_start = it.line.update(Millis::ZERO, &it.limits.read(), HeldMemory::default());
         Ok((it, at_start))
     }
 
     /// The budget of all builds is named anew.
-    pub(crate) fn name_anew(&mut self, line: Line) {
+    pub(crate) fn name_anew(&mut self, line: MemoryBudget) {
         self.line = line;
     }
 
     /// Builds came or went, each with the cgroups that contain it: says anew which contain all of them, and which only
     /// some. `line` is the budget of all as it was named.
-    pub(crate) fn follow_cgroups(&mut self, chains: Vec<(BuildNo, Vec<CgroupDir>)>, line: Line) {
+    pub(crate) fn follow_cgroups(
+        &mut self,
+        chains: Vec<(BuildNo, Vec<CgroupDir>)>,
+        line: MemoryBudget,
+    ) {
         let Some(((_, first), rest)) = chains.split_first() else { return };
         let holds_all = |dir: &&CgroupDir| rest.iter().all(|(_, chain)| chain.contains(dir));
         let common: Vec<CgroupDir> = first.iter().filter(holds_all).cloned().collect();
@@ -122,8 +128,8 @@ impl MemoryLimits {
                 Limits::within(Path::new("/"), std::slice::from_ref(&dir))
             {
                 limits.heed(self.limits.killers().clone());
-                let (line, reading) = (Line::new(Memory::Auto), Reading::default());
-                let no = WallNo(self.next);
+                let (line, reading) = (MemoryBudget::new(Memory::Auto), MemoryReading::default());
+                let no = CgroupNo(self.next);
                 self.next += 1;
                 self.around.insert(no, Around { dir, limits, reading, line, builds });
             }
@@ -150,12 +156,12 @@ impl MemoryLimits {
     }
 
     /// What the machine and the cgroups around all builds say now, for an answer to a person or to one build.
-    pub(crate) fn look(&self) -> Reading {
+    pub(crate) fn look(&self) -> MemoryReading {
         self.limits.read()
     }
 
-    /// Reads all limits, before what the builds hold is measured anew ([`Line::update`]).
-    pub(crate) fn read(&mut self) -> Reading {
+    /// Reads all limits, before what the builds hold is measured anew ([`MemoryBudget::update`]).
+    pub(crate) fn read(&mut self) -> MemoryReading {
         for around in self.around.values_mut() {
             around.reading = around.limits.read();
         }
@@ -166,9 +172,9 @@ impl MemoryLimits {
     pub(crate) fn follow(
         &mut self,
         now: Millis,
-        reading: &Reading,
-        all: Own,
-        held: impl Fn(BuildNo) -> Own,
+        reading: &MemoryReading,
+        all: HeldMemory,
+        held: impl Fn(BuildNo) -> HeldMemory,
         can_page_out: bool,
     ) -> Budgets {
         self.stalls.read(reading.stall.full_us);
@@ -179,7 +185,7 @@ impl MemoryLimits {
         if !can_page_out {
             swap = Bytes::ZERO;
             walls.values_mut().for_each(|wall| wall.swap = Bytes::ZERO);
-        } else if self.line.is_where_named() {
+        } else if self.line.is_at_named_size() {
             swap = Bytes::ZERO;
         }
         let thrashes =
@@ -191,8 +197,8 @@ impl MemoryLimits {
     fn follow_around(
         &mut self,
         now: Millis,
-        held: impl Fn(BuildNo) -> Own,
-    ) -> BTreeMap<WallNo, Wall> {
+        held: impl Fn(BuildNo) -> HeldMemory,
+    ) -> BTreeMap<CgroupNo, CgroupBudget> {
         let mut walls = BTreeMap::new();
         for (no, around) in &mut self.around {
             let mut reading = around.reading.clone();
@@ -201,8 +207,8 @@ impl MemoryLimits {
             }
             // What the machine has is the machine's budget to keep.
             reading.machine =
-                Machine { total: Bytes::MAX, available: Bytes::MAX, ..reading.machine };
-            let mut own = Own::default();
+                MachineMemory { total: Bytes::MAX, available: Bytes::MAX, ..reading.machine };
+            let mut own = HeldMemory::default();
             for build in around.builds.iter().map(|build| held(*build)) {
                 own.memory += build.memory;
                 own.swapped += build.swapped;
@@ -211,13 +217,13 @@ impl MemoryLimits {
             let capacity = around.line.capacity(&reading, own);
             let builds = around.builds.clone();
             let swap = swap_to_fill(&reading);
-            walls.insert(*no, Wall { line, capacity, swap, builds });
+            walls.insert(*no, CgroupBudget { line, capacity, swap, builds });
         }
         walls
     }
 
     /// What the builds, which hold `own` now, could hold at the very most.
-    pub(crate) fn capacity(&self, reading: &Reading, own: Own) -> Bytes {
+    pub(crate) fn capacity(&self, reading: &MemoryReading, own: HeldMemory) -> Bytes {
         self.line.capacity(reading, own)
     }
 
@@ -227,7 +233,8 @@ impl MemoryLimits {
         /// earlyoom's own default is 10 % of the machine's memory.
         const NEARLY_GONE: f64 = 0.11;
         let machine = self.limits.read().machine;
-        let acts_at = machine.killer.map_or(Bytes::ZERO, |killer| killer.memory + KILLER_MARGIN);
+        let acts_at =
+            machine.killer.map_or(Bytes::ZERO, |killer| killer.memory + OOM_DAEMON_MARGIN);
         let gone = machine.available < machine.total.scale(NEARLY_GONE).max(acts_at);
         self.kernel_has_killed() || gone
     }

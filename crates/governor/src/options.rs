@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use plimsoll_core::event::{Header, Now, Record};
-use plimsoll_core::line::Line;
-use plimsoll_core::schedule::Terms;
+use plimsoll_core::event::{BuildLiveState, Header, Record};
+use plimsoll_core::line::MemoryBudget;
+use plimsoll_core::schedule::BuildTerms;
 use plimsoll_core::settings::Memory;
 use plimsoll_core::{BuildNo, Bytes};
 use plimsoll_host::Jobserver;
@@ -27,8 +27,8 @@ pub struct Options {
 
 impl Options {
     /// The budget, before anything was read.
-    pub(crate) fn line(&self) -> Line {
-        Line::new(self.memory).keeping(self.reserve)
+    pub(crate) fn line(&self) -> MemoryBudget {
+        MemoryBudget::new(self.memory).keeping(self.reserve)
     }
 }
 
@@ -36,7 +36,7 @@ impl Options {
 #[derive(Debug)]
 pub struct BuildOptions {
     /// What it asks of the schedule.
-    pub terms: Terms,
+    pub terms: BuildTerms,
     /// Its memory budget, as a person named it.
     pub memory: Memory,
     /// What a package's largest unit needs, by its user's word: it counts where nothing is remembered.
@@ -71,7 +71,7 @@ pub trait Observer {
     /// A build is over.
     fn closed(&mut self, build: BuildNo);
     /// The state of these builds now, as one line of JSON each.
-    fn status(&self, builds: &BTreeMap<BuildNo, Now>) -> String;
+    fn status(&self, builds: &BTreeMap<BuildNo, BuildLiveState>) -> String;
 }
 
 /// Why a turn ended.

@@ -3,7 +3,7 @@
 use plimsoll_core::diet::Diet;
 use plimsoll_core::forecast::{CurveBuilder, Observation};
 use plimsoll_core::invocation::UnitKind;
-use plimsoll_core::schedule::{Again, Measured};
+use plimsoll_core::schedule::{RestartMode, UnitMeasurement};
 use plimsoll_core::unit::{UnitFacts, UnitKey};
 use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
 use plimsoll_host::{Exit, TokenPipe, Usage};
@@ -233,18 +233,23 @@ impl UnitRecord {
 
     /// Somebody else has ended it, or it found no memory. Says how it is to run again. Where memory was short, the next
     /// time is its last.
-    pub(crate) fn lose(&mut self, short: bool) -> Again {
+    pub(crate) fn lose(&mut self, short: bool) -> RestartMode {
         self.losses += 1;
         self.last_chance = short || self.losses >= LOSSES_AT_MOST;
         match (short, self.losses) {
-            (true, _) => Again::Alone,
-            (false, 1) => Again::Preferably,
-            (false, _) => Again::Plainly,
+            (true, _) => RestartMode::Alone,
+            (false, 1) => RestartMode::Preferably,
+            (false, _) => RestartMode::Plainly,
         }
     }
 
     /// Takes a measurement: the compiler's and the linker's part of the unit.
-    pub(crate) fn measure(&mut self, id: UnitId, compiler: Usage, linker: Usage) -> Measured {
+    pub(crate) fn measure(
+        &mut self,
+        id: UnitId,
+        compiler: Usage,
+        linker: Usage,
+    ) -> UnitMeasurement {
         let whole = compiler.memory + linker.memory;
         self.cpu = compiler.cpu + linker.cpu - self.cpu_before;
         self.memory = whole;
@@ -255,7 +260,7 @@ impl UnitRecord {
         let pipe = self.tokens.as_ref().filter(|_| self.issued > 0);
         let unread = pipe.map_or(0, TokenPipe::unread).min(self.issued);
         self.most_tokens = self.most_tokens.max(1 + self.issued - unread);
-        Measured {
+        UnitMeasurement {
             unit: id,
             memory: whole,
             link_memory: linker.memory,

@@ -10,7 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use plimsoll_core::Bytes;
-use plimsoll_core::wall::Height;
+use plimsoll_core::hard_limit::HardLimitLevels;
 use plimsoll_host::{BuildWall, CgroupDir, Limits, NoWall};
 use tempfile::TempDir;
 
@@ -72,7 +72,8 @@ fn name() -> String {
     format!("plimsoll-{}-77", std::process::id())
 }
 
-const HEIGHT: Height = Height { limit: Bytes::mib(800), throttle: Bytes::mib(775) };
+const HEIGHT: HardLimitLevels =
+    HardLimitLevels { limit: Bytes::mib(800), throttle: Bytes::mib(775) };
 
 #[test]
 fn where_the_driver_sits_alone_it_makes_room_for_a_wall_beside_itself() {

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use plimsoll_core::event::{Event, Header, Record};
-use plimsoll_core::forecast::Source;
+use plimsoll_core::forecast::ForecastSource;
 use plimsoll_core::invocation::UnitKind;
 use plimsoll_core::schedule::StopReason;
 use plimsoll_core::{Bytes, Millis, UnitId};
@@ -89,7 +89,7 @@ pub struct Unit {
     /// The peak that was expected.
     pub forecast: Bytes,
     /// Where the expectation came from.
-    pub source: Source,
+    pub source: ForecastSource,
     /// The unit in whose process tree it runs.
     pub inside: Option<UnitId>,
     /// What it does.

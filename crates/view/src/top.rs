@@ -2,8 +2,8 @@
 
 use std::cmp::Reverse;
 
-use plimsoll_core::event::{Header, Now};
-use plimsoll_core::forecast::Source;
+use plimsoll_core::event::{BuildLiveState, Header};
+use plimsoll_core::forecast::ForecastSource;
 use plimsoll_core::invocation::UnitKind;
 use plimsoll_core::{BuildId, Bytes, Millis, UnitId};
 use serde::Serialize;
@@ -53,7 +53,7 @@ struct TopUnit<'a> {
     memory_bytes: Bytes,
     peak_bytes: Bytes,
     forecast_bytes: Bytes,
-    forecast_from: Source,
+    forecast_from: ForecastSource,
     /// Since its first admission; since its registration where it waits for that.
     elapsed_ms: Millis,
 }
@@ -63,7 +63,7 @@ struct TopUnit<'a> {
 /// Amounts are bytes, times milliseconds. `units` are what runs, the heaviest first; then what is stopped;
 /// then what waits, in the order of registration.
 #[must_use]
-pub fn top_json(state: &BuildState, header: &Header, now: &Now) -> String {
+pub fn top_json(state: &BuildState, header: &Header, now: &BuildLiveState) -> String {
     let units = live(state)
         .into_iter()
         .map(|unit| TopUnit {

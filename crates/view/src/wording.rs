@@ -1,7 +1,7 @@
 //! How units, counts and decisions are said to a person.
 
 use plimsoll_core::event::Event;
-use plimsoll_core::forecast::Source;
+use plimsoll_core::forecast::ForecastSource;
 use plimsoll_core::schedule::StopReason;
 use plimsoll_core::{Bytes, Millis};
 
@@ -84,11 +84,11 @@ pub(crate) fn percent(share: f64) -> String {
 }
 
 /// Where a forecast came from, in a word.
-pub(crate) fn source(source: Source) -> &'static str {
+pub(crate) fn source(source: ForecastSource) -> &'static str {
     match source {
-        Source::History => "history",
-        Source::Elder => "elder",
-        Source::Cold => "cold",
+        ForecastSource::History => "history",
+        ForecastSource::Elder => "elder",
+        ForecastSource::Cold => "cold",
     }
 }
 

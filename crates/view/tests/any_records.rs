@@ -1,8 +1,8 @@
 //! Whatever is in a log, in whatever order: no text panics, counts add up, limits hold.
 
 use plimsoll_core::diet::Diet;
-use plimsoll_core::event::{Event, FORMAT, Header, Now, Record};
-use plimsoll_core::forecast::Source;
+use plimsoll_core::event::{BuildLiveState, Event, FORMAT, Header, Record};
+use plimsoll_core::forecast::ForecastSource;
 use plimsoll_core::invocation::UnitKind;
 use plimsoll_core::schedule::StopReason;
 use plimsoll_core::unit::UnitKey;
@@ -54,7 +54,7 @@ fn event() -> impl Strategy<Value = Event> {
                 kind: UnitKind::Lib,
                 key: UnitKey(String::new()),
                 forecast,
-                source: Source::Cold,
+                source: ForecastSource::Cold,
                 inside,
                 cold: None,
                 made: None,
@@ -192,7 +192,7 @@ proptest! {
         prop_assert!(status.width() <= columns, "{:?} in {}", status, columns);
         prop_assert_eq!(waiting_line(&state).lines().count(), 1);
         let now = state.now();
-        let json = top_json(&state, &header, &Now { elapsed: now, ..Now::default() });
+        let json = top_json(&state, &header, &BuildLiveState { elapsed: now, ..BuildLiveState::default() });
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         prop_assert_eq!(value["running"].as_u64(), Some(state.counts().running as u64));
         prop_assert_eq!(

@@ -2,10 +2,10 @@
 //! `expected/`. After an intended change, copy what the failing test prints.
 
 use plimsoll_core::diet::Diet;
-use plimsoll_core::event::{Event, FORMAT, Header, Now, Record};
-use plimsoll_core::forecast::Source;
+use plimsoll_core::event::{BuildLiveState, Event, FORMAT, Header, Record};
+use plimsoll_core::forecast::ForecastSource;
 use plimsoll_core::invocation::UnitKind;
-use plimsoll_core::schedule::Standing;
+use plimsoll_core::schedule::BuildStanding;
 use plimsoll_core::schedule::StopReason;
 use plimsoll_core::unit::UnitKey;
 use plimsoll_core::{BuildId, Bytes, Millis, UnitId};
@@ -30,7 +30,7 @@ fn at(seconds: u64, event: Event) -> Record {
     Record { t: Millis::seconds(seconds), event }
 }
 
-fn registered(seconds: u64, id: u32, title: &str, mib: u64, source: Source) -> Record {
+fn registered(seconds: u64, id: u32, title: &str, mib: u64, source: ForecastSource) -> Record {
     at(
         seconds,
         Event::Registered {
@@ -86,19 +86,19 @@ fn finished(seconds: u64, id: u32, ok: bool, mib: u64, wall: u64, waited: u64) -
 fn under_way() -> Vec<Record> {
     let unit = UnitId;
     vec![
-        registered(0, 1, "cfg-if v1.0.4", 40, Source::History),
+        registered(0, 1, "cfg-if v1.0.4", 40, ForecastSource::History),
         admitted(0, 1, 1),
-        registered(0, 2, "wasmtime v40.0.0", 900, Source::Elder),
-        registered(1, 3, "cranelift-codegen v0.127.0", 1300, Source::Cold),
+        registered(0, 2, "wasmtime v40.0.0", 900, ForecastSource::Elder),
+        registered(1, 3, "cranelift-codegen v0.127.0", 1300, ForecastSource::Cold),
         finished(1, 1, true, 35, 1, 0),
         admitted(1, 2, 1),
         sample(2, 300, 950, &[(2, 250)]),
         admitted(5, 3, 1),
         sample(10, 900, 1550, &[(2, 400), (3, 450)]),
-        registered(12, 4, "regex v1.12.2", 200, Source::History),
-        registered(12, 5, "app v0.1.0 (bin)", 300, Source::Cold),
-        registered(12, 6, "serde v1.0.228", 150, Source::History),
-        registered(12, 7, "giant-sdk v1.0.0", 2400, Source::History),
+        registered(12, 4, "regex v1.12.2", 200, ForecastSource::History),
+        registered(12, 5, "app v0.1.0 (bin)", 300, ForecastSource::Cold),
+        registered(12, 6, "serde v1.0.228", 150, ForecastSource::History),
+        registered(12, 7, "giant-sdk v1.0.0", 2400, ForecastSource::History),
         sample(20, 1400, 1590, &[(2, 640), (3, 710)]),
         at(
             24,
@@ -192,7 +192,7 @@ fn the_summary_of_a_build_with_everything() {
 #[test]
 fn the_summary_of_a_calm_build() {
     let records = [
-        registered(0, 1, "serde v1.0.228", 100, Source::Cold),
+        registered(0, 1, "serde v1.0.228", 100, ForecastSource::Cold),
         admitted(0, 1, 1),
         sample(3, 120, 130, &[(1, 100)]),
         finished(5, 1, true, 110, 5, 0),
@@ -223,7 +223,7 @@ fn the_summary_of_everything_has_six_lines_also_where_a_giant_was_compiled_other
 fn the_summary_says_what_was_paged_out_and_what_has_another_output() {
     let changes = "codegen units 1 to 16, no debug info".to_owned();
     let records = [
-        registered(0, 1, "app v1.0.0", 100, Source::Cold),
+        registered(0, 1, "app v1.0.0", 100, ForecastSource::Cold),
         admitted(0, 1, 1),
         at(0, Event::Slimmed { unit: UnitId(1), changes }),
         at(
@@ -251,7 +251,7 @@ fn the_summary_says_what_was_paged_out_and_what_has_another_output() {
 #[test]
 fn the_summary_of_a_strict_build_that_refused_a_unit() {
     let records = [
-        registered(0, 1, "giant-sdk v1.0.0", 2400, Source::History),
+        registered(0, 1, "giant-sdk v1.0.0", 2400, ForecastSource::History),
         at(0, Event::Refused { unit: UnitId(1), needs: Bytes::mib(2400), line: Bytes::mib(1600) }),
     ];
     check(include_str!("expected/summary-refused.txt"), &summary(&state(&records), &header()));
@@ -267,11 +267,11 @@ fn the_summary_tells_a_unit_with_the_line_that_it_was_above_and_names_what_belon
         Event::Lone { unit, needs, line, rest: Bytes::mib(320), programs }
     };
     let records = [
-        registered(0, 1, "serde_core v1.0.228", 100, Source::Cold),
+        registered(0, 1, "serde_core v1.0.228", 100, ForecastSource::Cold),
         admitted(0, 1, 1),
         at(1, lone(1, 145, 120)),
         finished(5, 1, true, 145, 5, 0),
-        registered(6, 2, "serde_derive v1.0.228", 100, Source::Cold),
+        registered(6, 2, "serde_derive v1.0.228", 100, ForecastSource::Cold),
         admitted(6, 2, 1),
         at(7, lone(2, 110, 420)),
         finished(9, 2, true, 132, 3, 0),
@@ -305,8 +305,9 @@ fn one_line_while_it_runs() {
 #[test]
 fn top_for_a_program() {
     let state = state(&under_way());
-    let standing = Standing { awaited: true, ..Standing::default() };
-    let now = Now { elapsed: Millis::seconds(51), standing, machine_line: Bytes::gib(4) };
+    let standing = BuildStanding { awaited: true, ..BuildStanding::default() };
+    let now =
+        BuildLiveState { elapsed: Millis::seconds(51), standing, machine_line: Bytes::gib(4) };
     check(include_str!("expected/top.json").trim_end(), &top_json(&state, &header(), &now));
 }
 

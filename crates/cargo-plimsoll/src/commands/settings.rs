@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use plimsoll_core::line::{self, Line, Own};
+use plimsoll_core::line::{self, HeldMemory, MemoryBudget};
 use plimsoll_core::settings::Memory;
 use plimsoll_core::{Bytes, Millis};
 use plimsoll_host::{Killers, Limits};
@@ -20,8 +20,8 @@ pub fn line_now(memory: Memory, reserve: Memory) -> Option<Bytes> {
     let root = Path::new("/");
     let mut limits = Limits::discover(root).ok()?;
     limits.heed(Killers::find(root));
-    let mut line = Line::new(memory).keeping(reserve);
-    Some(line.update(Millis::ZERO, &limits.read(), Own::default()))
+    let mut line = MemoryBudget::new(memory).keeping(reserve);
+    Some(line.update(Millis::ZERO, &limits.read(), HeldMemory::default()))
 }
 
 /// The memory of the tightest cgroup above us, or of the machine: what a share is a share of.

@@ -27,7 +27,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use plimsoll_core::event::Header;
-use plimsoll_core::schedule::Terms;
+use plimsoll_core::schedule::BuildTerms;
 use plimsoll_core::{Bytes, Millis};
 use plimsoll_governor::{BuildOptions, Ending, Governor, Options};
 use plimsoll_host::Jobserver;
@@ -422,14 +422,14 @@ fn host(
         home: settings.home.value.clone().unwrap_or_else(|| scratch.state()),
     };
     let build = BuildOptions {
-        terms: Terms {
+        terms: BuildTerms {
             jobs: task.jobs(settings),
             strict: settings.strict.value,
             keep_going: task.keep_going(),
             places: Some(task.places(settings)),
             diet: settings.diet.value,
             staged: task.is_staged(),
-            ..Terms::default()
+            ..BuildTerms::default()
         },
         memory: settings.memory.value,
         notes: notes(settings),

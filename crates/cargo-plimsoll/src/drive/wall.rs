@@ -7,7 +7,7 @@
 //!        | no
 //! said in one line, with what would help; the build goes on with its line alone
 //! ```
-//! How high it is `plimsoll_core::wall` decides; what there is to make one of, `plimsoll_host::BuildWall`.
+//! How high it is `plimsoll_core::hard_limit` decides; what there is to make one of, `plimsoll_host::BuildWall`.
 //!
 //! The driver, and the governor in it, stay outside: they have to see to the build while that is at its wall, and it
 //! is none of the limits above them. A process goes behind it by itself, as [`ENTER`], and then becomes Cargo: nothing that Cargo starts can be missed, and no other thread's
@@ -21,7 +21,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
-use plimsoll_core::wall::Wall as Height;
+use plimsoll_core::hard_limit::HardLimit;
 use plimsoll_core::{Bytes, Millis};
 use plimsoll_host::{BuildWall, Limits, NoWall, WallPlace};
 use plimsoll_shim::env as private;
@@ -44,7 +44,7 @@ const EVERY: Millis = Millis(100);
 #[derive(Debug)]
 pub(super) struct Wall {
     wall: BuildWall,
-    height: Height,
+    height: HardLimit,
     looked: Option<Millis>,
     /// The line and whether there was a giant, when it was last moved.
     heard: (Bytes, bool),
@@ -69,7 +69,7 @@ impl Wall {
         match BuildWall::raise(Path::new("/"), std::process::id()) {
             Ok(wall) => Some(Self {
                 wall,
-                height: Height::new(settings.strict.value),
+                height: HardLimit::new(settings.strict.value),
                 looked: None,
                 heard: (Bytes::ZERO, false),
                 kills: 0,

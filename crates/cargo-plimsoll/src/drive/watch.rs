@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 
-use plimsoll_core::event::{Event, Header, Now, Record};
+use plimsoll_core::event::{BuildLiveState, Event, Header, Record};
 use plimsoll_core::{BuildNo, Bytes, Millis};
 use plimsoll_governor::Observer;
 use plimsoll_view::{BuildState, Unit, status_line, summary, top_json, waiting_line};
@@ -136,8 +136,8 @@ impl Observer for Watch {
 
     fn closed(&mut self, _build: BuildNo) {}
 
-    fn status(&self, builds: &BTreeMap<BuildNo, Now>) -> String {
-        let json = |now: &Now| top_json(&self.state, &self.header, now) + "\n";
+    fn status(&self, builds: &BTreeMap<BuildNo, BuildLiveState>) -> String {
+        let json = |now: &BuildLiveState| top_json(&self.state, &self.header, now) + "\n";
         builds.values().map(json).collect()
     }
 }

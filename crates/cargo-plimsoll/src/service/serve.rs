@@ -12,7 +12,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use plimsoll_core::event::{Header, Now, Record};
+use plimsoll_core::event::{BuildLiveState, Header, Record};
 use plimsoll_core::settings::Memory;
 use plimsoll_core::{BuildNo, Millis};
 use plimsoll_governor::{Governor, Observer, Options};
@@ -206,8 +206,8 @@ impl Observer for Builds {
         self.0.remove(&build);
     }
 
-    fn status(&self, builds: &BTreeMap<BuildNo, Now>) -> String {
-        let json = |(build, now): (&BuildNo, &Now)| {
+    fn status(&self, builds: &BTreeMap<BuildNo, BuildLiveState>) -> String {
+        let json = |(build, now): (&BuildNo, &BuildLiveState)| {
             let (header, state) = self.0.get(build)?;
             Some(top_json(state, header, now) + "\n")
         };

@@ -1,18 +1,18 @@
 //! Units that are too large for their line: what is tried, and in which order.
 
 use super::*;
-use crate::forecast::{Curve, Source};
+use crate::forecast::{Curve, ForecastSource};
 
 const BUILD: BuildNo = BuildNo(1);
 
 fn schedule(line: u64, diet: Diet) -> Schedule {
     let mut schedule = Schedule::new(2, Bytes::mib(line));
-    let terms = Terms { jobs: 2, diet, ..Terms::default() };
+    let terms = BuildTerms { jobs: 2, diet, ..BuildTerms::default() };
     assert!(schedule.handle(Millis::ZERO, Input::Open(BUILD, terms)).is_empty());
     schedule
 }
 
-fn compiler(peak: u64, source: Source, slims: bool) -> Box<NewUnit> {
+fn compiler(peak: u64, source: ForecastSource, slims: bool) -> Box<NewUnit> {
     Box::new(NewUnit {
         slims,
         forecast: Forecast {
@@ -26,7 +26,7 @@ fn compiler(peak: u64, source: Source, slims: bool) -> Box<NewUnit> {
         links: false,
         inside: None,
         running: false,
-        role: Role::Compiler,
+        role: UnitRole::Compiler,
         build: BUILD,
         cargo: Some(1),
     })
@@ -36,7 +36,7 @@ fn compiler(peak: u64, source: Source, slims: bool) -> Box<NewUnit> {
 struct Seen(u32, u64, u64, u64);
 
 fn sample(schedule: &mut Schedule, at: u64, seen: &[Seen]) -> Vec<Effect> {
-    let units = seen.iter().map(|&Seen(id, memory, swapped, cpu)| Measured {
+    let units = seen.iter().map(|&Seen(id, memory, swapped, cpu)| UnitMeasurement {
         unit: UnitId(id),
         memory: Bytes::mib(memory),
         link_memory: Bytes::ZERO,
@@ -68,7 +68,7 @@ fn diets(effects: &[Effect]) -> Vec<Diet> {
 fn a_giant_goes_as_far_as_a_person_has_agreed_to_and_it_can() {
     let first = |peak, diet, slims| {
         let mut schedule = schedule(1000, diet);
-        let new = compiler(peak, Source::History, slims);
+        let new = compiler(peak, ForecastSource::History, slims);
         diets(&schedule.handle(Millis(2), Input::Register(UnitId(1), new)))
     };
     assert_eq!(first(1200, Diet::Output, true), [Diet::Output]);
@@ -82,7 +82,7 @@ fn a_giant_goes_as_far_as_a_person_has_agreed_to_and_it_can() {
 fn one_that_crosses_the_line_unforeseen_runs_again_with_other_settings_where_that_is_agreed_to() {
     let crossing = |diet, announced| {
         let mut schedule = schedule(1000, diet);
-        let new = compiler(300, Source::Cold, true);
+        let new = compiler(300, ForecastSource::Cold, true);
         let _ = schedule.handle(Millis(2), Input::Register(UnitId(1), new));
         if announced {
             let _ = schedule.handle(Millis(3), Input::Announced { unit: UnitId(1), repeats: true });
@@ -108,10 +108,10 @@ fn one_that_crosses_the_line_unforeseen_runs_again_with_other_settings_where_tha
 #[test]
 fn a_giant_below_a_command_is_told_as_one_that_is_alone() {
     let mut schedule = schedule(1000, Diet::Preserving);
-    let mut command = compiler(10, Source::Cold, false);
-    (command.role, command.retryable, command.running) = (Role::Command, false, true);
+    let mut command = compiler(10, ForecastSource::Cold, false);
+    (command.role, command.retryable, command.running) = (UnitRole::Command, false, true);
     let _ = schedule.handle(Millis(2), Input::Register(UnitId(1), command));
-    let mut giant = compiler(1200, Source::History, false);
+    let mut giant = compiler(1200, ForecastSource::History, false);
     giant.inside = Some(UnitId(1));
     let admitted = schedule.handle(Millis(3), Input::Register(UnitId(2), giant));
     assert_eq!(diets(&admitted), [Diet::Preserving]);
@@ -124,7 +124,7 @@ fn a_giant_below_a_command_is_told_as_one_that_is_alone() {
 fn what_is_above_the_machine_is_refused_only_when_all_was_tried_that_can_be_enough() {
     let mut schedule = schedule(1000, Diet::Preserving);
     machine(&mut schedule, 1000, 1500, 0);
-    let new = compiler(300, Source::Cold, true);
+    let new = compiler(300, ForecastSource::Cold, true);
     let _ = schedule.handle(Millis(2), Input::Register(UnitId(1), new));
     let announced = Input::Announced { unit: UnitId(1), repeats: true };
     let _ = schedule.handle(Millis(3), announced);
@@ -142,7 +142,7 @@ fn what_is_above_the_machine_is_refused_only_when_all_was_tried_that_can_be_enou
     let mut known = self::schedule(1000, Diet::Preserving);
     machine(&mut known, 1000, 1500, 0);
     // It was forecast by another's run, and has shown by itself that it is far too large.
-    let new = compiler(900, Source::Elder, true);
+    let new = compiler(900, ForecastSource::Elder, true);
     let _ = known.handle(Millis(2), Input::Register(UnitId(1), new));
     let at_once = sample(&mut known, 5_000, &[Seen(1, 1600, 0, 4_000)]);
     assert!(at_once.iter().any(refused), "{at_once:?}");
@@ -163,12 +163,12 @@ fn what_has_its_peak_ahead_is_not_run_a_second_time_up_to_the_same_height() {
         assert!(effects.contains(&Effect::Kill(UnitId(1), StopReason::TooLarge)), "{effects:?}");
         !refused
     };
-    assert!(!twice(Source::Cold, false) && !twice(Source::Elder, false));
+    assert!(!twice(ForecastSource::Cold, false) && !twice(ForecastSource::Elder, false));
     assert!(
-        twice(Source::History, false),
+        twice(ForecastSource::History, false),
         "it needed 900 MiB before, so 1,500 are no height of its own"
     );
-    assert!(twice(Source::Cold, true), "it may be linking");
+    assert!(twice(ForecastSource::Cold, true), "it may be linking");
 }
 
 /// Two compilers of which the second has worked for so long, and memory that gets short.
@@ -176,7 +176,7 @@ fn short(swap: u64, worked: u64, diet: Diet) -> (Schedule, Vec<Effect>) {
     let mut schedule = schedule(1000, diet);
     machine(&mut schedule, 1000, 4000, swap);
     for id in 1..=2 {
-        let new = compiler(400, Source::Cold, false);
+        let new = compiler(400, ForecastSource::Cold, false);
         let effects = schedule.handle(Millis(2), Input::Register(UnitId(id), new));
         assert_eq!(diets(&effects).len(), 1);
     }

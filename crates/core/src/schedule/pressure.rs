@@ -8,10 +8,10 @@
 use std::cmp::Reverse;
 
 use super::room::{Scope, guard};
-use super::unit::{LinkState, RunState, Unit};
+use super::unit::{LinkState, RunState, ScheduledUnit};
 use super::{Effect, Schedule, StopReason};
 use crate::diet::{Diet, LEAN_SAVES};
-use crate::forecast::Source;
+use crate::forecast::ForecastSource;
 use crate::ids::UnitId;
 use crate::measure::{Bytes, Millis};
 
@@ -53,13 +53,13 @@ impl Schedule {
     pub(super) fn used_by_all(&self, scope: Scope) -> Bytes {
         match scope {
             Scope::Machine => self.used(),
-            Scope::Wall(no) => self.walls.builds(no).map(|build| self.used_by(build)).sum(),
+            Scope::Cgroup(no) => self.cgroups.builds(no).map(|build| self.used_by(build)).sum(),
             Scope::Build(no) => self.used_by(no),
         }
     }
 
     /// Everything that can grow, nested units included.
-    fn running_trees(&self, scope: Scope) -> impl Iterator<Item = &Unit> {
+    fn running_trees(&self, scope: Scope) -> impl Iterator<Item = &ScheduledUnit> {
         self.units
             .iter()
             .map(|(_, unit)| unit)
@@ -196,14 +196,14 @@ impl Schedule {
     }
 
     /// What killing this unit costs; dearer where somebody waits for its build.
-    pub(super) fn price(&self, unit: &Unit, missing: Bytes) -> f64 {
+    pub(super) fn price(&self, unit: &ScheduledUnit, missing: Bytes) -> f64 {
         /// Work that somebody waits for counts so many times.
         const AWAITED: f64 = 4.0;
         let awaited = self.builds.goes_first(unit.build);
         price(unit, missing) * if awaited { AWAITED } else { 1.0 }
     }
 
-    fn may_be_killed(&self, scope: Scope, id: UnitId, unit: &Unit) -> bool {
+    fn may_be_killed(&self, scope: Scope, id: UnitId, unit: &ScheduledUnit) -> bool {
         unit.retryable
             && self.covers(scope, unit)
             && unit.guests == 0
@@ -218,7 +218,7 @@ impl Schedule {
         let Bound { scope, line } = bound;
         let Some(id) = self.anchor_in(scope) else { return };
         // What may wait for it would be there as long.
-        let beside = |unit: &Unit| {
+        let beside = |unit: &ScheduledUnit| {
             self.covers(scope, unit)
                 && !self.builds.is_paused(unit.build)
                 && (unit.state != RunState::Waiting || unit.is_going())
@@ -267,12 +267,12 @@ struct Bound {
     line: Bytes,
 }
 
-impl Unit {
+impl ScheduledUnit {
     /// More than [`LEAN_SAVES`] is not known to lie ahead of it. Of a unit that was seen to its end its record says so;
     /// of another one that its front end is over: a check ends with that, and a library has code generation ahead of
     /// it, which takes a tenth more at least. What links never announces, so nothing is known of that.
     fn is_nearly_at_its_peak(&self) -> bool {
-        self.forecast.source == Source::History || self.announced || self.links
+        self.forecast.source == ForecastSource::History || self.announced || self.links
     }
 
     /// It waits, and still holds what a kill gives back; more than the shim that waits for it.
@@ -286,8 +286,8 @@ impl Unit {
     fn grows_in(&self, ahead: f64) -> Bytes {
         let gain = Bytes((self.growth * ahead).min(self.gained * AGAIN) as u64);
         let known = match self.forecast.source {
-            Source::History => 1.05,
-            Source::Elder | Source::Cold => return gain,
+            ForecastSource::History => 1.05,
+            ForecastSource::Elder | ForecastSource::Cold => return gain,
         };
         let link = match self.link {
             LinkState::Running { peak } => peak,
@@ -304,7 +304,7 @@ impl Unit {
 /// What killing this unit costs: the work that is thrown away, dearer where dependents already read
 /// its metadata, more than anything else where a second run would fail for that, and dearer where it does not free
 /// enough, because then another must go as well.
-fn price(unit: &Unit, missing: Bytes) -> f64 {
+fn price(unit: &ScheduledUnit, missing: Bytes) -> f64 {
     /// A kill that is not enough by itself is priced as if it took several.
     const NOT_ENOUGH: f64 = 4.0;
     /// After its metadata was announced a retry must reproduce it to the byte.
@@ -325,6 +325,6 @@ fn price(unit: &Unit, missing: Bytes) -> f64 {
 }
 
 /// Killing only the linker frees enough, and a link is cheap to repeat.
-fn link_is_cheaper(unit: &Unit, missing: Bytes) -> bool {
+fn link_is_cheaper(unit: &ScheduledUnit, missing: Bytes) -> bool {
     matches!(unit.link, LinkState::Running { .. }) && unit.link_memory >= missing
 }

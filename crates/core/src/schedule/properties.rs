@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::forecast::{Curve, Source};
+use crate::forecast::{Curve, ForecastSource};
 
 /// A unit as it really is, and as it is believed to be.
 #[derive(Clone, Debug)]
@@ -11,7 +11,7 @@ struct Truth {
     peak: u64,
     cpu: u64,
     believed: f64,
-    source: Source,
+    source: ForecastSource,
     retryable: bool,
     script: bool,
     fails: bool,
@@ -312,7 +312,7 @@ impl Machine {
                 slims: false,
                 forecast: Forecast {
                     curve: Curve::ramp(peak, Millis(truth.cpu).scale(truth.believed)),
-                    log_sd: if truth.source == Source::History { 0.05 } else { 0.5 },
+                    log_sd: if truth.source == ForecastSource::History { 0.05 } else { 0.5 },
                     link_peak: Bytes::ZERO,
                     tail: None,
                     source: truth.source,
@@ -321,7 +321,7 @@ impl Machine {
                 links: truth.link.is_some(),
                 inside: truth.inside.map(UnitId),
                 running: truth.script,
-                role: if truth.script { Role::Script } else { Role::Compiler },
+                role: if truth.script { UnitRole::Script } else { UnitRole::Compiler },
                 build: BuildNo(truth.build),
                 cargo: Some(truth.build),
             };
@@ -365,7 +365,7 @@ impl Machine {
             let unit = self.units.get_mut(&id).expect("it works");
             (unit.process, unit.cpu, unit.link) = (Process::None, 0.0, Link::NotYet);
             (unit.lost, unit.out, unit.paging) = (true, 0.0, false);
-            let again = Again::Alone;
+            let again = RestartMode::Alone;
             self.tell(Input::Lost { unit: UnitId(id), link: false, again });
         }
         // Of two that come to their linkers at once, the second works until it has asked.
@@ -397,7 +397,7 @@ impl Machine {
     }
 
     fn sample(&mut self) {
-        let units = self.units.iter().map(|(id, unit)| Measured {
+        let units = self.units.iter().map(|(id, unit)| UnitMeasurement {
             unit: UnitId(*id),
             memory: self.memory(*id),
             link_memory: self.link_memory(*id),
@@ -459,7 +459,11 @@ impl Machine {
 }
 
 fn truth(kinds: bool) -> impl Strategy<Value = Truth> {
-    let source = prop_oneof![Just(Source::History), Just(Source::Elder), Just(Source::Cold)];
+    let source = prop_oneof![
+        Just(ForecastSource::History),
+        Just(ForecastSource::Elder),
+        Just(ForecastSource::Cold)
+    ];
     let link = prop_oneof![Just(None), (5u64..300, 500u64..3000).prop_map(Some)];
     let numbers = (5u64..400, 50u64..6000, 0.4f64..1.6, 0u64..8000);
     (numbers, source, 0u32..20, link).prop_map(
@@ -467,7 +471,7 @@ fn truth(kinds: bool) -> impl Strategy<Value = Truth> {
             // No compiler that we measured gains more than 0.5 MiB in a millisecond of its own time.
             peak: peak.min(cpu / 4).max(2),
             cpu,
-            believed: if source == Source::History { 0.97 + wrong / 20.0 } else { wrong },
+            believed: if source == ForecastSource::History { 0.97 + wrong / 20.0 } else { wrong },
             source,
             retryable: !kinds || dice != 0,
             script: kinds && dice == 0,
@@ -535,7 +539,7 @@ proptest! {
     ) {
         for (number, truth) in truths.iter_mut().take(unkillable).enumerate() {
             (truth.script, truth.retryable) = (number % 2 == 0, false);
-            (truth.source, truth.believed, truth.peak) = (Source::History, 1.0, line * 2 / 5);
+            (truth.source, truth.believed, truth.peak) = (ForecastSource::History, 1.0, line * 2 / 5);
             truth.cpu = truth.cpu.max(truth.peak * 4);
             truth.link = None;
         }
@@ -599,7 +603,7 @@ proptest! {
     ) {
         let hosts = scripts + compilers;
         for (number, truth) in truths.iter_mut().take(hosts).enumerate() {
-            (truth.source, truth.believed, truth.link) = (Source::History, 1.0, None);
+            (truth.source, truth.believed, truth.link) = (ForecastSource::History, 1.0, None);
             (truth.peak, truth.jobs) = (truth.peak.min(30), own_jobs[number]);
             if number < scripts {
                 (truth.script, truth.retryable) = (true, false);
@@ -638,7 +642,7 @@ proptest! {
         let mut machine = Machine::new(truths, line, config);
         for (number, (line, interactive)) in lines.into_iter().zip(awaited).enumerate() {
             let (build, line) = (number as u32 + 1, line.map(Bytes::mib));
-            let terms = Terms { jobs: 16, line, interactive, ..Terms::default() };
+            let terms = BuildTerms { jobs: 16, line, interactive, ..BuildTerms::default() };
             machine.own.extend(line.map(|line| ([build].into(), line, Bytes::ZERO)));
             machine.tell(Input::Open(BuildNo(build), terms));
         }
@@ -646,8 +650,8 @@ proptest! {
             let line = Bytes::mib(line);
             machine.own.push((builds.clone(), line, Bytes::ZERO));
             let builds = builds.into_iter().map(BuildNo).collect();
-            let wall = Wall { line, capacity: Bytes::MAX, swap: Bytes::ZERO, builds };
-            machine.tell(Input::Walls([(WallNo(1), wall)].into()));
+            let wall = CgroupBudget { line, capacity: Bytes::MAX, swap: Bytes::ZERO, builds };
+            machine.tell(Input::CgroupBudgets([(CgroupNo(1), wall)].into()));
         }
         machine.pause = pause;
         machine.run();

@@ -12,8 +12,8 @@ use super::builds::Turn;
 use super::outlook::{Outlook, Projection, Shadow};
 use super::room::{Ahead, Room, Scope, guard};
 use super::tally::{Tally, Waiter};
-use super::unit::{LinkState, RunState, Unit};
-use super::{Effect, Role, Schedule};
+use super::unit::{LinkState, RunState, ScheduledUnit};
+use super::{Effect, Schedule, UnitRole};
 use crate::diet::{Diet, LEAN_SAVES};
 use crate::ids::{BuildNo, UnitId};
 use crate::measure::{Bytes, Millis};
@@ -67,7 +67,7 @@ impl Schedule {
             let role = unit.role;
             let waiter = Waiter { role, idle_ones_wait: nested || tally.guests_wait() };
             let needs_place = tally.has_started_any(waiter)
-                && role != Role::Test
+                && role != UnitRole::Test
                 && !(nested && self.has_ancestors_place(id));
             if closed.contains(&build) || needs_place && !self.has_place(&tally, build) {
                 continue;
@@ -99,7 +99,7 @@ impl Schedule {
                 }
                 room.add(build, &own);
                 if_others_yield.iter_mut().for_each(|outlook| outlook.add(&own));
-                if role == Role::Test {
+                if role == UnitRole::Test {
                     tally.add_test(build);
                 } else {
                     self.take_place(tally.active(), now);
@@ -129,7 +129,7 @@ impl Schedule {
                 if alone || self.overtaken(id) {
                     match scope {
                         Scope::Machine => break,
-                        Scope::Wall(no) => closed.extend(self.walls.builds(no)),
+                        Scope::Cgroup(no) => closed.extend(self.cgroups.builds(no)),
                         Scope::Build(no) => _ = closed.insert(no),
                     }
                     continue;
@@ -168,7 +168,7 @@ impl Schedule {
         let urgent = self.overtaken(id) || unit.is_some_and(|unit| unit.alone);
         let turn = unit.and_then(|unit| turns.get(&unit.build).copied());
         // Its runner waits for it, and for nothing else.
-        let compiles = unit.is_none_or(|unit| unit.role != Role::Test);
+        let compiles = unit.is_none_or(|unit| unit.role != UnitRole::Test);
         let outermost = !self.units.is_nested(id);
         (!urgent, turn, outermost, compiles, Reverse((length, own)), id)
     }
@@ -210,7 +210,7 @@ impl Schedule {
     /// would only come to wait beside it, and fill what the linkers read their inputs into. What somebody has paused
     /// does not wait for memory.
     fn links_keep_up(&self) -> bool {
-        let waits = |unit: &Unit| {
+        let waits = |unit: &ScheduledUnit| {
             matches!(unit.link, LinkState::Waiting { .. }) && !self.builds.is_paused(unit.build)
         };
         let waiting = self.units.iter().filter(|(_, unit)| waits(unit)).count();
@@ -232,7 +232,7 @@ impl Schedule {
 
     /// The unit that runs alone: nothing starts but what it starts itself. What somebody has paused does not run.
     fn lone(&self) -> Option<UnitId> {
-        let is_lone = |unit: &Unit| {
+        let is_lone = |unit: &ScheduledUnit| {
             unit.alone && unit.state != RunState::Waiting && !self.builds.is_paused(unit.build)
         };
         self.units.iter().find(|(_, unit)| is_lone(unit)).map(|(id, _)| id)
@@ -252,7 +252,7 @@ impl Schedule {
         tally: &Tally,
         effects: &mut Vec<Effect>,
     ) -> bool {
-        let strict = |unit: &&Unit| self.builds.terms(unit.build).strict;
+        let strict = |unit: &&ScheduledUnit| self.builds.terms(unit.build).strict;
         let Some(unit) = self.units.get(id).filter(strict) else {
             return false;
         };

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::outlook::{Outlook, Projection};
-use crate::ids::{BuildNo, WallNo};
+use crate::ids::{BuildNo, CgroupNo};
 use crate::measure::Bytes;
 
 /// Below this share of a line no token or place is withheld for memory's sake: there is room for every
@@ -24,7 +24,7 @@ pub(super) enum Scope {
     /// All builds.
     Machine,
     /// Those in a cgroup with a limit.
-    Wall(WallNo),
+    Cgroup(CgroupNo),
     /// One that has a line of its own.
     Build(BuildNo),
 }

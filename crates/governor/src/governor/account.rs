@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use plimsoll_core::line::whole;
-use plimsoll_core::schedule::{Input, Priority, Terms};
+use plimsoll_core::schedule::{BuildTerms, Input, Priority};
 use plimsoll_core::settings::Memory;
 use plimsoll_core::{BuildNo, Millis};
 use plimsoll_host::{Jobserver, Origin, Witness, lock_waits, origin_of};
@@ -42,7 +42,7 @@ impl Governor {
 
     fn open_plain(&mut self, origin: Origin) -> Option<BuildNo> {
         let options = BuildOptions {
-            terms: Terms { interactive: origin.interactive, ..Terms::default() },
+            terms: BuildTerms { interactive: origin.interactive, ..BuildTerms::default() },
             memory: Memory::Auto,
             notes: BTreeMap::new(),
             command: origin.command,
@@ -66,7 +66,7 @@ impl Governor {
             }
         };
         let options = BuildOptions {
-            terms: Terms {
+            terms: BuildTerms {
                 jobs: join.jobs.max(1),
                 strict: join.strict,
                 keep_going: join.keep_going,
@@ -202,7 +202,7 @@ impl Governor {
             }
         }
         for (no, stands) in changed {
-            self.decide(Input::Stands(no, stands));
+            self.decide(Input::RootStopped(no, stands));
         }
     }
 
@@ -262,7 +262,7 @@ impl Governor {
             }
         }
         for (no, lifted) in moved {
-            self.decide(Input::Lift(no, lifted));
+            self.decide(Input::LockAwaited(no, lifted));
         }
     }
 

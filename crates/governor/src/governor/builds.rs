@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use plimsoll_core::event::{Event, FORMAT, Header, Now};
+use plimsoll_core::event::{BuildLiveState, Event, FORMAT, Header};
 use plimsoll_core::schedule::Input;
 use plimsoll_core::settings::Memory;
 use plimsoll_core::{BuildId, BuildNo, Millis, UnitId};
@@ -156,12 +156,12 @@ impl Governor {
     }
 
     /// How each build is now.
-    pub(super) fn present(&self) -> BTreeMap<BuildNo, Now> {
+    pub(super) fn present(&self) -> BTreeMap<BuildNo, BuildLiveState> {
         let now = self.now();
         let machine_line = self.schedule.line();
         let of = |(no, build): (BuildNo, &GovernedBuild)| {
             let standing = self.schedule.standing(no);
-            (no, Now { elapsed: build.log().elapsed(now), standing, machine_line })
+            (no, BuildLiveState { elapsed: build.log().elapsed(now), standing, machine_line })
         };
         self.builds.iter().map(of).collect()
     }
@@ -180,7 +180,7 @@ impl Governor {
             inputs.extend(graph.tail(facts).map(|tail| Input::Tail(unit, tail)));
             inputs.push(Input::Stage(unit, graph.stages.of(facts)));
         }
-        inputs.push(Input::Replan(no));
+        inputs.push(Input::GraphKnown(no));
         for input in inputs {
             self.decide(input);
         }

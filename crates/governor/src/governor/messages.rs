@@ -178,7 +178,7 @@ impl Governor {
                 self.processes.release(unit, Part::Linker);
                 self.processes.release(unit, Part::Compiler);
                 self.end_record(unit, false);
-                self.decide(Input::Gone(unit));
+                self.decide(Input::ShimGone(unit));
             }
         }
     }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use plimsoll_core::event::Event;
 use plimsoll_core::invocation::UnitKind;
-use plimsoll_core::line::{Own, Reading};
-use plimsoll_core::schedule::{Input, Measured, RunState};
+use plimsoll_core::line::{HeldMemory, MemoryReading};
+use plimsoll_core::schedule::{Input, RunState, UnitMeasurement};
 use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
 use plimsoll_host::{Ended, Exit};
 use plimsoll_proto::Rerun;
@@ -67,8 +67,8 @@ impl Governor {
     }
 
     /// Measures every unit, and what belongs to none.
-    fn measure_units(&mut self) -> (Vec<Measured>, BesideUnits) {
-        let mut of_units: BTreeMap<BuildNo, Own> = BTreeMap::new();
+    fn measure_units(&mut self) -> (Vec<UnitMeasurement>, BesideUnits) {
+        let mut of_units: BTreeMap<BuildNo, HeldMemory> = BTreeMap::new();
         let mut measured = Vec::new();
         for id in self.schedule.views().map(|view| view.id) {
             let compiler = self.processes.usage(id, Part::Compiler);
@@ -90,19 +90,19 @@ impl Governor {
         self.follow_limits(&reading);
     }
 
-    fn read_limits(&mut self) -> Reading {
+    fn read_limits(&mut self) -> MemoryReading {
         self.cadence.reads_limits(self.now());
         self.limits.read()
     }
 
     /// Moves the budgets to what the limits said, and tells of those that moved.
-    fn follow_limits(&mut self, reading: &Reading) {
+    fn follow_limits(&mut self, reading: &MemoryReading) {
         let now = self.now();
         let held = |no| self.builds.get(no).map(GovernedBuild::held).unwrap_or_default();
         let can_page_out = self.processes.can_page_out();
         let budgets = self.limits.follow(now, reading, self.builds.held(), held, can_page_out);
-        if budgets.walls != *self.schedule.walls() {
-            self.decide(Input::Walls(budgets.walls));
+        if budgets.walls != *self.schedule.cgroup_budgets() {
+            self.decide(Input::CgroupBudgets(budgets.walls));
         }
         self.decide(budgets.all);
         self.tell_lines();

@@ -32,11 +32,11 @@ struct Whereabouts {
 }
 
 /// What a unit of this kind is to the schedule.
-fn role_of(kind: UnitKind) -> schedule::Role {
+fn role_of(kind: UnitKind) -> schedule::UnitRole {
     match kind {
-        UnitKind::BuildScriptRun => schedule::Role::Script,
-        UnitKind::TestRun => schedule::Role::Test,
-        UnitKind::Command => schedule::Role::Command,
+        UnitKind::BuildScriptRun => schedule::UnitRole::Script,
+        UnitKind::TestRun => schedule::UnitRole::Test,
+        UnitKind::Command => schedule::UnitRole::Command,
         UnitKind::Lib
         | UnitKind::ProcMacro
         | UnitKind::Bin
@@ -44,7 +44,7 @@ fn role_of(kind: UnitKind) -> schedule::Role {
         | UnitKind::BuildScript
         | UnitKind::Doc
         | UnitKind::DocTest
-        | UnitKind::Tool => schedule::Role::Compiler,
+        | UnitKind::Tool => schedule::UnitRole::Compiler,
     }
 }
 
@@ -123,8 +123,8 @@ impl Governor {
         let outer = outer?;
         let record = self.units.get(outer)?;
         match role_of(record.kind()) {
-            schedule::Role::Test | schedule::Role::Command => record.inside(),
-            schedule::Role::Script | schedule::Role::Compiler => Some(outer),
+            schedule::UnitRole::Test | schedule::UnitRole::Command => record.inside(),
+            schedule::UnitRole::Script | schedule::UnitRole::Compiler => Some(outer),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use plimsoll_core::Bytes;
-use plimsoll_core::line::Killer;
+use plimsoll_core::line::OomDaemon;
 use plimsoll_host::CgroupLevel;
 
 use super::flags::Flags;
@@ -77,7 +77,7 @@ pub(crate) struct Machine {
     /// The anonymous memory of others, summed by the names of programs, and never more than their names.
     pub(crate) programs: Vec<(String, Bytes)>,
     /// When the first of the daemons among them acts that kill before the kernel does, where that is known.
-    pub(crate) killer: Option<Killer>,
+    pub(crate) killer: Option<OomDaemon>,
     /// The cgroups around us that limit anything, the innermost first.
     pub(crate) levels: Vec<CgroupLevel>,
     /// Each swap: its kind, size and what is used of it.

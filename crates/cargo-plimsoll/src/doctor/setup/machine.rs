@@ -1,7 +1,7 @@
 //! What machine, containers and limits mean for builds. Reads nothing.
 
 use plimsoll_core::Bytes;
-use plimsoll_core::line::Killer;
+use plimsoll_core::line::OomDaemon;
 
 use super::facts::{Facts, Place};
 use super::findings::{Finding, Fix};
@@ -301,7 +301,7 @@ fn killers(facts: &Facts) -> Finding {
     }
 }
 
-fn acts_at(killer: Killer) -> String {
+fn acts_at(killer: OomDaemon) -> String {
     let memory = killer.memory;
     match killer.swap {
         Bytes::ZERO => format!(", as soon as no more than {memory} is available"),

@@ -175,11 +175,11 @@ fn a_daemon_that_kills_first_is_named() {
         assert!(only(&facts, "killers").what.contains(name));
         assert!(only(&facts, "killers").why.contains("as soon as little is free"));
         let memory = Bytes::gib(6);
-        facts.machine.killer = Some(Killer { memory, swap: Bytes::ZERO });
+        facts.machine.killer = Some(OomDaemon { memory, swap: Bytes::ZERO });
         let why = only(&facts, "killers").why;
         assert!(why.contains("no more than 6.00 GiB is available"), "{why}");
         assert!(why.contains("Plimsoll stays above that"), "{why}");
-        facts.machine.killer = Some(Killer { memory, swap: Bytes::mib(400) });
+        facts.machine.killer = Some(OomDaemon { memory, swap: Bytes::mib(400) });
         let why = only(&facts, "killers").why;
         assert!(
             why.contains("no more than 6.00 GiB of memory and 400 MiB of swap are left"),

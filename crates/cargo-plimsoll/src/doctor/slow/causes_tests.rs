@@ -2,8 +2,8 @@
 
 use plimsoll_core::diet::Diet;
 use plimsoll_core::event::{Event, FORMAT, Header, Record};
-use plimsoll_core::forecast::Source;
-use plimsoll_core::unit::{Made, UnitKey};
+use plimsoll_core::forecast::ForecastSource;
+use plimsoll_core::unit::{CompileConditions, UnitKey};
 use plimsoll_core::{BuildId, UnitId};
 
 use super::*;
@@ -22,12 +22,12 @@ struct Told {
 struct What {
     title: &'static str,
     key: &'static str,
-    made: Made,
+    made: CompileConditions,
 }
 
 fn what(title: &'static str) -> What {
     let source = title.split(' ').next().unwrap().to_owned();
-    let made = Made {
+    let made = CompileConditions {
         how: "-O0 -g2 incremental".to_owned(),
         name: "n".to_owned(),
         features: "f".to_owned(),
@@ -85,7 +85,7 @@ impl Told {
                 kind: UnitKind::Lib,
                 key: UnitKey(what.key.to_owned()),
                 forecast: Bytes::mib(300),
-                source: Source::Cold,
+                source: ForecastSource::Cold,
                 inside: None,
                 cold: None,
                 made: Some(Box::new(what.made.clone())),

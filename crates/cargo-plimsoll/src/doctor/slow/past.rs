@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use plimsoll_core::event::{Event, Header, Record};
 use plimsoll_core::invocation::UnitKind;
-use plimsoll_core::unit::{Made, UnitKey};
+use plimsoll_core::unit::{CompileConditions, UnitKey};
 use plimsoll_core::{Bytes, Millis, UnitId};
 
 /// Samples further apart than this do not tell what was between them: the machine slept.
@@ -23,7 +23,7 @@ pub(crate) struct Unit {
     /// Its name in the history.
     pub(crate) key: UnitKey,
     /// How it was made; nothing in older logs.
-    pub(crate) made: Option<Made>,
+    pub(crate) made: Option<CompileConditions>,
     /// It runs in another unit's process tree.
     pub(crate) is_inside: bool,
     /// The peak that was expected.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use plimsoll_core::Millis;
 use plimsoll_core::invocation::UnitKind;
-use plimsoll_core::unit::Made;
+use plimsoll_core::unit::CompileConditions;
 
 use super::past::{Past, Unit};
 
@@ -122,7 +122,11 @@ fn why<'a>(unit: &Unit, before: &[&'a Unit], target_was_empty: bool) -> (Why, Op
     (why, Some(then))
 }
 
-fn differs(a: &Made, b: &Made, of: impl Fn(&Made) -> &String) -> bool {
+fn differs(
+    a: &CompileConditions,
+    b: &CompileConditions,
+    of: impl Fn(&CompileConditions) -> &String,
+) -> bool {
     of(a) != of(b)
 }
 

@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::ids::{BuildNo, UnitId, WallNo};
+use crate::ids::{BuildNo, CgroupNo, UnitId};
 use crate::measure::Bytes;
 
 /// A wall as it stands now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wall {
+pub struct CgroupBudget {
     /// The line inside it.
     pub line: Bytes,
     /// What those inside could hold at the very most, swap included: see [`super::Input::Line`].
@@ -21,45 +21,45 @@ pub struct Wall {
 
 /// All of them.
 #[derive(Debug, Default)]
-pub(super) struct Walls {
-    walls: BTreeMap<WallNo, Wall>,
+pub(super) struct CgroupBudgets {
+    budgets: BTreeMap<CgroupNo, CgroupBudget>,
     /// The one unit inside each that its line never suspends or kills; see [`super::UnitTable::anchor`].
-    anchors: BTreeMap<WallNo, UnitId>,
+    anchors: BTreeMap<CgroupNo, UnitId>,
 }
 
-impl Walls {
+impl CgroupBudgets {
     /// These are all that there are.
-    pub(super) fn set(&mut self, walls: BTreeMap<WallNo, Wall>) {
-        self.walls = walls;
-        self.anchors.retain(|no, _| self.walls.contains_key(no));
+    pub(super) fn set(&mut self, budgets: BTreeMap<CgroupNo, CgroupBudget>) {
+        self.budgets = budgets;
+        self.anchors.retain(|no, _| self.budgets.contains_key(no));
     }
 
-    pub(super) fn all(&self) -> &BTreeMap<WallNo, Wall> {
-        &self.walls
+    pub(super) fn all(&self) -> &BTreeMap<CgroupNo, CgroupBudget> {
+        &self.budgets
     }
 
-    pub(super) fn get(&self, no: WallNo) -> Option<&Wall> {
-        self.walls.get(&no)
+    pub(super) fn get(&self, no: CgroupNo) -> Option<&CgroupBudget> {
+        self.budgets.get(&no)
     }
 
-    pub(super) fn numbers(&self) -> Vec<WallNo> {
-        self.walls.keys().copied().collect()
+    pub(super) fn numbers(&self) -> Vec<CgroupNo> {
+        self.budgets.keys().copied().collect()
     }
 
     /// Those inside.
-    pub(super) fn builds(&self, no: WallNo) -> impl Iterator<Item = BuildNo> {
+    pub(super) fn builds(&self, no: CgroupNo) -> impl Iterator<Item = BuildNo> {
         self.get(no).into_iter().flat_map(|wall| wall.builds.iter().copied())
     }
 
-    pub(super) fn holds(&self, no: WallNo, build: BuildNo) -> bool {
+    pub(super) fn holds(&self, no: CgroupNo, build: BuildNo) -> bool {
         self.get(no).is_some_and(|wall| wall.builds.contains(&build))
     }
 
-    pub(super) fn anchor(&self, no: WallNo) -> Option<UnitId> {
+    pub(super) fn anchor(&self, no: CgroupNo) -> Option<UnitId> {
         self.anchors.get(&no).copied()
     }
 
-    pub(super) fn set_anchor(&mut self, no: WallNo, anchor: Option<UnitId>) {
+    pub(super) fn set_anchor(&mut self, no: CgroupNo, anchor: Option<UnitId>) {
         match anchor {
             Some(unit) => _ = self.anchors.insert(no, unit),
             None => _ = self.anchors.remove(&no),

@@ -7,7 +7,7 @@
 //! killed, it crawls ([`crate::line`]). So
 //!
 //! ```text
-//! height = line + kernel's share + reserve        reserve = Reserve::over_line, the inverse of under_wall
+//! height = line + kernel's share + reserve        reserve = Reserve::over_budget, the inverse of under_cgroup
 //! ```
 //!
 //! and at most what everything above the build leaves to it, less a little: of two limits the lower one decides who
@@ -26,7 +26,10 @@
 //!
 //! This module touches nothing; the host crate makes the cgroup.
 
-use crate::line::{FORGET_STEP, Own, Reading, Reserve, SMALLEST_MOVE, SMALLEST_RESERVE, Stall};
+use crate::line::{
+    FORGET_STEP, FileReserve, HeldMemory, MemoryReading, MemoryStall, SMALLEST_CHANGE,
+    SMALLEST_RESERVE,
+};
 use crate::line::{left_by_others, whole};
 use crate::measure::{Bytes, Millis};
 
@@ -35,52 +38,52 @@ use crate::measure::{Bytes, Millis};
 pub const KERNEL_SHARE: f64 = 1.0 / 128.0;
 /// So much lower than what is above. Because our readings are a tenth of a second old, and the kernel charges a
 /// cgroup in portions for each processor.
-pub const BELOW_OTHERS: Bytes = Bytes::mib(16);
+pub const GAP_BELOW_OUTER_LIMITS: Bytes = Bytes::mib(16);
 /// Where the kernel can slow a build down before it kills (v2 `memory.high`), it begins by this part below the wall,
-/// at least [`SMALLEST_MOVE`]. Because a compiler grows by some tens of megabytes between two of our looks.
+/// at least [`SMALLEST_CHANGE`]. Because a compiler grows by some tens of megabytes between two of our looks.
 pub const THROTTLED_SHARE: f64 = 1.0 / 32.0;
 
 /// What is seen of the build's wall and of everything above it at one moment.
 #[derive(Clone, Debug, Default)]
-pub struct Look {
+pub struct HardLimitReading {
     /// Everything above the wall, which is no part of it.
-    pub above: Reading,
+    pub above: MemoryReading,
     /// What is behind the wall and cannot be dropped.
     pub held: Bytes,
     /// All that is charged to it.
     pub charged: Bytes,
     /// What was lost behind it for want of memory.
-    pub stall: Stall,
+    pub stall: MemoryStall,
 }
 
 /// Where the wall is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Height {
+pub struct HardLimitLevels {
     /// From here on the kernel kills.
     pub limit: Bytes,
     /// From here on it slows down, where it can.
     pub throttle: Bytes,
 }
 
-impl Height {
+impl HardLimitLevels {
     fn of(limit: Bytes) -> Self {
-        Self { limit, throttle: limit - limit.scale(THROTTLED_SHARE).max(SMALLEST_MOVE) }
+        Self { limit, throttle: limit - limit.scale(THROTTLED_SHARE).max(SMALLEST_CHANGE) }
     }
 }
 
 /// The wall of one build, followed over time.
 #[derive(Clone, Debug)]
-pub struct Wall {
+pub struct HardLimit {
     strict: bool,
-    reserve: Reserve,
+    reserve: FileReserve,
     current: Option<Bytes>,
 }
 
-impl Wall {
+impl HardLimit {
     /// A wall that is not there yet; a `strict` one is raised for nobody.
     #[must_use]
     pub fn new(strict: bool) -> Self {
-        Self { strict, reserve: Reserve::default(), current: None }
+        Self { strict, reserve: FileReserve::default(), current: None }
     }
 
     /// Where it stands.
@@ -91,7 +94,13 @@ impl Wall {
 
     /// Where the wall is to be from `now` on, where that is somewhere else. `lone`: a unit runs that by itself is
     /// above the line.
-    pub fn follow(&mut self, now: Millis, line: Bytes, lone: bool, look: &Look) -> Option<Height> {
+    pub fn follow(
+        &mut self,
+        now: Millis,
+        line: Bytes,
+        lone: bool,
+        look: &HardLimitReading,
+    ) -> Option<HardLimitLevels> {
         let full = self.current.map_or(0.0, |limit| look.charged.share_of(limit));
         self.reserve.observe(now, look.stall, full);
         let wanted = self.wanted(line, lone && !self.strict, look);
@@ -108,25 +117,25 @@ impl Wall {
             }
         };
         self.current = Some(next);
-        Some(Height::of(next))
+        Some(HardLimitLevels::of(next))
     }
 
-    fn wanted(&self, line: Bytes, lone: bool, look: &Look) -> Bytes {
-        let left = left_to(look) - BELOW_OTHERS;
+    fn wanted(&self, line: Bytes, lone: bool, look: &HardLimitReading) -> Bytes {
+        let left = left_to(look) - GAP_BELOW_OUTER_LIMITS;
         if lone {
             return left.max(line);
         }
-        let wanted = line + line.scale(KERNEL_SHARE) + self.reserve.over_line(line);
+        let wanted = line + line.scale(KERNEL_SHARE) + self.reserve.over_budget(line);
         // What others take makes the line sink by as much; until it has, nobody is to be killed for that.
         wanted.min(left).max(line)
     }
 }
 
 /// What everything above leaves to what is behind the wall, files included. No swap: a wall does not count that.
-fn left_to(look: &Look) -> Bytes {
+fn left_to(look: &HardLimitReading) -> Bytes {
     let mut above = look.above.clone();
     above.machine.swap_free = Bytes::ZERO;
-    let own = Own { memory: look.held, swapped: Bytes::ZERO };
+    let own = HeldMemory { memory: look.held, swapped: Bytes::ZERO };
     left_by_others(&above, own).min(whole(&above))
 }
 
@@ -135,22 +144,30 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::line::{Cgroup, Machine, STALL_WINDOW, auto};
+    use crate::line::{CgroupMemory, MachineMemory, STALL_WINDOW, auto};
 
-    fn machine(available: Bytes) -> Look {
+    fn machine(available: Bytes) -> HardLimitReading {
         let swap_free = Bytes::gib(4);
-        let machine = Machine { total: Bytes::gib(32), available, swap_free, ..Machine::default() };
-        Look { above: Reading { machine, ..Reading::default() }, ..Look::default() }
+        let machine = MachineMemory {
+            total: Bytes::gib(32),
+            available,
+            swap_free,
+            ..MachineMemory::default()
+        };
+        HardLimitReading {
+            above: MemoryReading { machine, ..MemoryReading::default() },
+            ..HardLimitReading::default()
+        }
     }
 
-    fn container(limit: Bytes, held: Bytes) -> Look {
+    fn container(limit: Bytes, held: Bytes) -> HardLimitReading {
         let mut look = machine(Bytes::gib(30));
-        look.above.cgroups.push(Cgroup { limit, held, swap_free: Bytes::MAX });
+        look.above.cgroups.push(CgroupMemory { limit, held, swap_free: Bytes::MAX });
         look
     }
 
-    fn height(line: Bytes, lone: bool, look: &Look) -> f64 {
-        let mut wall = Wall::new(false);
+    fn height(line: Bytes, lone: bool, look: &HardLimitReading) -> f64 {
+        let mut wall = HardLimit::new(false);
         wall.follow(Millis::ZERO, line, lone, look);
         wall.limit().as_mib()
     }
@@ -173,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_wall_rises_at_once_and_sinks_to_what_is_held() {
-        let mut wall = Wall::new(false);
+        let mut wall = HardLimit::new(false);
         let mut look = machine(Bytes::gib(30));
         let mut at = |line: u64, held: u64| {
             look.held = Bytes::mib(held);
@@ -191,21 +208,21 @@ mod tests {
     fn a_lone_giant_has_what_everything_above_leaves_and_a_strict_wall_stands() {
         let inside = container(Bytes::gib(4), Bytes::mib(96));
         assert_eq!(height(Bytes::gib(1), true, &inside), 4096.0 - 96.0 - 16.0);
-        let mut strict = Wall::new(true);
+        let mut strict = HardLimit::new(true);
         strict.follow(Millis::ZERO, Bytes::gib(1), true, &inside);
         assert_eq!(strict.limit(), Bytes::mib(1024 + 8 + 192));
     }
 
     #[test]
     fn it_slows_down_a_little_before_it_kills() {
-        let height = Height::of(Bytes::gib(2));
+        let height = HardLimitLevels::of(Bytes::gib(2));
         assert_eq!(height.throttle, Bytes::mib(2048 - 64));
-        assert_eq!(Height::of(Bytes::mib(256)).throttle, Bytes::mib(240));
+        assert_eq!(HardLimitLevels::of(Bytes::mib(256)).throttle, Bytes::mib(240));
     }
 
     #[test]
     fn a_wall_at_which_the_build_crawls_grows() {
-        let mut wall = Wall::new(false);
+        let mut wall = HardLimit::new(false);
         let mut look = machine(Bytes::gib(30));
         let mut limits = Vec::new();
         for window in 0..3 {
@@ -225,7 +242,7 @@ mod tests {
             let line = Bytes::mib(line);
             let limit = Bytes::mib(height(line, false, &machine(Bytes::gib(30))) as u64 + 1);
             let look = container(limit, Bytes::ZERO);
-            prop_assert!(auto(&look.above, Own::default(), &Reserve::default()) >= line);
+            prop_assert!(auto(&look.above, HeldMemory::default(), &FileReserve::default()) >= line);
         }
 
         #[test]
@@ -233,7 +250,7 @@ mod tests {
             steps in proptest::collection::vec(
                 (1u64..3_000, 64u64..8_000, any::<bool>(), 0u64..9_000, 0u64..30_000), 1..60),
         ) {
-            let (mut wall, mut now) = (Wall::new(false), Millis::ZERO);
+            let (mut wall, mut now) = (HardLimit::new(false), Millis::ZERO);
             for (pause, line, lone, held, available) in steps {
                 now += Millis(pause);
                 let mut look = machine(Bytes::mib(available));
