@@ -43,7 +43,7 @@ pub fn run(args: &[OsString]) -> ExitCode {
 fn named(args: &[OsString]) -> Ending {
     let found = args.split_first().and_then(|(name, rest)| {
         let program = std::env::var_os(env::tool(name.to_str()?))?;
-        Some(Tool {
+        Some(ToolRun {
             name: name.to_string_lossy().into_owned(),
             program: program.into(),
             args: rest,
@@ -61,7 +61,7 @@ fn named(args: &[OsString]) -> Ending {
     }
 }
 
-struct Tool<'a> {
+struct ToolRun<'a> {
     name: String,
     program: PathBuf,
     args: &'a [OsString],
@@ -77,7 +77,7 @@ enum Outcome {
     Abort,
 }
 
-impl Tool<'_> {
+impl ToolRun<'_> {
     fn under(&self, mut governor: Connection) -> Ending {
         let facts = Box::new(self.facts());
         governor.say(&ToGovernor::Hello { version: VERSION, facts, runs: None, priority: None });
@@ -215,8 +215,8 @@ fn is_module(arg: &OsStr) -> bool {
 mod tests {
     use super::*;
 
-    fn tool(args: &[OsString]) -> Tool<'_> {
-        Tool { name: "wasm-opt".to_owned(), program: "/bin/true".into(), args }
+    fn tool(args: &[OsString]) -> ToolRun<'_> {
+        ToolRun { name: "wasm-opt".to_owned(), program: "/bin/true".into(), args }
     }
 
     #[test]

@@ -63,7 +63,7 @@ pub(crate) fn run(line: &CommandLine, invocation: Invocation) -> Ending {
     };
     governor.say(&hello(&facts, None));
     // What can be known now is found out while the governor thinks.
-    Unit {
+    GovernedUnit {
         line,
         way,
         socket,
@@ -90,7 +90,7 @@ fn hello(facts: &UnitFacts, runs: Option<u32>) -> ToGovernor {
     ToGovernor::Hello { version: VERSION, facts: Box::new(facts.clone()), runs, priority }
 }
 
-struct Unit<'a> {
+struct GovernedUnit<'a> {
     line: &'a CommandLine,
     /// To whom it turns.
     way: Way,
@@ -157,7 +157,7 @@ impl Drop for Scratch {
     }
 }
 
-impl Unit<'_> {
+impl GovernedUnit<'_> {
     fn run(mut self) -> Ending {
         let ending = self.run_to_the_end();
         // Its second name goes before the process does.
