@@ -7,7 +7,7 @@ use plimsoll_core::{BuildNo, Bytes, Millis};
 use plimsoll_history::EventLog;
 use plimsoll_proto::ToDriver;
 
-use crate::connection::Connection;
+use crate::connection::ClientConnection;
 use crate::options::Observer;
 
 /// The records of one build.
@@ -69,7 +69,7 @@ impl BuildLog {
         directory: &Path,
         flush: bool,
         observer: &mut dyn Observer,
-        mut driver: Option<&mut Connection>,
+        mut driver: Option<&mut ClientConnection>,
     ) {
         let mut records = std::mem::take(&mut self.records);
         let registers = |record: &Record| matches!(record.event, Event::Registered { .. });

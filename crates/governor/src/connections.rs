@@ -10,7 +10,7 @@ use plimsoll_core::Millis;
 use plimsoll_proto::ToShim;
 use rustix::event::{PollFd, PollFlags};
 
-use crate::connection::{Connection, Peer};
+use crate::connection::{ClientConnection, Peer};
 use crate::error::GovernorError;
 
 /// Where nobody can be let in, for want of descriptors, that is tried again after so long.
@@ -31,7 +31,7 @@ pub(crate) struct Connections {
     listener: Option<UnixListener>,
     /// Nobody is let in before this moment.
     deaf_until: Millis,
-    open: BTreeMap<u64, Connection>,
+    open: BTreeMap<u64, ClientConnection>,
     next: u64,
     /// The parents of compilers that belong to no build here, of which a person was told.
     strays: BTreeSet<u32>,
@@ -107,7 +107,7 @@ impl Connections {
             }
         };
         let full = self.open.len() >= connections_at_most();
-        let Some(connection) = Connection::accept(stream, now).filter(|_| !full) else {
+        let Some(connection) = ClientConnection::accept(stream, now).filter(|_| !full) else {
             return Accepted::Refused;
         };
         let id = self.next;
@@ -116,16 +116,16 @@ impl Connections {
         Accepted::As(id)
     }
 
-    pub(crate) fn get_mut(&mut self, id: u64) -> Option<&mut Connection> {
+    pub(crate) fn get_mut(&mut self, id: u64) -> Option<&mut ClientConnection> {
         self.open.get_mut(&id)
     }
 
-    pub(crate) fn remove(&mut self, id: u64) -> Option<Connection> {
+    pub(crate) fn remove(&mut self, id: u64) -> Option<ClientConnection> {
         self.open.remove(&id)
     }
 
     /// The one that is this peer.
-    pub(crate) fn of(&mut self, peer: Peer) -> Option<&mut Connection> {
+    pub(crate) fn of(&mut self, peer: Peer) -> Option<&mut ClientConnection> {
         self.open.values_mut().find(|connection| connection.peer == peer)
     }
 
@@ -156,8 +156,9 @@ impl Connections {
     /// Connections that have nothing to say, or do not read what they are told, make room. Gives who they were.
     pub(crate) fn drop_silent(&mut self, now: Millis) -> Vec<Peer> {
         let silent = |peer: Peer| matches!(peer, Peer::Unknown | Peer::Done);
-        let is_gone =
-            |it: &Connection| it.is_stuck() || silent(it.peer) && now - it.since >= SILENT_AT_MOST;
+        let is_gone = |it: &ClientConnection| {
+            it.is_stuck() || silent(it.peer) && now - it.since >= SILENT_AT_MOST
+        };
         let ids: Vec<u64> =
             self.open.iter().filter(|(_, it)| is_gone(it)).map(|(id, _)| *id).collect();
         let mut gone = Vec::new();

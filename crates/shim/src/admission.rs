@@ -3,8 +3,8 @@
 use plimsoll_core::oversized::Shrink;
 use plimsoll_proto::ToShim;
 
-use crate::connection::{Connection, Heard};
-use crate::ending::Ending;
+use crate::connection::{FromGovernor, GovernorConnection};
+use crate::ending::ChildEnding;
 use crate::{diagnostic, orphan};
 
 /// What is to be done.
@@ -14,22 +14,24 @@ pub(crate) enum Answer {
     /// Nobody governs it (any more).
     Alone,
     /// It is not to run.
-    End(Ending),
+    End(ChildEnding),
 }
 
 /// Waits for it.
-pub(crate) fn answer(governor: &mut Connection) -> Answer {
+pub(crate) fn answer(governor: &mut GovernorConnection) -> Answer {
     match governor.wait() {
         Heard::Message(ToShim::Admit { again, shrink, .. }, _) => Answer::Run { again, shrink },
         Heard::Message(ToShim::Refuse { text }, _) => {
             diagnostic::plain(&text);
-            Answer::End(Ending::FAILED)
+            Answer::End(ChildEnding::FAILED)
         }
         // The governor has killed what we took for lost: its word comes late.
-        Heard::Message(ToShim::Retry, _) => answer(governor),
-        Heard::Message(ToShim::Leave | ToShim::Abort, _) => Answer::End(Ending::FAILED),
-        Heard::Message(ToShim::Ungoverned { .. } | ToShim::Pong, _) | Heard::Gone => Answer::Alone,
-        Heard::Silent(text) => {
+        FromGovernor::Message(ToShim::Retry, _) => answer(governor),
+        FromGovernor::Message(ToShim::Leave | ToShim::Abort, _) => Answer::End(ChildEnding::FAILED),
+        FromGovernor::Message(ToShim::Ungoverned { .. } | ToShim::Pong, _) | FromGovernor::Gone => {
+            Answer::Alone
+        }
+        FromGovernor::Silent(text) => {
             orphan::say(text.as_deref());
             Answer::Alone
         }

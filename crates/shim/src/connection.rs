@@ -19,7 +19,7 @@ use crate::tokens::UnitTokens;
 
 /// What came from the governor.
 #[derive(Debug)]
-pub(crate) enum Heard {
+pub(crate) enum FromGovernor {
     /// A message, with the token pipe that came along.
     Message(ToShim, Option<UnitTokens>),
     /// There is no governor any more (or it speaks what we do not understand).
@@ -30,7 +30,7 @@ pub(crate) enum Heard {
 
 /// What the governor says to a child's death by a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum DeathVerdict {
     /// It has killed the child itself, which is to run again.
     Retry,
     /// The build is ending.
@@ -43,7 +43,7 @@ pub(crate) enum Verdict {
 const GRACE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// A connection to a governor of our own user.
-pub(crate) struct Connection {
+pub(crate) struct GovernorConnection {
     stream: UnixStream,
     received: LineBuffer,
     descriptors: VecDeque<OwnedFd>,
@@ -54,7 +54,7 @@ pub(crate) struct Connection {
     asked: bool,
 }
 
-impl Connection {
+impl GovernorConnection {
     /// Connects to the socket `name`: a path, or an abstract name. Waits while the governor's queue is full, so
     /// that hundreds of shims can come at once. `None` where nobody listens, or somebody who is not us.
     pub(crate) fn open(name: &OsStr) -> Option<Self> {
@@ -100,7 +100,7 @@ impl Connection {
     }
 
     /// Waits for the next message: for as long as it takes from a governor that answers.
-    pub(crate) fn wait(&mut self) -> Heard {
+    pub(crate) fn wait(&mut self) -> FromGovernor {
         loop {
             if let Some(heard) = self.next() {
                 return heard;
@@ -113,7 +113,7 @@ impl Connection {
             match rustix::event::poll(&mut ready, Some(&silence.patience())) {
                 Ok(0) => {
                     if !self.asks() {
-                        return Heard::Silent(self.give_up());
+                        return FromGovernor::Silent(self.give_up());
                     }
                 }
                 Ok(_) => {
@@ -147,7 +147,7 @@ impl Connection {
     }
 
     /// The next message that has arrived, if any.
-    pub(crate) fn hear(&mut self) -> Option<Heard> {
+    pub(crate) fn hear(&mut self) -> Option<FromGovernor> {
         loop {
             if let Some(heard) = self.next() {
                 return Some(heard);
@@ -159,13 +159,13 @@ impl Connection {
     }
 
     /// What it says to the child's death, also where its word is still on its way.
-    pub(crate) fn verdict(&mut self) -> Option<Verdict> {
+    pub(crate) fn verdict(&mut self) -> Option<DeathVerdict> {
         loop {
             match self.hear() {
-                Some(Heard::Message(ToShim::Retry, _)) => return Some(Verdict::Retry),
-                Some(Heard::Message(ToShim::Abort, _)) => return Some(Verdict::Abort),
-                Some(Heard::Message(..)) => {}
-                Some(Heard::Gone | Heard::Silent(_)) => return None,
+                Some(FromGovernor::Message(ToShim::Retry, _)) => return Some(DeathVerdict::Retry),
+                Some(FromGovernor::Message(ToShim::Abort, _)) => return Some(DeathVerdict::Abort),
+                Some(FromGovernor::Message(..)) => {}
+                Some(FromGovernor::Gone | FromGovernor::Silent(_)) => return None,
                 None => {
                     let mut ready = [PollFd::new(&self.stream, PollFlags::IN)];
                     match rustix::event::poll(&mut ready, Some(&GRACE)) {
@@ -178,9 +178,9 @@ impl Connection {
         }
     }
 
-    fn next(&mut self) -> Option<Heard> {
+    fn next(&mut self) -> Option<FromGovernor> {
         let Some(line) = self.received.next_line() else {
-            return self.gone.then_some(Heard::Gone);
+            return self.gone.then_some(FromGovernor::Gone);
         };
         if std::mem::take(&mut self.asked)
             && let Some(silence) = &self.silence
@@ -194,12 +194,12 @@ impl Connection {
                     (Some(read), Some(write)) => Some(UnitTokens { read, write }),
                     _ => None,
                 };
-                Some(Heard::Message(message, pipe))
+                Some(FromGovernor::Message(message, pipe))
             }
-            Ok(message) => Some(Heard::Message(message, None)),
+            Ok(message) => Some(FromGovernor::Message(message, None)),
             Err(_) => {
                 self.gone = true;
-                Some(Heard::Gone)
+                Some(FromGovernor::Gone)
             }
         }
     }
@@ -232,7 +232,7 @@ impl Connection {
     }
 }
 
-impl AsFd for Connection {
+impl AsFd for GovernorConnection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }

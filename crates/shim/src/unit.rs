@@ -31,8 +31,8 @@ use rustix::fs::{MemfdFlags, OFlags, memfd_create};
 use crate::allocator::GiveBack;
 use crate::child::{self, Child, Pages, Raise};
 use crate::command_line::CommandLine;
-use crate::connection::{Connection, Heard, Verdict};
-use crate::ending::{self, Ending};
+use crate::connection::{DeathVerdict, FromGovernor, GovernorConnection};
+use crate::ending::{self, ChildEnding};
 use crate::leftovers::Leftovers;
 use crate::linker;
 use crate::metadata::{self, Comparison, Kept};
@@ -50,7 +50,7 @@ const UNGOVERNED: &str =
 const SILENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 /// Compiles, under the governor where there is one.
-pub(crate) fn run(line: &CommandLine, invocation: Invocation) -> Ending {
+pub(crate) fn run(line: &CommandLine, invocation: Invocation) -> ChildEnding {
     let starter = Starter::of_this_process();
     let facts = line.facts(&invocation);
     let retryable = facts.retryable;
@@ -63,7 +63,7 @@ pub(crate) fn run(line: &CommandLine, invocation: Invocation) -> Ending {
     };
     governor.say(&hello(&facts, None));
     // What can be known now is found out while the governor thinks.
-    Unit {
+    GovernedUnit {
         line,
         way,
         socket,
@@ -90,7 +90,7 @@ fn hello(facts: &UnitFacts, runs: Option<u32>) -> ToGovernor {
     ToGovernor::Hello { version: VERSION, facts: Box::new(facts.clone()), runs, priority }
 }
 
-struct Unit<'a> {
+struct GovernedUnit<'a> {
     line: &'a CommandLine,
     /// To whom it turns.
     way: Way,
@@ -99,7 +99,7 @@ struct Unit<'a> {
     facts: UnitFacts,
     invocation: Invocation,
     /// `None` once it is gone.
-    governor: Option<Connection>,
+    governor: Option<GovernorConnection>,
     retryable: bool,
     forwarder: Forwarder,
     leftovers: Leftovers,
@@ -123,7 +123,7 @@ enum Answer {
     /// Nobody governs it (any more).
     Alone,
     /// The unit is not to run.
-    End(Ending),
+    End(ChildEnding),
 }
 
 /// How one run of the compiler came to its end.
@@ -157,8 +157,8 @@ impl Drop for Scratch {
     }
 }
 
-impl Unit<'_> {
-    fn run(mut self) -> Ending {
+impl GovernedUnit<'_> {
+    fn run(mut self) -> ChildEnding {
         let ending = self.run_to_the_end();
         // Its second name goes before the process does.
         self.kept = None;
@@ -169,14 +169,14 @@ impl Unit<'_> {
         ending
     }
 
-    fn run_to_the_end(&mut self) -> Ending {
+    fn run_to_the_end(&mut self) -> ChildEnding {
         loop {
             // Made while the governor thinks, as creating it takes time.
             let scratch = self.scratch();
             let (unit, tokens) = match self.wait() {
                 Answer::Admitted(unit, tokens) => (Some(unit), tokens),
                 // Nobody is left who could use what it makes.
-                Answer::Alone if self.starter.is_gone() => return Ending::FAILED,
+                Answer::Alone if self.starter.is_gone() => return ChildEnding::FAILED,
                 Answer::Alone if self.runs == 0 => {
                     drop(scratch);
                     orphan::clean_up();
@@ -196,19 +196,19 @@ impl Unit<'_> {
                 Outcome::Abort => {
                     self.leftovers.sweep(started);
                     self.say(&ToGovernor::Finished { ok: false, differs: false });
-                    return Ending::FAILED;
+                    return ChildEnding::FAILED;
                 }
                 Outcome::Lost(signal) => {
                     tree::kill_all();
                     self.prepare_again(started);
                     self.say(&ToGovernor::Lost { signal });
                 }
-                Outcome::Ended(status) => return self.finish(Ending::from(status)),
+                Outcome::Ended(status) => return self.finish(ChildEnding::from(status)),
                 Outcome::NotStarted(error) => {
                     let program = self.line.program.display().to_string();
                     diagnostic::plain(&format!("cannot run `{program}`: {error}"));
                     self.say(&ToGovernor::Finished { ok: false, differs: false });
-                    return Ending::NOT_STARTED;
+                    return ChildEnding::NOT_STARTED;
                 }
             }
         }
@@ -230,26 +230,26 @@ impl Unit<'_> {
                     return Answer::Admitted(unit, tokens);
                 }
                 // The governor has killed what we took for lost: its word comes late.
-                Heard::Message(ToShim::Retry, _) => {}
-                Heard::Message(ToShim::Leave | ToShim::Abort, _) => {
-                    return Answer::End(Ending::FAILED);
+                FromGovernor::Message(ToShim::Retry, _) => {}
+                FromGovernor::Message(ToShim::Leave | ToShim::Abort, _) => {
+                    return Answer::End(ChildEnding::FAILED);
                 }
-                Heard::Message(ToShim::Refuse { text }, _) => {
+                FromGovernor::Message(ToShim::Refuse { text }, _) => {
                     diagnostic::error(&text, self.line.wants_json());
-                    return Answer::End(Ending::FAILED);
+                    return Answer::End(ChildEnding::FAILED);
                 }
-                Heard::Message(ToShim::Pong, _) => {}
-                Heard::Message(ToShim::Ungoverned { say }, _) => {
+                FromGovernor::Message(ToShim::Pong, _) => {}
+                FromGovernor::Message(ToShim::Ungoverned { say }, _) => {
                     self.governor = None;
                     orphan::say(say.then_some(UNGOVERNED));
                     return Answer::Alone;
                 }
-                Heard::Silent(text) => {
+                FromGovernor::Silent(text) => {
                     self.governor = None;
                     orphan::say(text.as_deref());
                     return Answer::Alone;
                 }
-                Heard::Gone => {
+                FromGovernor::Gone => {
                     self.governor = None;
                     if self.starter.is_gone() || !self.rejoin(None) {
                         orphan::say_once();
@@ -392,25 +392,25 @@ impl Unit<'_> {
 
     /// Reads what the governor has said. An outcome where that ended the run.
     fn obey(&mut self, run: &mut Run) -> Option<Outcome> {
-        while let Some(heard) = self.governor.as_mut().and_then(Connection::hear) {
+        while let Some(heard) = self.governor.as_mut().and_then(GovernorConnection::hear) {
             match heard {
-                Heard::Message(ToShim::Retry, _) if self.retryable => {
+                FromGovernor::Message(ToShim::Retry, _) if self.retryable => {
                     // It may have been faster: then all is well, and nothing is run again.
                     if !run.child.kill().is_ok_and(|status| status.success()) {
                         tree::kill_all();
                         return Some(Outcome::Retry);
                     }
                 }
-                Heard::Message(ToShim::Abort, _) => return Some(Self::end_for_nobody(run)),
-                Heard::Message(ToShim::Ungoverned { say }, _) => {
+                FromGovernor::Message(ToShim::Abort, _) => return Some(Self::end_for_nobody(run)),
+                FromGovernor::Message(ToShim::Ungoverned { say }, _) => {
                     self.governor = None;
                     if self.starter.is_gone() {
                         return Some(Self::end_for_nobody(run));
                     }
                     orphan::say(say.then_some(UNGOVERNED));
                 }
-                Heard::Message(..) => {}
-                Heard::Gone | Heard::Silent(_) => {
+                FromGovernor::Message(..) => {}
+                FromGovernor::Gone | FromGovernor::Silent(_) => {
                     self.governor = None;
                     if self.starter.is_gone() {
                         return Some(Self::end_for_nobody(run));
@@ -466,18 +466,18 @@ impl Unit<'_> {
             Ok(status) => status,
             Err(error) => return Outcome::NotStarted(error),
         };
-        let by_somebody = loss::by_somebody(Ending::from(status)).filter(|_| self.retryable);
+        let by_somebody = loss::by_somebody(ChildEnding::from(status)).filter(|_| self.retryable);
         if by_somebody.is_some()
-            && let Some(verdict) = self.governor.as_mut().and_then(Connection::verdict)
+            && let Some(verdict) = self.governor.as_mut().and_then(GovernorConnection::verdict)
         {
             tree::kill_all();
             return match verdict {
-                Verdict::Retry => Outcome::Retry,
-                Verdict::Abort => Outcome::Abort,
+                DeathVerdict::Retry => Outcome::Retry,
+                DeathVerdict::Abort => Outcome::Abort,
             };
         }
         self.forward(&mut run);
-        let by_its_word = loss::by_its_word(Ending::from(status), &self.forwarder);
+        let by_its_word = loss::by_its_word(ChildEnding::from(status), &self.forwarder);
         if let Some(signal) = by_somebody.or(by_its_word)
             && self.retryable
             && self.governor.is_some()
@@ -517,8 +517,8 @@ impl Unit<'_> {
     }
 
     /// The compiler has ended for good.
-    fn finish(&mut self, ending: Ending) -> Ending {
-        let ok = ending == Ending::Code(0);
+    fn finish(&mut self, ending: ChildEnding) -> ChildEnding {
+        let ok = ending == ChildEnding::Code(0);
         let differs = ok
             && self
                 .kept
@@ -529,7 +529,7 @@ impl Unit<'_> {
             return ending;
         }
         diagnostic::error(&self.came_out_differently(), self.line.wants_json());
-        Ending::FAILED
+        ChildEnding::FAILED
     }
 
     /// Why that is, and what helps.

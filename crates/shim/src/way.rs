@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use plimsoll_proto::Governing;
 
-use crate::connection::Connection;
+use crate::connection::GovernorConnection;
 use crate::rendezvous::{self, Reached};
 use crate::silence::Silence;
 use crate::{chained, env, orphan};
@@ -37,10 +37,10 @@ impl Way {
     }
 
     /// A connection, and the socket's name for a link shim.
-    pub(crate) fn open(&self) -> Option<(Connection, OsString)> {
+    pub(crate) fn open(&self) -> Option<(GovernorConnection, OsString)> {
         match self {
-            Self::Driver(socket) => Some((Connection::open(socket)?, socket.clone())),
-            Self::Joined(socket, home) => match Connection::open(socket) {
+            Self::Driver(socket) => Some((GovernorConnection::open(socket)?, socket.clone())),
+            Self::Joined(socket, home) => match GovernorConnection::open(socket) {
                 Some(connection) => Some((connection, socket.clone())),
                 None => Self::Account(home.clone()).open(),
             },
@@ -54,7 +54,7 @@ impl Way {
                     }
                     Reached::Nobody => return None,
                 };
-                Some((Connection::over(stream, &path), path.into_os_string()))
+                Some((GovernorConnection::over(stream, &path), path.into_os_string()))
             }
         }
     }

@@ -44,7 +44,7 @@ const EVERY: Millis = Millis(100);
 #[derive(Debug)]
 pub(super) struct Wall {
     wall: BuildWall,
-    height: Height,
+    height: HardLimit,
     looked: Option<Millis>,
     /// The line and whether there was a giant, when it was last moved.
     heard: (Bytes, bool),
