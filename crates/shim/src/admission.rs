@@ -20,8 +20,8 @@ pub(crate) enum Answer {
 /// Waits for it.
 pub(crate) fn answer(governor: &mut GovernorConnection) -> Answer {
     match governor.wait() {
-        Heard::Message(ToShim::Admit { again, shrink, .. }, _) => Answer::Run { again, shrink },
-        Heard::Message(ToShim::Refuse { text }, _) => {
+        FromGovernor::Message(ToShim::Admit { again, shrink, .. }, _) => Answer::Run { again, shrink },
+        FromGovernor::Message(ToShim::Refuse { text }, _) => {
             diagnostic::plain(&text);
             Answer::End(ChildEnding::FAILED)
         }

@@ -225,7 +225,7 @@ impl GovernedUnit<'_> {
         let Some(governor) = &mut self.governor else { return Answer::Alone };
         loop {
             match governor.wait() {
-                Heard::Message(ToShim::Admit { unit, again, shrink }, tokens) => {
+                FromGovernor::Message(ToShim::Admit { unit, again, shrink }, tokens) => {
                     (self.again, self.shrink) = (again, shrink);
                     return Answer::Admitted(unit, tokens);
                 }

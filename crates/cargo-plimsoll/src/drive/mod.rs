@@ -46,7 +46,7 @@ use plimsoll_host::{Jobserver, Signal, Signals};
 use scratch::Scratch;
 use task::Task;
 pub(crate) use task::{Foreign, Pipeline, PipelineTool};
-use wall::Wall;
+use wall::RaisedLimit;
 use watch::Watch;
 
 /// Runs Cargo inside the line; gives its exit status (128 + n for a signal).
@@ -98,7 +98,7 @@ fn run_task(
     environment: &Environment,
     shell: &mut Shell,
 ) -> anyhow::Result<i32> {
-    let wall = Wall::raise(settings, environment, shell);
+    let wall = RaisedLimit::raise(settings, environment, shell);
     let mut build = match Build::prepare(task, settings, environment, wall) {
         Ok(build) => build,
         Err(error) => {
@@ -127,7 +127,7 @@ struct Build<'a> {
     /// Removed with the rest.
     _scratch: Scratch,
     /// Where one was asked for and could be had. Before the guard: it is taken away first.
-    wall: Option<Wall>,
+    wall: Option<RaisedLimit>,
     /// From the first unit on.
     guard: Option<Guard>,
     /// A shell stands above us that can continue what was stopped.
@@ -144,7 +144,7 @@ impl<'a> Build<'a> {
         task: Task<'a>,
         settings: &Settings,
         environment: &Environment,
-        wall: Option<Wall>,
+        wall: Option<RaisedLimit>,
     ) -> anyhow::Result<Self> {
         let shims = Shims::find()?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -211,7 +211,7 @@ impl<'a> Build<'a> {
     /// What a person should know where Cargo has failed for something that it puts right by itself when it is asked
     /// again. Not where somebody reads its JSON, which would repeat itself.
     fn reason_to_rerun(&mut self) -> Option<&'static str> {
-        let by_oomd = self.wall.as_mut().is_some_and(Wall::was_emptied_by_oomd);
+        let by_oomd = self.wall.as_mut().is_some_and(RaisedLimit::was_emptied_by_oomd);
         if self.interrupted || self.task.json_messages() {
             return None;
         }

@@ -21,7 +21,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
-use plimsoll_core::hard_limit::HardLimit as Height;
+use plimsoll_core::hard_limit::HardLimit;
 use plimsoll_core::{Bytes, Millis};
 use plimsoll_host::{BuildWall, Limits, NoWall, WallPlace};
 use plimsoll_shim::env as private;
@@ -42,7 +42,7 @@ const EVERY: Millis = Millis(100);
 
 /// A wall around one build.
 #[derive(Debug)]
-pub(super) struct Wall {
+pub(super) struct RaisedLimit {
     wall: BuildWall,
     height: HardLimit,
     looked: Option<Millis>,
@@ -54,7 +54,7 @@ pub(super) struct Wall {
     stuck: bool,
 }
 
-impl Wall {
+impl RaisedLimit {
     /// Raises it where it is asked for; says it where it cannot be had. Before anything else is started: where it can
     /// only be had in a cgroup of systemd's making this process becomes the same command in one, and does not come
     /// back.
@@ -69,7 +69,7 @@ impl Wall {
         match BuildWall::raise(Path::new("/"), std::process::id()) {
             Ok(wall) => Some(Self {
                 wall,
-                height: Height::new(settings.oversized.value.refuses()),
+                height: HardLimit::new(settings.oversized.value.refuses()),
                 looked: None,
                 heard: (Bytes::ZERO, false),
                 kills: 0,
@@ -149,7 +149,7 @@ impl Wall {
 
 /// Whoever is still behind it goes on where the driver began: the user's own program under `cargo run`, a server that
 /// the build has started.
-impl Drop for Wall {
+impl Drop for RaisedLimit {
     fn drop(&mut self) {
         // What stays the next driver sweeps away.
         let _ = self.wall.place().remove();
