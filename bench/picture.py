@@ -26,7 +26,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 DATA = ROOT / "bench/results/picture.json"
 PICTURE = ROOT / "docs/src/memory.svg"
 WORKLOAD = "bench/workloads/native"
-BUDGET_MIB, JOBS = 400, 8
+BUDGET_MIB, JOBS = 450, 8
 INTERVAL = 0.1
 PR_SET_CHILD_SUBREAPER = 36
 

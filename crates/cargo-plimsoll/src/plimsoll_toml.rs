@@ -22,6 +22,22 @@ use crate::toml_text::line_of;
 /// The file's name.
 pub const NAME: &str = "plimsoll.toml";
 
+/// What may stand in it, with one sentence each.
+pub const KEYS: [(&str, &str); 6] = [
+    ("memory", "the memory budget, as `--memory`"),
+    ("jobs", "how many jobs run at once, at most, as `--jobs`"),
+    (
+        "reserve",
+        "how much of the machine's memory stays free for everything else: a size or a share",
+    ),
+    ("diet", "as `--diet`"),
+    ("hard", "`true` also sets a hard limit of the kernel's, as `--hard`"),
+    (
+        "crates",
+        "`[crates.NAME]`: what you know of a package before a build has shown it; `memory`, `note`",
+    ),
+];
+
 /// A value in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Given<T> {
@@ -231,9 +247,7 @@ pub fn parse(path: &Path, text: &str) -> Result<PlimsollToml, BadFile> {
             "diet" => says.diet = Some(entry.diet()?),
             "hard" => says.hard = Some(entry.switch()?),
             "crates" => says.crates = crates(&entry, &at)?,
-            _ => {
-                return Err(entry.unknown(&["memory", "jobs", "reserve", "diet", "hard", "crates"]));
-            }
+            _ => return Err(entry.unknown(&KEYS.map(|(key, _)| key))),
         }
     }
     Ok(says)
