@@ -5,24 +5,25 @@
 //! ours (or one of Cargo's global options), so Cargo's arguments reach Cargo as they were written.
 
 mod help;
+mod hint;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
-use plimsoll_core::diet::Diet;
-use plimsoll_core::schedule::Priority;
-use plimsoll_core::settings::Memory;
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{
+    ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+};
 
 use crate::bench::arm::Arm;
 use crate::env;
 use crate::exit;
-use crate::jobs::Jobs;
-use crate::settings::Asked;
+use crate::options;
 use help::{
     BENCH_HELP, CLEAN_HELP, DISABLE_HELP, DOCTOR_HELP, ENABLE_HELP, ENV_HELP, INIT_HELP,
-    RUN_UNDER_HELP, STATUS_HELP, WORKER_HELP,
+    RUN_UNDER_HELP, SETTINGS_HELP, STATUS_HELP, WORKER_HELP,
 };
 
 /// Run any Cargo command inside a memory budget.
@@ -31,57 +32,31 @@ use help::{
     name = "cargo plimsoll",
     bin_name = "cargo plimsoll",
     version,
-    override_usage = "cargo plimsoll [OPTIONS] <CARGO SUBCOMMAND> [CARGO'S ARGUMENTS]\n       \
-                      cargo plimsoll [OPTIONS] <init|doctor|bench|worker|enable|disable|status|settings|top|report|history|help>",
+    override_usage = "cargo plimsoll [OPTIONS] <CARGO COMMAND> [CARGO'S ARGUMENTS]\n       \
+                      cargo plimsoll [OPTIONS] <COMMAND>",
     disable_help_subcommand = true,
-    arg_required_else_help = true,
+    help_template = "{about}\n\n{usage-heading} {usage}{before-help}\n\n{options}{after-help}",
+    before_help = commands_help(),
     after_help = after_help()
 )]
 pub struct Cli {
-    /// What is asked for with every command.
-    #[command(flatten)]
-    pub asked: AskedOptions,
     /// Cargo's own options before the subcommand.
     #[command(flatten)]
     pub globals: CargoGlobals,
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
 }
 
-/// Plimsoll's options.
-#[derive(Clone, Debug, Args)]
-pub struct AskedOptions {
-    /// The line: a size (1600MiB, 1.5G), a share (50%) of the memory, or auto: what the machine and
-    /// its containers leave, followed all the time [default: auto]
-    #[arg(long, value_name = "SIZE|PERCENT|auto", global = true)]
-    pub memory: Option<Memory>,
-    /// Units at once; a -j among Cargo's arguments means the same [default: the number of processors]
-    #[arg(long, value_name = "N", global = true, allow_hyphen_values = true)]
-    pub jobs: Option<Jobs>,
-    /// Refuse a unit that is above the line by itself, instead of running it alone
-    #[arg(long, global = true)]
-    pub strict: bool,
-    /// How far a unit that would cross the line alone may go to need less: none, preserving (its output stays the
-    /// same) or output (also more codegen units, no debug info, thin LTO for fat, for that unit alone) [default:
-    /// preserving]
-    #[arg(long, value_name = "DIET", global = true)]
-    pub diet: Option<Diet>,
-    /// Put a wall of the kernel's (a cgroup with a limit) at the line, so that nothing beyond the build is
-    /// harmed when a forecast fails
-    #[arg(long, global = true)]
-    pub hard: bool,
-    /// This build's share beside others of the account (after `enable`): low, normal or high, each four times
-    /// the one before [default: normal]
-    #[arg(long, value_name = "PRIORITY", global = true)]
-    pub priority: Option<Priority>,
-    /// Run a test once more that was killed for want of memory, with nothing beside it. (Tests have side
-    /// effects, and the first run's output stays)
-    #[arg(long, global = true)]
-    pub retry_tests: bool,
-    /// Say nothing but errors: no status line, no summary
-    #[arg(long, short, global = true)]
-    pub quiet: bool,
+/// A command line, read up to Cargo's subcommand.
+#[derive(Debug)]
+pub struct CommandLine {
+    /// The toolchain (`+nightly`), where it comes first.
+    pub toolchain: Option<OsString>,
+    /// Plimsoll's options, each in one word.
+    pub ours: Vec<OsString>,
+    /// The rest.
+    pub cli: Cli,
 }
 
 /// Options that Cargo takes before its subcommand, passed on to it.
@@ -91,9 +66,6 @@ pub struct CargoGlobals {
     /// Say more
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
-    /// Coloring: auto, always, never
-    #[arg(long, value_name = "WHEN")]
-    color: Option<OsString>,
     /// Do not change Cargo.lock
     #[arg(long)]
     locked: bool,
@@ -274,7 +246,8 @@ impl WorkerOptions {
 /// The language of a shell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Language {
-    /// POSIX: bash, zsh, dash.
+    /// POSIX: bash, zsh, dash and the like.
+    #[value(aliases = ["zsh", "sh", "dash", "ash", "ksh"])]
     Bash,
     /// fish.
     Fish,
@@ -286,10 +259,10 @@ pub enum Command {
     /// A command of ours.
     #[command(flatten)]
     Ours(Ours),
-    /// Show this help, or Cargo's for one of its subcommands
+    /// Show this help, or that of a command, ours or Cargo's
     Help {
-        /// The subcommand
-        command: Option<OsString>,
+        /// The command
+        command: Vec<OsString>,
     },
     /// Any subcommand of Cargo: build, check, test, clippy, doc, run, bench, install, nextest, …
     #[command(external_subcommand)]
@@ -324,8 +297,8 @@ pub enum Ours {
     /// Print what puts plain `cargo` in this shell inside the line
     #[command(after_help = ENV_HELP)]
     Env {
-        /// The shell's language: bash is also zsh's and dash's
-        #[arg(long, value_enum, default_value_t = Language::Bash)]
+        /// The shell: bash, zsh, sh, dash or fish
+        #[arg(long, value_name = "SHELL", value_enum, default_value_t = Language::Bash, hide_possible_values = true)]
         shell: Language,
     },
     /// Write settings into the workspace that make its builds smaller, also for plain `cargo`
@@ -339,7 +312,12 @@ pub enum Ours {
         command: Vec<OsString>,
     },
     /// Show every setting and where it came from
-    Settings,
+    #[command(after_help = SETTINGS_HELP)]
+    Settings {
+        /// As one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show what running builds of yours do now
     Top {
         /// Show it once, not live
@@ -367,24 +345,6 @@ pub enum Ours {
     Worker(WorkerCommand),
 }
 
-impl AskedOptions {
-    /// What is asked for, as far as it stands before the subcommand.
-    #[must_use]
-    pub fn asked(&self) -> Asked {
-        Asked {
-            memory: self.memory,
-            jobs: self.jobs,
-            cargo_jobs: None,
-            strict: self.strict,
-            diet: self.diet,
-            hard: self.hard,
-            priority: self.priority,
-            retry_tests: self.retry_tests,
-            quiet: self.quiet,
-        }
-    }
-}
-
 impl CargoGlobals {
     /// `-C`: where Cargo goes before anything else.
     #[must_use]
@@ -399,8 +359,7 @@ impl CargoGlobals {
         let flags =
             [(self.locked, "--locked"), (self.offline, "--offline"), (self.frozen, "--frozen")];
         words.extend(flags.iter().filter(|(on, _)| *on).map(|(_, name)| OsString::from(name)));
-        let with_value = self.color.iter().map(|value| ("--color", value));
-        let with_value = with_value.chain(self.config.iter().map(|value| ("--config", value)));
+        let with_value = self.config.iter().map(|value| ("--config", value));
         let with_value = with_value.chain(self.unstable.iter().map(|value| ("-Z", value)));
         let directory = self.directory.as_ref().map(|directory| ("-C", directory.as_os_str()));
         let with_value = with_value.map(|(name, value)| (name, value.as_os_str())).chain(directory);
@@ -413,26 +372,99 @@ impl CargoGlobals {
 
 impl Cli {
     /// Reads the words after the program's name, as Cargo gives them (`plimsoll build …`) or as a
-    /// person does who calls `cargo-plimsoll build …` directly. The toolchain is `+nightly` where that
-    /// comes first.
+    /// person does who calls `cargo-plimsoll build …` directly.
     ///
     /// # Errors
     /// Where they cannot be read, or ask for help or the version: clap's error prints either.
-    pub fn read(
-        words: impl IntoIterator<Item = OsString>,
-    ) -> Result<(Option<OsString>, Self), clap::Error> {
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<CommandLine, clap::Error> {
         let mut words = words.into_iter().peekable();
         words.next_if(|word| word == "plimsoll");
         let toolchain = words.next_if(|word| word.as_encoded_bytes().starts_with(b"+"));
+        let words: Vec<OsString> = words.collect();
         let program = OsString::from("cargo plimsoll");
-        let cli = Self::try_parse_from(std::iter::once(program).chain(words))?;
-        Ok((toolchain, cli))
+        let mut definition = Self::definition();
+        let read =
+            definition.try_get_matches_from_mut(std::iter::once(program).chain(words.clone()));
+        let matches = read.map_err(|error| hint::cargos_own(error, &words))?;
+        let ours = ours(&mut definition, &matches)?;
+        let cli = Self::from_arg_matches(&matches)?;
+        if let Some(Command::Ours(Ours::Bench(options))) = &cli.command {
+            hint::cargos_bench(&mut definition, &options.args)?;
+        }
+        Ok(CommandLine { toolchain, ours, cli })
     }
 
-    /// The long help, as `--help` prints it.
+    /// All that can be said before Cargo's subcommand, and to our own commands.
     #[must_use]
-    pub fn help() -> clap::builder::StyledStr {
-        Self::command().render_long_help()
+    pub fn definition() -> clap::Command {
+        let mut definition = Self::command().args(options::definitions());
+        let names: Vec<String> =
+            definition.get_subcommands().map(|it| it.get_name().to_owned()).collect();
+        for name in names.iter().filter(|name| *name != "help") {
+            definition = definition.mut_subcommand(name, |command| with_options(command, name));
+        }
+        definition
+    }
+
+    /// The long help, as `--help` prints it; `None` where one of these words is no command of ours.
+    #[must_use]
+    pub fn help(words: &[OsString]) -> Option<clap::builder::StyledStr> {
+        let mut definition = Self::definition();
+        definition.build();
+        let mut command = &mut definition;
+        for word in words {
+            command = command.find_subcommand_mut(word).filter(|it| it.get_name() != "help")?;
+        }
+        Some(command.render_long_help())
+    }
+
+    /// The names of our own commands.
+    pub(crate) fn names() -> Vec<String> {
+        Self::command().get_subcommands().map(|it| it.get_name().to_owned()).collect()
+    }
+}
+
+/// A command of ours, and those below it, with the options of Plimsoll's that it uses.
+fn with_options(command: clap::Command, name: &str) -> clap::Command {
+    if !command.has_subcommands() {
+        return command.args(options::of_command(name));
+    }
+    command.mut_subcommands(|below| {
+        let name = format!("{name} {}", below.get_name());
+        with_options(below, &name)
+    })
+}
+
+/// The options of ours that stand before the command and after it.
+fn ours(
+    definition: &mut clap::Command,
+    matches: &ArgMatches,
+) -> Result<Vec<OsString>, clap::Error> {
+    let mut words = options::words_of(matches);
+    let (mut command, mut level) = (&*definition, matches);
+    let mut name = Vec::new();
+    while let Some((below, next)) = level.subcommand() {
+        // Cargo's commands use all of them.
+        let Some(found) = command.find_subcommand(below) else { return Ok(words) };
+        (command, level) = (found, next);
+        name.push(below.to_owned());
+        words.extend(options::words_of(level));
+    }
+    let name = name.join(" ");
+    let takes = options::of_command(&name);
+    let is_foreign = |arg: &&clap::Arg| {
+        let id = arg.get_id();
+        let is_said = matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+        is_said && !takes.iter().any(|taken| taken.get_id() == id)
+    };
+    let foreign =
+        options::definitions().iter().find(is_foreign).map(|arg| options::shown(arg).to_string());
+    match foreign.filter(|_| !name.is_empty() && name != "help") {
+        Some(option) => Err(definition.error(
+            ErrorKind::UnknownArgument,
+            format!("`cargo plimsoll {name}` does not use {option}; leave it out"),
+        )),
+        None => Ok(words),
     }
 }
 
@@ -445,18 +477,53 @@ fn profile_name(name: &str) -> Result<String, String> {
     Ok(name.to_owned())
 }
 
+/// Our commands by what they are for. What is in no group comes last.
+const GROUPS: [(&str, &[&str]); 3] = [
+    ("Build", &["run-under", "worker"]),
+    ("Understand", &["doctor", "report", "top", "history", "settings", "status"]),
+    ("Set up", &[]),
+];
+
+fn commands_help() -> String {
+    let mut text = String::from(
+        "\n\nCargo's commands, inside the memory budget:\n  \
+         build, check, test, clippy, doc, run, install, nextest, llvm-cov and any other one\n",
+    );
+    let commands = Ours::augment_subcommands(clap::Command::new(""));
+    let of_group = |name: &str| {
+        let found = GROUPS.iter().position(|(_, names)| names.contains(&name));
+        found.unwrap_or(GROUPS.len() - 1)
+    };
+    for (at, (heading, _)) in GROUPS.iter().enumerate() {
+        let _ = writeln!(text, "\n{heading}:");
+        for command in commands.get_subcommands().filter(|it| of_group(it.get_name()) == at) {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            let _ = writeln!(text, "  {:<11} {about}", command.get_name());
+        }
+    }
+    text.push_str("\n`cargo plimsoll help <COMMAND>` shows more about a command.");
+    text
+}
+
+/// What a person reads who names no command.
+pub(crate) const NEXT: &str = "\
+Plimsoll runs Cargo inside a memory budget, so that no build is killed for lack of memory.
+  cargo plimsoll build     build; also check, test, clippy, doc, run and any other Cargo command
+  cargo plimsoll doctor    find out what killed a build, or whether this machine is set up well
+  cargo plimsoll enable    put plain `cargo`, editors and scripts inside the budget, too
+  cargo plimsoll help      see all commands and options";
+
 fn after_help() -> String {
     let mut text = String::from(
         "Plimsoll's options may also stand among Cargo's arguments, before a `--`:\n  \
          cargo plimsoll build --memory 4G --release -p cli\n\n\
-         A build goes one part of the workspace after the other with --staged; --staged --list shows them:\n  \
-         cargo plimsoll build --staged\n\n\
-         plimsoll.toml (at the workspace's root, and in ~/.config/plimsoll): memory, jobs, reserve, diet, hard, [crates.NAME]\n\n\
-         Where one of our commands has the name of one of Cargo's, `cargo` before it means Cargo's:\n  \
+         plimsoll.toml (at the workspace's root, and in ~/.config/plimsoll) can set:\n  \
+         memory, jobs, reserve, oversized, hard, [crates.NAME]\n\n\
+         Some of our commands have the name of one of Cargo's; `cargo` before it means Cargo's:\n  \
          cargo plimsoll cargo bench\n\nEnvironment:\n",
     );
     for (name, meaning) in env::PUBLIC {
-        let _ = writeln!(text, "  {name:<16} {meaning}");
+        let _ = writeln!(text, "  {name:<20} {meaning}");
     }
     text.push_str("\nExit status:\n");
     for (code, meaning) in exit::MEANINGS {

@@ -1,5 +1,6 @@
 //! Every way in which `cargo plimsoll` ends, and its exit status. One exhaustive map.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::cargo_args::BadArguments;
@@ -40,6 +41,17 @@ pub enum Failure {
     /// A setting cannot be used.
     #[error(transparent)]
     Settings(#[from] BadSettings),
+    /// Options, and nothing to do with them.
+    #[error("no command is given; write for example `cargo plimsoll build`")]
+    NoCommand,
+    /// Neither Cargo nor Plimsoll has this command.
+    #[error("no such command: `{}`; did you mean `cargo plimsoll {name}`?", said.display())]
+    NoSuchCommand {
+        /// What was written.
+        said: OsString,
+        /// A command of ours.
+        name: String,
+    },
     /// No build of this user runs.
     #[error("no build is running; start one with `cargo plimsoll build`")]
     NothingRuns,
@@ -99,6 +111,8 @@ impl Failure {
             // 0 for help and the version, 2 for an error.
             Self::CommandLine(error) => error.exit_code(),
             Self::Arguments(_)
+            | Self::NoCommand
+            | Self::NoSuchCommand { .. }
             | Self::Settings(_)
             | Self::BadBench(_)
             | Self::BadWorker(_)

@@ -4,7 +4,7 @@
 //! many fewer than the machine has processors, `default` is as many as it has; zero is an error.
 
 use std::fmt;
-use std::num::NonZeroI32;
+use std::num::{NonZeroI32, NonZeroU32};
 use std::str::FromStr;
 
 /// How many units may run at once.
@@ -36,6 +36,31 @@ impl Jobs {
     #[must_use]
     pub fn from_integer(number: i64) -> Option<Self> {
         i32::try_from(number).ok().and_then(NonZeroI32::new).map(Self::Number)
+    }
+}
+
+/// A number of processors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Processors(NonZeroU32);
+
+/// A number of processors that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a number of processors; write a number from 1 on")]
+pub struct BadProcessors(String);
+
+impl Processors {
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u32 {
+        self.0.get()
+    }
+}
+
+impl FromStr for Processors {
+    type Err = BadProcessors;
+
+    fn from_str(text: &str) -> Result<Self, BadProcessors> {
+        text.parse().map(Self).map_err(|_| BadProcessors(text.to_owned()))
     }
 }
 

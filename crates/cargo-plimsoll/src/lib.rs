@@ -17,11 +17,13 @@
 pub mod cargo_args;
 pub mod cargo_config;
 pub mod cli;
+pub mod color;
 #[cfg(any(test, not(target_os = "linux")))]
 mod elsewhere;
 pub mod env;
 pub mod exit;
 pub mod jobs;
+pub mod options;
 pub mod plain;
 pub mod plimsoll_toml;
 pub mod settings;
@@ -71,6 +73,7 @@ mod init {
 }
 
 use std::ffi::OsString;
+use std::iter;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -78,12 +81,13 @@ use anyhow::Context as _;
 
 use crate::cargo_args::CargoCall;
 use crate::cargo_config::CargoConfig;
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, CommandLine};
 use crate::env::Environment;
 use crate::exit::Failure;
 use crate::plimsoll_toml::Files;
 use crate::settings::{Asked, BadSettings, Settings, Sources};
 use crate::shell::Shell;
+use crate::subcommand::{Kind, Subcommand};
 
 #[cfg(not(target_os = "linux"))]
 use elsewhere as system;
@@ -98,6 +102,8 @@ pub fn main() -> ExitCode {
     if let Some(code) = system::part() {
         return code;
     }
+    // Also for what is wrong with the command line.
+    color::When::of(None, &Environment::of_process()).settle();
     let mut shell = Shell::of_process();
     let status = run(&mut shell).unwrap_or_else(|failure| {
         say(&failure, &mut shell);
@@ -107,24 +113,85 @@ pub fn main() -> ExitCode {
 }
 
 fn run(shell: &mut Shell) -> Result<i32, Failure> {
-    let (toolchain, cli) = Cli::read(std::env::args_os().skip(1))?;
+    let words: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if words.iter().all(|word| word == "plimsoll") && words.len() <= 1 {
+        shell.answer(cli::NEXT).context(exit::OUT)?;
+        return Ok(0);
+    }
+    let CommandLine { toolchain, ours, cli } = Cli::read(words)?;
     let place = Place::find(&cli)?;
-    let asked = cli.asked.asked();
+    let asked = Asked::read(ours.clone())?;
+    color::When::of(asked.color, &place.environment).settle();
+    *shell = Shell::of_process();
     let globals = cli.globals.words();
     let words = match cli.command {
-        Command::Ours(command) => {
+        Some(Command::Ours(command)) => {
             return system::command(command, &globals, asked, &place, shell);
         }
-        Command::Help { command: None } => {
-            shell.answer(Cli::help().ansi()).context(exit::OUT)?;
-            return Ok(0);
-        }
-        Command::Help { command: Some(name) } => vec![OsString::from("help"), name],
-        Command::Cargo(words) => words,
+        Some(Command::Help { command }) => match Cli::help(&command) {
+            Some(help) => {
+                shell.answer(help.ansi()).context(exit::OUT)?;
+                return Ok(0);
+            }
+            None => iter::once(OsString::from("help")).chain(command).collect(),
+        },
+        Some(Command::Cargo(words)) => words,
+        None if toolchain.is_none() => return Err(Failure::NoCommand),
+        None => Vec::new(),
     };
-    let (call, settings) = place.call(toolchain, globals, &words, asked)?;
+    let (call, settings) = place.call(toolchain, globals, &words, ours)?;
+    if let Some(name) = like(&call, &place.environment) {
+        return Err(Failure::NoSuchCommand { said: call.subcommand, name });
+    }
+    if call.color.is_some() {
+        color::When::of(call.color, &place.environment).settle();
+        *shell = Shell::of_process();
+    }
     shell.set_quiet(settings.quiet.value);
+    if call.asks_help && call.kind != Kind::NeverBuilds {
+        return help_of_both(&call, &place.environment, shell);
+    }
     system::cargo(&call, &settings, &place.environment, shell)
+}
+
+/// Cargo's help for one of its subcommands, and which of our options may stand there.
+fn help_of_both(
+    call: &CargoCall,
+    environment: &Environment,
+    shell: &mut Shell,
+) -> Result<i32, Failure> {
+    let subcommand = Subcommand::named(&call.resolved);
+    let exit = plain::wait_for(call, environment)?;
+    let name = call.resolved.to_string_lossy();
+    let text = match subcommand.lets_ours_in {
+        true => options::AmongCargos::of(&subcommand).help().ansi().to_string(),
+        false => format!(
+            "Options of Plimsoll stand before `{name}`: cargo plimsoll --memory 4G {name}. \
+             `cargo plimsoll help` shows them."
+        ),
+    };
+    if exit == 0 {
+        shell.answer(format_args!("\n{text}")).context(exit::OUT)?;
+    }
+    Ok(exit)
+}
+
+/// The command of ours that was probably meant, where neither Cargo nor a program of it has one of this name.
+fn like(call: &CargoCall, environment: &Environment) -> Option<String> {
+    /// A slip of the hand, or two of them in a longer word.
+    const SLIPS: usize = 2;
+    let said = call.resolved.to_str()?;
+    let is_known = Subcommand::is_built_in(&call.resolved)
+        || said.contains(['.', '/'])
+        || environment.has_program(&format!("cargo-{said}{}", std::env::consts::EXE_SUFFIX));
+    if is_known {
+        return None;
+    }
+    let distance = |name: &str| strsim::damerau_levenshtein(said, name);
+    let ours = Cli::names().into_iter().min_by_key(|name| distance(name))?;
+    let cargos = Subcommand::built_in().map(distance).min()?;
+    let slips = SLIPS.min(said.chars().count() / 2);
+    (distance(&ours) <= slips && distance(&ours) < cargos).then_some(ours)
 }
 
 /// Where we were called: all that outlives the command line.
@@ -182,7 +249,7 @@ impl Place {
         toolchain: Option<OsString>,
         globals: Vec<OsString>,
         words: &[OsString],
-        asked: Asked,
+        mut ours: Vec<OsString>,
     ) -> Result<(CargoCall, Settings), Failure> {
         // `cargo plimsoll cargo bench`: Cargo's command where one of ours has the same name.
         let words = match words {
@@ -192,9 +259,14 @@ impl Place {
         let words: Vec<OsString> = toolchain.into_iter().chain(words.iter().cloned()).collect();
         // Cargo resolves aliases before it looks at `--config`.
         let aliases = CargoConfig::read(&self.environment, &self.cwd, &self.cwd, &[]).aliases;
-        let (call, own) = CargoCall::read(globals, &words, &aliases)?;
-        let asked =
-            Asked { cargo_jobs: call.jobs, quiet: asked.quiet || call.quiet, ..asked.and(own)? };
+        let (mut call, among) = CargoCall::read(globals, &words, &aliases)?;
+        ours.extend(options::in_one_word(among));
+        let asked = Asked::read(ours)?;
+        let asked = Asked { cargo_jobs: call.jobs, quiet: asked.quiet || call.quiet, ..asked };
+        (call.staged, call.lists_stages) = (asked.staged, asked.list);
+        if let Some(color) = asked.color {
+            call.globals.extend(["--color".into(), color.as_str().into()]);
+        }
         let found_from = call.config_root(&self.cwd, &self.environment);
         let config = CargoConfig::read(&self.environment, &self.cwd, &found_from, &call.config);
         let manifest = call.manifest_path.as_ref().map(|path| self.cwd.join(path));

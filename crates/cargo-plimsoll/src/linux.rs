@@ -40,6 +40,7 @@ pub(crate) fn command(
     place: &Place,
     shell: &mut Shell,
 ) -> Result<i32, Failure> {
+    shell.set_quiet(place.unsaid(&asked)?.quiet.value);
     match command {
         Ours::Enable => {
             commands::enable::run(
@@ -51,8 +52,6 @@ pub(crate) fn command(
             )?;
         }
         Ours::Clean(options) => {
-            let settings = place.unsaid(&asked)?;
-            shell.set_quiet(settings.quiet.value);
             return commands::clean::run(&options, &place.environment, &place.cwd, shell);
         }
         Ours::Disable => {
@@ -60,7 +59,6 @@ pub(crate) fn command(
         }
         Ours::Doctor(options) => {
             let settings = place.ours(&asked)?;
-            shell.set_quiet(settings.quiet.value);
             let Place { environment, cwd } = &place;
             return commands::doctor::run(&options, &settings, environment, cwd, shell);
         }
@@ -75,7 +73,6 @@ pub(crate) fn command(
         }
         Ours::Bench(options) => {
             let settings = place.ours(&asked)?;
-            shell.set_quiet(settings.quiet.value);
             let Place { environment, cwd } = &place;
             return commands::bench::run(&options, &settings, environment, cwd, shell);
         }
@@ -90,7 +87,6 @@ pub(crate) fn command(
         }
         Ours::RunUnder { command } => {
             let settings = place.ours(&asked)?;
-            shell.set_quiet(settings.quiet.value);
             return Ok(drive::run_under(&command, &settings, &place.environment, shell)?);
         }
         Ours::Worker(WorkerCommand::Build(options)) => {
@@ -99,13 +95,10 @@ pub(crate) fn command(
                 commands::worker::WorkerBuild::prepare(&options, environment, &place.cwd, globals)?;
             let asked = Asked { cargo_jobs: build.jobs(), ..asked };
             let settings = place.ours(&asked)?;
-            shell.set_quiet(settings.quiet.value);
             return build.run(&settings, environment, shell);
         }
-        Ours::Settings => {
-            let settings = place.ours(&asked)?;
-            let line = commands::settings::line_now(settings.memory.value, settings.reserve.value);
-            commands::settings::run(&settings, line, shell)?;
+        Ours::Settings { json } => {
+            commands::settings::run(json, place.ours(&asked)?, shell)?;
         }
         Ours::Top { once, json } => {
             let form = match (json, once) {

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use plimsoll_core::Bytes;
-use plimsoll_core::diet::Diet;
+use plimsoll_core::oversized::{BadOversized, Oversized};
 use plimsoll_core::settings::{BadMemory, Memory};
 use toml_edit::{Document, Item, TableLike, Value};
 
@@ -30,7 +30,10 @@ pub const KEYS: [(&str, &str); 6] = [
         "reserve",
         "how much of the machine's memory stays free for everything else: a size or a share",
     ),
-    ("diet", "as `--diet`"),
+    (
+        "oversized",
+        "what may be done with a unit that exceeds the budget by itself, as `--oversized`",
+    ),
     ("hard", "`true` also sets a hard limit of the kernel's, as `--hard`"),
     (
         "crates",
@@ -71,8 +74,8 @@ pub struct PlimsollToml {
     pub jobs: Option<Given<Jobs>>,
     /// `reserve`: what of the machine's memory is kept free for everything else.
     pub reserve: Option<Given<Memory>>,
-    /// `diet`: how far a unit that would cross the line alone may go to need less.
-    pub diet: Option<Given<Diet>>,
+    /// `oversized`: what may be done with a unit that exceeds the budget by itself.
+    pub oversized: Option<Given<Oversized>>,
     /// `hard`: whether the kernel, too, keeps the build to its line.
     pub hard: Option<Given<bool>>,
     /// `[crates.NAME]`: what is known of single packages.
@@ -244,7 +247,7 @@ pub fn parse(path: &Path, text: &str) -> Result<PlimsollToml, BadFile> {
             "memory" => says.memory = Some(entry.parsed()?),
             "jobs" => says.jobs = Some(entry.jobs()?),
             "reserve" => says.reserve = Some(entry.reserve()?),
-            "diet" => says.diet = Some(entry.diet()?),
+            "oversized" => says.oversized = Some(entry.oversized()?),
             "hard" => says.hard = Some(entry.switch()?),
             "crates" => says.crates = crates(&entry, &at)?,
             _ => return Err(entry.unknown(&KEYS.map(|(key, _)| key))),
@@ -343,15 +346,10 @@ impl<'a> Entry<'a> {
         Ok(self.given(value))
     }
 
-    /// Yes, no, or how far.
-    fn diet(&self) -> Result<Given<Diet>, BadFile> {
-        let diet = match (self.item.as_bool(), self.item.as_str()) {
-            (Some(true), _) => Some(Diet::Preserving),
-            (Some(false), _) => Some(Diet::None),
-            (None, text) => text.and_then(|text| text.parse().ok()),
-        };
-        let diet = diet.ok_or_else(|| self.wrong("write `true`, `false` or `\"output\"`"))?;
-        Ok(self.given(diet))
+    fn oversized(&self) -> Result<Given<Oversized>, BadFile> {
+        let text =
+            self.text("`\"refuse\"`, `\"run\"`, `\"shrink\"` or `\"shrink-output\"`, in quotes")?;
+        text.parse().map(|it| self.given(it)).map_err(|error: BadOversized| self.wrong(error))
     }
 
     fn table(&self, example: &str) -> Result<&'a dyn TableLike, BadFile> {

@@ -8,11 +8,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::diet::Diet;
 use crate::forecast::{Sizes, Source};
 use crate::ids::{BuildId, UnitId};
 use crate::invocation::UnitKind;
 use crate::measure::{Bytes, Millis};
+use crate::oversized::Shrink;
 use crate::schedule::Standing;
 use crate::unit::{Made, UnitKey};
 
@@ -141,8 +141,8 @@ pub enum Event {
         /// 1 for the first run, 2 for the first retry.
         attempt: u32,
         /// How far it goes to need less: it is expected to cross the line alone.
-        #[serde(default)]
-        diet: Diet,
+        #[serde(default, alias = "diet")]
+        shrink: Shrink,
     },
     /// It is compiled by other settings than Cargo's, because a person has agreed to that.
     Slimmed {
@@ -230,7 +230,7 @@ pub enum Event {
         #[serde(default)]
         programs: Vec<(String, Bytes)>,
     },
-    /// It will not be run: above the line under `--strict`, or above what the machine has.
+    /// It will not be run: above the line with `--oversized refuse`, or above what the machine has.
     Refused {
         /// The unit.
         unit: UnitId,
@@ -344,10 +344,15 @@ mod tests {
     fn a_record_is_one_flat_object() {
         let record = Record {
             t: Millis(12),
-            event: Event::Admitted { unit: UnitId(3), attempt: 1, diet: Diet::Preserving },
+            event: Event::Admitted { unit: UnitId(3), attempt: 1, shrink: Shrink::SameOutput },
         };
         let text = serde_json::to_string(&record).unwrap();
-        assert_eq!(text, r#"{"t":12,"event":"admitted","unit":3,"attempt":1,"diet":"preserving"}"#);
+        assert_eq!(
+            text,
+            r#"{"t":12,"event":"admitted","unit":3,"attempt":1,"shrink":"same-output"}"#
+        );
+        let former = text.replace("shrink", "diet").replace("same-output", "preserving");
+        assert_eq!(serde_json::from_str::<Record>(&former).unwrap(), record);
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
     }
 }

@@ -131,26 +131,7 @@ impl Governor {
                 Some(whole(&self.limits.read()).scale(f64::from(share) / 100.0))
             }
         };
-        let options = BuildOptions {
-            terms: Terms {
-                jobs: join.jobs.max(1),
-                strict: join.strict,
-                keep_going: join.keep_going,
-                line,
-                places: jobserver.as_ref().map(|_| join.places),
-                priority: join.priority,
-                interactive: join.interactive,
-                diet: join.diet,
-                staged: join.staged,
-            },
-            memory: join.memory,
-            notes: join.notes,
-            command: join.command,
-            json_messages: join.json_messages,
-            graph: None,
-            target_dir: Some(join.target_dir).filter(|dir| !dir.as_os_str().is_empty()),
-            jobserver,
-        };
+        let options = BuildOptions::of(join, line, jobserver);
         let build = match self.rooted_at(pid) {
             Some(build) => self.adopt_build(build, options, id),
             None => self.open_elsewhere(options, pid, None, Some(id))?,

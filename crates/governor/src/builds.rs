@@ -12,7 +12,7 @@ use plimsoll_core::unit::UnitFacts;
 use plimsoll_core::{BuildId, BuildNo, Bytes, Millis, UnitId};
 use plimsoll_history::EventLog;
 use plimsoll_host::{Jobserver, Tmpfs};
-use plimsoll_proto::{Rerun, ToDriver};
+use plimsoll_proto::{Join, Rerun, ToDriver};
 
 use crate::account::Elsewhere;
 use crate::connection::Peer;
@@ -39,6 +39,33 @@ pub struct BuildOptions {
     pub target_dir: Option<PathBuf>,
     /// Cargo's pipe, where it is ours.
     pub jobserver: Option<Jobserver>,
+}
+
+impl BuildOptions {
+    /// What a driver says of its build: the one place where that becomes what the schedule decides by. `line` is the
+    /// build's own inside the governor's, and `jobserver` is Cargo's pipe.
+    #[must_use]
+    pub fn of(join: Join, line: Option<Bytes>, jobserver: Option<Jobserver>) -> Self {
+        Self {
+            terms: Terms {
+                jobs: join.jobs.max(1),
+                oversized: join.oversized,
+                keep_going: join.keep_going,
+                line,
+                places: jobserver.as_ref().map(|_| join.places),
+                priority: join.priority,
+                interactive: join.interactive,
+                staged: join.staged,
+            },
+            memory: join.memory,
+            notes: join.notes,
+            command: join.command,
+            json_messages: join.json_messages,
+            graph: None,
+            target_dir: Some(join.target_dir).filter(|dir| !dir.as_os_str().is_empty()),
+            jobserver,
+        }
+    }
 }
 
 /// How a build ended.

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use plimsoll_core::diet::Diet;
 use plimsoll_core::event::{Cause, Event};
 use plimsoll_core::invocation::UnitKind;
+use plimsoll_core::oversized::{Oversized, Shrink};
 use plimsoll_core::schedule::Effect;
 use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
 use plimsoll_host::TokenPipe;
@@ -28,14 +28,14 @@ fn listed(programs: &[(String, Bytes)]) -> String {
 impl Governor {
     pub(crate) fn carry_out(&mut self, now: Millis, effect: Effect) {
         match effect {
-            Effect::Admit { unit, attempt, diet } => self.admit(now, unit, attempt, diet),
+            Effect::Admit { unit, attempt, shrink } => self.admit(now, unit, attempt, shrink),
             Effect::Tokens { unit, issue } => self.issue(unit, issue),
             Effect::AdmitLink(unit) => {
                 let waited =
                     self.entries.get(&unit).map_or(Millis::ZERO, |entry| now - entry.link_since);
                 self.say(unit, Event::LinkAdmitted { unit, waited });
                 let again = self.comes_back(unit);
-                self.send(Peer::Linker(unit), &ToShim::Admit { unit, again, diet: Diet::None });
+                self.send(Peer::Linker(unit), &ToShim::Admit { unit, again, shrink: Shrink::No });
             }
             Effect::Suspend(unit, cause) => {
                 self.tree.stop(compiler(unit));
@@ -92,10 +92,10 @@ impl Governor {
         }
     }
 
-    fn admit(&mut self, now: Millis, unit: UnitId, attempt: u32, diet: Diet) {
+    fn admit(&mut self, now: Millis, unit: UnitId, attempt: u32, shrink: Shrink) {
         let tokens = TokenPipe::new().ok();
         let cpu = self.tree.usage(compiler(unit)).cpu + self.tree.usage(linker(unit)).cpu;
-        let message = ToShim::Admit { unit, again: self.comes_back(unit), diet };
+        let message = ToShim::Admit { unit, again: self.comes_back(unit), shrink };
         if let Some(connection) = self.connection_of(Peer::Shim(unit)) {
             match &tokens {
                 Some(pipe) => {
@@ -107,10 +107,10 @@ impl Governor {
         }
         if let Some(entry) = self.entries.get_mut(&unit) {
             entry.start(now, cpu, tokens);
-            entry.diet = diet;
-            entry.slimmed = diet == Diet::Output && !entry.facts.slimmer.is_empty();
+            entry.shrink = shrink;
+            entry.slimmed = shrink == Shrink::OtherOutput && !entry.facts.slimmer.is_empty();
         }
-        self.say(unit, Event::Admitted { unit, attempt, diet });
+        self.say(unit, Event::Admitted { unit, attempt, shrink });
         let slimmed = self.entries.get(&unit).filter(|entry| entry.slimmed);
         if let Some(changes) = slimmed.map(|entry| entry.facts.slimmer.clone()) {
             self.say(unit, Event::Slimmed { unit, changes });
@@ -145,13 +145,13 @@ impl Governor {
 
     fn refuse(&mut self, unit: UnitId, needs: Bytes, expected: Bytes, line: Bytes) {
         let Some(build) = self.entries.get(&unit).map(|entry| entry.build) else { return };
-        let strict =
-            needs > line && self.builds.get(&build).is_some_and(|build| build.options.terms.strict);
+        let refuses =
+            self.builds.get(&build).is_some_and(|build| build.options.terms.oversized.refuses());
         let title = self.entries.get(&unit).map(|entry| entry.title.clone()).unwrap_or_default();
-        let text = if strict {
+        let text = if refuses && needs > line {
             format!(
-                "{title} needs {needs} by itself, above the line of {line}; it is refused because of \
-                 `--strict`. Name a line of at least {needs}, or drop `--strict` to run it alone"
+                "{title} needs {needs} by itself, more than the memory budget of {line}; `--oversized refuse` \
+                 refuses it. Set a budget of at least {needs}, or drop `--oversized refuse` to run it alone"
             )
         } else {
             self.too_large(unit, &title, needs, expected)
@@ -164,12 +164,12 @@ impl Governor {
     /// and what would help here.
     fn too_large(&self, unit: UnitId, title: &str, needs: Bytes, expected: Bytes) -> String {
         let Some(entry) = self.entries.get(&unit) else { return String::new() };
-        let allowed = self.builds.get(&entry.build).map(|build| build.options.terms.diet);
-        let allowed = allowed.unwrap_or_default();
+        let allowed = self.builds.get(&entry.build).map(|build| build.options.terms.oversized);
+        let allowed = allowed.map(Oversized::shrink).unwrap_or_default();
         let mut tried = "alone".to_owned();
-        if entry.diet >= Diet::Preserving {
+        if entry.shrink >= Shrink::SameOutput {
             tried.push_str(", with one thread, its allocator giving back early");
-        } else if allowed >= Diet::Preserving {
+        } else if allowed >= Shrink::SameOutput {
             tried.push_str(" (not once more with one thread and an early allocator: that saves a few percent, and more was ahead)");
         }
         let slimmer = entry.facts.slimmer.as_str();
@@ -189,7 +189,9 @@ impl Governor {
         let smaller = match slimmer {
             "" => String::new(),
             _ if entry.slimmed => String::new(),
-            changes => format!(", or `--diet output`, which compiles it with {changes}"),
+            changes => {
+                format!(", or `--oversized shrink-output`, which compiles it with {changes}")
+            }
         };
         let reading = self.limits.read();
         let mut without = reading.clone();

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
-use plimsoll_core::diet::Diet;
 use plimsoll_core::forecast::{CurveBuilder, Observation};
 use plimsoll_core::invocation::{UnitKind, unit_name};
+use plimsoll_core::oversized::Shrink;
 use plimsoll_core::schedule::Measured;
 use plimsoll_core::unit::{UnitFacts, UnitKey};
 use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
@@ -43,7 +43,7 @@ pub(crate) struct Entry {
     /// How often somebody else has killed it.
     pub(crate) losses: u32,
     /// How far it goes to need less, in its present or last run.
-    pub(crate) diet: Diet,
+    pub(crate) shrink: Shrink,
     /// It is compiled by settings that let it need less: no example of what it needs by its own.
     pub(crate) slimmed: bool,
     /// Once more would be of no use.
@@ -81,7 +81,7 @@ impl Entry {
             finished: false,
             exit: None,
             losses: 0,
-            diet: Diet::None,
+            shrink: Shrink::No,
             slimmed: false,
             last_chance: false,
             dismissed: false,

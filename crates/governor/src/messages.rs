@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use plimsoll_core::diet::Diet;
 use plimsoll_core::event::{ColdFacts, Event};
 use plimsoll_core::forecast::{Forecast, cold_link};
 use plimsoll_core::invocation::{Emit, UnitKind};
 use plimsoll_core::line::KILLER_MARGIN;
+use plimsoll_core::oversized::Shrink;
 use plimsoll_core::schedule::{self, Again, Input, NewUnit};
 use plimsoll_core::unit::UnitFacts;
 use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
@@ -430,7 +430,7 @@ impl Governor {
         self.say_in(build, registered);
         if running {
             entry.start(now, Millis::ZERO, None);
-            self.say_in(build, Event::Admitted { unit, attempt: 1, diet: Diet::None });
+            self.say_in(build, Event::Admitted { unit, attempt: 1, shrink: Shrink::No });
         }
         let (retryable, links) = (entry.facts.retryable, entry.facts.links);
         let slims = !entry.facts.slimmer.is_empty();
@@ -498,7 +498,7 @@ impl Governor {
         let Some(facts) = self.entries.get(&unit).map(|entry| entry.facts.clone()) else {
             // The unit is not ours (a governor before us): nothing stands in the linker's way.
             if let Some(connection) = self.connection_of(Peer::Linker(unit)) {
-                connection.send(&ToShim::Admit { unit, again: false, diet: Diet::None });
+                connection.send(&ToShim::Admit { unit, again: false, shrink: Shrink::No });
             }
             return;
         };

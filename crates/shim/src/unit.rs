@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use plimsoll_core::UnitId;
-use plimsoll_core::diet::{Diet, Slimmer};
 use plimsoll_core::invocation::{Emit, Invocation};
+use plimsoll_core::oversized::{Shrink, Slimmer};
 use plimsoll_core::unit::UnitFacts;
 use plimsoll_proto::{ToGovernor, ToShim, VERSION};
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -75,7 +75,7 @@ pub(crate) fn run(line: &CommandLine, invocation: Invocation) -> Ending {
         kept: None,
         runs: 0,
         again: false,
-        diet: Diet::None,
+        shrink: Shrink::No,
         rejoined: 0,
         raise: Raise::needed(),
         starter,
@@ -109,7 +109,7 @@ struct Unit<'a> {
     /// Should the compiler be lost to somebody else, it is to be run again.
     again: bool,
     /// How far it is to go to need less.
-    diet: Diet,
+    shrink: Shrink,
     /// How often it has turned to another governor.
     rejoined: u32,
     raise: Raise,
@@ -224,8 +224,8 @@ impl Unit<'_> {
         let Some(governor) = &mut self.governor else { return Answer::Alone };
         loop {
             match governor.wait() {
-                Heard::Message(ToShim::Admit { unit, again, diet }, tokens) => {
-                    (self.again, self.diet) = (again, diet);
+                Heard::Message(ToShim::Admit { unit, again, shrink }, tokens) => {
+                    (self.again, self.shrink) = (again, shrink);
                     return Answer::Admitted(unit, tokens);
                 }
                 // The governor has killed what we took for lost: its word comes late.
@@ -306,10 +306,10 @@ impl Unit<'_> {
         if let Some(unit) = unit {
             self.send_linker_through_us(unit, &mut command);
         }
-        if self.diet == Diet::Output {
+        if self.shrink == Shrink::OtherOutput {
             command.args(Slimmer::of(&self.invocation).arguments);
         }
-        if self.diet >= Diet::Preserving {
+        if self.shrink >= Shrink::SameOutput {
             GiveBack::Sooner.tell(&mut command);
         } else if self.invocation.links {
             GiveBack::Soon.tell(&mut command);
@@ -324,7 +324,7 @@ impl Unit<'_> {
         if let Some(file) = printed.as_ref().and_then(|file| file.try_clone().ok()) {
             command.stdout(file);
         }
-        let pages = if self.diet == Diet::None { Pages::Usual } else { Pages::Small };
+        let pages = if self.shrink == Shrink::No { Pages::Usual } else { Pages::Small };
         let mut child = match Child::start(&mut command, tokens.clone(), self.raise, pages) {
             Ok(child) => child,
             Err(error) => return Outcome::NotStarted(error),

@@ -156,7 +156,7 @@ fn slimmed(state: &BuildState) -> Option<String> {
     let told: Vec<String> = state.units().filter_map(changed).collect();
     (!told.is_empty()).then(|| {
         format!(
-            "other output than plain Cargo's, by --diet output: {} (undone by `cargo clean -p` and a build without it)",
+            "other output than plain Cargo's, by --shrink output: {} (undone by `cargo clean -p` and a build without it)",
             names(&told, NAMES)
         )
     })

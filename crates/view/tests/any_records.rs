@@ -1,9 +1,9 @@
 //! Whatever is in a log, in whatever order: no text panics, counts add up, limits hold.
 
-use plimsoll_core::diet::Diet;
 use plimsoll_core::event::{Cause, Event, FORMAT, Header, Now, Record};
 use plimsoll_core::forecast::Source;
 use plimsoll_core::invocation::UnitKind;
+use plimsoll_core::oversized::Shrink;
 use plimsoll_core::unit::UnitKey;
 use plimsoll_core::{BuildId, Bytes, Millis, UnitId};
 use plimsoll_view::{
@@ -24,8 +24,8 @@ fn millis() -> impl Strategy<Value = Millis> + Clone {
     prop_oneof![9 => (0u64..300_000).prop_map(Millis), 1 => Just(Millis(u64::MAX))]
 }
 
-fn diet() -> impl Strategy<Value = Diet> {
-    proptest::sample::select(vec![Diet::None, Diet::Preserving, Diet::Output])
+fn shrink() -> impl Strategy<Value = Shrink> {
+    proptest::sample::select(vec![Shrink::No, Shrink::SameOutput, Shrink::OtherOutput])
 }
 
 fn cause() -> impl Strategy<Value = Cause> {
@@ -58,10 +58,10 @@ fn event() -> impl Strategy<Value = Event> {
                 cold: None,
                 made: None,
             }),
-        (unit(), any::<u32>(), diet()).prop_map(|(unit, attempt, diet)| Event::Admitted {
+        (unit(), any::<u32>(), shrink()).prop_map(|(unit, attempt, shrink)| Event::Admitted {
             unit,
             attempt,
-            diet
+            shrink
         }),
         (unit(), "\\PC{0,30}").prop_map(|(unit, changes)| Event::Slimmed { unit, changes }),
         (unit(), bytes()).prop_map(|(unit, holds)| Event::PagedOut { unit, holds }),

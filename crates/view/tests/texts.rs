@@ -1,10 +1,10 @@
 //! Every text, whole, for one build in which all that can happen does: the expected ones are committed in
 //! `expected/`. After an intended change, copy what the failing test prints.
 
-use plimsoll_core::diet::Diet;
 use plimsoll_core::event::{Cause, Event, FORMAT, Header, Now, Record};
 use plimsoll_core::forecast::Source;
 use plimsoll_core::invocation::UnitKind;
+use plimsoll_core::oversized::Shrink;
 use plimsoll_core::schedule::Standing;
 use plimsoll_core::unit::UnitKey;
 use plimsoll_core::{BuildId, Bytes, Millis, UnitId};
@@ -47,7 +47,7 @@ fn registered(seconds: u64, id: u32, title: &str, mib: u64, source: Source) -> R
 }
 
 fn admitted(seconds: u64, id: u32, attempt: u32) -> Record {
-    at(seconds, Event::Admitted { unit: UnitId(id), attempt, diet: Diet::None })
+    at(seconds, Event::Admitted { unit: UnitId(id), attempt, shrink: Shrink::No })
 }
 
 fn sample(seconds: u64, mib: u64, admitted: u64, units: &[(u32, u64)]) -> Record {
@@ -211,7 +211,7 @@ fn the_summary_of_everything_has_six_lines_also_where_a_giant_was_compiled_other
     let slimmed = at(110, Event::Slimmed { unit: UnitId(7), changes });
     let text = summary(&state(&[whole(), vec![slimmed]].concat()), &header());
     assert!(text.contains("by itself: giant-sdk"), "{text}");
-    assert!(text.contains("by --diet output: giant-sdk (codegen units 1 to 16)"), "{text}");
+    assert!(text.contains("by --shrink output: giant-sdk (codegen units 1 to 16)"), "{text}");
     assert_eq!(text.lines().count(), 6, "{text}");
 }
 
@@ -232,7 +232,7 @@ fn the_summary_says_what_was_paged_out_and_what_has_another_output() {
         "{text}"
     );
     assert!(
-        text.contains("by --diet output: app (codegen units 1 to 16, no debug info)"),
+        text.contains("by --shrink output: app (codegen units 1 to 16, no debug info)"),
         "{text}"
     );
 }

@@ -121,3 +121,15 @@ remedies (command, why).
 
 The exit status is 1 where something was found, or the build died for want of memory; 0 where all is well, the build \
 failed for another reason, or nothing tells how it ended.";
+
+pub(super) const SETTINGS_HELP: &str = "\
+Options stand before variables, variables before the workspace's plimsoll.toml, that before your own \
+(~/.config/plimsoll/plimsoll.toml).
+
+Examples:
+  cargo plimsoll settings
+  cargo plimsoll settings --memory 50% --json
+
+JSON: one object. `settings` is a list; each entry has `name`, `value` (a number of bytes for a size, otherwise as it \
+is written in plimsoll.toml) and `origin` (default, option, variable, file, cargo or account) with `from` in words. \
+`budget_bytes` is the memory budget as it is now, or null.";

@@ -1,5 +1,5 @@
 use plimsoll_core::Bytes;
-use plimsoll_core::diet::Diet;
+use plimsoll_core::oversized::Shrink;
 
 use super::*;
 
@@ -63,9 +63,9 @@ fn a_repository_stays_within_what_the_user_gives() {
     ] {
         assert_eq!(settled(repo, user).reserve.value, reserve.parse().unwrap());
     }
-    assert_eq!(settled("", "").diet.value, Diet::Preserving);
-    assert_eq!(settled("diet = false", "diet = true").diet.value, Diet::None);
-    assert_eq!(settled("", "diet = \"output\"").diet.value, Diet::Output);
+    assert_eq!(settled("", "").shrink.value, Shrink::SameOutput);
+    assert_eq!(settled("shrink = false", "shrink = true").shrink.value, Shrink::No);
+    assert_eq!(settled("", "shrink = \"output\"").shrink.value, Shrink::OtherOutput);
     for (repo, user, hard) in [
         ("hard = true", "", true),
         ("hard = true", "hard = false", true),

@@ -5,7 +5,7 @@ use std::fs;
 
 use cargo_plimsoll::cli::Cli;
 use cargo_plimsoll::{env, exit, plimsoll_toml};
-use clap::{Arg, Command, CommandFactory as _};
+use clap::{Arg, Command};
 
 use crate::root;
 
@@ -89,7 +89,7 @@ fn shown_command(command: &Command) -> bool {
 }
 
 fn page() -> String {
-    let mut cli = Cli::command();
+    let mut cli = Cli::definition();
     cli.build();
     let mut page = format!(
         "# Every setting\n\nThis page is made from the program's own definitions. Do not edit it; run \

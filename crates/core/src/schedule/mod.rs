@@ -37,11 +37,11 @@ mod walls;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::diet::Diet;
 use crate::event::Cause;
 use crate::forecast::Forecast;
 use crate::ids::{BuildNo, UnitId, WallNo};
 use crate::measure::{Bytes, Millis};
+use crate::oversized::Shrink;
 
 use builds::Builds;
 pub use builds::{BadPriority, Priority, Standing, Terms};
@@ -220,7 +220,7 @@ pub enum Effect {
         /// Counted from 1.
         attempt: u32,
         /// How far it is to go to need less, for the unit is expected to cross the line alone.
-        diet: Diet,
+        shrink: Shrink,
     },
     /// Make the unit's issued tokens this many (beside the implicit one); tokens that it has read
     /// cannot be taken back.
@@ -559,13 +559,16 @@ impl Schedule {
 #[cfg(test)]
 mod builds_tests;
 #[cfg(test)]
-mod diet_tests;
-#[cfg(test)]
 mod nested_tests;
+#[cfg(test)]
+mod oversized_tests;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+use crate::oversized::Oversized;
 
 /// What one build asks for, beside the machine's processors.
 #[cfg(test)]
@@ -573,7 +576,7 @@ mod tests;
 struct Config {
     jobs: u32,
     cores: u32,
-    strict: bool,
+    oversized: Oversized,
     keep_going: bool,
 }
 
@@ -581,10 +584,10 @@ struct Config {
 impl Schedule {
     /// The schedule of a driver with one build.
     fn of_one(config: Config, line: Bytes) -> Self {
-        let Config { jobs, cores, strict, keep_going } = config;
+        let Config { jobs, cores, oversized, keep_going } = config;
         let mut schedule = Self::new(cores, line);
         let places = Some(jobs.saturating_sub(1));
-        let terms = Terms { jobs, strict, keep_going, places, ..Terms::default() };
+        let terms = Terms { jobs, oversized, keep_going, places, ..Terms::default() };
         assert!(schedule.handle(Millis::ZERO, Input::Open(BuildNo(1), terms)).is_empty());
         schedule
     }

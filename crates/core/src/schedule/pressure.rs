@@ -11,11 +11,11 @@ use super::queue::LEAN_SAVES;
 use super::room::Scope;
 use super::unit::{LinkState, RunState, Unit};
 use super::{Effect, Schedule};
-use crate::diet::Diet;
 use crate::event::Cause;
 use crate::forecast::Source;
 use crate::ids::UnitId;
 use crate::measure::{Bytes, Millis};
+use crate::oversized::Shrink;
 
 /// How far ahead growth is followed before a unit is suspended: a stop takes effect within a
 /// millisecond or two, the next measurement within 10 to 250.
@@ -219,8 +219,8 @@ impl Schedule {
             && unit.resident() > Bytes::ZERO
     }
 
-    /// The line is crossed with one unit alone: said, and again where the unit crosses it by itself, too; it is refused under `--strict` where it is above the
-    /// line by itself; and stopped where even the machine has no more. What belongs to no unit is not the unit's need.
+    /// The line is crossed with one unit alone: said, and again where the unit crosses it by itself, too; it is refused with `--oversized refuse` where it is
+    /// above the line by itself; and stopped where even the machine has no more. What belongs to no unit is not the unit's need.
     fn judge_the_lone(&mut self, now: Millis, bound: Bound, effects: &mut Vec<Effect>) {
         let Bound { scope, line } = bound;
         let Some(id) = self.anchor_in(scope) else { return };
@@ -235,25 +235,26 @@ impl Schedule {
         let Some(unit) = self.units.get(id) else { return };
         let (needs, used) = (unit.resident(), self.used_by_all(scope));
         // Where another output is agreed to, the line need not be crossed.
-        let fullest = self.fullest_diet(id);
-        let slims = fullest == Diet::Output && unit.diet < fullest;
+        let fullest = self.most_shrink(id);
+        let slims = fullest == Shrink::OtherOutput && unit.shrink < fullest;
         let bound = if slims { line - guard(line) } else { line };
         if others || used <= bound {
             return;
         }
         let too_large = used > self.capacity_in(scope);
-        let strict = self.builds.terms(unit.build).strict && needs > line;
+        let refuses = self.builds.terms(unit.build).oversized.refuses() && needs > line;
         // What is left to try comes before it is given up, where that can be enough; and before the line is crossed,
         // where a person has agreed to another output for that.
-        let most = self.capacity_in(scope).scale(1.0 + LEAN_SAVES);
+        let limit = if refuses { line } else { self.capacity_in(scope) };
+        let most = limit.scale(1.0 + LEAN_SAVES);
         let nearly = unit.known_need() <= most && unit.is_nearly_at_its_peak();
-        let may_try = slims || unit.diet < fullest && too_large && !strict && nearly;
+        let may_try = slims || unit.shrink < fullest && (too_large || refuses) && nearly;
         if may_try {
             self.units.with(id, |unit| {
                 effects.push(unit.kill(now, id, Cause::TooLarge));
-                (unit.diet, unit.alone) = (fullest, true);
+                (unit.shrink, unit.alone) = (fullest, true);
             });
-        } else if (strict || too_large) && unit.retryable {
+        } else if (refuses || too_large) && unit.retryable {
             let cause = Cause::TooLarge;
             let expected = unit.expected().max(needs);
             self.units.with(id, |unit| effects.push(unit.kill(now, id, cause)));

@@ -3,11 +3,11 @@
 use std::cmp::Reverse;
 
 use super::{Again, BTreeMap, Effect, Measured, NewUnit, Role};
-use crate::diet::Diet;
 use crate::event::Cause;
 use crate::forecast::{Forecast, Source};
 use crate::ids::{BuildNo, UnitId};
 use crate::measure::{Bytes, Millis};
+use crate::oversized::Shrink;
 
 /// Whether a unit's processes run. See the diagram in [`super`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub(super) struct Unit {
     /// There are settings with which it would need less and write something else.
     pub(super) slims: bool,
     /// How far it goes to need less, in its present or last run.
-    pub(super) diet: Diet,
+    pub(super) shrink: Shrink,
     /// The unit in whose process tree it runs.
     pub(super) inside: Option<UnitId>,
     /// How many units run in its process tree, or wait to, those inside them not counted: it may wait for them.
@@ -156,7 +156,7 @@ impl Unit {
             retryable: new.retryable,
             links: new.links,
             slims: new.slims,
-            diet: Diet::None,
+            shrink: Shrink::No,
             inside: new.inside,
             guests: 0,
             role: new.role,
@@ -228,7 +228,7 @@ impl Unit {
         self.role != Role::Compiler
     }
 
-    pub(super) fn admit(&mut self, now: Millis, id: UnitId, diet: Diet) -> Effect {
+    pub(super) fn admit(&mut self, now: Millis, id: UnitId, shrink: Shrink) -> Effect {
         self.state = RunState::Running;
         self.since = now;
         if self.attempt == 0 {
@@ -236,9 +236,9 @@ impl Unit {
         }
         self.attempt += 1;
         self.head_since = None;
-        self.diet = diet;
+        self.shrink = shrink;
         self.start_over(now);
-        Effect::Admit { unit: id, attempt: self.attempt, diet }
+        Effect::Admit { unit: id, attempt: self.attempt, shrink }
     }
 
     fn start_over(&mut self, now: Millis) {

@@ -1,8 +1,8 @@
 //! Builds by their records, and what made them slow.
 
-use plimsoll_core::diet::Diet;
 use plimsoll_core::event::{Event, FORMAT, Header, Record};
 use plimsoll_core::forecast::Source;
+use plimsoll_core::oversized::Shrink;
 use plimsoll_core::unit::{Made, UnitKey};
 use plimsoll_core::{BuildId, UnitId};
 
@@ -70,7 +70,7 @@ impl Told {
     /// A unit registers, and runs at once.
     fn begins(&mut self, ms: u64, what: &What) -> UnitId {
         let unit = self.registers(ms, what);
-        self.at(ms, Event::Admitted { unit, attempt: 1, diet: Diet::None });
+        self.at(ms, Event::Admitted { unit, attempt: 1, shrink: Shrink::No });
         unit
     }
 
@@ -264,7 +264,7 @@ fn a_line_that_held_the_build_back_is_told_with_the_one_that_would_not_have() {
     let a = told.begins(0, &what("a v1"));
     let b = told.registers(0, &what("b v1"));
     told.sample(0, true, 0).sample(500, true, 0).sample(1000, true, 0).sample(1500, false, 0);
-    told.ends(1500, a, 1500).at(1500, Event::Admitted { unit: b, attempt: 1, diet: Diet::None });
+    told.ends(1500, a, 1500).at(1500, Event::Admitted { unit: b, attempt: 1, shrink: Shrink::No });
     told.ends(3000, b, 1500);
     let cause = only(&told.done(4000), &[]);
     assert_eq!(cause.topic, "line");
@@ -285,7 +285,7 @@ fn work_that_was_killed_and_units_that_stood_still_are_the_lines_price() {
     let (freed, lost_cpu) = (Bytes::mib(1), Millis(900));
     told.at(900, Event::Killed { unit: b, cause, freed, lost_cpu, link_only: false });
     told.at(1500, Event::Resumed { unit: a });
-    told.at(1500, Event::Admitted { unit: b, attempt: 2, diet: Diet::None });
+    told.at(1500, Event::Admitted { unit: b, attempt: 2, shrink: Shrink::No });
     told.ends(2900, a, 1900).ends(2900, b, 1400);
     let found = only(&told.done(3000), &[]);
     assert_eq!(found.topic, "line");
