@@ -11,6 +11,7 @@ use std::process::Command;
 
 use pulldown_cmark::{CodeBlockKind, Event, Parser, Tag, TagEnd};
 
+use crate::process::patience;
 use crate::scene::{Scene, below};
 use crate::{fake_rustc, worker};
 
@@ -213,7 +214,10 @@ fn run(is_of: impl Fn(&Path) -> bool) {
                     line.replace('\'', "")
                 )
             };
-            scene.ok(bash(&scene).args(["-c", &block.lines().map(checked).collect::<String>()]));
+            let script: String = block.lines().map(checked).collect();
+            // `cargo plimsoll bench` builds a workspace five times.
+            let done = scene.start(bash(&scene).args(["-c", &script])).end_within(patience() * 4);
+            assert_eq!(done.code(), 0, "{script}\n{}", done.stderr);
             ran += 1;
         }
         scene.assert_clean();
