@@ -160,6 +160,7 @@ fn scene() -> Scene {
         let built = Path::new(env!("CARGO_BIN_EXE_cargo-plimsoll")).with_file_name(program);
         scene.program(built, &format!("bin/{program}"));
     }
+    scene.ok(&mut scene.cargo("generate-lockfile"));
     scene
 }
 
