@@ -175,9 +175,10 @@ def draw():
         f'<polyline points="{outline(arms[0]["points"])}" class="plain"/>',
         f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(budget)}" y2="{y(budget)}" class="budget"/>',
         f'<text x="{WIDTH - RIGHT}" y="{y(budget) - 6}" text-anchor="end" class="text">budget: {budget} MiB</text>',
-        f'<text x="{LEFT}" y="{HEIGHT - 22}" class="quiet">seconds. {data["workload"]} from nothing, one run each; '
-        f"Plimsoll for the second time (the first: peak {first_peak} MiB).</text>",
-        f'<text x="{LEFT}" y="{HEIGHT - 5}" class="quiet">{data["date"]}, commit {data["commit"]}, {data["machine"]}</text>',
+        f'<text x="{LEFT}" y="{HEIGHT - 22}" class="quiet" font-size="11">Seconds. {data["workload"]} from nothing, one '
+        f"run each. Plimsoll&#8217;s second build; its first peaked at {first_peak} MiB.</text>",
+        f'<text x="{LEFT}" y="{HEIGHT - 6}" class="quiet" font-size="11">{data["date"]}, commit {data["commit"]}, '
+        f'{data["machine"]}</text>',
         "</svg>",
     ]
     return "\n".join(svg) + "\n"
