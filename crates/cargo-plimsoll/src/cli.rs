@@ -11,11 +11,10 @@ use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{
-    ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
-};
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::bench::arm::Arm;
 use crate::env;
@@ -35,7 +34,7 @@ use help::{
     override_usage = "cargo plimsoll [OPTIONS] <CARGO COMMAND> [CARGO'S ARGUMENTS]\n       \
                       cargo plimsoll [OPTIONS] <COMMAND>",
     disable_help_subcommand = true,
-    help_template = "{about}\n\n{usage-heading} {usage}{before-help}\n\n{options}{after-help}",
+    help_template = "{about}\n\n{usage-heading} {usage}\n\n{before-help}{all-args}{after-help}",
     before_help = commands_help(),
     after_help = after_help()
 )]
@@ -194,7 +193,7 @@ pub struct DoctorOptions {
 /// What `worker` does.
 #[derive(Clone, Debug, Subcommand)]
 pub enum WorkerCommand {
-    /// Build a Cloudflare Worker inside the line: the module, its JavaScript, and what both weigh
+    /// Build a Cloudflare Worker inside the budget, and show the size of the result
     #[command(after_help = WORKER_HELP)]
     Build(WorkerOptions),
 }
@@ -244,13 +243,18 @@ impl WorkerOptions {
 }
 
 /// The language of a shell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
-    /// POSIX: bash, zsh, dash and the like.
-    #[value(aliases = ["zsh", "sh", "dash", "ash", "ksh"])]
+    /// POSIX: bash, zsh, dash.
     Bash,
     /// fish.
     Fish,
+}
+
+fn shell() -> impl TypedValueParser<Value = Language> {
+    let shells = ["bash", "zsh", "fish", "sh", "dash", "ksh"];
+    let language = |name: String| if name == "fish" { Language::Fish } else { Language::Bash };
+    PossibleValuesParser::new(shells).map(language)
 }
 
 /// What to do: a command of ours, or any of Cargo's.
@@ -272,39 +276,39 @@ pub enum Command {
 /// A command of ours.
 #[derive(Debug, Subcommand)]
 pub enum Ours {
-    /// Build this workspace under plain Cargo, the usual remedies and Plimsoll, and compare peak and time
+    /// Compare plain Cargo, the usual advice and Plimsoll on this workspace
     #[command(after_help = BENCH_HELP)]
     Bench(BenchOptions),
-    /// Remove from the target directory what no build can use again: other compilers', old versions'
+    /// Remove files that no build can use again from the target directory
     #[command(after_help = CLEAN_HELP)]
     Clean(CleanOptions),
-    /// Say what of machine and workspace makes builds die or crawl, what killed a build, and why one was slow
+    /// Find out what killed a build, why it was slow, or what is set up badly
     #[command(after_help = DOCTOR_HELP)]
     Doctor(DoctorOptions),
-    /// Put plain `cargo`, and every tool that runs it, inside one line for the whole account
+    /// Put plain `cargo`, and every tool that runs it, inside one budget
     #[command(after_help = ENABLE_HELP)]
     Enable,
     /// Undo `enable`: plain `cargo` is as it was before
     #[command(after_help = DISABLE_HELP)]
     Disable,
-    /// Show whether plain `cargo` is inside the line, and whether it is here
+    /// Show whether plain `cargo` runs inside the budget, also here
     #[command(after_help = STATUS_HELP)]
     Status {
         /// As one line of JSON
         #[arg(long)]
         json: bool,
     },
-    /// Print what puts plain `cargo` in this shell inside the line
+    /// Print what puts plain `cargo` inside the budget in one shell
     #[command(after_help = ENV_HELP)]
     Env {
-        /// The shell: bash, zsh, sh, dash or fish
-        #[arg(long, value_name = "SHELL", value_enum, default_value_t = Language::Bash, hide_possible_values = true)]
+        /// The shell that reads it [default: bash]
+        #[arg(long, value_name = "SHELL", value_parser = shell(), default_value = "bash", hide_default_value = true)]
         shell: Language,
     },
-    /// Write settings into the workspace that make its builds smaller, also for plain `cargo`
+    /// Write settings into the workspace that let its builds need less memory
     #[command(after_help = INIT_HELP)]
     Init(InitOptions),
-    /// Run a command that is not Cargo inside the line: make, ninja, cmake --build …
+    /// Run another command inside the budget: make, ninja, cmake --build …
     #[command(after_help = RUN_UNDER_HELP)]
     RunUnder {
         /// The command and its arguments
@@ -318,7 +322,7 @@ pub enum Ours {
         #[arg(long)]
         json: bool,
     },
-    /// Show what running builds of yours do now
+    /// Show what your running builds do, live
     Top {
         /// Show it once, not live
         #[arg(long)]
@@ -335,7 +339,7 @@ pub enum Ours {
         /// Which build: its id, or the beginning of it [default: the last]
         id: Option<String>,
     },
-    /// Show what is remembered of crates: memory, time
+    /// Show what each crate needed in earlier builds: memory, time
     History {
         /// Only crates whose name contains this
         name: Option<String>,
@@ -389,15 +393,18 @@ impl Cli {
         let ours = ours(&mut definition, &matches)?;
         let cli = Self::from_arg_matches(&matches)?;
         if let Some(Command::Ours(Ours::Bench(options))) = &cli.command {
-            hint::cargos_bench(&mut definition, &options.args)?;
+            hint::cargos_bench(&definition, &options.args)?;
         }
+        hint::cargos_report(&definition, &matches)?;
         Ok(CommandLine { toolchain, ours, cli })
     }
 
     /// All that can be said before Cargo's subcommand, and to our own commands.
     #[must_use]
     pub fn definition() -> clap::Command {
-        let mut definition = Self::command().args(options::definitions());
+        // They stand in the help by what they are for.
+        let definition = Self::command().mut_subcommands(|command| command.hide(true));
+        let mut definition = definition.args(options::definitions());
         let names: Vec<String> =
             definition.get_subcommands().map(|it| it.get_name().to_owned()).collect();
         for name in names.iter().filter(|name| *name != "help") {
@@ -486,7 +493,7 @@ const GROUPS: [(&str, &[&str]); 3] = [
 
 fn commands_help() -> String {
     let mut text = String::from(
-        "\n\nCargo's commands, inside the memory budget:\n  \
+        "Cargo's commands, inside the memory budget:\n  \
          build, check, test, clippy, doc, run, install, nextest, llvm-cov and any other one\n",
     );
     let commands = Ours::augment_subcommands(clap::Command::new(""));
@@ -535,23 +542,43 @@ fn after_help() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::options::Asked;
     use plimsoll_core::Bytes;
+    use plimsoll_core::oversized::Oversized;
+    use plimsoll_core::settings::Memory;
 
-    fn read(line: &str) -> (Option<OsString>, Cli) {
+    fn read(line: &str) -> CommandLine {
         let words = line.split_whitespace().map(OsString::from);
         Cli::read(words).unwrap_or_else(|error| panic!("{line}: {error}"))
     }
 
-    fn cargo_words(line: &str) -> Vec<OsString> {
-        match read(line).1.command {
-            Command::Cargo(words) => words,
+    fn asked(line: &str) -> Asked {
+        Asked::read(read(line).ours).unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    fn ours(line: &str) -> Ours {
+        match read(line).cli.command {
+            Some(Command::Ours(ours)) => ours,
             other => panic!("{line}: {other:?}"),
         }
     }
 
+    fn cargo_words(line: &str) -> Vec<OsString> {
+        match read(line).cli.command {
+            Some(Command::Cargo(words)) => words,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    fn refused(line: &str) -> String {
+        let error = Cli::read(line.split_whitespace().map(OsString::from)).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{line}");
+        error.to_string()
+    }
+
     #[test]
     fn the_definition_is_sound() {
-        Cli::command().debug_assert();
+        Cli::definition().debug_assert();
     }
 
     #[test]
@@ -560,8 +587,7 @@ mod tests {
             "plimsoll --memory 2G build --release --help -- --memory x",
             "--memory 2G build --release --help -- --memory x",
         ] {
-            let (_, cli) = read(line);
-            assert_eq!(cli.asked.memory, Some(Memory::Size(Bytes::gib(2))));
+            assert_eq!(asked(line).memory, Some(Memory::Size(Bytes::gib(2))));
             let words = cargo_words(line);
             assert_eq!(words, ["build", "--release", "--help", "--", "--memory", "x"]);
         }
@@ -570,15 +596,15 @@ mod tests {
 
     #[test]
     fn the_toolchain_may_come_first() {
-        let (toolchain, cli) = read("plimsoll +nightly --strict build");
-        assert_eq!(toolchain, Some("+nightly".into()));
-        assert!(cli.asked.strict);
-        assert_eq!(cargo_words("plimsoll --strict +nightly build"), ["+nightly", "build"]);
+        let line = "plimsoll +nightly --oversized refuse build";
+        assert_eq!(read(line).toolchain, Some("+nightly".into()));
+        assert_eq!(asked(line).oversized, Some(Oversized::Refuse));
+        assert_eq!(cargo_words("plimsoll --hard +nightly build"), ["+nightly", "build"]);
     }
 
     #[test]
     fn cargos_global_options_are_kept() {
-        let (_, cli) = read("-vv --locked --config a=1 --config b.toml -Z x -C d build");
+        let cli = read("-vv --locked --config a=1 --config b.toml -Z x -C d build").cli;
         let words = cli.globals.words();
         let expected = ["-v", "-v", "--locked", "--config", "a=1", "--config", "b.toml", "-Z", "x"];
         assert_eq!(words[..9], expected);
@@ -586,26 +612,74 @@ mod tests {
     }
 
     #[test]
-    fn our_own_commands_take_our_options() {
-        let (_, cli) = read("settings --memory 50% --jobs -1");
-        assert!(matches!(cli.command, Command::Ours(Ours::Settings)));
-        assert_eq!(cli.asked.memory, Some(Memory::Percent(50)));
-        assert_eq!(cli.asked.jobs.map(|jobs| jobs.resolve(8)), Some(7));
-        assert!(matches!(
-            read("top --once --json").1.command,
-            Command::Ours(Ours::Top { json: true, .. })
-        ));
-        let (_, cli) = read("enable --memory 6G");
-        assert!(matches!(cli.command, Command::Ours(Ours::Enable)));
-        assert_eq!(cli.asked.memory, Some(Memory::Size(Bytes::gib(6))));
-        assert!(matches!(
-            read("status --json").1.command,
-            Command::Ours(Ours::Status { json: true })
-        ));
-        let (_, cli) = read("report --text 17");
-        assert!(
-            matches!(cli.command, Command::Ours(Ours::Report { id: Some(id), .. }) if id == "17")
-        );
+    fn our_own_commands_take_the_options_that_they_use() {
+        let line = "--quiet settings --memory 50% --jobs -1";
+        assert!(matches!(ours(line), Ours::Settings { json: false }));
+        assert_eq!(asked(line).memory, Some(Memory::Percent(50)));
+        assert_eq!(asked(line).jobs.map(|jobs| jobs.resolve(8)), Some(7));
+        assert!(asked(line).quiet);
+        assert!(matches!(ours("top --once --json"), Ours::Top { json: true, .. }));
+        assert!(matches!(ours("enable --memory 6G"), Ours::Enable));
+        for line in ["enable --memory 6G", "--memory 6G enable", "--memory 6G worker build --hard"]
+        {
+            assert_eq!(asked(line).memory, Some(Memory::Size(Bytes::gib(6))), "{line}");
+        }
+        assert!(matches!(ours("status --json"), Ours::Status { json: true }));
+        for line in ["disable --retry-tests", "--retry-tests disable", "report --memory 2G"] {
+            assert!(refused(line).contains("--"), "{line}");
+        }
+        for (command, hidden) in [("disable", "--memory"), ("doctor", "--jobs"), ("env", "--hard")]
+        {
+            let help = Cli::help(&[command.into()]).unwrap().to_string();
+            assert!(help.contains("--color") && !help.contains(hidden), "{help}");
+        }
+    }
+
+    #[test]
+    fn help_knows_our_commands_and_leaves_cargos_to_cargo() {
+        let help = |words: &[&str]| {
+            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+            Cli::help(&words).map(|text| text.to_string())
+        };
+        for command in Cli::names().iter().filter(|name| *name != "help") {
+            let text = help(&[command]).unwrap();
+            assert!(text.contains(&format!("Usage: cargo plimsoll {command}")), "{text}");
+            assert!(help(&[]).unwrap().contains(&format!("\n  {command} ")), "{command}");
+        }
+        assert!(help(&["worker", "build"]).unwrap().contains("Usage: cargo plimsoll worker build"));
+        assert_eq!(help(&["build"]), None);
+    }
+
+    #[test]
+    fn cargos_arguments_to_a_command_of_its_name_get_a_hint() {
+        for (line, tip) in [
+            ("clean -p x", "cargo plimsoll cargo clean -p x"),
+            ("init --lib", "cargo plimsoll cargo init --lib"),
+            ("init app", "cargo plimsoll cargo init app"),
+            ("bench --bench name", "cargo plimsoll cargo bench --bench name"),
+            ("--memory 1G bench name", "cargo plimsoll cargo bench name"),
+            ("report future-incompatibilities", "cargo plimsoll cargo report future"),
+        ] {
+            assert!(refused(line).contains(tip), "{line}: {}", refused(line));
+        }
+        for line in ["doctor a b", "report a b", "history add x"] {
+            assert!(!refused(line).contains("cargo plimsoll cargo"), "{}", refused(line));
+        }
+        assert!(matches!(ours("bench --release -p cli"), Ours::Bench(_)));
+    }
+
+    #[test]
+    fn shells_are_named_as_they_are_called() {
+        for (name, language) in [
+            ("bash", Language::Bash),
+            ("zsh", Language::Bash),
+            ("sh", Language::Bash),
+            ("dash", Language::Bash),
+            ("fish", Language::Fish),
+        ] {
+            let line = format!("env --shell {name}");
+            assert!(matches!(ours(&line), Ours::Env { shell } if shell == language), "{name}");
+        }
     }
 
     #[test]
@@ -614,12 +688,11 @@ mod tests {
             ("--memory lots build", "`lots` is not an amount of memory"),
             ("--memory 12M build", "less than any build needs"),
             ("--jobs 0 build", "not a number of jobs"),
+            ("--oversized strict build", "refuse, run, shrink, shrink-output"),
             ("--release build", "unexpected argument '--release'"),
             ("report a b", "unexpected argument 'b'"),
         ] {
-            let error = Cli::read(line.split_whitespace().map(OsString::from)).unwrap_err();
-            assert_eq!(error.exit_code(), 2, "{line}");
-            assert!(error.to_string().contains(said), "{line}: {error}");
+            assert!(refused(line).contains(said), "{line}: {}", refused(line));
         }
     }
 }

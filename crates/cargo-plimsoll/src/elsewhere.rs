@@ -161,8 +161,6 @@ mod tests {
     use std::fs;
     use std::rc::Rc;
 
-    use clap::CommandFactory as _;
-
     use super::*;
     use crate::cli::{self, Cli, CommandLine};
 

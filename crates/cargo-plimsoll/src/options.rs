@@ -27,7 +27,7 @@ pub struct Asked {
     #[arg(long, value_name = "SIZE|PERCENT|auto")]
     pub memory: Option<Memory>,
     /// Number of parallel jobs; the same as -j among Cargo's arguments [default: the number of processors]
-    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    #[arg(long, short, value_name = "N", allow_hyphen_values = true)]
     pub jobs: Option<Jobs>,
     /// What to do with a unit that exceeds the budget by itself [default: shrink]
     #[arg(long, value_name = "WHAT", value_parser = oversized())]
@@ -95,7 +95,7 @@ impl Asked {
             is_new
         });
         let command = Self::augment_args(Command::new("cargo plimsoll").no_binary_name(true));
-        let mut matches = command.disable_help_flag(true).try_get_matches_from(words)?;
+        let mut matches = command.try_get_matches_from(words)?;
         Self::from_arg_matches_mut(&mut matches)
     }
 }

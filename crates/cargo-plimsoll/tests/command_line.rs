@@ -77,7 +77,7 @@ fn what_does_not_compile_reaches_cargo_as_it_was_written() {
     assert_eq!(out(&stage.run(&["-v", "--offline", "metadata"])), "[-v][--offline][metadata]");
     assert_eq!(out(&stage.run(&["help", "build"])), "[help][build]");
     // Nothing is compiled, so nothing is governed: the `-j` that is ours in a build is Cargo's again.
-    let output = stage.run(&["build", "--unit-graph", "--jobs", "4", "--strict"]);
+    let output = stage.run(&["build", "--unit-graph", "--jobs", "4", "--hard"]);
     assert_eq!(out(&output), "[build][-j4][--unit-graph]");
 
     let odd = OsString::from_vec(b"caf\xe9".to_vec());
@@ -112,7 +112,9 @@ fn what_cannot_be_understood_starts_nothing_and_exits_with_2() {
         &["--jobs", "3", "build", "-j4"],
         &["--memory", "1G", "build", "--memory", "2G"],
         &["+nightly"],
-        &[],
+        &["--memory", "1G"],
+        &["disable", "--retry-tests"],
+        &["satus"],
     ] {
         let output = stage.run(words);
         assert_eq!(output.status.code(), Some(2), "{words:?}: {}", err(&output));
@@ -133,7 +135,7 @@ fn settings_say_where_they_came_from() {
         .command()
         .env("PLIMSOLL_MEMORY", "50%")
         .env("PLIMSOLL_JOBS", "2")
-        .args(["settings", "--strict"])
+        .args(["settings", "--oversized", "refuse"])
         .output()
         .unwrap();
     assert!(output.status.success());
@@ -142,9 +144,90 @@ fn settings_say_where_they_came_from() {
     assert_eq!(rows[1][0], "memory");
     assert!(rows[1].concat().contains("50%") && rows[1].concat().contains("PLIMSOLL_MEMORY"));
     assert!(rows[2].concat().contains("build.jobs in") && rows[2].concat().contains('1'));
-    let strict = rows.iter().find(|row| row[0] == "strict").unwrap();
-    assert!(strict.concat().contains("--strict"));
+    let oversized = rows.iter().find(|row| row[0] == "oversized").unwrap();
+    let shown = oversized.concat();
+    assert!(shown.contains("refuse") && shown.contains("--oversized"), "{shown}");
     assert!(!stage.path("home").exists(), "looking makes no home");
+}
+
+#[test]
+fn what_is_wrong_with_the_environment_is_said_once() {
+    let stage = Stage::new();
+    for (name, value) in [("PLIMSOLL_MEMORY", "lots"), ("PLIMSOLL_PROCESSORS", "0")] {
+        for command in ["build", "settings", "clean"] {
+            let output = stage.command().env(name, value).arg(command).output().unwrap();
+            assert_eq!(output.status.code(), Some(2));
+            assert_eq!(err(&output).matches(&format!("`{value}`")).count(), 1, "{}", err(&output));
+        }
+    }
+}
+
+#[test]
+fn settings_know_the_budget_of_the_account() {
+    let stage = Stage::new();
+    std::fs::create_dir_all(stage.path("kept")).unwrap();
+    let record = "enabled\tv=1\tmemory=67108864\tconfig=/c\n";
+    std::fs::write(stage.path("kept/enabled"), record).unwrap();
+    let settings = |words: &[&str]| {
+        let mut command = stage.command();
+        let output = command.env("PLIMSOLL_HOME", stage.path("kept")).arg("settings").args(words);
+        out(&output.output().unwrap()).to_owned()
+    };
+    let row = |text: &str, at: usize| text.lines().nth(at).unwrap().to_owned();
+    let text = settings(&[]);
+    assert!(
+        row(&text, 1).contains("64 MiB") && row(&text, 1).contains("enable --memory"),
+        "{text}"
+    );
+    let text = settings(&["--memory", "128MiB"]);
+    assert!(row(&text, 1).contains("128 MiB (now 64 MiB)"), "{text}");
+    assert!(row(&text, 2).starts_with("account-memory") && row(&text, 2).contains("64 MiB"));
+    let json: serde_json::Value = serde_json::from_str(&settings(&["--json"])).unwrap();
+    assert_eq!(json["budget_bytes"], 64 << 20);
+    assert_eq!(json["settings"][0]["origin"], "account");
+}
+
+#[test]
+fn colors_are_as_asked_for() {
+    let stage = Stage::new();
+    let colored = |words: &[&str], variables: &[(&str, &str)]| {
+        let output = stage.command().envs(variables.iter().copied()).args(words).output().unwrap();
+        err(&output).contains('\u{1b}')
+    };
+    let always = [("CARGO_TERM_COLOR", "always")];
+    assert!(!colored(&["history"], &[]), "a pipe");
+    assert!(colored(&["history", "--color", "always"], &[]));
+    assert!(colored(&["--color=always", "history"], &[("NO_COLOR", "1")]));
+    assert!(colored(&["history"], &always) && colored(&["history"], &[("CLICOLOR_FORCE", "1")]));
+    assert!(!colored(&["history", "--color", "never"], &always));
+}
+
+#[test]
+fn cargos_help_is_followed_by_the_options_that_apply() {
+    let stage = Stage::new();
+    stage.cargo("bin", "printf '[%s]' \"$@\"");
+    for words in [["build", "--help"], ["nextest", "-h"]] {
+        let output = stage.run(&words);
+        assert_eq!(output.status.code(), Some(0), "{}", err(&output));
+        let text = out(&output);
+        assert!(text.starts_with(&format!("[{}][{}]", words[0], words[1])), "{text}");
+        assert!(text.contains("--memory") && text.contains("--oversized"), "{text}");
+        assert_eq!(text.contains("--quiet"), words[0] == "nextest", "{text}");
+    }
+    assert!(!out(&stage.run(&["tree", "--help"])).contains("--memory"));
+}
+
+#[test]
+fn without_words_it_says_what_to_do_next() {
+    let stage = Stage::new();
+    for words in [&[][..], &["plimsoll"]] {
+        let output = stage.run(words);
+        assert_eq!((output.status.code(), err(&output)), (Some(0), ""));
+        assert_eq!(out(&output).lines().count(), 5);
+    }
+    assert!(out(&stage.run(&["help", "doctor"])).contains("Usage: cargo plimsoll doctor"));
+    assert!(err(&stage.run(&["satus"])).contains("cargo plimsoll status"));
+    assert_eq!(out(&stage.run(&["biuld"])), "[biuld]", "Cargo has a nearer one");
 }
 
 #[test]

@@ -292,6 +292,11 @@ pub enum Event {
         /// The text, one sentence or two.
         text: String,
     },
+    /// The event log cannot be written (any more): what is said from now on is nowhere to be read later.
+    Unlogged {
+        /// What a person should know of it.
+        text: String,
+    },
     /// A stage of a staged build is over.
     StageEnded {
         /// Its number, from 1.

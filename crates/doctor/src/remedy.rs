@@ -34,7 +34,10 @@ pub(crate) fn remedies(death: Death<'_>, seen: &Circumstances) -> Vec<Remedy> {
         Cause::TmpfsFull => told.of_tmpfs(),
         Cause::Bitcode => told.of_bitcode(),
         Cause::Refused => vec![
-            with(told.command(""), "without --strict, a unit above the line runs alone"),
+            with(
+                told.command(""),
+                "without --oversized refuse, a unit above the budget runs alone",
+            ),
             told.lean(),
             swap(),
         ],

@@ -307,7 +307,7 @@ impl Governor {
                 let (log, warning) = EventLog::create(&logs, &build.header);
                 build.log = Some(log);
                 let t = now - build.started;
-                records.extend(warning.map(|text| Record { t, event: Event::Notice { text } }));
+                records.extend(warning.map(|text| Record { t, event: Event::Unlogged { text } }));
             }
             if !std::mem::replace(&mut build.announced, true) {
                 observer.opened(*no, &build.header);
@@ -326,7 +326,7 @@ impl Governor {
                 }
             }
             if flush && let Some(text) = build.log.as_mut().and_then(EventLog::flush) {
-                build.say(now, Event::Notice { text });
+                build.say(now, Event::Unlogged { text });
             }
         }
     }

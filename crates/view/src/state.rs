@@ -224,6 +224,7 @@ pub struct BuildState {
     line_at_peak: Bytes,
     decisions: Vec<Decision>,
     notices: Vec<String>,
+    is_unlogged: bool,
     stages: Vec<StageEnded>,
     lost_cpu: Millis,
     links_waited: Millis,
@@ -260,6 +261,7 @@ impl BuildState {
             line_at_peak: header.line,
             decisions: Vec::new(),
             notices: Vec::new(),
+            is_unlogged: false,
             stages: Vec::new(),
             lost_cpu: Millis::ZERO,
             links_waited: Millis::ZERO,
@@ -409,7 +411,8 @@ impl BuildState {
                 self.line = *line;
                 self.decide(record, None);
             }
-            Event::Notice { text } => {
+            Event::Notice { text } | Event::Unlogged { text } => {
+                self.is_unlogged |= matches!(record.event, Event::Unlogged { .. });
                 self.notices.push(one_line(text));
                 self.decide(record, None);
             }
@@ -490,6 +493,12 @@ impl BuildState {
     #[must_use]
     pub fn notices(&self) -> &[String] {
         &self.notices
+    }
+
+    /// No log keeps all of this build.
+    #[must_use]
+    pub fn is_unlogged(&self) -> bool {
+        self.is_unlogged
     }
 
     /// How the build ended, once it has.

@@ -22,7 +22,7 @@ pub fn summary(state: &BuildState, header: &Header) -> String {
     lines.extend(heaviest(state));
     lines.extend(too_large(state));
     lines.extend(not_started(state));
-    lines.extend(notices(state.notices()));
+    lines.extend(notices(state));
     if ran == 0 && lines.is_empty() {
         return String::new();
     }
@@ -156,7 +156,7 @@ fn slimmed(state: &BuildState) -> Option<String> {
     let told: Vec<String> = state.units().filter_map(changed).collect();
     (!told.is_empty()).then(|| {
         format!(
-            "other output than plain Cargo's, by --shrink output: {} (undone by `cargo clean -p` and a build without it)",
+            "other output than plain Cargo's, by --oversized shrink-output: {} (undone by `cargo clean -p` and a build without it)",
             names(&told, NAMES)
         )
     })
@@ -170,15 +170,17 @@ fn not_started(state: &BuildState) -> Option<String> {
     })
 }
 
-/// One line, whatever was said: the last word, and how many there were.
-fn notices(notices: &[String]) -> Option<String> {
-    let last = notices.last()?;
-    Some(match notices.len() - 1 {
-        0 => last.clone(),
-        more => {
-            format!("{last} (and {}: cargo plimsoll report --text)", count(more, "more notice"))
+/// One line, whatever was said: the last word, and how many there were. All of it where no log keeps the rest.
+fn notices(state: &BuildState) -> Vec<String> {
+    match state.notices() {
+        [] => Vec::new(),
+        all if state.is_unlogged() => all.to_vec(),
+        [only] => vec![only.clone()],
+        [more @ .., last] => {
+            let more = count(more.len(), "more notice");
+            vec![format!("{last} (and {more}: cargo plimsoll report --text)")]
         }
-    })
+    }
 }
 
 /// The short names of some units, the most important first.

@@ -163,7 +163,7 @@ pub(crate) fn decision(event: &Event, title: &str) -> Option<String> {
         Event::StageEnded { stage, of, name, peak, wall } => {
             format!("stage {stage} of {of} ended ({name}): peak {peak}, {wall}")
         }
-        Event::Notice { text } => text.clone(),
+        Event::Notice { text } | Event::Unlogged { text } => text.clone(),
         _ => return None,
     })
 }

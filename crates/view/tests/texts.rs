@@ -197,6 +197,17 @@ fn the_summary_of_a_calm_build() {
 }
 
 #[test]
+fn where_no_log_is_kept_the_summary_says_everything_itself() {
+    let said = |text: &str| at(0, Event::Notice { text: text.to_owned() });
+    let unlogged = at(0, Event::Unlogged { text: "cannot write the event log".to_owned() });
+    let logged = summary(&state(&[said("one"), said("two")]), &header());
+    assert!(logged.contains("two (and 1 more notice: cargo plimsoll report"), "{logged}");
+    let text = summary(&state(&[said("one"), unlogged, said("two")]), &header());
+    assert!(["one", "cannot write", "two"].iter().all(|it| text.contains(it)), "{text}");
+    assert!(!text.contains("report"), "{text}");
+}
+
+#[test]
 fn a_build_that_compiled_nothing_says_nothing_unless_it_must() {
     assert_eq!(summary(&state(&[sample(0, 30, 30, &[])]), &header()), "");
     let notice = at(0, Event::Notice { text: "RUSTC_WRAPPER is empty".to_owned() });
@@ -211,7 +222,10 @@ fn the_summary_of_everything_has_six_lines_also_where_a_giant_was_compiled_other
     let slimmed = at(110, Event::Slimmed { unit: UnitId(7), changes });
     let text = summary(&state(&[whole(), vec![slimmed]].concat()), &header());
     assert!(text.contains("by itself: giant-sdk"), "{text}");
-    assert!(text.contains("by --shrink output: giant-sdk (codegen units 1 to 16)"), "{text}");
+    assert!(
+        text.contains("by --oversized shrink-output: giant-sdk (codegen units 1 to 16)"),
+        "{text}"
+    );
     assert_eq!(text.lines().count(), 6, "{text}");
 }
 
@@ -232,7 +246,7 @@ fn the_summary_says_what_was_paged_out_and_what_has_another_output() {
         "{text}"
     );
     assert!(
-        text.contains("by --shrink output: app (codegen units 1 to 16, no debug info)"),
+        text.contains("by --oversized shrink-output: app (codegen units 1 to 16, no debug info)"),
         "{text}"
     );
 }

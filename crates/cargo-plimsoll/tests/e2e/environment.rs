@@ -110,7 +110,10 @@ fn settings_can_be_given_by_the_environment() {
     let scene = Scene::new();
     scene.lib("a", &[], "// fake: alloc 150MiB in 300ms\n");
     let mut command = scene.fake("build");
-    command.env("PLIMSOLL_MEMORY", "123MiB").env("PLIMSOLL_JOBS", "3").env("PLIMSOLL_STRICT", "1");
+    command
+        .env("PLIMSOLL_MEMORY", "123MiB")
+        .env("PLIMSOLL_JOBS", "3")
+        .env("PLIMSOLL_OVERSIZED", "refuse");
     let done = scene.run(&mut command);
     assert_eq!(done.code(), 101);
     assert!(done.stderr.contains("above the line of 123 MiB"), "{}", done.stderr);

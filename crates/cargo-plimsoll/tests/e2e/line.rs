@@ -110,19 +110,19 @@ fn a_giant_runs_alone_and_is_named() {
 }
 
 #[test]
-fn a_giant_is_refused_where_the_line_is_strict() {
+fn a_giant_is_refused_where_that_is_asked_for() {
     let scene = Scene::new();
     scene.lib("giant", &[], "// fake: log run; alloc 300MiB in 600ms; until go\n");
     for _ in 0..2 {
-        let done = scene.run(&mut scene.fake("--memory 200MiB --strict build"));
+        let done = scene.run(&mut scene.fake("--memory 200MiB --oversized refuse build"));
         assert_eq!(done.code(), 101, "{}", done.stderr);
         assert!(done.stderr.contains("giant v0.1.0 needs "), "{}", done.stderr);
-        assert!(done.stderr.contains("refused because of `--strict`"), "{}", done.stderr);
+        assert!(done.stderr.contains("`--oversized refuse` refuses it"), "{}", done.stderr);
         assert!(done.stderr.contains("could not compile `giant`"), "{}", done.stderr);
         scene.assert_clean();
     }
     scene.write("go", "");
-    scene.ok(&mut scene.fake("--memory 600MiB --strict build"));
+    scene.ok(&mut scene.fake("--memory 600MiB --oversized refuse build"));
     scene.assert_fresh(&mut scene.fake_cargo("build"));
 }
 
@@ -161,7 +161,7 @@ fn what_a_build_script_leaves_behind_is_no_units_need() {
     }
     fs::remove_dir_all(scene.at("target")).unwrap();
     let _ = fs::remove_file(scene.at("held"));
-    let running = scene.start(&mut scene.fake("--memory 420MiB --strict build"));
+    let running = scene.start(&mut scene.fake("--memory 420MiB --oversized refuse build"));
     until("it crosses the line", || (scene.events("lone") > 0).then_some(()));
     scene.write("go", "");
     let done = running.end();
