@@ -10,11 +10,11 @@ use crate::{documents, root};
 
 /// What a document has and points at.
 #[derive(Default)]
-struct Document {
+pub(crate) struct Document {
     anchors: BTreeSet<String>,
     links: Vec<String>,
     /// Code in the text.
-    code: Vec<String>,
+    pub(crate) code: Vec<String>,
 }
 
 /// The anchor of a heading, as GitHub and mdBook make it.
@@ -23,7 +23,7 @@ fn anchor(heading: &str) -> String {
     heading.to_lowercase().chars().filter(|c| fits(*c)).collect::<String>().replace(' ', "-")
 }
 
-fn read(path: &Path) -> Document {
+pub(crate) fn read(path: &Path) -> Document {
     let text = fs::read_to_string(root().join(path)).unwrap();
     let mut document = Document::default();
     let (mut heading, mut seen) = (None::<String>, BTreeMap::<String, usize>::new());

@@ -4,6 +4,7 @@
 //! Nothing is fetched: addresses of other sites are not tried. Commands are run in `e2e/documents.rs`.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod commands;
 mod links;
 mod reference;
 
@@ -35,4 +36,16 @@ fn documents() -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+/// The README is two screens, and the architecture one story: what is longer belongs on a page of the book.
+#[test]
+fn readme_and_architecture_stay_short() {
+    for (document, most) in [("README.md", 110), ("docs/architecture.md", 300)] {
+        let text = fs::read_to_string(root().join(document)).unwrap();
+        assert!(text.lines().count() < most, "{document} has {most} lines or more");
+        // A row of a table is one line, however long.
+        let long = text.lines().find(|line| line.chars().count() > 160 && !line.starts_with('|'));
+        assert_eq!(long, None, "{document} has lines of more than 160 columns");
+    }
 }

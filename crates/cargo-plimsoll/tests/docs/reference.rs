@@ -84,8 +84,9 @@ fn command(page: &mut String, of: &Command, path: &str, level: usize) {
     }
 }
 
+/// All commands that people type; clap hides them, because the program's own help groups them.
 fn shown_command(command: &Command) -> bool {
-    !command.is_hide_set() && command.get_name() != "help"
+    !command.get_name().starts_with("__") && command.get_name() != "help"
 }
 
 fn page() -> String {
