@@ -95,8 +95,8 @@ fn page() -> String {
     let mut page = format!(
         "# Every setting\n\nThis page is made from the program's own definitions. Do not edit it; run \
          `{WRITE}=1 cargo test -p cargo-plimsoll --test docs` to write it again.\n\n\
-         How the values of several places go before each other is in [settings in a file](settings.md).\n\n## Options\n\n\
-         They stand before the subcommand, or among Cargo's arguments.\n"
+         [Settings in a file](settings.md) says which value wins.\n\n## Options\n\n\
+         Write them before the subcommand, or among Cargo's arguments.\n"
     );
     let is_own = |arg: &&Arg| arg.get_help_heading().is_none();
     let all: Vec<&Arg> = cli.get_arguments().filter(|arg| shown(arg)).collect();
@@ -117,7 +117,7 @@ fn page() -> String {
     page.push_str("\n## Exit statuses\n");
     let statuses = exit::MEANINGS.iter().map(|(status, meaning)| ((*status).into(), cell(meaning)));
     table(&mut page, "status", statuses);
-    page.push_str("\n## Commands\n\nEvery other word is a subcommand of Cargo's and runs inside the budget.\n");
+    page.push_str("\n## Commands\n\nThese are Plimsoll's own. Every other word is a Cargo command, and runs inside the budget.\n");
     for below in cli.get_subcommands().filter(|below| shown_command(below)) {
         command(&mut page, below, "cargo plimsoll", 3);
     }
