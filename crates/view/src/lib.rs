@@ -38,5 +38,5 @@ pub use summary::summary;
 pub use table::{Align, table};
 pub use told::{Silent, Told, ToldUnit};
 pub use top::top_json;
-pub use wrap::wrapped;
 pub use wording::{count, names, percent};
+pub use wrap::wrapped;
