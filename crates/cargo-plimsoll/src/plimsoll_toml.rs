@@ -22,8 +22,24 @@ use crate::env::Environment;
 /// The file's name.
 pub const NAME: &str = "plimsoll.toml";
 
-/// What may stand in it.
-const KEYS: [&str; 6] = ["memory", "jobs", "reserve", "oversized", "hard", "crates"];
+/// What may stand in it, with one sentence each.
+pub const KEYS: [(&str, &str); 6] = [
+    ("memory", "the memory budget, as `--memory`"),
+    ("jobs", "how many jobs run at once, at most, as `--jobs`"),
+    (
+        "reserve",
+        "how much of the machine's memory stays free for everything else: a size or a share",
+    ),
+    (
+        "oversized",
+        "what may be done with a unit that exceeds the budget by itself, as `--oversized`",
+    ),
+    ("hard", "`true` also sets a hard limit of the kernel's, as `--hard`"),
+    (
+        "crates",
+        "`[crates.NAME]`: what you know of a package before a build has shown it; `memory`, `note`",
+    ),
+];
 
 /// A value in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -250,9 +266,7 @@ pub fn parse(path: &Path, text: &str) -> Result<PlimsollToml, BadFile> {
             "oversized" => says.oversized = Some(entry.oversized()?),
             "hard" => says.hard = Some(entry.switch()?),
             "crates" => says.crates = crates(&entry, &at)?,
-            _ => {
-                return Err(entry.unknown(&KEYS));
-            }
+            _ => return Err(entry.unknown(&KEYS.map(|(key, _)| key))),
         }
     }
     Ok(says)

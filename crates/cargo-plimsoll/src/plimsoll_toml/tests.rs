@@ -109,9 +109,9 @@ fn the_files_are_found_where_cargo_and_the_xdg_specification_look() {
 }
 
 #[test]
-fn the_readmes_example_means_something() {
-    let readme = include_str!("../../../../README.md");
-    let example = readme.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
-    let says = parse(Path::new("README.md"), example).unwrap();
+fn the_books_example_means_something() {
+    let page = include_str!("../../../../docs/src/settings.md");
+    let example = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let says = parse(Path::new("settings.md"), example).unwrap();
     assert!(says.memory.is_some() && says.reserve.is_some() && !says.crates.is_empty());
 }
