@@ -252,6 +252,20 @@ impl Bound {
     pub fn left(&self) -> Bytes {
         self.limit - self.others - self.kept
     }
+
+    /// How that follows, as one sentence without its end.
+    #[must_use]
+    pub fn explained(&self) -> String {
+        let Self { is_machine, limit, others, kept } = self;
+        let of = if *is_machine { "the machine has" } else { "the container's limit is" };
+        let others = match *others {
+            Bytes::ZERO => String::new(),
+            others => format!(" {others} that other processes hold and"),
+        };
+        format!(
+            "{of} {limit}, less{others} {kept} kept free for files that compilers read again and again"
+        )
+    }
 }
 
 /// The limit above the build that leaves least to it.
@@ -785,5 +799,23 @@ mod tests {
                 prop_assert!(reserve.under_wall(limit) <= LARGEST_WALL_RESERVE + LARGEST_LEARNED);
             }
         }
+    }
+
+    #[test]
+    fn what_a_limit_leaves_is_explained() {
+        let bound = Bound {
+            is_machine: false,
+            limit: Bytes::mib(700),
+            others: Bytes::mib(1),
+            kept: Bytes::mib(192),
+        };
+        assert_eq!(bound.left(), Bytes::mib(507));
+        assert_eq!(
+            bound.explained(),
+            "the container's limit is 700 MiB, less 1 MiB that other processes hold and 192 MiB kept free for files \
+             that compilers read again and again"
+        );
+        let machine = Bound { is_machine: true, others: Bytes::ZERO, ..bound };
+        assert!(machine.explained().starts_with("the machine has 700 MiB, less 192 MiB kept free"));
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use plimsoll_core::line::{self, Bound, Line, Own, Reserve};
+use plimsoll_core::line::{self, Line, Own, Reserve};
 use plimsoll_core::settings::Memory;
 use plimsoll_core::{Bytes, Millis};
 use plimsoll_host::{Killers, Limits};
@@ -24,26 +24,13 @@ pub fn line_now(memory: Memory, reserve: Memory) -> Option<Bytes> {
     Some(line.update(Millis::ZERO, &limits.read(), Own::default()))
 }
 
-/// How an automatic budget follows from this limit, as one sentence without its end.
-#[must_use]
-pub fn explained(bound: &Bound) -> String {
-    let Bound { is_machine, limit, others, kept } = bound;
-    let of = if *is_machine { "the machine has" } else { "the container's limit is" };
-    let others = match *others {
-        Bytes::ZERO => String::new(),
-        others => format!(" less {others} that other processes hold and"),
-    };
-    let others = if others.is_empty() { " less".to_owned() } else { others };
-    format!("{of} {limit},{others} {kept} kept free for files that compilers read again and again")
-}
-
-/// The same for now; nothing where that cannot be told.
+/// How an automatic budget follows from the limits now; nothing where that cannot be told.
 fn explained_now(reserve: Memory) -> Option<String> {
     let root = Path::new("/");
     let mut limits = Limits::discover(root).ok()?;
     limits.heed(Killers::find(root));
     let reserve = Reserve::asking(reserve);
-    Some(explained(&line::tightest(&limits.read(), Own::default(), &reserve)))
+    Some(line::tightest(&limits.read(), Own::default(), &reserve).explained())
 }
 
 /// The memory of the tightest cgroup above us, or of the machine: what a share is a share of.
@@ -109,24 +96,6 @@ mod tests {
     use crate::plimsoll_toml::{self, Files};
     use crate::settings::{Asked, Sources};
     use plimsoll_cargo::CargoConfig;
-
-    #[test]
-    fn an_automatic_budget_is_explained() {
-        let bound = Bound {
-            is_machine: false,
-            limit: Bytes::mib(700),
-            others: Bytes::mib(1),
-            kept: Bytes::mib(192),
-        };
-        assert_eq!(bound.left(), Bytes::mib(507));
-        assert_eq!(
-            explained(&bound),
-            "the container's limit is 700 MiB, less 1 MiB that other processes hold and 192 MiB kept free for files \
-             that compilers read again and again"
-        );
-        let machine = Bound { is_machine: true, others: Bytes::ZERO, ..bound };
-        assert!(explained(&machine).starts_with("the machine has 700 MiB, less 192 MiB kept free"));
-    }
 
     #[test]
     fn every_setting_says_where_it_came_from() {

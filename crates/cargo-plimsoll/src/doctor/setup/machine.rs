@@ -5,7 +5,6 @@ use plimsoll_core::line::Killer;
 
 use super::facts::{Facts, Place};
 use super::findings::{Finding, Fix};
-use crate::commands::settings::explained;
 
 /// What the front end of the heaviest crate that we met needs (cranelift-codegen, `cargo check`).
 const GIANT: Bytes = Bytes::mib(1069);
@@ -184,7 +183,7 @@ fn containers(facts: &Facts) -> Vec<Finding> {
 /// Why an automatic budget is less than this limit, where it follows from it.
 fn budget(facts: &Facts, limit: Bytes) -> Option<String> {
     let bound = facts.machine.bound.filter(|bound| !bound.is_machine && bound.limit == limit)?;
-    Some(format!("`cargo plimsoll` gives a build {}: {}", bound.left(), explained(&bound)))
+    Some(format!("`cargo plimsoll` gives a build {}: {}", bound.left(), bound.explained()))
 }
 
 fn swap(facts: &Facts) -> Finding {
