@@ -266,6 +266,20 @@ impl Bound {
     pub fn left(&self) -> Bytes {
         self.limit - self.others - self.kept
     }
+
+    /// How that follows, as one sentence without its end.
+    #[must_use]
+    pub fn explained(&self) -> String {
+        let Self { is_machine, limit, others, kept } = self;
+        let of = if *is_machine { "the machine has" } else { "the container's limit is" };
+        let others = match *others {
+            Bytes::ZERO => String::new(),
+            others => format!(" {others} that other processes hold and"),
+        };
+        format!(
+            "{of} {limit}, less{others} {kept} kept free for files that compilers read again and again"
+        )
+    }
 }
 
 /// The limit above the build that leaves least to it.

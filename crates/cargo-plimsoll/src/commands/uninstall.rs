@@ -21,6 +21,9 @@ use crate::shims::Shims;
 /// A governor that nobody needs leaves within ten seconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A build that has ended is gone within so long.
+const LITTLE: Duration = Duration::from_secs(3);
+
 /// What removes the programs.
 const PROGRAMS: &str = "cargo uninstall cargo-plimsoll";
 
@@ -111,8 +114,20 @@ fn confirmed(shell: &mut Shell) -> Result<bool, Failure> {
     Ok(yes)
 }
 
-/// Why nothing can be removed now. A governor without a build is no reason.
+/// Why nothing can be removed. A governor hears a moment later that a build has ended.
 fn in_use(home: &Path) -> Option<String> {
+    let until = Instant::now() + LITTLE;
+    loop {
+        let why = in_use_now(home)?;
+        if Instant::now() > until {
+            return Some(why);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// The same at this moment. A governor without a build is no reason.
+fn in_use_now(home: &Path) -> Option<String> {
     let governor = rendezvous::governing(home).map(|governing| governing.pid);
     match account_builds(home) {
         Ok(builds) if !builds.is_empty() => {
