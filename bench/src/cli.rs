@@ -50,7 +50,7 @@ enum Command {
     Together(TogetherArgs),
     /// rust-analyzer on a workload beside a build, in one wall: how soon does the check of a saved file begin?
     Editor(EditorArgs),
-    /// The heaviest unit of a workload by itself, with each step of the diet, and inside walls below its need.
+    /// The heaviest unit of a workload by itself, with each step of shrinking, and inside walls below its need.
     Giants(GiantsArgs),
     /// A Cloudflare Worker by worker-build alone and under Plimsoll: memory and time of each step, and the same bytes.
     Worker(WorkerArgs),

@@ -112,7 +112,7 @@ pub(crate) fn crates(
         plan.busy
     );
     let summary: Vec<&str> =
-        said.lines().skip_while(|line| !line.starts_with("plimsoll: peak")).collect();
+        said.lines().skip_while(|line| !line.starts_with("    Plimsoll peak memory")).collect();
     let body = format!(
         "`plimsoll-bench {command}`\n\ncommit {} · {} · {} samples of its log, each beside what the cgroup held within {BESIDE_MS} ms of it\n\n\
          | | | asked |\n|---|---|---|\n\

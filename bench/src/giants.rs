@@ -1,4 +1,4 @@
-//! `giants`: how far below its natural peak each step of the diet gets the heaviest unit of a workload, and for how much
+//! `giants`: how far below its natural peak each step of shrinking gets the heaviest unit of a workload, and for how much
 //! time. The unit's own compiler command is recorded from a plain build, and run again by itself for each step; where
 //! swap is on, also inside walls below what it then needs.
 

@@ -12,10 +12,8 @@ pub const MEMORY: &str = "PLIMSOLL_MEMORY";
 pub const JOBS: &str = "PLIMSOLL_JOBS";
 /// How many processors are planned for: more units or threads than that run only where they idle.
 pub const PROCESSORS: &str = "PLIMSOLL_PROCESSORS";
-/// Whether a unit that is above the line by itself is refused, as by `--strict`.
-pub const STRICT: &str = "PLIMSOLL_STRICT";
-/// How far a unit that would cross the line alone may go to need less, as `--diet` takes it.
-pub const DIET: &str = "PLIMSOLL_DIET";
+/// What may be done with a unit that exceeds the budget by itself, as `--oversized` takes it.
+pub const OVERSIZED: &str = "PLIMSOLL_OVERSIZED";
 /// Whether the kernel, too, keeps the build to its line, as by `--hard`.
 pub const HARD: &str = "PLIMSOLL_HARD";
 /// The build's share of the account's line, as `--priority` takes it; plain `cargo` heeds it, too, after `enable`.
@@ -31,15 +29,14 @@ pub const HOME: &str = plimsoll_proto::HOME_VARIABLE;
 
 /// What people may set, with one sentence each, for the help text.
 pub const PUBLIC: &[(&str, &str)] = &[
-    (MEMORY, "the line, as --memory"),
-    (JOBS, "units at once, as --jobs"),
-    (PROCESSORS, "processors to plan for [default: those that this process may use]"),
-    (STRICT, "1 is --strict"),
-    (DIET, "none, preserving or output: as --diet"),
+    (MEMORY, "as --memory"),
+    (JOBS, "as --jobs"),
+    (PROCESSORS, "how many processors to plan for [default: those that this process may use]"),
+    (OVERSIZED, "as --oversized"),
     (HARD, "1 is --hard"),
-    (PRIORITY, "low, normal or high: as --priority, for plain cargo, too, after `enable`"),
+    (PRIORITY, "as --priority; after `enable` plain cargo heeds it, too"),
     (RETRY_TESTS, "1 is --retry-tests"),
     (QUIET, "1 is --quiet"),
-    (ENABLED, "1 is `enable` for those who inherit it, as `cargo plimsoll env` sets it"),
+    (ENABLED, "1 puts plain cargo inside the budget, as `cargo plimsoll env` does for one shell"),
     (HOME, "where history and event logs are kept [default: ~/.local/state/plimsoll]"),
 ];

@@ -1,7 +1,11 @@
-//! The crates depend on each other as docs/architecture.md says, and on nothing else of the workspace.
+//! The crates depend on each other as docs/architecture.md says, and on nothing else of the workspace. Inside a crate
+//! modules use each other in one direction only.
 //!
 //! The document's table is the one source: this test reads it and Cargo's own view of the manifests.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up stops there")]
+
+#[path = "structure/modules.rs"]
+mod modules;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -95,4 +99,20 @@ fn pure_crates_depend_on_pure_crates_and_their_clippy_bans_the_rest() {
             assert!(bans.contains(banned), "{} does not ban {banned}", file.display());
         }
     }
+}
+
+#[test]
+fn modules_of_a_crate_do_not_use_each_other_in_a_circle() {
+    let mut circles = Vec::new();
+    for (name, known) in built() {
+        let source = root().join(&known.directory).join("src");
+        for file in ["lib.rs", "main.rs"].map(|file| source.join(file)) {
+            if file.is_file() {
+                let found = modules::Modules::read(&file).circles();
+                circles.extend(found.into_iter().map(|circle| format!("{name}: {circle}")));
+            }
+        }
+    }
+    let circles = circles.join("\n").replace(&format!("{}/", root().display()), "");
+    assert!(circles.is_empty(), "modules that use each other in a circle:\n{circles}");
 }

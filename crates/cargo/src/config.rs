@@ -14,11 +14,6 @@ use std::path::{Path, PathBuf};
 
 use crate::environment::Environment;
 use crate::jobs::Jobs;
-use crate::mark;
-use crate::toml_text::Key;
-
-/// `build.jobs`, a ceiling of ours unless `init` has written it.
-pub const JOBS: Key<'_> = Key { table: &["build"], name: "jobs" };
 
 /// Where a value of Cargo's configuration was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -349,13 +344,7 @@ fn push_file(file: &Path, origin: &Origin, seen: &mut BTreeSet<PathBuf>, layers:
         return;
     }
     let Ok(text) = std::fs::read_to_string(file) else { return };
-    let Ok(mut table) = text.parse::<toml::Table>() else { return };
-    if mark::is_ours(&text, JOBS)
-        && let Some(build) = table.get_mut("build").and_then(toml::Value::as_table_mut)
-    {
-        // `init` has written it for plain Cargo. Edited, it is the user's word.
-        build.remove("jobs");
-    }
+    let Ok(table) = text.parse::<toml::Table>() else { return };
     push_text(table, file, origin, seen, layers);
 }
 

@@ -14,7 +14,7 @@ pub mod metadata;
 mod subcommand;
 pub mod toml_text;
 
-pub use config::{CargoConfig, Given, JOBS, Origin, Template, files};
+pub use config::{CargoConfig, Given, Origin, Template, files};
 pub use environment::Environment;
 pub use jobs::{BadJobs, Jobs};
 pub use subcommand::{Kind, Subcommand, expand_alias};

@@ -26,6 +26,8 @@ pub struct Subcommand {
     pub kind: Kind,
     /// Its `-j` is Cargo's own, a number of units at once.
     pub takes_jobs: bool,
+    /// Its `-q` is Cargo's own.
+    pub takes_quiet: bool,
     /// None of its options is called like one of Plimsoll's, so Plimsoll's may stand among them.
     pub lets_ours_in: bool,
     /// Its first positional argument and all that follow belong to another program.
@@ -78,6 +80,7 @@ impl Subcommand {
         let known = Self {
             kind: Kind::Builds,
             takes_jobs: true,
+            takes_quiet: true,
             lets_ours_in: true,
             first_word_ends_options: false,
         };
@@ -88,8 +91,8 @@ impl Subcommand {
             let kind = if text == "run" { Kind::BuildsThenRuns } else { Kind::Builds };
             Self { kind, first_word_ends_options: true, ..known }
         } else if text == "nextest" {
-            // Its `-j` is the number of tests at once.
-            Self { takes_jobs: false, ..known }
+            // Its `-j` is the number of tests at once, and it has no `-q`.
+            Self { takes_jobs: false, takes_quiet: false, ..known }
         } else if NEVER_BUILDS.contains(&text) {
             Self { kind: Kind::NeverBuilds, takes_jobs: false, lets_ours_in: false, ..known }
         } else {
@@ -104,7 +107,25 @@ impl Subcommand {
         } else {
             Kind::Builds
         };
-        Self { kind, takes_jobs: false, lets_ours_in: false, first_word_ends_options: true }
+        Self {
+            kind,
+            takes_jobs: false,
+            takes_quiet: true,
+            lets_ours_in: false,
+            first_word_ends_options: true,
+        }
+    }
+
+    /// Cargo itself has a subcommand, or an alias, of this name.
+    #[must_use]
+    pub fn is_built_in(name: &OsStr) -> bool {
+        let short = |text: &str| BUILT_IN_ALIASES.iter().any(|(short, _)| *short == text);
+        name.to_str().is_some_and(|text| is_built_in(text) || short(text))
+    }
+
+    /// All names of Cargo's own.
+    pub fn built_in() -> impl Iterator<Item = &'static str> {
+        [COMPILES, FORWARDS, NEVER_BUILDS].into_iter().flatten().copied()
     }
 }
 

@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use super::layout::{self, Home, LOCKS};
 use super::stale;
+use super::toolchains::{self, Toolchain};
 use super::units::{self, Unit};
 
 /// Where builds of a workspace go, and what they are built from.
@@ -29,6 +30,56 @@ pub struct Place {
     pub locked: Locked,
     /// The Cargo that would build here; nothing where that cannot be told.
     pub now: Option<Builder>,
+    cargo: std::ffi::OsString,
+}
+
+/// The toolchains whose work stays, beside that of the one that would build here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// All that are installed.
+    Installed,
+    /// No other.
+    Current,
+    /// Those with these names.
+    Named(Vec<String>),
+}
+
+/// The compilers whose work stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// These, as Cargo's fingerprints know them.
+    These(BTreeSet<u64>),
+    /// Every one, for this reason.
+    All(Untold),
+}
+
+impl Kept {
+    /// Whether what this compiler built stays.
+    pub(crate) fn includes(&self, rustc: u64) -> bool {
+        match self {
+            Self::These(known) => known.contains(&rustc),
+            Self::All(_) => true,
+        }
+    }
+}
+
+/// Why it cannot be told whose work is of no use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Untold {
+    /// The compiler that would build here does not work.
+    Current,
+    /// There is no rustup to say which are installed.
+    NoRustup,
+    /// This one, which is installed, does not work.
+    Broken(String),
+}
+
+/// A toolchain was named that is not installed.
+#[derive(Debug, thiserror::Error)]
+#[error("toolchain `{name}` is not installed; installed: {}", installed.join(", "))]
+pub struct NotInstalled {
+    name: String,
+    installed: Vec<String>,
 }
 
 /// A Cargo and its compiler, by what they leave.
@@ -85,17 +136,55 @@ impl Place {
         let is_cargos = ["CACHEDIR.TAG", ".rustc_info.json"].map(|name| build.join(name).is_file());
         anyhow::ensure!(
             is_cargos.contains(&true) || !build.exists(),
-            "`{}` was not made by Cargo (there is no CACHEDIR.TAG in it); nothing was removed",
+            "`{}` is not a target directory of Cargo's (it has no CACHEDIR.TAG); nothing was removed",
             build.display()
         );
         let root = metadata.workspace_root;
         Ok(Self {
             locked: Locked::read(&root.join("Cargo.lock")),
-            now: probe(cargo, &root)?,
+            now: probe(cargo, &root, None)?,
+            cargo: cargo.to_owned(),
             root,
             build,
             target,
         })
+    }
+
+    /// The compilers whose work stays. Others than the one that would build here are only asked where one of them
+    /// has built any of these units.
+    ///
+    /// # Errors
+    /// Where a toolchain that is named is not installed.
+    pub fn kept(
+        &self,
+        keep: &Keep,
+        units: &[Unit],
+        environment: &Environment,
+    ) -> Result<Kept, NotInstalled> {
+        let installed = toolchains::installed(environment);
+        let wanted: Vec<Toolchain> = match keep {
+            Keep::Installed => installed.clone().unwrap_or_default(),
+            Keep::Current => Vec::new(),
+            Keep::Named(names) => named(names, installed.clone().unwrap_or_default())?,
+        };
+        let Some(now) = &self.now else { return Ok(Kept::All(Untold::Current)) };
+        let mut known = BTreeSet::from([now.rustc]);
+        let mut others = units.iter().filter_map(|unit| unit.rustc);
+        if *keep == Keep::Current || others.all(|rustc| rustc == now.rustc) {
+            return Ok(Kept::These(known));
+        }
+        if *keep == Keep::Installed && installed.is_none() {
+            return Ok(Kept::All(Untold::NoRustup));
+        }
+        for toolchain in wanted {
+            let cargo =
+                toolchain.cargo().map_or_else(|| self.cargo.clone(), PathBuf::into_os_string);
+            match probe(&cargo, &self.root, Some(&toolchain)) {
+                Ok(Some(builder)) => _ = known.insert(builder.rustc),
+                _ => return Ok(Kept::All(Untold::Broken(toolchain.name))),
+            }
+        }
+        Ok(Kept::These(known))
     }
 
     /// Whether another workspace has built in the build directory, too: units lie there of packages on this machine which
@@ -234,17 +323,36 @@ impl Locked {
     }
 }
 
-/// The Cargo that would build in `root`, and its compiler, by what it leaves when it checks an empty package somewhere
-/// else.
+/// Those that are called by these names.
+fn named(names: &[String], installed: Vec<Toolchain>) -> Result<Vec<Toolchain>, NotInstalled> {
+    for name in names {
+        if !installed.iter().any(|it| it.is_called(name)) {
+            let installed = installed.into_iter().map(|it| it.name).collect();
+            return Err(NotInstalled { name: name.clone(), installed });
+        }
+    }
+    let is_named = |it: &Toolchain| names.iter().any(|name| it.is_called(name));
+    Ok(installed.into_iter().filter(is_named).collect())
+}
+
+/// The Cargo that would build in `root`, or a toolchain's, and its compiler, by what it leaves when it checks an empty
+/// package somewhere else.
 ///
 /// # Errors
 /// Where it leaves what is not known here.
-fn probe(cargo: &std::ffi::OsStr, root: &Path) -> anyhow::Result<Option<Builder>> {
+fn probe(
+    cargo: &std::ffi::OsStr,
+    root: &Path,
+    toolchain: Option<&Toolchain>,
+) -> anyhow::Result<Option<Builder>> {
     let Some((scratch, mut command)) = empty_package(cargo, root) else { return Ok(None) };
     let target = scratch.path().join("target");
     // Not where the workspace's configuration would have it, and in no log of builds.
     command.arg("--target-dir").arg(&target).env("CARGO_BUILD_BUILD_DIR", &target);
     command.env("CARGO_BUILD_ANALYSIS_ENABLED", "false");
+    if let Some(toolchain) = toolchain {
+        command.env("RUSTC", toolchain.rustc()).env("RUSTUP_TOOLCHAIN", &toolchain.name);
+    }
     if answer(&mut command).is_err() {
         return Ok(None);
     }
@@ -257,7 +365,7 @@ fn probe(cargo: &std::ffi::OsStr, root: &Path) -> anyhow::Result<Option<Builder>
         }
     }
     anyhow::bail!(
-        "`{}` lays its build directory out in a way that is not known here; nothing was removed",
+        "`{}` uses a layout of the build directory that Plimsoll does not know; nothing was removed",
         cargo.display()
     )
 }

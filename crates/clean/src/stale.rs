@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::place::Locked;
+use super::place::{Kept, Locked};
 use super::units::Unit;
 
 /// Why a unit is of no use any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
-    /// Another compiler built it.
+    /// A compiler built it whose work is not kept.
     Toolchain,
     /// Its source is gone: another version is locked, or the package is not there any more.
     Gone,
@@ -27,8 +27,8 @@ pub struct Now<'a> {
     pub root: &'a Path,
     /// What is locked; nothing where that says nothing of this directory.
     pub locked: Option<&'a Locked>,
-    /// The compiler, where it is known.
-    pub rustc: Option<u64>,
+    /// The compilers whose work stays.
+    pub compilers: &'a Kept,
     /// Whatever was built since then stays.
     pub kept_since: Option<SystemTime>,
 }
@@ -48,9 +48,7 @@ impl Now<'_> {
 
     /// Whether a unit is of no use by itself.
     fn condemns(&self, unit: &Unit) -> Option<Why> {
-        if let Some((built_by, now)) = unit.rustc.zip(self.rustc)
-            && built_by != now
-        {
+        if unit.rustc.is_some_and(|rustc| !self.compilers.includes(rustc)) {
             return Some(Why::Toolchain);
         }
         let locked = self.locked.filter(|locked| !locked.is_empty())?;
@@ -176,6 +174,7 @@ fn is_from_elsewhere(unit: &Unit) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::layout::Home;
+    use super::super::place::Untold;
     use super::*;
 
     const REGISTRY: &str = "/h/.cargo/registry/src/index-1/";
@@ -203,8 +202,12 @@ mod tests {
         locked
     }
 
-    fn now(locked: &Locked) -> Now<'_> {
-        Now { root: Path::new("/"), locked: Some(locked), rustc: Some(7), kept_since: None }
+    fn now<'a>(locked: &'a Locked, compilers: &'a Kept) -> Now<'a> {
+        Now { root: Path::new("/"), locked: Some(locked), compilers, kept_since: None }
+    }
+
+    fn these(compilers: &[u64]) -> Kept {
+        Kept::These(compilers.iter().copied().collect())
     }
 
     fn of(version: &str) -> String {
@@ -225,7 +228,8 @@ mod tests {
             unit("git", "/h/.cargo/git/checkouts/x-1/0000000/src/lib.rs", 22, &[]),
         ];
         let locked = locked();
-        let stale = find(&units, &now(&locked));
+        let seven = these(&[7]);
+        let stale = find(&units, &now(&locked, &seven));
         let expected = [
             (0, Why::Outdated),
             (2, Why::Gone),
@@ -235,9 +239,12 @@ mod tests {
         ];
         assert_eq!(stale, BTreeMap::from(expected), "what nobody ever needed stays: 6");
         let none = Locked::default();
-        assert!(find(&units, &now(&none)).is_empty(), "without a lock file nothing is told");
+        assert!(
+            find(&units, &now(&none, &seven)).is_empty(),
+            "without a lock file nothing is told"
+        );
         let since = Some(SystemTime::UNIX_EPOCH);
-        assert!(find(&units, &Now { kept_since: since, ..now(&locked) }).is_empty());
+        assert!(find(&units, &Now { kept_since: since, ..now(&locked, &seven) }).is_empty());
     }
 
     #[test]
@@ -248,9 +255,11 @@ mod tests {
         (unknown.rustc, unknown.source) = (None, None);
         let locked = locked();
         let units = [old, unit("dep", &of("dep-1.0.1"), 2, &[]), unknown];
-        let stale = find(&units, &now(&locked));
+        let stale = find(&units, &now(&locked, &these(&[7])));
         assert_eq!(stale, BTreeMap::from([(0, Why::Toolchain), (1, Why::Unneeded)]));
-        assert!(find(&units, &Now { rustc: None, ..now(&locked) }).is_empty());
+        for kept in [these(&[6, 7]), Kept::All(Untold::NoRustup)] {
+            assert!(find(&units, &now(&locked, &kept)).is_empty(), "{kept:?}");
+        }
     }
 
     #[test]

@@ -7,13 +7,13 @@
 //!
 //! Architecture invariant: nothing here depends on another crate of the workspace.
 
-pub mod diet;
 pub mod event;
 pub mod forecast;
 pub mod ids;
 pub mod invocation;
 pub mod line;
 pub mod measure;
+pub mod oversized;
 pub mod schedule;
 pub mod settings;
 pub mod unit;

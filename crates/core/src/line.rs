@@ -19,6 +19,7 @@
 //! This module reads nothing; readings come from the host crate.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use crate::measure::{Bytes, Millis};
 use crate::settings::{Memory, SMALLEST_LINE};
@@ -170,6 +171,12 @@ pub struct Reserve {
 }
 
 impl Reserve {
+    /// One that keeps at least so much of the machine's memory free.
+    #[must_use]
+    pub fn asking(asked: Memory) -> Self {
+        Self { asked, ..Self::default() }
+    }
+
     /// The reserve under a cgroup's `limit`; never more than half of it.
     #[must_use]
     pub fn under_wall(&self, limit: Bytes) -> Bytes {
@@ -227,22 +234,66 @@ impl Reserve {
     }
 }
 
-/// The line under everything above the build, before any named one.
+/// What one limit above the build comes to: the machine's memory, or a cgroup's limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// It is the machine's memory.
+    pub is_machine: bool,
+    /// The limit.
+    pub limit: Bytes,
+    /// What others than the build hold of it.
+    pub others: Bytes,
+    /// What is kept for files and for everybody else.
+    pub kept: Bytes,
+}
+
+/// How an automatic budget follows from it, as one sentence without its end.
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { is_machine, limit, others, kept } = self;
+        let of = if *is_machine { "the machine has" } else { "the container's limit is" };
+        write!(f, "{of} {limit}, less ")?;
+        if *others > Bytes::ZERO {
+            write!(f, "{others} that other processes hold and ")?;
+        }
+        write!(f, "{kept} kept free for files that compilers read again and again")
+    }
+}
+
+impl Bound {
+    /// What it leaves to the build.
+    #[must_use]
+    pub fn left(&self) -> Bytes {
+        self.limit - self.others - self.kept
+    }
+}
+
+/// The limit above the build that leaves least to it.
 ///
-/// What others take and give back moves it; what the build itself takes does not.
+/// What others take and give back moves what it leaves; what the build itself takes does not.
+#[must_use]
+pub fn tightest(reading: &Reading, own: Own, reserve: &Reserve) -> Bound {
+    let total = reading.machine.total;
+    let machine = Bound {
+        is_machine: true,
+        limit: total,
+        others: total - (reading.machine.available + own.resident()),
+        kept: reserve.of_machine(total).max(reading.machine.kept_from_killer()),
+    };
+    let of_cgroup = |cgroup: &Cgroup| Bound {
+        is_machine: false,
+        limit: cgroup.limit,
+        others: cgroup.held - own.resident(),
+        kept: reserve.under_wall(cgroup.limit),
+    };
+    let bounds = reading.cgroups.iter().map(of_cgroup);
+    bounds.fold(machine, |least, it| if it.left() < least.left() { it } else { least })
+}
+
+/// The line under everything above the build, before any named one.
 #[must_use]
 pub fn auto(reading: &Reading, own: Own, reserve: &Reserve) -> Bytes {
-    let kept = reserve.of_machine(reading.machine.total).max(reading.machine.kept_from_killer());
-    let machine = (reading.machine.available + own.resident()).min(reading.machine.total) - kept;
-    reading
-        .cgroups
-        .iter()
-        .map(|cgroup| {
-            let others = cgroup.held - own.resident();
-            cgroup.limit - others - reserve.under_wall(cgroup.limit)
-        })
-        .fold(machine, Bytes::min)
-        .max(SMALLEST_LINE)
+    tightest(reading, own, reserve).left().max(SMALLEST_LINE)
 }
 
 /// The memory of the machine or of the tightest cgroup: what a share is a share of.
@@ -748,5 +799,23 @@ mod tests {
                 prop_assert!(reserve.under_wall(limit) <= LARGEST_WALL_RESERVE + LARGEST_LEARNED);
             }
         }
+    }
+
+    #[test]
+    fn an_automatic_budget_is_explained() {
+        let bound = Bound {
+            is_machine: false,
+            limit: Bytes::mib(700),
+            others: Bytes::mib(1),
+            kept: Bytes::mib(192),
+        };
+        assert_eq!(bound.left(), Bytes::mib(507));
+        assert_eq!(
+            bound.to_string(),
+            "the container's limit is 700 MiB, less 1 MiB that other processes hold and 192 MiB kept free for files \
+             that compilers read again and again"
+        );
+        let machine = Bound { is_machine: true, others: Bytes::ZERO, ..bound };
+        assert!(machine.to_string().starts_with("the machine has 700 MiB, less 192 MiB kept free"));
     }
 }

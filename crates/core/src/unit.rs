@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::diet::Slimmer;
 use crate::invocation::{Emit, Invocation, UnitKind, without_hash};
+use crate::oversized::Slimmer;
 
 /// A unit as it registers: what was read from its command line and Cargo's environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub struct UnitFacts {
     /// works elsewhere (sccache's server) and no effect beside its output files (`cargo fix`, doctests).
     pub retryable: bool,
     /// The settings with which this compiler would need less and write something else, in words; empty where there
-    /// are none ([`crate::diet::Slimmer`]).
+    /// are none ([`crate::oversized::Slimmer`]).
     pub slimmer: String,
 }
 

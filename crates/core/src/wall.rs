@@ -19,7 +19,7 @@
 //!
 //! **A lone giant**, a unit that by itself is above a named line, runs alone by default: the line is a wish, and ends
 //! where the machine does. The wall goes with it, to what everything above leaves, until the unit has ended. Under
-//! `--strict`, where such a unit is refused, the wall stands still, also for what cannot be refused (a build script).
+//! `--oversized refuse`, which refuses such a unit, the wall stands still, also for what cannot be refused (a build script).
 //!
 //! The driver and the governor stay outside: they must see to the build when it is at its wall. That they hold some
 //! megabytes of the line makes the wall a little higher than it must be.
@@ -71,16 +71,16 @@ impl Height {
 /// The wall of one build, followed over time.
 #[derive(Clone, Debug)]
 pub struct Wall {
-    strict: bool,
+    refuses: bool,
     reserve: Reserve,
     current: Option<Bytes>,
 }
 
 impl Wall {
-    /// A wall that is not there yet; a `strict` one is raised for nobody.
+    /// A wall that is not there yet; one that `refuses` is raised for nobody.
     #[must_use]
-    pub fn new(strict: bool) -> Self {
-        Self { strict, reserve: Reserve::default(), current: None }
+    pub fn new(refuses: bool) -> Self {
+        Self { refuses, reserve: Reserve::default(), current: None }
     }
 
     /// Where it stands.
@@ -94,7 +94,7 @@ impl Wall {
     pub fn follow(&mut self, now: Millis, line: Bytes, lone: bool, look: &Look) -> Option<Height> {
         let full = self.current.map_or(0.0, |limit| look.charged.share_of(limit));
         self.reserve.observe(now, look.stall, full);
-        let wanted = self.wanted(line, lone && !self.strict, look);
+        let wanted = self.wanted(line, lone && !self.refuses, look);
         let next = match self.current {
             None => wanted,
             Some(current) if wanted > current => wanted,
@@ -188,12 +188,12 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_giant_has_what_everything_above_leaves_and_a_strict_wall_stands() {
+    fn a_lone_giant_has_what_everything_above_leaves_and_one_that_refuses_stands() {
         let inside = container(Bytes::gib(4), Bytes::mib(96));
         assert_eq!(height(Bytes::gib(1), true, &inside), 4096.0 - 96.0 - 16.0);
-        let mut strict = Wall::new(true);
-        strict.follow(Millis::ZERO, Bytes::gib(1), true, &inside);
-        assert_eq!(strict.limit(), Bytes::mib(1024 + 8 + 192));
+        let mut refuses = Wall::new(true);
+        refuses.follow(Millis::ZERO, Bytes::gib(1), true, &inside);
+        assert_eq!(refuses.limit(), Bytes::mib(1024 + 8 + 192));
     }
 
     #[test]

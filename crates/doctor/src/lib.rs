@@ -36,5 +36,5 @@ pub use cause::Cause;
 pub use lines::Lines;
 pub use log::LogReader;
 pub use recorded::recorded;
-pub use text::text;
+pub use text::{recorded_text, text};
 pub use verdict::{Certainty, Evidence, Remedy, Verdict};

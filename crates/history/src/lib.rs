@@ -23,6 +23,6 @@ mod schema;
 mod store;
 
 pub use error::HistoryError;
-pub use logs::{EventLog, KEPT_LOGS, LogError, latest, read, recorded};
+pub use logs::{EventLog, KEPT_LOGS, LogError, read, read_header, recorded};
 pub use rows::Row;
 pub use store::{History, Remembered};

@@ -46,61 +46,56 @@ impl Edit {
     }
 }
 
-/// What the findings come to. One that cannot be written where it belongs is kept as it is, and says why.
+/// What the findings come to. One that cannot be written where it belongs is kept as it is, and says why. What an
+/// earlier `init` wrote into Cargo's configuration is taken out: it was of one machine.
 ///
 /// # Errors
 /// Where a file is not TOML.
 pub fn propose(workspace: &Workspace, findings: &mut [Finding]) -> anyhow::Result<Vec<Edit>> {
     let mut edits = Vec::new();
-    for (in_manifest, file) in [(false, &workspace.config), (true, &workspace.manifest)] {
-        let mut text = file.text.clone().unwrap_or_else(mark::made);
-        let mut changed = false;
-        for at in order(findings, in_manifest) {
-            let Verdict::Write(change) = &findings[at].verdict else { continue };
-            let table: Vec<&str> = change.table.iter().map(String::as_str).collect();
-            let key = Key { table: &table, name: change.name };
-            match mark::put(&text, key, &change.literal, &findings[at].why) {
-                Ok(new) => {
-                    text = new;
-                    changed = true;
-                }
-                Err(error @ BadText::Shape(_)) => {
-                    findings[at].why = format!("{error} in {}", file.path.display());
-                    findings[at].verdict = Verdict::Kept;
-                }
-                Err(error) => return Err(error).with_context(|| unread(&file.path)),
+    if let Some(text) = &workspace.config.text {
+        let file = workspace.config.clone();
+        let undone = mark::undo(text).with_context(|| self::unread(&file.path))?;
+        if undone.text.as_ref() != Some(text) {
+            edits.push(Edit { file, new: undone.text });
+        }
+    }
+    let file = &workspace.manifest;
+    let mut text = file.text.clone().unwrap_or_default();
+    for at in order(findings) {
+        let Verdict::Write(change) = &findings[at].verdict else { continue };
+        let table: Vec<&str> = change.table.iter().map(String::as_str).collect();
+        let key = Key { table: &table, name: change.name };
+        match mark::put(&text, key, &change.literal, &findings[at].why) {
+            Ok(new) => text = new,
+            Err(error @ BadText::Shape(_)) => {
+                findings[at].why = format!("{error} in {}", file.path.display());
+                findings[at].verdict = Verdict::Kept;
             }
+            Err(error) => return Err(error).with_context(|| unread(&file.path)),
         }
-        if changed {
-            edits.push(Edit { file: file.clone(), new: Some(text) });
-        }
+    }
+    if text != file.text() {
+        edits.push(Edit { file: file.clone(), new: Some(text) });
     }
     Ok(edits)
 }
 
-/// What is to be written into one of the files: table by table, and in each from the last to the first, because a
-/// new line goes before those that are there.
-fn order(findings: &[Finding], in_manifest: bool) -> Vec<usize> {
+/// What is to be written: table by table, and in each from the last to the first, because a new line goes before those
+/// that are there.
+fn order(findings: &[Finding]) -> Vec<usize> {
     let change = |at: usize| -> Option<&Change> {
         match &findings[at].verdict {
-            Verdict::Write(change) if change.in_manifest == in_manifest => Some(change),
+            Verdict::Write(change) => Some(change),
             _ => None,
         }
     };
-    let mut order: Vec<usize> = (0..findings.len()).filter(|&at| change(at).is_some()).collect();
-    let first_of = |at: usize| {
-        let table = change(at).map(|it| &it.table);
-        order_of_table(&order, |other| change(other).map(|it| &it.table) == table)
-    };
-    let places: Vec<usize> = order.iter().map(|&at| first_of(at)).collect();
-    let mut keyed: Vec<(usize, usize)> = places.into_iter().zip(order.iter().copied()).collect();
-    keyed.sort_by_key(|&(first, at)| (first, std::cmp::Reverse(at)));
-    order = keyed.into_iter().map(|(_, at)| at).collect();
+    let all: Vec<usize> = (0..findings.len()).filter(|&at| change(at).is_some()).collect();
+    let table = |at: usize| change(at).map(|it| &it.table);
+    let first = |at: usize| all.iter().position(|&other| table(other) == table(at));
+    let mut order = all.clone();
+    order.sort_by_key(|&at| (first(at), std::cmp::Reverse(at)));
     order
-}
-
-fn order_of_table(order: &[usize], is_same: impl Fn(usize) -> bool) -> usize {
-    order.iter().position(|&at| is_same(at)).unwrap_or(order.len())
 }
 
 /// What taking back comes to.
@@ -174,5 +169,5 @@ fn write(path: &Path, text: Option<&str>) -> anyhow::Result<()> {
 }
 
 fn unread(path: &Path) -> String {
-    format!("cannot edit `{}`; nothing was changed", path.display())
+    format!("cannot edit `{}`; nothing changed", path.display())
 }

@@ -34,13 +34,13 @@ impl Figures {
     /// The unit with the highest peak.
     pub fn heaviest_unit(&self) -> Option<String> {
         let (package, peak) = self.heaviest()?;
-        Some(format!("the heaviest unit recorded is {package} with {peak}"))
+        Some(format!("largest compiler in your recorded builds: {package} with {peak}"))
     }
 
     /// The linker with the highest peak.
     pub fn heaviest_linker(&self) -> Option<String> {
         let (package, peak) = self.heaviest_link()?;
-        Some(format!("the heaviest linker recorded is that of {package} with {peak}"))
+        Some(format!("largest link in your recorded builds: {package} with {peak}"))
     }
 
     /// The crate that was recorded both ways, but for this word of its profile otherwise alike, with the highest
@@ -65,7 +65,7 @@ impl Figures {
         let pairs = complete().filter(|row| is_now(row)).filter_map(pair);
         let (now, then) = pairs.max_by_key(|(row, _)| row.peak_last)?;
         Some(format!(
-            "recorded: {} needs {} so, {} as proposed",
+            "in your recorded builds {} needed {} with the current setting and {} with the proposed one",
             now.package, now.peak_last, then.peak_last
         ))
     }
@@ -107,7 +107,12 @@ pub(crate) mod tests {
         let figures = Figures::new(rows, &["giant".to_owned()]);
         let said =
             figures.compared(|word| word.starts_with("cgu="), |word| word == "cgu=1").unwrap();
-        assert_eq!(said, format!("recorded: giant needs {one} so, {other} as proposed"));
+        assert_eq!(
+            said,
+            format!(
+                "in your recorded builds giant needed {one} with the current setting and {other} with the proposed one"
+            )
+        );
         assert_eq!(figures.compared(|word| word.starts_with("-g"), |_| true), None);
         assert!(figures.heaviest_unit().unwrap().ends_with(&one.to_string()));
         assert!(figures.heaviest_linker().unwrap().ends_with(&Bytes::mib(7).to_string()));

@@ -4,7 +4,6 @@ use std::fmt;
 use std::path::PathBuf;
 
 use plimsoll_cargo::toml_text::Key;
-use plimsoll_cargo::{JOBS, mark};
 use plimsoll_core::Bytes;
 use toml::Value;
 
@@ -28,20 +27,20 @@ pub enum Lowmem {
     },
 }
 
-/// Whether programs come out the same.
+/// What a setting depends on and changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
-    /// They do.
+    /// It is right on every machine, and programs come out the same.
     Preserving,
-    /// They may be larger, slower, or say less in a backtrace.
+    /// It is right on every machine; programs may be larger, slower, or say less in a backtrace.
     Changing,
+    /// It depends on the machine, so a repository is no place for it.
+    Machine,
 }
 
-/// One key to be written.
+/// One key to be written into the manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Into the manifest, else into Cargo's configuration.
-    pub(crate) in_manifest: bool,
     /// The table's path.
     pub table: Vec<String>,
     /// The key.
@@ -57,6 +56,8 @@ pub enum Verdict {
     Write(Change),
     /// It would be written with `--lowmem` or `--profile`.
     Offer(Change),
+    /// It is said, for the user's own configuration; nobody writes it.
+    Advise,
     /// It is so already.
     Stands,
     /// The user's own value stays.
@@ -68,7 +69,7 @@ pub enum Verdict {
 /// A setting of the guide's kind, and what becomes of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
-    /// Whether programs come out the same.
+    /// What it depends on and changes.
     pub group: Group,
     /// The key with its table.
     pub setting: String,
@@ -80,21 +81,20 @@ pub struct Finding {
     pub figure: Option<String>,
 }
 
-/// How many units at once plain Cargo is let run on a machine with that much memory: the guide's tiers. What the
+/// How many jobs plain Cargo is let run on a machine with that much memory: the guide's tiers. What the
 /// kernel keeps for itself is counted in: a machine of 8 GiB tells of 7.6.
-pub fn tier(memory: Bytes) -> (u32, &'static str) {
+#[must_use]
+pub fn jobs_for(memory: Bytes) -> u32 {
     match memory.0.div_ceil(1 << 30) {
-        0..8 => (1, "below 8 GB"),
-        8..=16 => (2, "8 to 16 GB"),
-        _ => (4, "above 16 GB"),
+        0..8 => 1,
+        8..=16 => 2,
+        _ => 4,
     }
 }
 
 /// All settings, in the order in which they are shown.
 pub fn plan(workspace: &Workspace, lowmem: &Lowmem, figures: &Figures) -> Vec<Finding> {
     let mut planner = Planner { workspace, figures, lowmem, findings: Vec::new() };
-    planner.jobs();
-    planner.linker();
     planner.incremental();
     planner.split_debuginfo();
     match lowmem {
@@ -104,6 +104,8 @@ pub fn plan(workspace: &Workspace, lowmem: &Lowmem, figures: &Figures) -> Vec<Fi
         }
         _ => ["dev", "release"].into_iter().for_each(|profile| planner.changing(profile)),
     }
+    planner.jobs();
+    planner.linker();
     planner.findings
 }
 
@@ -126,7 +128,7 @@ impl fmt::Display for Current {
             Value::String(text) => write!(f, "{text:?}")?,
             Value::Integer(number) => write!(f, "{number}")?,
             Value::Boolean(yes) => write!(f, "{yes}")?,
-            _ => f.write_str("what stands")?,
+            _ => f.write_str("a value")?,
         }
         write!(f, " in {}", self.file.display())
     }
@@ -146,55 +148,41 @@ impl Planner<'_> {
     }
 
     fn jobs(&mut self) {
-        let (tier, name) = tier(self.workspace.memory);
-        let jobs = tier.min(self.workspace.processors).max(1);
-        let given = self.current(&["build"], "jobs");
-        let (verdict, why) = if mark::is_ours(self.workspace.config.text(), JOBS) {
+        let Workspace { memory, processors, .. } = *self.workspace;
+        let jobs = jobs_for(memory).min(processors).max(1);
+        let (verdict, why) = if let Some(given) = self.current(&["build"], "jobs") {
+            (Verdict::Kept, format!("you set {given}; it limits `cargo plimsoll`, too"))
+        } else if jobs < processors {
             (
-                Verdict::Stands,
-                "init has written it; `cargo plimsoll` itself is not bound by it until you edit it"
-                    .to_owned(),
-            )
-        } else if let Some(given) = given {
-            (Verdict::Kept, format!("{given} is yours; it is a ceiling for `cargo plimsoll`, too"))
-        } else if self.workspace.is_account {
-            (
-                Verdict::No,
-                "the configuration beside this workspace is that of your whole account".to_owned(),
-            )
-        } else {
-            let table = vec!["build".to_owned()];
-            let change =
-                Change { in_manifest: false, table, name: "jobs", literal: jobs.to_string() };
-            (
-                Verdict::Write(change),
+                Verdict::Advise,
                 format!(
-                    "for plain cargo on a machine {name}; costs time there, nothing under `cargo plimsoll` (edited, it is a ceiling there)"
+                    "this machine has {memory} and {processors} processors: plain `cargo` is safer with \
+                     CARGO_BUILD_JOBS={jobs}, which costs time; `cargo plimsoll` needs no such limit"
                 ),
             )
+        } else {
+            (
+                Verdict::No,
+                "plain `cargo` starts no more jobs here than memory usually holds".to_owned(),
+            )
         };
-        self.say(Group::Preserving, "build.jobs", verdict, &why, self.figures.heaviest_unit());
+        self.say(Group::Machine, "build.jobs", verdict, &why, self.figures.heaviest_unit());
     }
 
     fn linker(&mut self) {
         let compiler = &self.workspace.compiler;
-        let target = ["target", compiler.host.as_str()];
-        let setting = format!("target.{}.rustflags", compiler.host);
-        let is_linux = compiler.host.contains("-linux-");
+        let host = compiler.host.as_str();
+        let setting = format!("target.{host}.rustflags");
         // https://blog.rust-lang.org/2025/09/01/rust-lld-on-1.90.0-stable/
-        let own = compiler.host == "x86_64-unknown-linux-gnu" && compiler.version >= (1, 90);
-        let flags = self.has_flags();
-        let linker = self.current(&target, "linker");
-        let figure = self.figures.heaviest_linker();
-        let (verdict, why) = if let Some(linker) = linker {
-            (Verdict::Kept, format!("{linker} is your linker"))
-        } else if flags.as_ref().is_some_and(|(ours, _)| *ours) {
-            (Verdict::Stands, "init has written it".to_owned())
-        } else if let Some((_, place)) = flags {
+        let own = host == "x86_64-unknown-linux-gnu" && compiler.version >= (1, 90);
+        let (verdict, why) = if let Some(linker) = self.current(&["target", host], "linker") {
+            (Verdict::Kept, format!("you set the linker {linker}"))
+        } else if let Some(place) = self.has_flags() {
             (
                 Verdict::Kept,
                 format!(
-                    "{place} gives the compiler flags of your own, and Cargo takes them from one place only: add `-Clink-arg=-fuse-ld=lld` there where GNU ld links"
+                    "{place} sets compiler flags, and Cargo takes them from one place only; if GNU ld links here, \
+                     add `-Clink-arg=-fuse-ld=lld` there"
                 ),
             )
         } else if own {
@@ -202,55 +190,45 @@ impl Planner<'_> {
             (
                 Verdict::Stands,
                 format!(
-                    "rustc {major}.{minor} links with its own lld here, which needs less memory than GNU ld"
+                    "rustc {major}.{minor} links with its own lld, which needs less memory than GNU ld"
                 ),
             )
-        } else if !is_linux {
-            (Verdict::No, "on this system the linker is the system's own".to_owned())
+        } else if !host.contains("-linux-") {
+            (Verdict::No, "this system has a linker of its own".to_owned())
         } else {
             let (flag, why) = match self.workspace.lean_linker {
-                Some("mold") => (
-                    "-fuse-ld=mold",
-                    "links with mold in place of GNU ld: faster, less memory; costs one rebuild",
-                ),
-                Some(_) => (
-                    "-fuse-ld=lld",
-                    "links with lld in place of GNU ld: faster, less memory; costs one rebuild",
+                Some(name) => (
+                    format!("-fuse-ld={name}"),
+                    format!("{name} is installed here; it is faster than GNU ld and needs less memory"),
                 ),
                 None => (
-                    "-Wl,--no-keep-memory",
-                    "GNU ld forgets what it can read again: less memory; costs one rebuild and some time when linking (installing lld is better)",
+                    "-Wl,--no-keep-memory".to_owned(),
+                    "GNU ld then needs less memory and a little more time; installing lld helps more".to_owned(),
                 ),
             };
-            let change = Change {
-                in_manifest: false,
-                table: target.map(str::to_owned).to_vec(),
-                name: "rustflags",
-                literal: format!("[\"-Clink-arg={flag}\"]"),
-            };
-            (Verdict::Write(change), why.to_owned())
+            (
+                Verdict::Advise,
+                format!(
+                    "{why}. Add to ~/.cargo/config.toml: [target.{host}] rustflags = [\"-Clink-arg={flag}\"] (the \
+                     next build compiles everything again)"
+                ),
+            )
         };
-        self.say(Group::Preserving, setting, verdict, &why, figure);
+        self.say(Group::Machine, setting, verdict, &why, self.figures.heaviest_linker());
     }
 
-    /// Whether flags for the compiler are set: by us, and where.
-    fn has_flags(&self) -> Option<(bool, String)> {
-        let workspace = self.workspace;
-        let host = workspace.compiler.host.as_str();
-        let ours = Key { table: &["target", host], name: "rustflags" };
-        if workspace.flags_by_variable {
-            return Some((false, "the environment".to_owned()));
-        }
-        if mark::is_ours(workspace.config.text(), ours) {
-            return Some((true, String::new()));
+    /// Where flags for the compiler are set.
+    fn has_flags(&self) -> Option<String> {
+        if self.workspace.flags_by_variable {
+            return Some("the environment".to_owned());
         }
         let has = |table: &toml::Table| {
             let of = |value: &Value| value.get("rustflags").is_some();
             let targets = table.get("target").and_then(Value::as_table);
             table.get("build").is_some_and(of) || targets.is_some_and(|all| all.values().any(of))
         };
-        let (path, _) = workspace.layers.iter().find(|(_, table)| has(table))?;
-        Some((false, path.display().to_string()))
+        let (path, _) = self.workspace.layers.iter().find(|(_, table)| has(table))?;
+        Some(path.display().to_string())
     }
 
     fn incremental(&mut self) {
@@ -260,12 +238,12 @@ impl Planner<'_> {
             .or_else(|| self.current(&["profile", "dev"], "incremental"));
         let (verdict, why) = match here {
             Some(given) if given.value == off => {
-                (Verdict::Kept, format!("you have switched it off in {}; every rebuild then compiles whole crates", given.file.display()))
+                (Verdict::Kept, format!("you switched it off in {}; each rebuild then compiles whole crates", given.file.display()))
             }
-            _ => (Verdict::Stands, "Cargo's default: a rebuild compiles what changed; costs some memory in your own crates".to_owned()),
+            _ => (Verdict::Stands, "Cargo's default: a rebuild compiles only what changed, for some memory in your own crates".to_owned()),
         };
         self.say(Group::Preserving, "profile.dev.incremental", verdict, &why, None);
-        let why = "in release it would give every crate 256 codegen units and larger, slower programs; the memory is the same";
+        let why = "it would make release programs larger and slower (256 codegen units per crate) and save no memory";
         self.say(Group::Changing, "profile.release.incremental", Verdict::No, why, None);
     }
 
@@ -283,14 +261,12 @@ impl Planner<'_> {
                 } else {
                     Verdict::Kept
                 };
-                (verdict, given.to_string())
+                (verdict, format!("you set {given}"))
             } else if !debug {
-                (Verdict::No, "there is no debug info to split".to_owned())
-            } else if !self.workspace.compiler.host.contains("-linux-") {
-                (Verdict::No, "on this system the compiler's default is the smallest".to_owned())
+                (Verdict::No, "this profile has no debug info to split".to_owned())
             } else {
                 let change = self.change(&["profile", profile], "split-debuginfo", "\"unpacked\"");
-                (Verdict::Write(change), "debug info stays in .dwo files beside the objects and out of the linker; costs: a program that is copied elsewhere leaves it behind".to_owned())
+                (Verdict::Write(change), "the linker no longer reads debug info, which stays in .dwo files; a program that you copy elsewhere leaves it behind".to_owned())
             };
             let figure = self.figures.heaviest_linker();
             self.say(
@@ -311,7 +287,7 @@ impl Planner<'_> {
             Verdict::Write(change)
         };
         let why = format!(
-            "`cargo build --profile {name}` is {inherits} with less memory; costs: a directory of its own, target/{name}"
+            "`cargo build --profile {name}` builds like {inherits} with less memory, into its own directory target/{name}"
         );
         self.say(Group::Changing, format!("profile.{name}.inherits"), verdict, &why, None);
     }
@@ -327,30 +303,34 @@ impl Planner<'_> {
             |value: &Value| is_no_debug(value) || value.as_str() == Some("line-tables-only");
         match self.of_profile(profile, &all, "debug") {
             Some(given) if small(&given.value) => self.stands(profile, &all, "debug", &given),
-            None if !debug => self.no(profile, &all, "debug", "there is none: Cargo's default"),
-            _ => self.propose(profile, &all, "debug", "false", "no debug info of dependencies: smaller compilers, linkers and files; costs: backtraces through them have no lines", figure),
+            None if !debug => self.no(profile, &all, "debug", "dependencies have no debug info by default"),
+            _ => self.propose(profile, &all, "debug", "false", "dependencies carry no debug info: compilers, linkers and files get smaller; backtraces through dependencies show no line numbers", figure),
         }
         if debug {
-            self.no(profile, &[], "debug", "your own crates keep their debug info: most of the memory is in the dependencies'; set it to \"line-tables-only\" by hand for a smaller linker");
+            self.no(profile, &[], "debug", "your own crates keep their debug info, because most of the memory goes to that of dependencies; you can set \"line-tables-only\" yourself for smaller links");
         }
 
         let figure = self.figures.compared(|word| word.starts_with("cgu="), |word| word == "cgu=1");
         match self.of_profile(profile, &[], "codegen-units") {
             Some(given) if given.value.as_integer().is_some_and(|n| n < 16) => {
-                self.propose(profile, &[], "codegen-units", "16", "crates are compiled in 16 parts, one after another where memory is short: giants take half of what they take in one (aws-sdk-ec2: 7,366 MiB and 17,470); costs some speed of the program", figure);
+                self.propose(profile, &[], "codegen-units", "16", "each crate is compiled in 16 parts, which halves the memory of large ones (aws-sdk-ec2: 7,366 MiB instead of 17,470); the program runs a little slower", figure);
             }
             Some(given) => self.stands(profile, &[], "codegen-units", &given),
-            None => self.no(profile, &[], "codegen-units", "Cargo's default (16, or 256 without optimisation) is small enough: more parts bring nothing (1,336 MiB with 16, 1,340 with 256 for cranelift-codegen)"),
+            None => self.no(profile, &[], "codegen-units", "Cargo's default (16, or 256 without optimization) is good; more parts save nothing (cranelift-codegen: 1,336 MiB with 16, 1,340 MiB with 256)"),
         }
 
         let figure = self.figures.heaviest_linker();
         match self.of_profile(profile, &[], "lto") {
-            Some(given) if given.value == Value::Boolean(true) || given.value.as_str() == Some("fat") => {
-                self.propose(profile, &[], "lto", "\"thin\"", "thin LTO in place of fat: the last compiler no longer holds the whole program; costs some speed and size of the program", figure);
+            Some(given)
+                if given.value == Value::Boolean(true) || given.value.as_str() == Some("fat") =>
+            {
+                self.propose(profile, &[], "lto", "\"thin\"", "thin LTO instead of fat: no compiler holds the whole program at once; the program gets a little larger and slower", figure);
             }
             Some(given) => self.stands(profile, &[], "lto", &given),
-            None if optimised => self.no(profile, &[], "lto", "Cargo's default is no LTO across crates"),
-            None => self.no(profile, &[], "lto", "without optimisation no LTO runs: \"off\", which the guide sets for link errors, changes nothing"),
+            None if optimised => {
+                self.no(profile, &[], "lto", "Cargo's default has no LTO across crates")
+            }
+            None => self.no(profile, &[], "lto", "no LTO runs without optimization"),
         }
 
         let checks = self
@@ -358,19 +338,19 @@ impl Planner<'_> {
             .or_else(|| self.of_profile(profile, &[], "overflow-checks"));
         match checks {
             Some(given) if given.value == Value::Boolean(false) => self.stands(profile, &all, "overflow-checks", &given),
-            None if optimised => self.no(profile, &all, "overflow-checks", "Cargo's default in optimised profiles is without"),
-            _ => self.propose(profile, &all, "overflow-checks", "false", "dependencies without overflow checks, your own crates keep them: a little less code; costs: an overflow in a dependency goes unseen", None),
+            None if optimised => self.no(profile, &all, "overflow-checks", "Cargo's default for optimized profiles has no overflow checks"),
+            _ => self.propose(profile, &all, "overflow-checks", "false", "dependencies have no overflow checks, which makes a little less code; an overflow in a dependency goes unnoticed. Your own crates keep the checks", None),
         }
 
         let level = self.of_profile(profile, &["build-override"], "opt-level");
         let is_zero = |value: &Value| value.as_integer() == Some(0) || value.as_str() == Some("0");
         match level {
             Some(given) if !is_zero(&given.value) => {
-                self.propose(profile, &["build-override"], "opt-level", "0", "build scripts and proc macros are not optimised: less memory and time to build them; costs: a heavy one runs longer", None);
+                self.propose(profile, &["build-override"], "opt-level", "0", "build scripts and procedural macros are built without optimization, with less memory and time; a heavy one runs longer", None);
             }
             Some(given) => self.stands(profile, &["build-override"], "opt-level", &given),
             None => {
-                self.no(profile, &["build-override"], "opt-level", "Cargo's default is 0 already")
+                self.no(profile, &["build-override"], "opt-level", "Cargo's default is already 0")
             }
         }
     }
@@ -388,7 +368,7 @@ impl Planner<'_> {
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         let config = |current: &Current| current.file != self.workspace.manifest.path;
         if let Some(given) = self.current(&path, name).filter(config) {
-            let why = format!("{given}, which stands above Cargo.toml: change it there");
+            let why = format!("you set {given}, which overrides Cargo.toml; change it there");
             self.say(Group::Changing, key(profile, below, name), Verdict::Kept, &why, figure);
             return;
         }
@@ -402,7 +382,7 @@ impl Planner<'_> {
     }
 
     fn stands(&mut self, profile: &str, below: &[&str], name: &str, given: &Current) {
-        let why = given.to_string();
+        let why = format!("you set {given}");
         self.say(Group::Changing, key(profile, below, name), Verdict::Stands, &why, None);
     }
 
@@ -412,7 +392,7 @@ impl Planner<'_> {
 
     fn change(&self, table: &[&str], name: &'static str, literal: &str) -> Change {
         let table = table.iter().map(|&part| part.to_owned()).collect();
-        Change { in_manifest: true, table, name, literal: literal.to_owned() }
+        Change { table, name, literal: literal.to_owned() }
     }
 
     fn is_optimised(&self, profile: &str) -> bool {

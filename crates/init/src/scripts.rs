@@ -16,8 +16,7 @@ use super::recipe::recipe;
 use super::workspace::TextFile;
 
 /// The line by which a script is known as ours. Settings are the lines `NAME="value"` that follow it.
-const MARK: &str = "# Written by `cargo plimsoll init --scripts`. What follows is yours to set, the rest is replaced when \
-                    it runs again.";
+const MARK: &str = "# Written by `cargo plimsoll init --scripts`. The next lines are yours to edit; the same command replaces the rest.";
 
 /// The line before the rest.
 const END: &str = "";
@@ -41,7 +40,7 @@ pub fn propose(root: &Path) -> anyhow::Result<Vec<Edit>> {
         let settings = match &file.text {
             Some(text) => settings_of(text).with_context(|| {
                 format!(
-                    "`{}` is not a script of ours; move it away, or remove it",
+                    "`{}` exists and was not written by `init --scripts`; move or remove it first",
                     file.path.display()
                 )
             })?,
@@ -55,7 +54,7 @@ pub fn propose(root: &Path) -> anyhow::Result<Vec<Edit>> {
     Ok(edits)
 }
 
-/// Finds what is to be removed again. One that was edited where it was not its user's to edit stays.
+/// Finds what is to be removed again. One that a person has edited, at its top or below, stays.
 ///
 /// # Errors
 /// Where a file cannot be read.
@@ -63,8 +62,10 @@ pub fn take_back(root: &Path, to: &mut TakenBack) -> anyhow::Result<()> {
     for (name, template) in SCRIPTS {
         let file = TextFile::read(root.join(name))?;
         let Some(text) = &file.text else { continue };
-        let Some(settings) = settings_of(text) else { continue };
-        if *text == script(template, &settings) {
+        if settings_of(text).is_none() {
+            continue;
+        }
+        if *text == script(template, &BTreeMap::new()) {
             to.edits.push(Edit { file, new: None });
         } else {
             to.edited.push((None, file.path));
@@ -125,8 +126,8 @@ fn script(template: &str, settings: &BTreeMap<String, String>) -> String {
 fn fallback(template: &str) -> String {
     let is_sourced = !template.starts_with("#!");
     let mut lines = vec![
-        "echo \"Plimsoll is not installed (cargo install cargo-plimsoll): one job and smaller settings instead, and \
-         no limit is held\" >&2"
+        "echo \"Plimsoll is not installed: this build runs one job with smaller settings and has no memory limit. To \
+         install it, run 'cargo install --locked --path crates/cargo-plimsoll' in a clone of its repository.\" >&2"
             .to_owned(),
     ];
     let mut set = vec![("CARGO_BUILD_JOBS".to_owned(), "1".to_owned())];
@@ -164,6 +165,14 @@ mod tests {
         let mut taken = TakenBack::default();
         take_back(root.path(), &mut taken).unwrap();
         assert_eq!((taken.edits.len(), taken.edited.len()), (3, 1));
+        fs::write(&path, &edited).unwrap();
+        let mut taken = TakenBack::default();
+        take_back(root.path(), &mut taken).unwrap();
+        assert_eq!(
+            (taken.edits.len(), taken.edited),
+            (3, vec![(None, path.clone())]),
+            "the limit is its user's"
+        );
 
         fs::write(&path, "#!/bin/sh\nmake\n").unwrap();
         let refused = propose(root.path()).unwrap_err().to_string();

@@ -64,8 +64,6 @@ pub struct Workspace {
     pub config: TextFile,
     /// A configuration file that Cargo does not read, because [`Self::config`] is there.
     pub unread: Option<PathBuf>,
-    /// Whether [`Self::config`] is that of the whole account.
-    pub is_account: bool,
     /// Every configuration file that holds here, the highest first, with those that they include.
     pub layers: Vec<(PathBuf, toml::Table)>,
     /// `RUSTFLAGS` or one of its relatives is set.
@@ -141,12 +139,10 @@ impl Workspace {
         let directory = root.join(".cargo");
         let [older, newer] = ["config", "config.toml"].map(|name| directory.join(name));
         let config = if older.exists() { &older } else { &newer };
-        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        let is_account = cargo_home.as_deref().is_some_and(|home| real(home) == real(&directory));
         let config_here = CargoConfig::read(environment, &root, &root, &[]);
         let rustc = config_here.rustc.map_or_else(|| PathBuf::from("rustc"), |given| given.value);
         let says = answer(Command::new(rustc).arg("-vV").current_dir(&root));
-        let says = says.context("the compiler does not tell its version")?;
+        let says = says.context("`rustc -vV` failed")?;
         let lock = std::fs::read_to_string(root.join("Cargo.lock")).unwrap_or_default();
         let lock: Lock = toml::from_str(&lock).unwrap_or_default();
         let variables = ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS"];
@@ -158,7 +154,6 @@ impl Workspace {
             manifest: TextFile::read(root.join("Cargo.toml"))?,
             config: TextFile::read(config.clone())?,
             unread: (older.exists() && newer.exists()).then_some(newer),
-            is_account,
             layers: plimsoll_cargo::files(&root, cargo_home.as_deref()),
             flags_by_variable: variables.iter().any(|name| environment.get(name).is_some()),
             compiler: compiler(&String::from_utf8_lossy(&says)),

@@ -1,16 +1,16 @@
 //! What Cargo's configuration, the toolchain and the workspace's own settings mean for builds. Reads nothing.
 
 use plimsoll_cargo::{Given, Origin};
-use plimsoll_init::plan::{Change, Verdict, tier};
+use plimsoll_init::plan::{Change, Verdict};
 
 use super::facts::{Facts, Here};
 use super::findings::{By, Finding, Fix};
 use super::flags::Flags;
-use super::machine::whole;
+use super::machine::{LITTLE, MIDDLING, whole};
 use super::profiles::{self, Profile};
 
 /// `init` with what changes programs.
-const LOWMEM: &str = "cargo plimsoll init --lowmem   # changes the programs that are built";
+const LOWMEM: &str = "cargo plimsoll init --lowmem   # changes your programs";
 
 pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
     let mut found = vec![account(facts)];
@@ -22,7 +22,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
         let why = why.lines().next().unwrap_or_default();
         found.push(Finding::fine(
             "workspace",
-            format!("there is none here, so only the machine was looked at ({why})"),
+            format!("there is no workspace here, so only the machine was checked ({why})"),
         ));
         return found;
     };
@@ -41,19 +41,19 @@ fn account(facts: &Facts) -> Finding {
     if let Some(obstacle) = facts.obstacles.first().filter(|_| facts.enabled) {
         return Finding::problem(
             TOPIC,
-            format!("plain `cargo` is enabled, but not inside the line here: {}", obstacle.what),
-            "builds that go past the line are what it must make room for, and nobody holds them",
+            format!("`cargo plimsoll enable` has no effect here: {}", obstacle.what),
+            "these builds take memory beside the shared budget, and nothing limits them",
             Fix::you(obstacle.advice.clone()),
         );
     }
     if facts.enabled {
-        return Finding::fine(TOPIC, "plain `cargo` is inside the account's line");
+        return Finding::fine(TOPIC, "plain `cargo` keeps to the account's memory budget");
     }
     if let Some(obstacle) = facts.obstacles.first() {
         return Finding::problem(
             TOPIC,
             obstacle.what.clone(),
-            "Cargo calls a program for each compiler that is not there or not meant",
+            "Cargo starts this program for each compiler, but it is missing or disabled",
             Fix::you(obstacle.advice.clone()),
         );
     }
@@ -61,15 +61,15 @@ fn account(facts: &Facts) -> Finding {
     match editor {
         Some((name, held)) => Finding::note(
             TOPIC,
-            format!("{name} runs here and holds {held}, and plain `cargo` runs without a line"),
-            "its checks and your builds each take the machine for their own",
+            format!("{name} is running and holds {held}, and plain `cargo` has no memory budget"),
+            "its checks and your builds do not know of each other, so together they can exhaust the memory",
             Fix::you(
-                "cargo plimsoll enable   # one line for the whole account; `cargo plimsoll disable` undoes it",
+                "cargo plimsoll enable   # one memory budget for all of them; `cargo plimsoll disable` undoes it",
             ),
         ),
         None => Finding::fine(
             TOPIC,
-            "plain `cargo` runs without a line (`cargo plimsoll enable` changes that)",
+            "plain `cargo` has no memory budget (`cargo plimsoll enable` gives it one)",
         ),
     }
 }
@@ -85,9 +85,9 @@ fn place<T>(given: &Given<T>, key: &str) -> String {
 /// What takes a value out.
 fn take_out<T>(given: &Given<T>, key: &str) -> String {
     match &given.origin {
-        Origin::CommandLine => format!("leave `--config {key}` out"),
+        Origin::CommandLine => format!("omit `--config {key}`"),
         Origin::Variable(name) => format!("unset {name}"),
-        Origin::File(file) => format!("take `{key}` out of {}", file.display()),
+        Origin::File(file) => format!("remove `{key}` from {}", file.display()),
     }
 }
 
@@ -95,7 +95,10 @@ fn wrapper(facts: &Facts) -> Option<Finding> {
     const TOPIC: &str = "wrapper";
     const KEY: &str = "build.rustc-wrapper";
     let Some(given) = facts.cargo.rustc_wrapper.as_ref() else {
-        return Some(Finding::fine(TOPIC, "nothing stands before the compiler (RUSTC_WRAPPER)"));
+        return Some(Finding::fine(
+            TOPIC,
+            "no wrapper runs in front of the compiler (RUSTC_WRAPPER)",
+        ));
     };
     if facts.wrapper_is_ours || given.value.as_os_str().is_empty() {
         return None;
@@ -106,13 +109,13 @@ fn wrapper(facts: &Facts) -> Option<Finding> {
         Finding::note(
             TOPIC,
             what,
-            "Plimsoll calls it, too, but its compilers may run in another process: they are counted and delayed, never killed and run again (and a cache such as sccache takes nothing that is compiled incrementally)",
+            "Plimsoll keeps it, but it may compile in another process: Plimsoll then measures and delays those compilers and cannot restart them. A cache such as sccache also skips what is compiled incrementally",
             Fix::you(take_out(given, KEY)),
         )
     } else {
         Finding::problem(
             TOPIC,
-            format!("{what}, which is not there"),
+            format!("{what}, which does not exist"),
             "Cargo cannot compile anything",
             Fix::you(take_out(given, KEY)),
         )
@@ -124,7 +127,7 @@ fn workspace_wrapper(facts: &Facts) -> Option<Finding> {
     Some(Finding::note(
         "wrapper",
         format!("RUSTC_WORKSPACE_WRAPPER is `{program}`"),
-        "Cargo counts it as another compiler: each switch between with and without builds your own crates into other files, and both stay",
+        "Cargo treats it as another compiler: your crates are built once with and once without it, and both copies stay",
         Fix::you("unset RUSTC_WORKSPACE_WRAPPER"),
     ))
 }
@@ -134,22 +137,20 @@ fn jobs(facts: &Facts) -> Option<Finding> {
     const KEY: &str = "build.jobs";
     let processors = facts.machine.processors;
     let (jobs, place, fix) = match (&facts.own_jobs, &facts.cargo.jobs) {
-        (Some((place, jobs)), _) => (*jobs, place.clone(), format!("leave {place} out")),
+        (Some((place, jobs)), _) => (*jobs, place.clone(), format!("remove {place}")),
         (None, Some(given)) => {
             (given.value.resolve(processors), place(given, KEY), take_out(given, KEY))
         }
         (None, None) => {
-            let what = format!("jobs are Cargo's own: as many as processors, {processors}");
+            let what = format!("Cargo may run {processors} jobs, one for each processor");
             return Some(Finding::fine(TOPIC, what));
         }
     };
-    let what = format!("{place} is {jobs}, on {processors} processors");
+    let what = format!("{place} is {jobs}, and this machine has {processors} processors");
     let fix = Fix::you(fix);
-    let why_few = "it is a ceiling for `cargo plimsoll`, too, which by itself runs as many units as fit; one job takes twice the time for 14 % less memory on two processors (575 s and 1,515 MiB, 282 s and 1,758 MiB; 552 units)";
-    let why_many = "more compilers than processors take caches and memory and give no time: `-j8` on two processors took 1.24 times the processor time of `-j2` and held 18 % more";
-    Some(if jobs * 2 <= processors {
-        Finding::problem(TOPIC, what, why_few, fix)
-    } else if jobs < processors {
+    let why_few = "it also limits `cargo plimsoll`, which otherwise runs as many jobs as memory allows. Measured on two processors with 552 units: one job takes 575 s and 1,515 MiB, two take 282 s and 1,758 MiB";
+    let why_many = "more jobs than processors need more memory and save no time: on two processors `-j8` took 1.24 times the processor time of `-j2` and 18 % more memory";
+    Some(if jobs < processors {
         Finding::note(TOPIC, what, why_few, fix)
     } else if jobs > processors {
         Finding::note(TOPIC, what, why_many, fix)
@@ -166,52 +167,47 @@ fn links_with(facts: &Facts, here: &Here) -> (String, &'static str) {
     let driver = facts.linkers.driver.as_ref().map_or("cc", |(driver, _)| driver.as_str());
     let by_flags = facts.flags.first().and_then(Flags::linker);
     if let Some(named) = by_flags.filter(|named| *named != driver) {
-        return (named.to_owned(), "as your flags say");
+        return (named.to_owned(), "which your flags choose");
     }
     if own_lld && facts.linkers.has_rust_lld && driver == "cc" {
-        return ("rust-lld".to_owned(), "as this toolchain does by itself");
+        return ("rust-lld".to_owned(), "this toolchain's default");
     }
     let own = facts.linkers.drivers_own.clone();
-    (own.unwrap_or_else(|| driver.to_owned()), "as the C compiler does by itself")
+    (own.unwrap_or_else(|| driver.to_owned()), "the C compiler's default")
 }
 
 fn linker(facts: &Facts, here: &Here) -> Vec<Finding> {
     const TOPIC: &str = "linker";
     if let Some((driver, false)) = &facts.linkers.driver {
         let fix = if driver == "cc" {
-            Fix::root("sudo apt install build-essential   # or your system's C compiler")
+            Fix::root("sudo apt install build-essential   # or install your system's C compiler")
         } else {
-            Fix::you(format!("install `{driver}`, or take it out of the configuration"))
+            Fix::you(format!("install `{driver}`, or remove it from Cargo's configuration"))
         };
         return vec![Finding::problem(
             TOPIC,
-            format!("`{driver}`, which rustc calls to link, is not there"),
-            "nothing that links can be built: no program, build script or procedural macro",
+            format!("the linker `{driver}` is not installed"),
+            "no program, build script or procedural macro can be built",
             fix,
         )];
     }
     let (with, why) = links_with(facts, here);
     let others = facts.linkers.found.join(", ");
-    let others = if others.is_empty() { "none other".to_owned() } else { others };
-    let what = format!("links with {with}, {why}; found: {others}");
+    let others = if others.is_empty() { "none".to_owned() } else { others };
+    let what = format!("the linker is {with}, {why}; installed: {others}");
     let is_gnu = with.contains("GNU ld") || matches!(with.as_str(), "bfd" | "ld.bfd");
     let figure = here.figures.heaviest_linker();
     if !is_gnu {
         return vec![Finding::fine(TOPIC, what).with(figure)];
     }
-    let by_init = here
-        .proposals
-        .iter()
-        .any(|it| it.setting.ends_with(".rustflags") && matches!(it.verdict, Verdict::Write(_)));
     let lean = facts.linkers.found.iter().any(|found| matches!(*found, "lld" | "mold" | "wild"));
-    let fix = match (by_init, lean) {
-        // That finding has it.
-        (true, true) => None,
-        (false, true) => Fix::you("take `-fuse-ld=lld` into the flags that hold here"),
-        (_, false) => Fix::root("sudo apt install lld   # then `cargo plimsoll doctor` again"),
+    let fix = if lean {
+        Fix::you("add `-Clink-arg=-fuse-ld=lld` to the compiler flags in ~/.cargo/config.toml")
+    } else {
+        Fix::root("sudo apt install lld   # then `cargo plimsoll doctor` again")
     };
     vec![
-        Finding::note(TOPIC, what, "GNU ld keeps all symbols of all inputs: in one project lld needed 4.5 GB where it needed 17, in another 3.5 where it needed 3.8; what it is here only a link tells", fix)
+        Finding::note(TOPIC, what, "GNU ld often needs more memory than lld: 17 GB instead of 4.5 GB in one project, 3.8 GB instead of 3.5 GB in another", fix)
             .with(figure),
     ]
 }
@@ -219,18 +215,18 @@ fn linker(facts: &Facts, here: &Here) -> Vec<Finding> {
 fn hidden_flags(facts: &Facts) -> Vec<Finding> {
     const TOPIC: &str = "rustflags";
     let Some((holds, hidden)) = facts.flags.split_first() else {
-        return vec![Finding::fine(TOPIC, "nobody gives the compiler other flags (RUSTFLAGS)")];
+        return vec![Finding::fine(TOPIC, "no extra compiler flags are set (RUSTFLAGS)")];
     };
     if hidden.is_empty() {
         return vec![Finding::fine(
             TOPIC,
-            format!("flags for the compiler come from one place: {}", holds.place),
+            format!("compiler flags come from one place: {}", holds.place),
         )];
     }
     let of = |hidden: &Flags| {
         let words = hidden.words.join(" ");
         let what = format!(
-            "{} hides {}: `{words}` does not reach the compiler",
+            "{} overrides {}: the compiler does not get `{words}`",
             holds.place, hidden.place
         );
         let fix = Fix::you(match holds.variable {
@@ -241,14 +237,14 @@ fn hidden_flags(facts: &Facts) -> Vec<Finding> {
             Finding::problem(
                 TOPIC,
                 what,
-                "Cargo takes flags from one place only, so another linker links than was chosen; and with each change of the flags everything is built again",
+                "Cargo takes flags from one place only, so your choice of linker has no effect; each change of the flags also rebuilds everything",
                 fix,
             )
         } else {
             Finding::note(
                 TOPIC,
                 what,
-                "Cargo takes flags from one place only; with each change of them everything is built again",
+                "Cargo takes flags from one place only, and each change of them rebuilds everything",
                 fix,
             )
         }
@@ -268,13 +264,13 @@ fn whole_programs(facts: &Facts, here: &Here) -> Vec<Finding> {
         } else {
             format!("profile `{name}` has fat LTO")
         };
-        let why = "one compiler holds the whole program at its end, with one thread: no line is below what it needs, and nothing runs beside it. Thin LTO needs about half; one codegen unit takes more than 16, of giants twice as much (aws-sdk-ec2: 17,470 and 7,366 MiB)";
+        let why = "at the end, one compiler holds the whole program, and no memory budget can make it smaller. Thin LTO needs about half; 16 codegen units can halve that of large crates again (aws-sdk-ec2: 7,366 MiB instead of 17,470)";
         let figure = here
             .figures
             .compared(|word| word == "lto" || word.starts_with("cgu="), |word| word == "lto")
             .or_else(|| here.figures.heaviest_unit());
         let does_not_fit = here.figures.heaviest().is_some_and(|(_, peak)| peak > whole(facts));
-        let finding = if is_one(profile) && (tier(whole(facts)).0 < 2 || does_not_fit) {
+        let finding = if is_one(profile) && (whole(facts) <= LITTLE || does_not_fit) {
             Finding::problem(TOPIC, what, why, Fix::you(LOWMEM))
         } else {
             Finding::note(TOPIC, what, why, Fix::you(LOWMEM))
@@ -296,9 +292,10 @@ fn whole_crates(facts: &Facts, here: &Here) -> Option<Finding> {
     if names.is_empty() {
         return None;
     }
-    let profiles = if names.len() == 1 { "profile" } else { "profiles" };
-    let what = format!("one codegen unit for each crate in {profiles} {}", names.join(", "));
-    let why = "each crate is compiled in one piece, which giants pay for: aws-sdk-ec2 took 17,470 MiB, and 7,366 in 16 pieces, cranelift-codegen 2,151 and 1,336; and no crate is compiled by two threads";
+    let (profiles, compile) =
+        if names.len() == 1 { ("profile", "compiles") } else { ("profiles", "compile") };
+    let what = format!("{profiles} {} {compile} each crate as one codegen unit", names.join(", "));
+    let why = "large crates then need much more memory (aws-sdk-ec2: 17,470 MiB instead of 7,366 with 16 units; cranelift-codegen: 2,151 instead of 1,336), and each compiler uses one thread";
     let figure = here.figures.compared(|word| word.starts_with("cgu="), |word| word == "cgu=1");
     Some(Finding::note(TOPIC, what, why, Fix::you(LOWMEM)).with(figure))
 }
@@ -320,10 +317,10 @@ fn debug_info(facts: &Facts, here: &Here) -> Option<Finding> {
     }
     let release = with.contains(&"release");
     let names = with.join("`, `");
-    if !release && !is_large && tier(whole(facts)).0 >= 4 {
+    if !release && !is_large && whole(facts) > MIDDLING {
         return Some(Finding::fine(
             TOPIC,
-            format!("dependencies have debug info in `{names}`, and memory for it is there"),
+            format!("dependencies have debug info in `{names}`, and there is enough memory for it"),
         ));
     }
     let figure = here
@@ -333,8 +330,8 @@ fn debug_info(facts: &Facts, here: &Here) -> Option<Finding> {
     Some(
         Finding::note(
             TOPIC,
-            format!("dependencies are built with debug info in `{names}`"),
-            "every linker reads all of it: without, linkers needed 65 to 70 % less in two projects, compilers 4 % less here; backtraces through dependencies then have no lines",
+            format!("dependencies have debug info in `{names}`"),
+            "each link reads all of it: without it, linkers needed 65 to 70 % less memory in two projects, and compilers 4 % less; backtraces through dependencies then show no line numbers",
             Fix::you(LOWMEM),
         )
         .with(figure),
@@ -344,22 +341,22 @@ fn debug_info(facts: &Facts, here: &Here) -> Option<Finding> {
 fn incremental(facts: &Facts, here: &Here) -> Finding {
     const TOPIC: &str = "incremental";
     let Some(place) = profiles::incremental_off(facts, here) else {
-        return Finding::fine(TOPIC, "own crates are compiled incrementally, as Cargo has it");
+        return Finding::fine(TOPIC, "your own crates are compiled incrementally, Cargo's default");
     };
     if facts.is_ci() {
         return Finding::fine(
             TOPIC,
-            format!("incremental compilation is off ({place}), as is right in a CI"),
+            format!("incremental compilation is off ({place}), which is right in CI"),
         );
     }
     let fix = match place.as_str() {
         "CARGO_INCREMENTAL=0" => "unset CARGO_INCREMENTAL".to_owned(),
-        place => format!("take {place} out"),
+        place => format!("remove {place}"),
     };
     Finding::note(
         TOPIC,
         format!("incremental compilation is off: {place}"),
-        "each change of a line compiles the whole crate again",
+        "each edit recompiles the whole crate",
         Fix::you(fix),
     )
 }
@@ -371,19 +368,16 @@ fn proposals(here: &Here) -> Vec<Finding> {
         let Verdict::Write(Change { literal, .. }) = &it.verdict else { return None };
         let fix = Fix {
             by: By::Doctor,
-            command: "cargo plimsoll doctor --fix   # or all at once: cargo plimsoll init"
+            command: "cargo plimsoll doctor --fix   # or all at once with `cargo plimsoll init`"
                 .to_owned(),
             setting: Some(it.setting.clone()),
         };
-        let what = format!("{} could be {literal}", it.setting);
+        let what = format!("`{} = {literal}` would save memory", it.setting);
         Some(Finding::note(TOPIC, what, it.why.clone(), Some(fix)).with(it.figure.clone()))
     };
     let found: Vec<Finding> = here.proposals.iter().filter_map(of).collect();
     if found.is_empty() {
-        return vec![Finding::fine(
-            TOPIC,
-            "`cargo plimsoll init` has nothing to add that changes no program",
-        )];
+        return vec![Finding::fine(TOPIC, "`cargo plimsoll init` has no safe setting left to add")];
     }
     found
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use plimsoll_cargo::CargoConfig;
 use plimsoll_core::Bytes;
-use plimsoll_core::line::Killer;
+use plimsoll_core::line::{Bound, Killer};
 use plimsoll_host::CgroupLevel;
 use plimsoll_init::figures::Figures;
 use plimsoll_init::plan::Finding as Proposal;
@@ -40,6 +40,8 @@ pub struct Facts {
     pub variables: BTreeMap<String, String>,
     /// The compiler's flags by the user: those that hold first, then those that they hide.
     pub(crate) flags: Vec<Flags>,
+    /// What is wrong with each `plimsoll.toml` that cannot be used.
+    pub bad_files: Vec<String>,
     /// The workspace; nothing where Cargo finds none.
     pub here: Option<Here>,
     /// Why there is no workspace, in Cargo's words.
@@ -84,6 +86,10 @@ pub struct Machine {
     pub(crate) total: Bytes,
     /// What is free of it, or of the tightest cgroup: what the kernel could give without killing anybody.
     pub free: Bytes,
+    /// What an automatic budget comes to, and the limit from which it follows.
+    pub bound: Option<Bound>,
+    /// How many processes the kernel has killed in the cgroups around us for want of memory, as far as they count it.
+    pub killed: u64,
     /// The anonymous memory of others, summed by the names of programs, and never more than their names.
     pub programs: Vec<(String, Bytes)>,
     /// When the first of the daemons among them acts that kill before the kernel does, where that is known.

@@ -2,7 +2,6 @@
 
 use plimsoll_core::Bytes;
 use plimsoll_core::line::Killer;
-use plimsoll_init::plan::tier;
 use plimsoll_view::percent;
 
 use super::facts::{Facts, Place};
@@ -10,6 +9,10 @@ use super::findings::{Finding, Fix};
 
 /// What the front end of the heaviest crate that we met needs (cranelift-codegen, `cargo check`).
 const GIANT: Bytes = Bytes::mib(1069);
+
+/// The guide's tiers: machines that are sold with less than 8 GB, and with up to 16.
+pub(super) const LITTLE: Bytes = Bytes::gib(7);
+pub(super) const MIDDLING: Bytes = Bytes::gib(16);
 
 /// Programs that are named, the largest of those that hold memory.
 const NAMED: usize = 4;
@@ -50,7 +53,7 @@ pub(super) fn judge(facts: &Facts) -> Vec<Finding> {
 fn heaviest(facts: &Facts) -> Option<(String, Bytes)> {
     let figures = &facts.here.as_ref()?.figures;
     let unit = figures.heaviest().map(|(name, peak)| (name.to_owned(), peak));
-    let link = figures.heaviest_link().map(|(name, peak)| (format!("the linker of {name}"), peak));
+    let link = figures.heaviest_link().map(|(name, peak)| (format!("the link of {name}"), peak));
     unit.into_iter().chain(link).max_by_key(|(_, peak)| *peak)
 }
 
@@ -66,8 +69,8 @@ fn holders(facts: &Facts) -> String {
     let named: Vec<String> =
         large.take(NAMED).map(|(name, held)| format!("{name} {held}")).collect();
     match named.as_slice() {
-        [] => "nobody else holds much".to_owned(),
-        named => format!("most is held by {}", named.join(", ")),
+        [] => "no other program holds much".to_owned(),
+        named => format!("the largest programs are {}", named.join(", ")),
     }
 }
 
@@ -79,18 +82,18 @@ fn memory(facts: &Facts) -> Finding {
         n => format!("{n} processors"),
     };
     let what = format!(
-        "{processors}, {} of memory, {} of it free for a build; {}",
+        "{processors}, {} of memory, {} of it available for a build; {}",
         machine.total,
         machine.free,
         holders(facts)
     );
-    let close = Fix::you("end what holds most, or build where more is free");
+    let close = Fix::you("close the largest programs, or build on a machine with more memory");
     match heaviest(facts) {
         Some((name, peak)) if peak > machine.free => Finding::problem(
             TOPIC,
             what,
             format!(
-                "{name} needed {peak} when it was last built, {} more than is free: under plain cargo something is killed, under Plimsoll it runs alone and pages",
+                "{name} needed {peak} in your last build, {} more than is available: with plain `cargo` the kernel kills something; `cargo plimsoll` runs it alone and lets it swap",
                 peak - machine.free
             ),
             close,
@@ -99,13 +102,13 @@ fn memory(facts: &Facts) -> Finding {
             TOPIC,
             what,
             format!(
-                "no build is recorded here yet; the heaviest crate that we met needs {GIANT} for its front end alone"
+                "no build is recorded here yet; a large crate such as cranelift-codegen needs {GIANT} for `cargo check` alone"
             ),
             close,
         ),
         Some((name, peak)) => Finding::fine(
             TOPIC,
-            format!("{what}; the heaviest recorded here is {name} with {peak}"),
+            format!("{what}; the largest in your recorded builds is {name} with {peak}"),
         ),
         None => Finding::fine(TOPIC, what),
     }
@@ -123,44 +126,65 @@ fn containers(facts: &Facts) -> Vec<Finding> {
         };
         if let Some(max) = level.max.filter(|max| *max < machine.total) {
             let what = format!(
-                "the cgroup v{} `{dir}` may hold {max}{hint}, of the machine's {}",
-                level.version, machine.total
+                "this container has a limit of {max}{hint}, and the machine has {} (cgroup v{} `{dir}`)",
+                machine.total, level.version
             );
-            let why = match heaviest(facts) {
-                Some((name, peak)) if peak > max => format!(
-                    "{name} needed {peak} when it was last built: it cannot fit there, and the kernel kills it"
-                ),
-                _ => format!(
-                    "plain cargo does not know of it and starts {} units at once; `cargo plimsoll` keeps below it (--memory auto)",
-                    machine.processors
-                ),
-            };
-            let too_small = heaviest(facts).is_some_and(|(_, peak)| peak > max);
-            let fix = Fix::you("cargo plimsoll build, in place of cargo build");
-            found.push(if too_small {
-                Finding::problem(
+            let heaviest = heaviest(facts).filter(|(_, peak)| *peak > max);
+            let budget = budget(facts, max).map(|said| format!(". {said}")).unwrap_or_default();
+            let fix = Fix::you("cargo plimsoll build   # instead of `cargo build`");
+            found.push(match (heaviest, machine.killed) {
+                (Some((name, peak)), _) => Finding::problem(
                     TOPIC,
                     what,
-                    why,
+                    format!(
+                        "{name} needed {peak} in your last build, which does not fit, so the kernel kills it{budget}"
+                    ),
                     Fix::you("give the container more memory (docker run --memory=…, MemoryMax=…)"),
-                )
-            } else {
-                Finding::note(TOPIC, what, why, fix)
+                ),
+                (None, killed @ 1..) => Finding::problem(
+                    TOPIC,
+                    what,
+                    format!(
+                        "the kernel has already killed {} here for lack of memory. Plain `cargo` does not know the \
+                         limit and starts {} jobs{budget}",
+                        if killed == 1 { "1 process".to_owned() } else { format!("{killed} processes") },
+                        machine.processors
+                    ),
+                    fix,
+                ),
+                (None, 0) => {
+                    let why = format!(
+                        "plain `cargo` does not know the limit and starts {} jobs{}{budget}",
+                        machine.processors,
+                        if max < GIANT { "; a single large crate can exceed it" } else { "" }
+                    );
+                    if max < GIANT {
+                        Finding::problem(TOPIC, what, why, fix)
+                    } else {
+                        Finding::note(TOPIC, what, why, fix)
+                    }
+                }
             });
         }
         if let Some(high) = level.high {
             found.push(Finding::note(
                 TOPIC,
-                format!("the cgroup `{dir}` is slowed down above {high} (memory.high)"),
-                "above it the kernel kills nothing, but whatever asks for memory crawls; `cargo plimsoll` takes it for the limit",
+                format!("this container gets slow above {high} (memory.high of the cgroup `{dir}`)"),
+                "above it the kernel kills nothing but slows down everything that asks for memory; `cargo plimsoll` stays below it",
                 Fix::root(format!("echo max | sudo tee {dir}/memory.high")),
             ));
         }
     }
     if found.is_empty() {
-        found.push(Finding::fine(TOPIC, "no container limits memory"));
+        found.push(Finding::fine(TOPIC, "no container limits the memory"));
     }
     found
+}
+
+/// Why an automatic budget is less than this limit, where it follows from it.
+fn budget(facts: &Facts, limit: Bytes) -> Option<String> {
+    let bound = facts.machine.bound.filter(|bound| !bound.is_machine && bound.limit == limit)?;
+    Some(format!("`cargo plimsoll` gives a build {}: {}", bound.left(), bound))
 }
 
 fn swap(facts: &Facts) -> Finding {
@@ -172,27 +196,31 @@ fn swap(facts: &Facts) -> Finding {
     let zram_up = "sudo modprobe zram && sudo zramctl --find --size 2G --algorithm zstd && sudo mkswap /dev/zram0 && sudo swapon -p 100 /dev/zram0";
     if size == Bytes::ZERO {
         let what = "there is no swap";
-        return if tier(whole(facts)).0 < 4 {
+        return if whole(facts) <= MIDDLING {
             Finding::note(
                 TOPIC,
                 what,
                 format!(
-                    "with {} of memory a unit that does not fit alone is killed; with swap or zram it pages and ends",
+                    "with {} of memory, a compiler that does not fit is killed; with swap or zram it finishes, slowly",
                     whole(facts)
                 ),
                 Fix::root(zram_up),
             )
         } else {
-            Finding::fine(TOPIC, format!("{what}, and with {} it is hardly needed", whole(facts)))
+            Finding::fine(TOPIC, format!("{what}, and {} of memory rarely needs any", whole(facts)))
         };
     }
     // What is used of it is idle pages, most often; nearly all of it is a machine that is short.
     let free = size - used;
     if free.share_of(size) < 0.1 {
         let what = format!("swap{zram} is nearly full: {used} of {size}");
-        let why =
-            "there is no room left for what does not fit: the next to ask for memory is killed";
-        return Finding::problem(TOPIC, what, why, Fix::you("end what holds most, or add swap"));
+        let why = "nothing more can be swapped out, so the kernel kills the next process that needs memory";
+        return Finding::problem(
+            TOPIC,
+            what,
+            why,
+            Fix::you("close the largest programs, or add swap"),
+        );
     }
     Finding::fine(TOPIC, format!("{size} of swap{zram}, {used} used"))
 }
@@ -200,11 +228,11 @@ fn swap(facts: &Facts) -> Finding {
 fn huge_pages(facts: &Facts) -> Option<Finding> {
     const TOPIC: &str = "huge-pages";
     let mode = facts.machine.huge_pages.as_deref()?;
-    Some(if mode == "always" && tier(whole(facts)).0 < 4 {
+    Some(if mode == "always" && whole(facts) <= MIDDLING {
         Finding::note(
             TOPIC,
             "transparent huge pages are `always`",
-            "memory comes in pieces of 2 MiB, also where a compiler's allocator touches a few KiB of each: units may be larger, and give less back",
+            "the kernel hands out memory in pieces of 2 MiB even if a compiler touches only a few KiB of each, so compilers may need more",
             Fix::root("echo madvise | sudo tee /sys/kernel/mm/transparent_hugepage/enabled"),
         )
     } else {
@@ -217,11 +245,15 @@ fn overcommit(facts: &Facts) -> Finding {
     match facts.machine.strict_commit {
         Some((limit, promised)) => Finding::problem(
             TOPIC,
-            format!("vm.overcommit_memory is 2: {promised} of {limit} are promised"),
-            "compilers and linkers ask for much more address space than they touch, and are refused (`memory allocation of N bytes failed`) while memory is free; Plimsoll measures what is touched and cannot see it coming",
+            format!(
+                "vm.overcommit_memory is 2: processes may reserve {limit}, and {promised} are reserved"
+            ),
+            "compilers and linkers reserve much more than they use, so they fail (`memory allocation of N bytes failed`) while memory is free; Plimsoll measures what they use and cannot foresee this",
             Fix::root("sudo sysctl vm.overcommit_memory=0"),
         ),
-        None => Finding::fine(TOPIC, "memory may be asked for beyond what is there (overcommit)"),
+        None => {
+            Finding::fine(TOPIC, "processes may reserve more memory than there is (overcommit)")
+        }
     }
 }
 
@@ -237,38 +269,38 @@ fn bounds(facts: &Facts) -> Vec<Finding> {
         let Some(limit) = limit else { continue };
         found.push(Finding::problem(
             TOPIC,
-            format!("each process may have {limit} of {name} (`ulimit {option}`, {constant})"),
-            "address space is not memory: healthy compilers reserve several times what they touch and are refused at that limit",
-            Fix::you(format!("ulimit {option} unlimited, and a line instead: cargo plimsoll --memory {} build", size(limit))),
+            format!("each process is limited to {limit} of {name} (`ulimit {option}`, {constant})"),
+            "this counts what a process reserves, and healthy compilers reserve several times what they use, so they fail at this limit",
+            Fix::you(format!("ulimit {option} unlimited   # and use a memory budget instead: cargo plimsoll --memory {} build", size(limit))),
         ));
     }
     if let Some((soft, hard)) = bounds.files.filter(|(soft, _)| *soft < FILES) {
         let most = hard.min(65_536);
         found.push(Finding::problem(
             TOPIC,
-            format!("a process may have {soft} files open (`ulimit -n`)"),
-            format!("a link of a large workspace opens an object file for each codegen unit: `Too many open files`; {FILES} is what systems give by themselves"),
-            Fix::you(if hard > soft { format!("ulimit -n {most}") } else { "have the hard limit raised (limits.conf, LimitNOFILE=)".to_owned() }),
+            format!("each process may open {soft} files (`ulimit -n`)"),
+            format!("linking a large workspace opens one file per codegen unit and fails with `Too many open files`; most systems allow {FILES}"),
+            Fix::you(if hard > soft { format!("ulimit -n {most}") } else { "ask your administrator to raise the hard limit (limits.conf, LimitNOFILE=)".to_owned() }),
         ));
     }
     if let Some(most) = bounds.processes.filter(|most| *most < PROCESSES) {
         found.push(Finding::note(
             TOPIC,
             format!("this account may have {most} processes and threads (`ulimit -u`)"),
-            format!("{} compilers with their threads, linkers and tests beside an editor come near it, and fail with `Resource temporarily unavailable`", facts.machine.processors),
-            Fix::you("ulimit -u 4096, or have the hard limit raised"),
+            format!("{} compilers with their threads, linkers and tests beside an editor can reach this and fail with `Resource temporarily unavailable`", facts.machine.processors),
+            Fix::you("ulimit -u 4096   # or ask your administrator to raise the hard limit"),
         ));
     }
     if bounds.dumps_core {
         found.push(Finding::note(
             TOPIC,
-            "a process that dies of a signal writes its memory into a file (`ulimit -c`)",
-            "a compiler of a GiB that is aborted writes that GiB to the disk while everything else waits for it",
+            "a crashing process writes its memory to a file (`ulimit -c`)",
+            "a compiler that crashes with 1 GiB of memory writes 1 GiB to the disk while the build waits",
             Fix::you("ulimit -c 0"),
         ));
     }
     if found.is_empty() {
-        found.push(Finding::fine(TOPIC, "no limit of a process is in the way (ulimit)"));
+        found.push(Finding::fine(TOPIC, "no process limit is too low (ulimit)"));
     }
     found
 }
@@ -286,28 +318,28 @@ fn killers(facts: &Facts) -> Finding {
     match running.first() {
         Some(name) => Finding::note(
             TOPIC,
-            format!("{name} runs here"),
+            format!("{name} is running"),
             format!(
-                "it kills before the kernel does{}, and large compilers and linkers first (signal 9 or 15, exit 143, and nothing in the kernel's log); Plimsoll {}runs what it lost again, plain cargo fails",
-                facts.machine.killer.map_or(", as soon as little is free".to_owned(), acts_at),
-                if facts.machine.killer.is_some() { "stays above that and " } else { "" },
+                "it kills processes before the kernel does{}, large compilers and linkers first (signal 9 or 15, exit code 143, nothing in the kernel's log). Plain `cargo` then fails; `cargo plimsoll` {}runs the killed compiler again",
+                facts.machine.killer.map_or(", when little memory is free".to_owned(), acts_at),
+                if facts.machine.killer.is_some() { "stays clear of that and " } else { "" },
             ),
             Fix::you(if name.starts_with("earlyoom") {
-                "have it spare compilers: earlyoom --avoid '^(rustc|cargo|ld|lld|cc)$'"
+                "exclude compilers: earlyoom --avoid '^(rustc|cargo|ld|lld|cc)$'"
             } else {
-                "have it spare this session's slice: ManagedOOMPreference=avoid"
+                "set ManagedOOMPreference=avoid for your session's slice"
             }),
         ),
-        None => Finding::fine(TOPIC, "no daemon kills before the kernel does"),
+        None => Finding::fine(TOPIC, "no daemon kills processes before the kernel does"),
     }
 }
 
 fn acts_at(killer: Killer) -> String {
     let memory = killer.memory;
     match killer.swap {
-        Bytes::ZERO => format!(", as soon as no more than {memory} is available"),
+        Bytes::ZERO => format!(", when no more than {memory} is available"),
         swap => {
-            format!(", as soon as no more than {memory} of memory and {swap} of swap are left")
+            format!(", when no more than {memory} of memory and {swap} of swap are left")
         }
     }
 }
@@ -319,8 +351,7 @@ fn in_memory(facts: &Facts, place: &Place) -> Option<Finding> {
         return Some(Finding::fine(TOPIC, format!("{name} is on a disk")));
     };
     let path = place.path.display();
-    let what =
-        format!("{name} `{path}` is in memory (tmpfs): its file system holds {held} of {most}");
+    let what = format!("{name} `{path}` is in memory (tmpfs) and holds {held} of at most {most}");
     let variable = match name {
         "the build directory" => "CARGO_BUILD_BUILD_DIR",
         "the target directory" => "CARGO_TARGET_DIR",
@@ -335,7 +366,7 @@ fn in_memory(facts: &Facts, place: &Place) -> Option<Finding> {
             TOPIC,
             what,
             format!(
-                "all that is built stays in memory: {} of what there is are gone before a compiler starts",
+                "everything you build stays in memory: {} of it is used before a compiler starts",
                 percent(held.share_of(whole(facts)))
             ),
             fix,
@@ -345,7 +376,7 @@ fn in_memory(facts: &Facts, place: &Place) -> Option<Finding> {
             TOPIC,
             what,
             format!(
-                "only {} more fit: compilers and linkers then fail with `No space left on device` or signal 7",
+                "only {} more fits; when it is full, compilers and linkers fail with `No space left on device` or signal 7",
                 most - held
             ),
             fix,
@@ -354,7 +385,7 @@ fn in_memory(facts: &Facts, place: &Place) -> Option<Finding> {
         Finding::note(
             TOPIC,
             what,
-            "each file there is memory that compilers do not get, and nothing drops it; Plimsoll counts the growth of the directory in which units are built under the line",
+            "each file there takes memory from compilers; Plimsoll counts what a build adds to it",
             fix,
         )
     })
@@ -365,21 +396,18 @@ fn read_ahead(facts: &Facts) -> Option<Finding> {
     let place = facts.places.iter().find(|place| place.read_ahead.is_some())?;
     let (file, ahead) = place.read_ahead.as_ref()?;
     if *ahead <= READ_AHEAD {
-        return Some(Finding::fine(TOPIC, format!("the disk reads {ahead} ahead")));
+        return Some(Finding::fine(TOPIC, format!("the disk reads {ahead} ahead (read-ahead)")));
     }
     let what =
         format!("the disk of {} reads {ahead} ahead; the kernel's default is 128 KiB", place.name);
-    let why = "a link that touches a part of its inputs reads them whole: six programs relinked within 1,323 MiB took 18 s by `-j2` and 192 s by `-j3`, with 128 KiB 10 s (1.1 GiB read for each link, 370 MiB touched)";
+    let why = "linking slows down when memory is short, because each access reads that much: six programs linked within 1,323 MiB took 18 s with `-j2`, 192 s with `-j3`, and 10 s after a change to 128 KiB";
     let fix = Fix::root(format!("echo 128 | sudo tee {file}   # until the next boot"));
-    Some(if tier(whole(facts)).0 < 4 {
-        Finding::problem(TOPIC, what, why, fix)
+    let rarely = if whole(facts) <= MIDDLING {
+        String::new()
     } else {
-        let why = format!(
-            "{why}; with {} of memory it rarely shows, inside a container it does",
-            whole(facts)
-        );
-        Finding::note(TOPIC, what, why, fix)
-    })
+        format!(". With {} of memory you rarely notice; in a container you do", whole(facts))
+    };
+    Some(Finding::note(TOPIC, what, format!("{why}{rarely}"), fix))
 }
 
 #[cfg(test)]

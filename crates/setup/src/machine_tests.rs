@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use plimsoll_host::CgroupLevel;
 use plimsoll_init::figures::Figures;
 
+use plimsoll_core::line::Bound;
+
 use super::*;
 use crate::facts::tests::row;
 use crate::facts::{Bounds, Here, Machine, Swap};
@@ -101,6 +103,36 @@ fn a_container_is_worth_knowing_and_a_problem_where_what_is_recorded_cannot_fit(
 }
 
 #[test]
+fn a_small_container_is_the_problem_and_says_what_a_budget_there_comes_to() {
+    let mut facts = well(Bytes::gib(8));
+    facts.machine.levels = vec![level(Some(Bytes::mib(700)), None)];
+    facts.machine.bound = Some(Bound {
+        is_machine: false,
+        limit: Bytes::mib(700),
+        others: Bytes::mib(1),
+        kept: Bytes::mib(192),
+    });
+    facts.places[0].read_ahead = Some(("/sys/queue".to_owned(), Bytes::mib(8)));
+    let found = crate::judge(&facts);
+    let severities: Vec<_> = found.iter().map(|it| (it.topic, it.severity)).collect();
+    assert_eq!(severities[0], ("container", Severity::Problem));
+    assert!(severities.contains(&("read-ahead", Severity::Note)), "{severities:?}");
+    assert!(
+        found[0].why.contains("gives a build 507 MiB: the container's limit is 700 MiB"),
+        "{:?}",
+        found[0]
+    );
+    // A larger one is a problem once the kernel has killed there.
+    facts.machine.levels = vec![level(Some(Bytes::gib(2)), None)];
+    let of = |facts: &Facts| judge(facts).into_iter().find(|it| it.topic == "container").unwrap();
+    assert_eq!(of(&facts).severity, Severity::Note);
+    facts.machine.killed = 3;
+    let found = of(&facts);
+    assert_eq!(found.severity, Severity::Problem);
+    assert!(found.why.contains("already killed 3 processes"), "{}", found.why);
+}
+
+#[test]
 fn a_soft_limit_of_a_container_is_told_with_what_lifts_it() {
     let mut facts = well(Bytes::gib(64));
     facts.machine.levels = vec![level(None, Some(Bytes::gib(9)))];
@@ -136,7 +168,7 @@ fn a_kernel_that_promises_no_more_than_it_has_is_a_problem() {
     let mut facts = well(Bytes::gib(64));
     facts.machine.strict_commit = Some((Bytes::gib(34), Bytes::gib(30)));
     let found = only(&facts, "overcommit");
-    assert!(found.what.contains("30.00 GiB of 34.00 GiB"), "{}", found.what);
+    assert!(found.what.contains("reserve 34.00 GiB, and 30.00 GiB are"), "{}", found.what);
     assert_eq!(found.severity, Severity::Problem);
 }
 
@@ -173,12 +205,12 @@ fn a_daemon_that_kills_first_is_named() {
         let mut facts = well(Bytes::gib(64));
         facts.machine.programs.push((name.to_owned(), Bytes::mib(1)));
         assert!(only(&facts, "killers").what.contains(name));
-        assert!(only(&facts, "killers").why.contains("as soon as little is free"));
+        assert!(only(&facts, "killers").why.contains("when little memory is free"));
         let memory = Bytes::gib(6);
         facts.machine.killer = Some(Killer { memory, swap: Bytes::ZERO });
         let why = only(&facts, "killers").why;
         assert!(why.contains("no more than 6.00 GiB is available"), "{why}");
-        assert!(why.contains("Plimsoll stays above that"), "{why}");
+        assert!(why.contains("stays clear of that"), "{why}");
         facts.machine.killer = Some(Killer { memory, swap: Bytes::mib(400) });
         let why = only(&facts, "killers").why;
         assert!(
@@ -203,16 +235,16 @@ fn a_target_directory_in_memory_is_a_problem_once_it_holds_much() {
     assert!(only(&facts, "tmpfs").fix.unwrap().command.contains("CARGO_BUILD_BUILD_DIR"));
     facts.places[0].name = "the temporary directory";
     let found = only(&facts, "tmpfs");
-    assert!(found.why.contains("63 MiB more fit"), "{}", found.why);
+    assert!(found.why.contains("63 MiB more fits"), "{}", found.why);
     assert!(found.fix.unwrap().command.contains("TMPDIR"));
 }
 
 #[test]
-fn a_disk_that_reads_far_ahead_is_a_problem_where_memory_is_small() {
+fn a_disk_that_reads_far_ahead_slows_builds_down_and_kills_none() {
     let mut facts = well(Bytes::gib(4));
     facts.places[0].read_ahead = Some(("/sys/queue".to_owned(), Bytes::mib(8)));
     let found = only(&facts, "read-ahead");
-    assert_eq!(found.severity, Severity::Problem);
+    assert_eq!(found.severity, Severity::Note);
     let fix = found.fix.unwrap();
     assert_eq!((fix.by, fix.command.contains("tee /sys/queue")), (By::Root, true));
     facts.machine.total = Bytes::gib(64);

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use plimsoll_cargo::{CargoConfig, Environment};
 use plimsoll_core::Bytes;
+use plimsoll_core::line::{self, Reserve};
 use plimsoll_host::{CgroupLevel, Killers, Limits};
 use plimsoll_init::figures::Figures;
 use plimsoll_init::plan::{self, Lowmem};
@@ -68,6 +69,7 @@ pub fn look(
         flags,
         here,
         no_workspace,
+        bad_files: Vec::new(),
     })
 }
 
@@ -111,17 +113,27 @@ fn machine(processors: u32) -> anyhow::Result<Machine> {
     };
     let is_strict = text("/proc/sys/vm/overcommit_memory").trim() == "2";
     let swaps = text("/proc/swaps");
+    let levels = CgroupLevel::around(root);
     Ok(Machine {
+        bound: Some(line::tightest(&reading, line::Own::default(), &Reserve::default())),
+        killed: levels.iter().map(|level| killed(&level.dir)).max().unwrap_or_default(),
         processors,
         total: reading.machine.total,
         free: limited.chain([reading.machine.available]).min().unwrap_or_default(),
         programs: programs(),
         killer: reading.machine.killer,
-        levels: CgroupLevel::around(Path::new("/")),
+        levels,
         swaps: swaps.lines().skip(1).filter_map(swap).collect(),
         huge_pages: chosen(&text("/sys/kernel/mm/transparent_hugepage/enabled")),
         strict_commit: is_strict.then(|| (of("CommitLimit"), of("Committed_AS"))),
     })
+}
+
+/// How many processes the kernel has killed in this cgroup: v2 counts below it, too, v1 does since Linux 4.13.
+fn killed(cgroup: &Path) -> u64 {
+    let said = ["memory.events", "memory.oom_control"].map(|file| text(cgroup.join(file)));
+    let mut lines = said.iter().flat_map(|said| said.lines());
+    lines.find_map(|line| line.strip_prefix("oom_kill ")).map_or(0, first_number)
 }
 
 /// The number that a text begins with, after blanks; 0 where there is none.

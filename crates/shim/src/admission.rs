@@ -1,6 +1,6 @@
 //! The governor's answer to a registration, for what is not a compiler: a test, a tool.
 
-use plimsoll_core::diet::Diet;
+use plimsoll_core::oversized::Shrink;
 use plimsoll_proto::ToShim;
 
 use crate::connection::{Connection, Heard};
@@ -10,7 +10,7 @@ use crate::{diagnostic, orphan};
 /// What is to be done.
 pub(crate) enum Answer {
     /// It runs; `again` where it is lost to somebody else, and going so far to need less.
-    Run { again: bool, diet: Diet },
+    Run { again: bool, shrink: Shrink },
     /// Nobody governs it (any more).
     Alone,
     /// It is not to run.
@@ -20,7 +20,7 @@ pub(crate) enum Answer {
 /// Waits for it.
 pub(crate) fn answer(governor: &mut Connection) -> Answer {
     match governor.wait() {
-        Heard::Message(ToShim::Admit { again, diet, .. }, _) => Answer::Run { again, diet },
+        Heard::Message(ToShim::Admit { again, shrink, .. }, _) => Answer::Run { again, shrink },
         Heard::Message(ToShim::Refuse { text }, _) => {
             diagnostic::plain(&text);
             Answer::End(Ending::FAILED)

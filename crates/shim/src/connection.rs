@@ -13,23 +13,15 @@ use plimsoll_proto::{LineBuffer, ToGovernor, ToShim};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
+use crate::rendezvous;
 use crate::silence::Silence;
-use crate::{rendezvous, way};
-
-/// A jobserver of the unit's own: what is in it the compiler may take for further threads.
-#[derive(Debug)]
-pub(crate) struct TokenPipe {
-    /// Tokens are taken from here.
-    pub(crate) read: OwnedFd,
-    /// And put back here.
-    pub(crate) write: OwnedFd,
-}
+use crate::tokens::UnitTokens;
 
 /// What came from the governor.
 #[derive(Debug)]
 pub(crate) enum Heard {
     /// A message, with the token pipe that came along.
-    Message(ToShim, Option<TokenPipe>),
+    Message(ToShim, Option<UnitTokens>),
     /// There is no governor any more (or it speaks what we do not understand).
     Gone,
     /// There is one, which does not answer. With what a person is to be told, where nobody else has done that.
@@ -66,7 +58,7 @@ impl Connection {
     /// Connects to the socket `name`: a path, or an abstract name. Waits while the governor's queue is full, so
     /// that hundreds of shims can come at once. `None` where nobody listens, or somebody who is not us.
     pub(crate) fn open(name: &OsStr) -> Option<Self> {
-        if way::is_path(name) {
+        if rendezvous::is_path(name) {
             let path = Path::new(name);
             return rendezvous::connect_path(path).ok().map(|stream| Self::over(stream, path));
         }
@@ -199,7 +191,7 @@ impl Connection {
             Ok(ToShim::Pong) => self.next(),
             Ok(message @ ToShim::Admit { .. }) => {
                 let pipe = match (self.descriptors.pop_front(), self.descriptors.pop_front()) {
-                    (Some(read), Some(write)) => Some(TokenPipe { read, write }),
+                    (Some(read), Some(write)) => Some(UnitTokens { read, write }),
                     _ => None,
                 };
                 Some(Heard::Message(message, pipe))

@@ -12,18 +12,18 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{PidfdFlags, PidfdGetfdFlags};
 
-use crate::connection::TokenPipe;
+use crate::tokens::UnitTokens;
 use crate::{child, env, tree};
 
 /// In the build's temporary directory: somebody has said it.
 const MARKER: &str = "governor-is-gone";
 
 const NOTICE: &str =
-    "warning: plimsoll has ended unexpectedly; the build goes on without a memory line\n";
+    "warning: plimsoll has ended unexpectedly; the build goes on without a memory budget\n";
 
 /// The unit goes on alone: continues what the governor may have stopped, and gives the compiler tokens for all
 /// processors.
-pub(crate) fn carry_on(tokens: Option<&TokenPipe>) {
+pub(crate) fn carry_on(tokens: Option<&UnitTokens>) {
     tree::continue_all();
     if let Some(tokens) = tokens {
         child::fill(tokens);

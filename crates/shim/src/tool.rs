@@ -12,7 +12,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use plimsoll_core::diet::Diet;
+use plimsoll_core::oversized::Shrink;
 use plimsoll_core::unit::UnitFacts;
 use plimsoll_proto::{ToGovernor, ToShim, VERSION};
 use rustix::event::{PollFd, PollFlags};
@@ -57,7 +57,7 @@ fn named(args: &[OsString]) -> Ending {
     };
     match Way::find().and_then(|way| way.open()) {
         Some((governor, _)) => tool.under(governor),
-        None => ending::become_command(tool.command(Diet::None)),
+        None => ending::become_command(tool.command(Shrink::No)),
     }
 }
 
@@ -82,14 +82,14 @@ impl Tool<'_> {
         let facts = Box::new(self.facts());
         governor.say(&ToGovernor::Hello { version: VERSION, facts, runs: None, priority: None });
         loop {
-            let (again, diet) = match answer(&mut governor) {
-                Answer::Run { again, diet } => (again && self.may_run_twice(), diet),
-                Answer::Alone => return ending::become_command(self.command(Diet::None)),
+            let (again, shrink) = match answer(&mut governor) {
+                Answer::Run { again, shrink } => (again && self.may_run_twice(), shrink),
+                Answer::Alone => return ending::become_command(self.command(Shrink::No)),
                 Answer::End(ending) => return ending,
             };
             tree::adopt_orphans();
-            let pages = if diet == Diet::None { Pages::Usual } else { Pages::Small };
-            let mut command = self.command(diet);
+            let pages = if shrink == Shrink::No { Pages::Usual } else { Pages::Small };
+            let mut command = self.command(shrink);
             let child = match Child::start(&mut command, None, Raise::needed(), pages) {
                 Ok(child) => child,
                 Err(error) => {
@@ -188,10 +188,10 @@ impl Tool<'_> {
     }
 
     /// The tool with its arguments. One that would cross the line alone gets one thread, where that is told so.
-    fn command(&self, diet: Diet) -> Command {
+    fn command(&self, shrink: Shrink) -> Command {
         let mut command = Command::new(&self.program);
         command.args(self.args);
-        if diet >= Diet::Preserving {
+        if shrink >= Shrink::SameOutput {
             command.env(BINARYEN_CORES, "1");
         }
         command

@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use plimsoll_core::UnitId;
-use plimsoll_core::diet::{Diet, Slimmer};
 use plimsoll_core::invocation::{Emit, Invocation};
+use plimsoll_core::oversized::{Shrink, Slimmer};
 use plimsoll_core::unit::UnitFacts;
 use plimsoll_proto::{ToGovernor, ToShim, VERSION};
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -31,19 +31,20 @@ use rustix::fs::{MemfdFlags, OFlags, memfd_create};
 use crate::allocator::GiveBack;
 use crate::child::{self, Child, Pages, Raise};
 use crate::command_line::CommandLine;
-use crate::connection::{Connection, Heard, TokenPipe, Verdict};
+use crate::connection::{Connection, Heard, Verdict};
 use crate::ending::{self, Ending};
 use crate::leftovers::Leftovers;
 use crate::linker;
 use crate::metadata::{self, Comparison, Kept};
 use crate::orphan::Starter;
 use crate::stderr::Forwarder;
+use crate::tokens::UnitTokens;
 use crate::way::Way;
 use crate::{diagnostic, env, loss, orphan, tree};
 
 /// What a person reads where the governor knows of no build that the unit is of.
 const UNGOVERNED: &str =
-    "warning: Plimsoll finds no Cargo above this compiler; it runs without a memory limit\n";
+    "warning: Plimsoll finds no Cargo above this compiler; it runs without a memory budget\n";
 
 /// A compiler that stands still for so long may have been left so; see [`Unit::mind_silence`].
 const SILENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
@@ -75,7 +76,7 @@ pub(crate) fn run(line: &CommandLine, invocation: Invocation) -> Ending {
         kept: None,
         runs: 0,
         again: false,
-        diet: Diet::None,
+        shrink: Shrink::No,
         rejoined: 0,
         raise: Raise::needed(),
         starter,
@@ -109,7 +110,7 @@ struct Unit<'a> {
     /// Should the compiler be lost to somebody else, it is to be run again.
     again: bool,
     /// How far it is to go to need less.
-    diet: Diet,
+    shrink: Shrink,
     /// How often it has turned to another governor.
     rejoined: u32,
     raise: Raise,
@@ -118,7 +119,7 @@ struct Unit<'a> {
 
 /// The answer to the registration.
 enum Answer {
-    Admitted(UnitId, Option<TokenPipe>),
+    Admitted(UnitId, Option<UnitTokens>),
     /// Nobody governs it (any more).
     Alone,
     /// The unit is not to run.
@@ -141,7 +142,7 @@ struct Run {
     /// Its standard output (procedural macros print): passed on when it is clear that the run counts.
     printed: Option<File>,
     stderr: Option<ChildStderr>,
-    tokens: Option<Arc<TokenPipe>>,
+    tokens: Option<Arc<UnitTokens>>,
 }
 
 /// A run's own temporary directory, so that what a killed one leaves there can be told. It goes with the run.
@@ -224,8 +225,8 @@ impl Unit<'_> {
         let Some(governor) = &mut self.governor else { return Answer::Alone };
         loop {
             match governor.wait() {
-                Heard::Message(ToShim::Admit { unit, again, diet }, tokens) => {
-                    (self.again, self.diet) = (again, diet);
+                Heard::Message(ToShim::Admit { unit, again, shrink }, tokens) => {
+                    (self.again, self.shrink) = (again, shrink);
                     return Answer::Admitted(unit, tokens);
                 }
                 // The governor has killed what we took for lost: its word comes late.
@@ -292,7 +293,7 @@ impl Unit<'_> {
     fn run_once(
         &mut self,
         unit: Option<UnitId>,
-        tokens: Option<TokenPipe>,
+        tokens: Option<UnitTokens>,
         scratch: Option<&Scratch>,
     ) -> Outcome {
         let mut command = self.line.command();
@@ -306,10 +307,10 @@ impl Unit<'_> {
         if let Some(unit) = unit {
             self.send_linker_through_us(unit, &mut command);
         }
-        if self.diet == Diet::Output {
+        if self.shrink == Shrink::OtherOutput {
             command.args(Slimmer::of(&self.invocation).arguments);
         }
-        if self.diet >= Diet::Preserving {
+        if self.shrink >= Shrink::SameOutput {
             GiveBack::Sooner.tell(&mut command);
         } else if self.invocation.links {
             GiveBack::Soon.tell(&mut command);
@@ -324,7 +325,7 @@ impl Unit<'_> {
         if let Some(file) = printed.as_ref().and_then(|file| file.try_clone().ok()) {
             command.stdout(file);
         }
-        let pages = if self.diet == Diet::None { Pages::Usual } else { Pages::Small };
+        let pages = if self.shrink == Shrink::No { Pages::Usual } else { Pages::Small };
         let mut child = match Child::start(&mut command, tokens.clone(), self.raise, pages) {
             Ok(child) => child,
             Err(error) => return Outcome::NotStarted(error),

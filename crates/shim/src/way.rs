@@ -1,6 +1,6 @@
 //! The way to a governor: a driver's own, or the account's, which is started where there is none.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use plimsoll_proto::Governing;
@@ -27,7 +27,7 @@ impl Way {
     pub(crate) fn find() -> Option<Self> {
         match std::env::var_os(env::SOCKET) {
             Some(socket) if socket.is_empty() => None,
-            Some(socket) if is_path(&socket) => {
+            Some(socket) if rendezvous::is_path(&socket) => {
                 let home = Path::new(&socket).ancestors().nth(2).map(Path::to_owned);
                 home.map(|home| Self::Joined(socket, home))
             }
@@ -72,9 +72,4 @@ impl Way {
     pub(crate) fn leads_to_another(&self) -> bool {
         !matches!(self, Self::Driver(_))
     }
-}
-
-/// The socket of an account's governor is a path, a driver's own an abstract name.
-pub(crate) fn is_path(socket: &OsStr) -> bool {
-    socket.as_encoded_bytes().starts_with(b"/")
 }

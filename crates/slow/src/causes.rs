@@ -82,11 +82,7 @@ fn share_of(part: Millis, whole: Millis) -> f64 {
 
 /// Names, the first of them, and how many more.
 fn names(all: &[String]) -> String {
-    let shown = all.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-    match all.len().saturating_sub(NAMED) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
+    plimsoll_view::names(all, NAMED)
 }
 
 fn anew(past: &Past, rebuilt: &Rebuilt, why: &Why, group: &Group) -> Option<Cause> {
@@ -99,21 +95,21 @@ fn anew(past: &Past, rebuilt: &Rebuilt, why: &Why, group: &Group) -> Option<Caus
         Why::New | Why::Edited => return None,
         Why::Flags => (
             "flags",
-            "the compiler's flags are others (RUSTFLAGS, or `rustflags` in Cargo's configuration)".to_owned(),
-            "Cargo builds everything anew for each set of flags, build scripts and procedural macros included",
-            "give everybody who builds here the same flags, the editor's checks too (in `.cargo/config.toml`, not in a variable), or a target directory of their own: CARGO_TARGET_DIR",
+            "the compiler's flags changed (RUSTFLAGS, or `rustflags` in Cargo's configuration)".to_owned(),
+            "Cargo rebuilds everything for each set of flags, including build scripts and procedural macros",
+            "set the flags in `.cargo/config.toml` and not in a variable, so that every tool and editor uses the same; or give each a target directory of its own (CARGO_TARGET_DIR)",
         ),
         Why::Compiler => (
             "compiler",
-            "the compiler is another, or a setting of the profile (panic, overflow-checks, strip, …)".to_owned(),
-            "nothing that one compiler or profile has built is of use to another",
-            "name one toolchain in `rust-toolchain.toml`; after an update this happens once, and `cargo plimsoll clean` removes what the old one left",
+            "the compiler changed, or a setting of the profile (panic, overflow-checks, strip, …)".to_owned(),
+            "one compiler or profile cannot use what another one built",
+            "name one toolchain in `rust-toolchain.toml`; after an update this happens once, and `cargo plimsoll clean` removes what the old toolchain left",
         ),
         Why::Features => (
             "features",
-            "some have other features, and what depends on them is other with them".to_owned(),
-            "Cargo unites the features of what is built together: `-p one` and the whole workspace may each need their own",
-            "build the same packages each time, or unite the features with a package that all depend on (cargo-hakari)",
+            "some have other features, so everything that depends on them is rebuilt".to_owned(),
+            "Cargo unites the features of all packages of a build, so `-p one` and the whole workspace may need different builds",
+            "build the same packages each time, or unite the features in one package that all others depend on (cargo-hakari)",
         ),
         Why::Profile => (
             "profile",
@@ -121,29 +117,29 @@ fn anew(past: &Past, rebuilt: &Rebuilt, why: &Why, group: &Group) -> Option<Caus
                 Some((then, now)) => format!("by another profile or command (`{then}` then, `{now}` now)"),
                 None => "by another profile or command".to_owned(),
             },
-            "each profile, and check beside build, has artifacts of its own; the second of each is paid once",
-            "use one profile for what you do often; `cargo check` does not serve `cargo build`",
+            "each profile has its own artifacts, and so do check and build",
+            "use one profile for what you do often; `cargo build` cannot use what `cargo check` made",
         ),
         Why::Version => (
             "versions",
             "their packages have other versions".to_owned(),
-            "a new version is compiled once, and all that depends on it",
-            "`cargo update -p NAME` in place of `cargo update` changes less at once",
+            "a new version is compiled once, together with everything that depends on it",
+            "`cargo update -p NAME` changes less at once than `cargo update`",
         ),
         Why::Lost => (
             "lost",
             match past.header.target_was_empty {
-                Some(true) => "the very same were built before, but the target directory was empty (cleaned, or another one)".to_owned(),
-                _ => "the very same were built before, and were not in the target directory any more (cleaned, or another one)".to_owned(),
+                Some(true) => "the same units were built before, but the target directory was empty (cleaned, or a different one)".to_owned(),
+                _ => "the same units were built before, but were no longer in the target directory (cleaned, or a different one)".to_owned(),
             },
-            "nothing had to be different for them",
-            "keep the target directory: `cargo plimsoll clean` in place of `cargo clean` removes only what no build can use again; in a CI, cache it with the lock file's hash",
+            "nothing about them changed",
+            "keep the target directory: `cargo plimsoll clean` removes only what no build can use again; in CI, cache it by the lock file's hash",
         ),
     };
     Some(Cause {
         topic,
         what: format!(
-            "{count}, with {} of {} of processor time, were built anew: {reason}. First {}",
+            "{count} were rebuilt and took {} of {} of CPU time: {reason}. They are {}",
             group.cpu,
             past.cpu(),
             names(&group.titles)
@@ -169,13 +165,13 @@ fn not_incremental(past: &Past, rebuilt: &Rebuilt) -> Option<Cause> {
     (share_of(cpu, past.cpu()) >= WORTH).then(|| Cause {
         topic: "incremental",
         what: format!(
-            "{} own units were compiled as a whole, with {cpu} of {} of processor time: {}",
+            "{} units of your own were compiled as a whole and took {cpu} of {} of CPU time: {}",
             units.len(),
             past.cpu(),
             names(&titles)
         ),
-        why: "incremental compilation is off (CARGO_INCREMENTAL=0, `build.incremental`, the profile's, or Cargo's default in a CI since 1.99): a changed line compiles its whole crate".to_owned(),
-        advice: "unset CARGO_INCREMENTAL where you edit; `cargo plimsoll doctor` says where it is switched off".to_owned(),
+        why: "incremental compilation is off (CARGO_INCREMENTAL=0, `build.incremental`, the profile, or Cargo's default in CI since 1.99), so one changed line recompiles its whole crate".to_owned(),
+        advice: "unset CARGO_INCREMENTAL where you edit; `cargo plimsoll doctor` says what switches it off".to_owned(),
         cost_ms: of_wall(past, cpu),
     })
 }
@@ -190,11 +186,11 @@ fn few_jobs(past: &Past) -> Option<Cause> {
     Some(Cause {
         topic: "jobs",
         what: format!(
-            "{jobs} of {processors} processors were all that might be used, and for {time} ({} of the time) all {jobs} were",
+            "the build could use only {jobs} of {processors} processors, and all {jobs} were busy for {time} ({} of the time)",
             percent(past.share(time))
         ),
-        why: "`jobs` is a ceiling: what could have run beside them was never asked for".to_owned(),
-        advice: "leave --jobs, `build.jobs` and CARGO_BUILD_JOBS out: Plimsoll runs what fits into memory and the processors".to_owned(),
+        why: "`jobs` is an upper limit, so the other processors got no work".to_owned(),
+        advice: "remove --jobs, `build.jobs` and CARGO_BUILD_JOBS: Plimsoll runs as much as fits into memory and processors".to_owned(),
         cost_ms: (time.0 as f64 * idle) as u64,
     })
 }
@@ -215,41 +211,46 @@ fn line(past: &Past) -> Option<Cause> {
         past.own().filter(|unit| unit.is_lone).map(|unit| unit.title.clone()).collect();
     let mut what = if past.short > Millis::ZERO {
         format!(
-            "the line of {} was what held the build back for {} ({} of the time): a unit waited while a processor was free",
+            "the memory budget of {} held the build back for {} ({} of the time): a unit waited while a processor was free",
             past.header.line,
             past.short,
             percent(past.share(past.short))
         )
     } else {
-        format!("the line of {} had work done twice", past.header.line)
+        format!("with the memory budget of {}, work was done twice", past.header.line)
     };
     if past.kills > 0 {
         what.push_str(&format!(
-            "; {} killed and run again, {} of processor time lost ({})",
+            "; {} were killed and ran again, {} of CPU time was lost ({})",
             past.kills,
             past.lost,
             percent(lost)
         ));
     }
     if stopped > Millis::ZERO {
-        what.push_str(&format!("; units stood still for {stopped} in all"));
+        what.push_str(&format!("; units were paused for {stopped} in total"));
     }
     if !lone.is_empty() {
-        what.push_str(&format!("; above the line by themselves, so alone: {}", names(&lone)));
+        what.push_str(&format!(
+            "; these exceed the budget by themselves, so they ran alone: {}",
+            names(&lone)
+        ));
     }
     let wanted = past.wanted.max(past.peak);
     let advice = if wanted > past.header.line {
         format!(
-            "a line of about {wanted} would have let all of them run, as far as was known then: --memory {}; or settings that need less: cargo plimsoll init",
+            "with a budget of about {wanted} none would have waited, as far as was known then: --memory {}; or use settings that need less: cargo plimsoll init",
             memory(wanted)
         )
     } else {
-        "forecasts were higher than what was needed: with this build recorded the next one knows better".to_owned()
+        "the forecasts were too high; this build is recorded, so the next forecasts are better"
+            .to_owned()
     };
     Some(Cause {
-        topic: "line",
+        topic: "budget",
         what,
-        why: "memory was dearer than time here, as was asked for; a build that is never killed waits instead".to_owned(),
+        why: "a build that stays within its memory budget waits where it would otherwise be killed"
+            .to_owned(),
         advice,
         cost_ms: past.short.0 + of_wall(past, past.lost),
     })
@@ -263,23 +264,23 @@ fn giant(past: &Past) -> Option<Cause> {
     let Unit { title, alone, cpu, wall, peak, .. } = most;
     let how = most.made.as_ref().map(|it| it.how.as_str()).unwrap_or_default();
     let advice = if how.contains("lto") {
-        "thin LTO in place of fat, for builds that are not shipped: cargo plimsoll init --profile NAME"
+        "use thin LTO and not fat LTO for builds that you do not ship: cargo plimsoll init --profile NAME"
     } else if how.contains("cgu=1 ") || how.ends_with("cgu=1") {
         "more codegen units let it use more threads: `codegen-units = 16` (cargo plimsoll init --lowmem)"
     } else {
-        "what depends on it waits for its metadata, what it depends on comes before it: split it, take features of it out, or begin it earlier by fewer dependencies (cargo build --timings shows the chain)"
+        "split it, switch some of its features off, or let it start earlier by removing dependencies (cargo build --timings shows the chain)"
     };
     Some(Cause {
-        topic: "giant",
+        topic: "alone",
         what: format!(
-            "{title} ran with nothing beside it for {alone} ({} of the time); it took {wall} and {cpu} of processor time, and held {peak}{}",
+            "{title} ran alone for {alone} ({} of the time); it took {wall} and {cpu} of CPU time, and its peak memory was {peak}{}",
             percent(past.share(*alone)),
             if how.is_empty() { String::new() } else { format!(" ({how})") }
         ),
         why: if most.is_lone {
-            "it is above the line by itself, so nothing else may run".to_owned()
+            "it exceeds the memory budget by itself, so nothing else may run".to_owned()
         } else {
-            "the build cannot end before it, and nothing else was there to do: more jobs, processors or memory change nothing".to_owned()
+            "nothing else was left to do, so more jobs, processors or memory do not help".to_owned()
         },
         advice: advice.to_owned(),
         cost_ms: alone.0,
@@ -298,13 +299,13 @@ fn link(past: &Past) -> Option<Cause> {
     Some(Cause {
         topic: "link",
         what: format!(
-            "{links} links took {all} in all; the longest is that of {} with {} ({} of the time)",
+            "{links} links took {all} in total; the longest, of {}, took {} ({} of the time)",
             longest.title,
             longest.link,
             percent(past.share(longest.link))
         ),
-        why: "a linker reads all objects and debug info of all dependencies each time, however little changed".to_owned(),
-        advice: "a faster linker (`cargo plimsoll doctor` says which one links), no debug info of dependencies or `split-debuginfo` (cargo plimsoll init), fewer test programs".to_owned(),
+        why: "a linker reads the objects and debug info of all dependencies each time, even after a small change".to_owned(),
+        advice: "use a faster linker (`cargo plimsoll doctor` says which one you use), less debug info of dependencies or `split-debuginfo` (cargo plimsoll init), or fewer test programs".to_owned(),
         cost_ms: longest.link.0,
     })
 }
@@ -313,9 +314,9 @@ fn thrashing(past: &Past) -> Option<Cause> {
     let share = share_of(past.stalled, past.sampled);
     (share >= STALLED).then(|| Cause {
         topic: "thrashing",
-        what: format!("everything stood still for {} ({} of the time): pages of files that were dropped were read again", past.stalled, percent(share)),
-        why: "so much memory was held that nothing was left for what compilers and linkers map: they crawl, and are not killed".to_owned(),
-        advice: "a lower line leaves more to files (--memory auto learns it), a disk with the kernel's read-ahead (`cargo plimsoll doctor` looks at it), or zram".to_owned(),
+        what: format!("everything stood still for {} ({} of the time), because pages of files that were dropped from memory had to be read again", past.stalled, percent(share)),
+        why: "programs held so much memory that little was left for the files that compilers and linkers read".to_owned(),
+        advice: "set a smaller memory budget, which leaves more to files (--memory auto learns it); check the disk's read-ahead with `cargo plimsoll doctor`; or use zram".to_owned(),
         cost_ms: past.stalled.0,
     })
 }
@@ -336,12 +337,12 @@ fn others(past: &Past) -> Option<Cause> {
     Some(Cause {
         topic: "others",
         what: format!(
-            "what ran could have used {could} of processor time, and got {} ({})",
+            "the units that ran could have used {could} of CPU time, and got {} ({})",
             past.cpu(),
             percent(share)
         ),
-        why: "something else used the processors (another build, an editor, a neighbour of the virtual machine), or compilers waited for a slow disk".to_owned(),
-        advice: "`cargo plimsoll enable` shares the processors between builds and puts the one that you wait for first; `cargo plimsoll doctor` looks at the rest".to_owned(),
+        why: "something else used the processors (another build, an editor, another virtual machine), or compilers waited for a slow disk".to_owned(),
+        advice: "`cargo plimsoll enable` shares the processors between builds and prefers the one that you wait for; `cargo plimsoll doctor` checks the rest".to_owned(),
         cost_ms: (busy.0 as f64 * (1.0 - share)) as u64,
     })
 }

@@ -117,8 +117,12 @@ impl Past {
         self.at_once.range(units..).map(|(_, time)| *time).sum()
     }
 
-    /// Whether both are of one workspace: they have an own source file in common.
+    /// Whether both are of one workspace. Older logs do not name it: there they have an own source file in common.
     pub(crate) fn is_of_workspace(&self, other: &Self) -> bool {
+        let (own, others) = (&self.header.workspace, &other.header.workspace);
+        if !own.is_empty() && !others.is_empty() {
+            return own == others;
+        }
         let sources = |past: &Self| -> BTreeSet<String> {
             let made = past.units.iter().filter_map(|unit| unit.made.as_ref());
             made.filter(|made| made.local).map(|made| made.source.clone()).collect()

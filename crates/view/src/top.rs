@@ -19,6 +19,8 @@ struct Top<'a> {
     plimsoll_top: u32,
     build: &'a BuildId,
     command: &'a str,
+    /// The directory of its workspace, or where the command runs; empty where nobody knows.
+    workspace: &'a str,
     elapsed_ms: Millis,
     /// `low`, `normal`, `high`.
     priority: &'static str,
@@ -26,6 +28,8 @@ struct Top<'a> {
     awaited: bool,
     /// Somebody has asked that nothing of it run.
     paused: bool,
+    /// Its terminal has stopped it (Ctrl-Z), or somebody by a signal.
+    stopped_by_signal: bool,
     /// The line of all builds of its governor together.
     machine_line_bytes: Bytes,
     line_bytes: Bytes,
@@ -84,10 +88,12 @@ pub fn top_json(state: &BuildState, header: &Header, now: &Now) -> String {
         plimsoll_top: FORMAT,
         build: &header.build,
         command: &header.command,
+        workspace: &header.workspace,
         elapsed_ms: now.elapsed,
         priority: now.standing.priority.as_str(),
         awaited: now.standing.awaited,
         paused: now.standing.paused,
+        stopped_by_signal: now.standing.stands,
         machine_line_bytes: now.machine_line,
         line_bytes: state.line(),
         used_bytes: state.used(),

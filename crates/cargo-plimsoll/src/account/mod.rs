@@ -14,6 +14,7 @@
 
 pub(crate) mod config_text;
 mod kept;
+pub(crate) mod state;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -245,8 +246,7 @@ impl Account {
         let other = Self { config: before.config.clone(), ..self.clone() };
         anyhow::ensure!(
             before.config == self.config || !other.names_shims(shims)?,
-            "Plimsoll is enabled in `{}`, and CARGO_HOME is another directory now (`{}`); run `cargo plimsoll \
-             disable` first",
+            "Plimsoll is enabled in `{}`, but CARGO_HOME now leads to `{}`; run `cargo plimsoll disable` first",
             before.config.display(),
             self.config.display()
         );
@@ -259,7 +259,10 @@ impl Account {
         let pairs = [(Key::Rustdoc, &shims.rustdoc), (Key::RustcWrapper, &shims.rustc)];
         pairs.into_iter().try_fold(text.to_owned(), |text, (key, shim)| {
             let shim = shim.to_str().with_context(|| {
-                format!("`{}` is no UTF-8, which Cargo's configuration must be", shim.display())
+                format!(
+                    "`{}` is not UTF-8, so Cargo's configuration cannot name it",
+                    shim.display()
+                )
             })?;
             let same = config_text::get(&text, key)
                 .is_ok_and(|now| now.is_some_and(|now| now.value == shim));
@@ -320,7 +323,7 @@ impl Account {
     }
 
     fn cannot_edit(&self) -> String {
-        format!("cannot edit `{}`, which was left as it is", self.config.display())
+        format!("cannot edit `{}`; it stays as it is", self.config.display())
     }
 }
 

@@ -60,7 +60,7 @@ pub fn run(
             Language::Bash => "source <(cargo plimsoll env)",
             Language::Fish => "cargo plimsoll env --shell fish | source",
         };
-        shell.note(format_args!("this is for a shell to read: {how}"));
+        shell.note(format_args!("your shell has to read this text: {how}"));
     }
     Ok(shell.answer(text).context(OUT)?)
 }
@@ -74,7 +74,7 @@ impl Language {
             text.push('\n');
         }
         if was_in {
-            text.push_str("# `cargo` in this shell was inside Plimsoll's line before\n");
+            text.push_str("# `cargo` in this shell already had Plimsoll's memory budget\n");
             return Some(text);
         }
         let back: Option<Vec<String>> = variables
@@ -89,7 +89,9 @@ impl Language {
         let body = back.iter().map(String::as_str).chain([forget]);
         let body: String = body.map(|line| format!("    {line}\n")).collect();
         text.push_str(&format!("{head}\n{body}{tail}\n"));
-        text.push_str("# `cargo` in this shell is inside Plimsoll's line until: plimsoll_leave\n");
+        text.push_str(
+            "# `cargo` in this shell has Plimsoll's memory budget; `plimsoll_leave` ends that\n",
+        );
         Some(text)
     }
 

@@ -23,7 +23,7 @@ use crate::commands::top::account_builds;
 use crate::env::Environment;
 use crate::exit::{Failure, OUT};
 use crate::plimsoll_toml;
-use crate::settings::{BadSettings, Settings};
+use crate::settings::Settings;
 use crate::shell::Shell;
 use crate::shims::Shims;
 
@@ -67,8 +67,9 @@ impl Status {
             obstacles: obstacles(&settings.cargo, enabled.as_ref(), &Shims::named()?),
             since_unix_ms: since.and_then(|since| u64::try_from(since.as_millis()).ok()),
             governor: governor(home),
+            // A file that cannot be used was warned of before.
             line: plimsoll_toml::user(environment)
-                .map_err(BadSettings::from)?
+                .unwrap_or_default()
                 .of_account(enabled.as_ref().map(|enabled| enabled.memory).unwrap_or_default()),
             enabled,
         })
@@ -106,7 +107,7 @@ impl Status {
         match &self.enabled {
             None => rows.push((
                 "enabled",
-                "no: plain `cargo` runs without a line (`cargo plimsoll enable` changes that)"
+                "no: plain `cargo` has no memory budget (`cargo plimsoll enable` gives it one)"
                     .to_owned(),
             )),
             Some(enabled) => {
@@ -116,19 +117,19 @@ impl Status {
                 let (line, reserve) = self.line;
                 let now = line_now(line, reserve).filter(|now| line != Memory::Size(*now));
                 let now = now.map(|now| format!(" (now {now})")).unwrap_or_default();
-                rows.push(("line", format!("{line}{now}")));
-                rows.push(("config", enabled.config.display().to_string()));
+                rows.push(("budget", format!("{line}{now}")));
+                rows.push(("file", enabled.config.display().to_string()));
                 for (tool, program) in [("rustc", &enabled.wrapper), ("rustdoc", &enabled.rustdoc)]
                 {
                     if let Some(program) = program {
-                        rows.push(("chained", format!("{} for {tool}", program.display())));
+                        rows.push(("runs", format!("{} for {tool}, as before", program.display())));
                     }
                 }
                 rows.push(("governor", governor_text(&self.governor)));
                 if self.effective() {
-                    rows.push(("here", "plain `cargo` is inside the line".to_owned()));
+                    rows.push(("here", "plain `cargo` keeps to the budget".to_owned()));
                 } else {
-                    rows.push(("here", "plain `cargo` is NOT inside the line:".to_owned()));
+                    rows.push(("here", "plain `cargo` does NOT keep to the budget:".to_owned()));
                 }
             }
         }
@@ -171,24 +172,27 @@ fn governor(home: &Path) -> Value {
 fn governor_text(governor: &Value) -> String {
     let number = |key: &str| governor[key].as_u64().unwrap_or_default();
     if governor.is_null() {
-        return "none runs; one starts with the next build".to_owned();
+        return "not running; it starts with the next build".to_owned();
     }
     if governor["answers"] == false {
         let pid = number("pid");
         return format!(
-            "process {pid} does not answer: builds go on without a memory limit (`kill -CONT {pid}` continues it if it \
-             was stopped)"
+            "process {pid} does not answer, so builds run without a memory budget; if somebody stopped it, `kill -CONT \
+             {pid}` continues it"
         );
     }
-    let line = match governor["line_bytes"].as_u64() {
-        Some(line) => format!(" of {}", Bytes(line)),
+    let (pid, version) = (number("pid"), governor["version"].as_str().unwrap_or_default());
+    let budget = match governor["line_bytes"].as_u64() {
+        Some(budget) => format!(" of {}", Bytes(budget)),
         None => String::new(),
     };
+    let builds = match number("builds") {
+        0 => return format!("process {pid}, version {version}: no build runs"),
+        1 => "1 build uses".to_owned(),
+        builds => format!("{builds} builds use"),
+    };
     format!(
-        "process {}, version {}: {} builds, {}{line} in use, {} units run, {} wait",
-        number("pid"),
-        governor["version"].as_str().unwrap_or_default(),
-        number("builds"),
+        "process {pid}, version {version}: {builds} {}{budget}; {} units running, {} waiting",
         Bytes(number("used_bytes")),
         number("running"),
         number("waiting"),
@@ -204,13 +208,10 @@ pub(crate) fn obstacles(
     let rustc = Tool {
         name: "rustc",
         key: "build.rustc-wrapper",
-        lost: "plain `cargo` runs without a line",
+        lost: "plain `cargo` has no memory budget",
     };
-    let rustdoc = Tool {
-        name: "rustdoc",
-        key: "build.rustdoc",
-        lost: "documentation is made outside the line",
-    };
+    let rustdoc =
+        Tool { name: "rustdoc", key: "build.rustdoc", lost: "rustdoc runs outside the budget" };
     let wrapper = rustc.obstacle(cargo.rustc_wrapper.as_ref(), enabled, shims);
     wrapper.into_iter().chain(rustdoc.obstacle(cargo.rustdoc.as_ref(), enabled, shims)).collect()
 }
@@ -234,12 +235,12 @@ impl Tool {
             (Some(given), _) if shims.include(&given.value) => self.our_own(given, enabled)?,
             (_, None) => return None,
             (None, Some(enabled)) => (
-                format!("`{}` does not name Plimsoll any more", enabled.config.display()),
+                format!("`{}` no longer names Plimsoll", enabled.config.display()),
                 "run `cargo plimsoll enable` again, or `cargo plimsoll disable`".to_owned(),
             ),
             (Some(given), Some(enabled)) => self.anothers(given, enabled),
         };
-        let what = if enabled.is_some() { format!("{what}: {}", self.lost) } else { what };
+        let what = if enabled.is_some() { format!("{what}; {}", self.lost) } else { what };
         Some(Obstacle { tool: self.name, what, advice })
     }
 
@@ -252,18 +253,18 @@ impl Tool {
         let program = given.value.display();
         if given.value.is_absolute() && !given.value.exists() {
             let what = format!(
-                "{} names `{program}`, which does not exist: Cargo cannot compile",
+                "{} names `{program}`, which does not exist, so Cargo cannot compile",
                 place(given, self.key)
             );
-            let advice = "run `cargo plimsoll enable` (it names where Plimsoll is now) or `cargo plimsoll disable`";
+            let advice = "run `cargo plimsoll enable`, which writes the current path, or `cargo plimsoll disable`";
             return Some((what, advice.to_owned()));
         }
         let Origin::File(file) = &given.origin else { return None };
         enabled.is_none().then(|| {
             (
                 format!("`{}` names `{program}`, but Plimsoll is not enabled here", file.display()),
-                "run `cargo plimsoll enable`, or `cargo plimsoll disable` (with the PLIMSOLL_HOME \
-                 under which it was enabled)"
+                "run `cargo plimsoll enable`, or `cargo plimsoll disable` with the same PLIMSOLL_HOME as \
+                 when you enabled it"
                     .to_owned(),
             )
         })
@@ -273,18 +274,18 @@ impl Tool {
     fn anothers(&self, given: &Given<PathBuf>, enabled: &Enabled) -> (String, String) {
         let place = place(given, self.key);
         let what = if given.value.as_os_str().is_empty() {
-            format!("{place} is set and empty, which means none")
+            format!("{place} is empty, which switches the wrapper off")
         } else {
             format!("{place} is `{}`", given.value.display())
         };
-        let keep = "or call `cargo plimsoll build` in place of `cargo build`: it is inside the line all the same";
+        let keep = "or use `cargo plimsoll build`, which keeps to the budget anyway";
         let advice = match &given.origin {
             Origin::File(file) if *file == enabled.config => {
-                "run `cargo plimsoll enable` again, which chains it, or `cargo plimsoll disable`"
+                "run `cargo plimsoll enable` again, which keeps it and runs it behind Plimsoll, or `cargo plimsoll disable`"
                     .to_owned()
             }
-            Origin::File(_) => format!("take it out there, {keep}"),
-            Origin::CommandLine => format!("leave that out, {keep}"),
+            Origin::File(_) => format!("remove it there, {keep}"),
+            Origin::CommandLine => format!("omit that option, {keep}"),
             Origin::Variable(name) => format!("`unset {name}`, {keep}"),
         };
         (what, advice)
@@ -295,7 +296,7 @@ impl Tool {
 fn place(given: &Given<PathBuf>, key: &str) -> String {
     match &given.origin {
         Origin::CommandLine => format!("`--config {key}`"),
-        Origin::Variable(name) => format!("the variable {name}"),
+        Origin::Variable(name) => format!("the environment variable {name}"),
         Origin::File(file) => format!("`{key}` in `{}`", file.display()),
     }
 }
@@ -358,7 +359,7 @@ mod tests {
             (
                 Some(("", variable("RUSTC_WRAPPER"))),
                 true,
-                "RUSTC_WRAPPER is set and empty",
+                "RUSTC_WRAPPER is empty",
                 "unset RUSTC_WRAPPER",
             ),
             (Some(("kache", variable("RUSTC_WRAPPER"))), true, "RUSTC_WRAPPER is `kache`", "unset"),
@@ -372,7 +373,7 @@ mod tests {
                 Some(("kache", workspace)),
                 true,
                 "in `/w/.cargo/config.toml` is `kache`",
-                "take it out there",
+                "remove it there",
             ),
             (
                 Some(("kache", config())),
@@ -380,7 +381,7 @@ mod tests {
                 "in `/h/.cargo/config.toml` is `kache`",
                 "enable` again",
             ),
-            (None, true, "does not name Plimsoll any more", "enable` again"),
+            (None, true, "no longer names Plimsoll", "enable` again"),
             (Some(("/gone/plimsoll-rustc", config())), true, "does not exist", "enable"),
             (Some(("HERE/plimsoll-rustc", config())), false, "not enabled", "disable"),
         ] {

@@ -15,6 +15,7 @@ use crate::cli::DoctorOptions;
 use crate::commands;
 use crate::env::Environment;
 use crate::exit::{Failure, OUT};
+use crate::plimsoll_toml::BadFile;
 use crate::settings::{Origin, Settings};
 use crate::shell::Shell;
 use crate::shims::Shims;
@@ -24,16 +25,20 @@ use crate::shims::Shims;
 pub(crate) fn run(
     options: &DoctorOptions,
     settings: &Settings,
-    environment: &Environment,
-    cwd: &Path,
+    bad_files: &[BadFile],
+    (environment, cwd): (&Environment, &Path),
     shell: &mut Shell,
 ) -> Result<i32, Failure> {
-    let facts = plimsoll_setup::look(own(settings)?, environment, cwd, &mut |workspace| {
+    let mut facts = plimsoll_setup::look(own(settings)?, environment, cwd, &mut |workspace| {
         commands::init::figures(settings, workspace, shell)
     })?;
+    facts.bad_files = bad_files.iter().map(ToString::to_string).collect();
     let findings = plimsoll_setup::judge(&facts);
     if !options.json {
-        shell.answer(plimsoll_setup::text(&findings)).context(OUT)?;
+        let stdout = std::io::stdout();
+        let columns = rustix::termios::tcgetwinsize(&stdout).map_or(0, |size| size.ws_col);
+        let said = plimsoll_setup::text(&findings, options.verbose, usize::from(columns));
+        shell.answer(said).context(OUT)?;
     }
     let mut unasked = false;
     let mut applied = Vec::new();
@@ -44,7 +49,7 @@ pub(crate) fn run(
         unasked =
             asks && !candidates.is_empty() && (options.json || !std::io::stdin().is_terminal());
         if unasked {
-            shell.note("nothing was applied: --yes applies it, and nobody can be asked here");
+            shell.note("nothing was applied, because there is no terminal to ask on; --yes applies without asking");
         } else {
             applied = accepted(candidates, asks, shell)?;
             apply(&facts, &applied, (environment, cwd), options.json, shell)?;
@@ -89,7 +94,7 @@ fn accepted(
 }
 
 fn ask(question: &str, shell: &mut Shell) -> Result<bool, Failure> {
-    shell.answer(format_args!("\n{question}\napply it? [y/N]")).context(OUT)?;
+    shell.answer(format_args!("\n{question}\nApply it? [y/N]")).context(OUT)?;
     let mut said = String::new();
     std::io::stdin().lock().read_line(&mut said).context("cannot read the answer")?;
     Ok(matches!(said.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
@@ -105,7 +110,7 @@ fn apply(
     let (Some(here), false) = (&facts.here, applied.is_empty()) else {
         if !quiet {
             shell
-                .answer("\nnothing was applied; the commands above are yours to run")
+                .answer("\nNothing was applied. The fixes above are commands that you can run.")
                 .context(OUT)?;
         }
         return Ok(());
@@ -113,12 +118,12 @@ fn apply(
     let wanted: BTreeSet<String> = applied.iter().cloned().collect();
     let files = plimsoll_setup::apply(here, &wanted, || {
         let found = Workspace::find(environment, cwd, facts.machine.processors);
-        found.map(drop).context("Cargo refuses what was written; nothing was changed")
+        found.map(drop).context("Cargo refuses the new settings; nothing changed")
     })?;
     if !quiet {
         let files = files.join(" and ");
         let said = format!(
-            "\nwritten into {files}: {}\n`cargo plimsoll init --undo` takes it back",
+            "\nwrote to {files}: {}\n`cargo plimsoll init --undo` takes it back",
             applied.join(", ")
         );
         shell.answer(said).context(OUT)?;

@@ -2,10 +2,14 @@
 //!
 //! What they say is `plimsoll-slow`'s. Read are only the event logs, of which twenty are kept.
 
+use std::path::Path;
+
 use anyhow::Context as _;
 use plimsoll_slow::Past;
+use plimsoll_view::Outline;
 
-use crate::commands::report::log_of;
+use crate::cli::DoctorOptions;
+use crate::commands::recorded::{self, Recorded};
 use crate::exit::{Failure, OUT};
 use crate::settings::Settings;
 use crate::shell::Shell;
@@ -14,12 +18,14 @@ use crate::shell::Shell;
 /// made it slow.
 pub(crate) fn run(
     build: Option<&str>,
-    json: bool,
+    options: &DoctorOptions,
     settings: &Settings,
+    cwd: &Path,
     shell: &mut Shell,
 ) -> Result<i32, Failure> {
-    let log = log_of(settings, build)?;
-    let (header, records) = plimsoll_history::read(&log).map_err(anyhow::Error::from)?;
+    let Recorded { path: log, header, records } =
+        recorded::find(build, &options.which(), settings, cwd)?;
+    let outline = Outline::new(&header, &records, false);
     let past = Past::new(header, &records);
     let logs = plimsoll_history::recorded(log.parent().unwrap_or(&log));
     // What cannot be read, of a newer version or torn, is nothing to compare with.
@@ -33,11 +39,11 @@ pub(crate) fn run(
         .collect();
     let rebuilt = plimsoll_slow::compare(&past, &earlier);
     let causes = plimsoll_slow::find(&past, &rebuilt);
-    let said = if json {
-        plimsoll_slow::as_json(&past, &rebuilt, &causes).to_string()
+    if options.json {
+        shell.answer(plimsoll_slow::as_json(&past, &rebuilt, &causes)).context(OUT)?;
     } else {
-        plimsoll_slow::text(&past, &rebuilt, &causes)
-    };
-    shell.answer(said).context(OUT)?;
+        let blocks = plimsoll_slow::blocks(&past, &outline, &rebuilt, &causes, recorded::now());
+        shell.blocks(&blocks, recorded::columns()).context(OUT)?;
+    }
     Ok(i32::from(!causes.is_empty()))
 }

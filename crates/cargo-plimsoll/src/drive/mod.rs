@@ -17,7 +17,6 @@ mod task;
 pub(crate) mod wall;
 mod watch;
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -27,9 +26,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
 use plimsoll_cargo::Kind;
+use plimsoll_core::Millis;
 use plimsoll_core::event::Header;
-use plimsoll_core::schedule::Terms;
-use plimsoll_core::{Bytes, Millis};
 use plimsoll_governor::{BuildOptions, Ending, Governor, Options};
 use plimsoll_proto::{Enabled, Join, Rerun, VERSION};
 
@@ -61,7 +59,7 @@ pub(crate) fn run(
     environment: &Environment,
     shell: &mut Shell,
 ) -> anyhow::Result<i32> {
-    if call.kind == Kind::NeverBuilds || call.compiles_nothing {
+    if !call.builds() {
         return plain::run(call, environment);
     }
     run_task(Task::Cargo(call), settings, environment, shell)
@@ -104,7 +102,7 @@ fn run_task(
     let mut build = match Build::prepare(task, settings, environment, wall) {
         Ok(build) => build,
         Err(error) => {
-            shell.warn(format_args!("this build has no line: {error:#}"));
+            shell.warn(format_args!("this build runs without a memory budget: {error:#}"));
             return task.run_plain(environment);
         }
     };
@@ -160,11 +158,14 @@ impl<'a> Build<'a> {
         rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))
             .context("cannot adopt the build's processes")?;
         let signals = Signals::catch().context("cannot catch signals")?;
-        let line = match join(task, settings, environment, jobserver) {
+        let described = described(task, settings);
+        let line = match join(described.clone(), settings, environment, jobserver) {
             Ok(joined) => Line::Joined(Box::new(joined)),
             Err(NotJoined { jobserver, why }) => {
-                let notice = why.notice();
-                host(task, settings, environment, &scratch, jobserver, unix_ms, notice)?
+                let graph = task.graph(environment);
+                let build =
+                    BuildOptions { graph, ..BuildOptions::of(described, None, Some(jobserver)) };
+                host(build, settings, &scratch, unix_ms, why.notice())?
             }
         };
         let pipe = line.jobserver().context("no jobserver")?;
@@ -363,9 +364,30 @@ impl<'a> Build<'a> {
     }
 }
 
-/// Joins the account's line, where there is one.
+/// What the governor is told of this build, whether it is the account's or the driver's own.
+fn described(task: Task<'_>, settings: &Settings) -> Join {
+    let noted = |(name, known): (&String, &CrateNote)| Some((name.clone(), known.memory?));
+    let target_dir = task.build_dir(settings).and_then(|dir| std::path::absolute(dir).ok());
+    Join {
+        version: VERSION,
+        command: task.name(),
+        jobs: task.jobs(settings),
+        places: task.places(settings),
+        memory: settings.memory.value,
+        oversized: settings.oversized.value,
+        keep_going: task.keep_going(),
+        json_messages: task.json_messages(),
+        interactive: std::io::stderr().is_terminal(),
+        priority: settings.priority.value,
+        target_dir: target_dir.unwrap_or_default(),
+        staged: task.is_staged(),
+        notes: settings.crates.iter().filter_map(noted).collect(),
+    }
+}
+
+/// Joins the account's governor, where there is one.
 fn join(
-    task: Task<'_>,
+    described: Join,
     settings: &Settings,
     environment: &Environment,
     jobserver: Jobserver,
@@ -376,41 +398,14 @@ fn join(
     let Some(home) = home else {
         return Err(NotJoined { jobserver, why: Why::Unreachable });
     };
-    let join = Join {
-        version: VERSION,
-        command: task.name(),
-        jobs: task.jobs(settings),
-        places: task.places(settings),
-        memory: settings.memory.value,
-        strict: settings.strict.value,
-        keep_going: task.keep_going(),
-        json_messages: task.json_messages(),
-        interactive: std::io::stderr().is_terminal(),
-        priority: settings.priority.value,
-        target_dir: task
-            .build_dir(settings)
-            .and_then(|dir| std::path::absolute(dir).ok())
-            .unwrap_or_default(),
-        diet: settings.diet.value,
-        staged: task.is_staged(),
-        notes: notes(settings),
-    };
-    Joined::open(home, join, jobserver)
+    Joined::open(home, described, jobserver)
 }
 
-/// What single packages need, by the word of a `plimsoll.toml`.
-fn notes(settings: &Settings) -> BTreeMap<String, Bytes> {
-    let noted = |(name, known): (&String, &CrateNote)| Some((name.clone(), known.memory?));
-    settings.crates.iter().filter_map(noted).collect()
-}
-
-/// A line of this build's own; with a notice of what a person should know of that.
+/// A governor of this build's own; with a notice of what a person should know of that.
 fn host(
-    task: Task<'_>,
+    build: BuildOptions,
     settings: &Settings,
-    environment: &Environment,
     scratch: &Scratch,
-    jobserver: Jobserver,
     unix_ms: u64,
     notice: Option<String>,
 ) -> anyhow::Result<Line> {
@@ -419,24 +414,7 @@ fn host(
         memory: settings.memory.value,
         reserve: settings.reserve.value,
         home: settings.home.value.clone().unwrap_or_else(|| scratch.state()),
-    };
-    let build = BuildOptions {
-        terms: Terms {
-            jobs: task.jobs(settings),
-            strict: settings.strict.value,
-            keep_going: task.keep_going(),
-            places: Some(task.places(settings)),
-            diet: settings.diet.value,
-            staged: task.is_staged(),
-            ..Terms::default()
-        },
-        memory: settings.memory.value,
-        notes: notes(settings),
-        command: task.name(),
-        json_messages: task.json_messages(),
-        graph: task.graph(environment),
-        target_dir: task.build_dir(settings),
-        jobserver: Some(jobserver),
+        workspace_root: crate::plimsoll_toml::workspace_root,
     };
     let root = std::process::id();
     let mut governor = Governor::new(options, root, unix_ms)?;

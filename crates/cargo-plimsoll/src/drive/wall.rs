@@ -69,7 +69,7 @@ impl Wall {
         match BuildWall::raise(Path::new("/"), std::process::id()) {
             Ok(wall) => Some(Self {
                 wall,
-                height: Height::new(settings.strict.value),
+                height: Height::new(settings.oversized.value.refuses()),
                 looked: None,
                 heard: (Bytes::ZERO, false),
                 kills: 0,

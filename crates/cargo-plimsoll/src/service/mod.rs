@@ -13,6 +13,7 @@
 
 mod keeper;
 mod serve;
+mod spoken;
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, BufRead as _, BufReader};

@@ -19,10 +19,10 @@ use plimsoll_governor::{Governor, Observer, Options};
 use plimsoll_host::StoppedProcess;
 use plimsoll_proto::{Enabled, Governing, ToGovernor, VERSION};
 use plimsoll_shim::rendezvous;
-use plimsoll_view::{BuildState, top_json};
+use plimsoll_view::{BuildState, paused_line, top_json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::{READY, RUNS, STOPPED, lock, socket_of};
+use super::{READY, RUNS, STOPPED, lock, socket_of, spoken};
 use crate::env::{ENABLED, Environment, MEMORY};
 use crate::plimsoll_toml;
 
@@ -39,7 +39,13 @@ pub(super) fn run(home: &Path) -> io::Result<()> {
     let place = Place::take(home)?;
     let listener = place.listen()?;
     let (memory, reserve) = line(home).unwrap_or_default();
-    let options = Options { cores: processors(), memory, reserve, home: home.to_owned() };
+    let options = Options {
+        cores: processors(),
+        memory,
+        reserve,
+        home: home.to_owned(),
+        workspace_root: crate::plimsoll_toml::workspace_root,
+    };
     let mut governor = Governor::of_account(options, listener).map_err(io::Error::other)?;
     plimsoll_host::raise_open_files();
     // Where the keeper is gone, the next turn says so and is the last.
@@ -197,8 +203,12 @@ impl Observer for Builds {
     }
 
     fn record(&mut self, build: BuildNo, record: &Record) {
-        if let Some((_, state)) = self.0.get_mut(&build) {
+        if let Some((header, state)) = self.0.get_mut(&build) {
+            let was_paused = state.is_paused();
             state.apply(record);
+            if state.is_paused() != was_paused {
+                spoken::say(header, &paused_line(!was_paused));
+            }
         }
     }
 

@@ -151,7 +151,7 @@ fn where_the_kernel_takes_what_a_build_script_has_started_cargo_runs_once_more()
     let running = scene.start(&mut at(
         &home,
         &scene,
-        &scene.plimsoll("--memory 200MiB --hard --strict build"),
+        &scene.plimsoll("--memory 200MiB --hard --oversized refuse build"),
     ));
     until("the script is known", || (scene.events("registered") == 2).then_some(()));
     scene.write("go", "");

@@ -18,9 +18,9 @@ use std::str::FromStr;
 
 use super::stages;
 use super::unit::{RunState, UnitTable};
-use crate::diet::Diet;
 use crate::ids::{BuildNo, UnitId};
 use crate::measure::{Bytes, Millis};
+use crate::oversized::Oversized;
 
 /// A build that waits for so long without a single unit that runs goes before everybody else: longer than a small
 /// build takes as a whole, so that five large ones do not share its processors with it.
@@ -91,8 +91,8 @@ impl std::error::Error for BadPriority {}
 pub struct Terms {
     /// Units at once, and threads at once, at most: what Cargo calls jobs.
     pub jobs: u32,
-    /// A unit that is above the line by itself is refused instead of run alone.
-    pub strict: bool,
+    /// What may be done with a unit that is above the line by itself.
+    pub oversized: Oversized,
     /// The build goes on after a failure (`--keep-going`).
     pub keep_going: bool,
     /// A line of its own, inside the machine's.
@@ -104,8 +104,6 @@ pub struct Terms {
     pub priority: Priority,
     /// A person waits for it.
     pub interactive: bool,
-    /// How far a unit that would cross the line alone may go to need less.
-    pub diet: Diet,
     /// Its units are admitted stage by stage: each waits until its stage is known ([`super::Input::Stage`]).
     pub staged: bool,
 }
@@ -114,13 +112,12 @@ impl Default for Terms {
     fn default() -> Self {
         Self {
             jobs: u32::MAX,
-            strict: false,
+            oversized: Oversized::default(),
             keep_going: false,
             line: None,
             places: None,
             priority: Priority::Normal,
             interactive: false,
-            diet: Diet::Preserving,
             staged: false,
         }
     }
@@ -135,6 +132,8 @@ pub struct Standing {
     pub awaited: bool,
     /// Somebody has asked that nothing of it run.
     pub paused: bool,
+    /// Its terminal has stopped it (Ctrl-Z), or somebody by a signal.
+    pub stands: bool,
 }
 
 /// One build.
@@ -193,7 +192,7 @@ impl Build {
 
     pub(super) fn standing(&self) -> Standing {
         let (priority, awaited) = (self.terms.priority, self.goes_first());
-        Standing { priority, awaited, paused: self.paused }
+        Standing { priority, awaited, paused: self.paused, stands: self.stands }
     }
 
     fn starves(&self, now: Millis) -> bool {

@@ -216,7 +216,7 @@ fn a_paused_build_stands_still_and_the_others_go_on() {
     register(&mut schedule, 0, 2, unit(2, 20, 1000));
     register(&mut schedule, 0, 3, unit(1, 20, 1000));
     let effects = schedule.handle(Millis(10), Input::Pause(BuildNo(1), true));
-    assert!(effects.contains(&Effect::Suspend(UnitId(1), Cause::Paused)), "{effects:?}");
+    assert!(effects.contains(&Effect::Suspend(UnitId(1), StopReason::Paused)), "{effects:?}");
     assert!(!admitted(&effects).contains(&3));
     assert_eq!(register(&mut schedule, 20, 4, unit(2, 20, 1000)), [4]);
     assert_eq!(finish(&mut schedule, 400, 2), [] as [u32; 0]);
@@ -458,7 +458,10 @@ fn what_a_person_waits_for_starts_beside_a_giant_and_the_giant_stands_still_for_
         let mut at = 600;
         while !stops(&effects) {
             effects = sample(&mut schedule, at, &[(1, 600 + at / 5), (3, 15)]);
-            assert!(!effects.contains(&Effect::Suspend(UnitId(3), Cause::Pressure)), "at {at}");
+            assert!(
+                !effects.contains(&Effect::Suspend(UnitId(3), StopReason::Pressure)),
+                "at {at}"
+            );
             at += 100;
         }
         let stopped = at;

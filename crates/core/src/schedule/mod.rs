@@ -37,11 +37,12 @@ mod walls;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::diet::Diet;
-use crate::event::Cause;
+use serde::{Deserialize, Serialize};
+
 use crate::forecast::Forecast;
 use crate::ids::{BuildNo, UnitId, WallNo};
 use crate::measure::{Bytes, Millis};
+use crate::oversized::Shrink;
 
 use builds::Builds;
 pub use builds::{BadPriority, Priority, Standing, Terms};
@@ -126,6 +127,22 @@ pub enum Again {
     Preferably,
     /// With nothing beside it: memory was short.
     Alone,
+}
+
+/// Why a unit was paused or killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopReason {
+    /// The build's memory is about to cross the line.
+    Pressure,
+    /// A build script started that the line had no room for yet.
+    NoRoom,
+    /// It alone is above what the machine has.
+    TooLarge,
+    /// The build is ending: an error elsewhere, or an interrupt.
+    Ending,
+    /// Somebody has paused the build.
+    Paused,
 }
 
 /// Something that happened.
@@ -220,7 +237,7 @@ pub enum Effect {
         /// Counted from 1.
         attempt: u32,
         /// How far it is to go to need less, for the unit is expected to cross the line alone.
-        diet: Diet,
+        shrink: Shrink,
     },
     /// Make the unit's issued tokens this many (beside the implicit one); tokens that it has read
     /// cannot be taken back.
@@ -233,15 +250,15 @@ pub enum Effect {
     /// Let the unit's linker run.
     AdmitLink(UnitId),
     /// Stop its processes.
-    Suspend(UnitId, Cause),
+    Suspend(UnitId, StopReason),
     /// Write what it holds to the swap, now that it is stopped.
     PageOut(UnitId),
     /// Let its processes go on.
     Resume(UnitId),
     /// Kill its compiler; its shim waits to be admitted again.
-    Kill(UnitId, Cause),
+    Kill(UnitId, StopReason),
     /// Kill its linker only; its link shim waits to be admitted again.
-    KillLink(UnitId, Cause),
+    KillLink(UnitId, StopReason),
     /// It is above the line by itself (or what there is is above the machine) and may not run: tell its shim to fail.
     Refuse {
         /// The unit.
@@ -488,7 +505,7 @@ impl Schedule {
             match unit.state {
                 RunState::Waiting => {}
                 RunState::Suspended if unit.retryable => {
-                    effects.push(Effect::Kill(id, Cause::Ending))
+                    effects.push(Effect::Kill(id, StopReason::Ending))
                 }
                 _ => continue,
             }
@@ -512,7 +529,7 @@ impl Schedule {
             .map(|(id, _)| id)
             .collect();
         for id in runs {
-            self.units.with(id, |unit| effects.push(unit.suspend(now, id, Cause::Paused)));
+            self.units.with(id, |unit| effects.push(unit.suspend(now, id, StopReason::Paused)));
         }
     }
 
@@ -559,13 +576,16 @@ impl Schedule {
 #[cfg(test)]
 mod builds_tests;
 #[cfg(test)]
-mod diet_tests;
-#[cfg(test)]
 mod nested_tests;
+#[cfg(test)]
+mod oversized_tests;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+use crate::oversized::Oversized;
 
 /// What one build asks for, beside the machine's processors.
 #[cfg(test)]
@@ -573,7 +593,7 @@ mod tests;
 struct Config {
     jobs: u32,
     cores: u32,
-    strict: bool,
+    oversized: Oversized,
     keep_going: bool,
 }
 
@@ -581,10 +601,10 @@ struct Config {
 impl Schedule {
     /// The schedule of a driver with one build.
     fn of_one(config: Config, line: Bytes) -> Self {
-        let Config { jobs, cores, strict, keep_going } = config;
+        let Config { jobs, cores, oversized, keep_going } = config;
         let mut schedule = Self::new(cores, line);
         let places = Some(jobs.saturating_sub(1));
-        let terms = Terms { jobs, strict, keep_going, places, ..Terms::default() };
+        let terms = Terms { jobs, oversized, keep_going, places, ..Terms::default() };
         assert!(schedule.handle(Millis::ZERO, Input::Open(BuildNo(1), terms)).is_empty());
         schedule
     }

@@ -64,7 +64,7 @@ fn of_nested_units_the_longest_path_in_their_own_cargo_goes_first() {
 /// Two on two processors, and Cargo starts a build script without asking: its probe has that one's.
 #[test]
 fn a_probe_waits_for_no_processor() {
-    let config = Config { jobs: 2, cores: 2, strict: false, keep_going: false };
+    let config = Config { jobs: 2, cores: 2, oversized: Oversized::Shrink, keep_going: false };
     let mut schedule = Schedule::of_one(config, Bytes::mib(1000));
     let mut then = |new: (u32, Box<NewUnit>)| {
         admitted(&schedule.handle(Millis(0), Input::Register(UnitId(new.0), new.1)))
@@ -184,7 +184,7 @@ fn a_nested_failure_is_its_cargos_and_a_probes_nobodys() {
 /// What a nested Cargo's units hold of the places, and what a C compiler may take beside them.
 #[test]
 fn a_nested_cargos_first_unit_has_the_scripts_place_and_each_other_one_of_its_own() {
-    let config = Config { jobs: 8, cores: 2, strict: false, keep_going: false };
+    let config = Config { jobs: 8, cores: 2, oversized: Oversized::Shrink, keep_going: false };
     let mut schedule = Schedule::of_one(config, Bytes::mib(1000));
     let mut places = 7;
     let mut then = |at, id, new| {

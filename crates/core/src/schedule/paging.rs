@@ -8,9 +8,9 @@
 use super::room::Scope;
 use super::unit::{RunState, Unit};
 use super::{Effect, Schedule};
-use crate::diet::Diet;
 use crate::ids::UnitId;
 use crate::measure::{Bytes, Millis};
+use crate::oversized::Shrink;
 
 /// What it costs to write a MiB to the swap and to read it back, in milliseconds: 100 MiB/s each way, as a cloud's disk
 /// gives; zram and a local SSD are faster.
@@ -52,7 +52,7 @@ impl Schedule {
                     && self.covers(scope, unit)
                     && self.units.may_stand(*id, unit)
                     && !self.is_spared(scope, *id)
-                    && self.builds.terms(unit.build).diet >= Diet::Preserving
+                    && self.builds.terms(unit.build).oversized.shrink() >= Shrink::SameOutput
             })
             .map(|(unit, state)| Offer { unit, price: price(state) })
             .min_by(|a, b| a.price.total_cmp(&b.price))

@@ -7,15 +7,13 @@
 
 use std::cmp::Reverse;
 
-use super::queue::LEAN_SAVES;
-use super::room::Scope;
+use super::room::{Scope, guard};
 use super::unit::{LinkState, RunState, Unit};
-use super::{Effect, Schedule};
-use crate::diet::Diet;
-use crate::event::Cause;
+use super::{Effect, Schedule, StopReason};
 use crate::forecast::Source;
 use crate::ids::UnitId;
 use crate::measure::{Bytes, Millis};
+use crate::oversized::{LEAN_SAVES, Shrink};
 
 /// How far ahead growth is followed before a unit is suspended: a stop takes effect within a
 /// millisecond or two, the next measurement within 10 to 250.
@@ -33,11 +31,6 @@ const AGAIN: f64 = 2.0;
 
 /// More than a shim holds that waits.
 const SHIM: Bytes = Bytes::mib(6);
-
-/// The distance kept from the line: what processes may gain between a measurement and its effect.
-pub(super) fn guard(line: Bytes) -> Bytes {
-    line.scale(0.012).max(Bytes::mib(6)).min(Bytes::mib(96))
-}
 
 impl Schedule {
     /// Keeps what is used under the lines: the machine's, those of walls, and those of builds that have one.
@@ -102,7 +95,7 @@ impl Schedule {
                 scope => self.outlook_in(scope),
             };
             if outlook.highest() > bound.line {
-                self.units.with(id, |unit| effects.push(unit.suspend(now, id, Cause::NoRoom)));
+                self.units.with(id, |unit| effects.push(unit.suspend(now, id, StopReason::NoRoom)));
             }
         }
     }
@@ -121,7 +114,7 @@ impl Schedule {
                 .min_by_key(|(id, unit)| (unit.memory, Reverse(*id)))
                 .map(|(id, _)| id);
             let Some(id) = least else { return };
-            self.units.with(id, |unit| effects.push(unit.suspend(now, id, Cause::NoRoom)));
+            self.units.with(id, |unit| effects.push(unit.suspend(now, id, StopReason::NoRoom)));
         }
     }
 
@@ -145,7 +138,7 @@ impl Schedule {
                 })
                 .map(|(id, _)| id);
             let Some(id) = victim else { break };
-            self.units.with(id, |unit| effects.push(unit.suspend(now, id, Cause::Pressure)));
+            self.units.with(id, |unit| effects.push(unit.suspend(now, id, StopReason::Pressure)));
         }
         self.page_out_ahead(now, bound.scope, limit, effects);
     }
@@ -184,7 +177,7 @@ impl Schedule {
                 self.units.with(id, |unit| {
                     going += unit.resident();
                     if unit.state == RunState::Running {
-                        effects.push(unit.suspend(now, id, Cause::Pressure));
+                        effects.push(unit.suspend(now, id, StopReason::Pressure));
                     }
                     effects.push(unit.page_out(now, id));
                 });
@@ -194,9 +187,9 @@ impl Schedule {
             self.units.with(id, |unit| {
                 going += if link_only { unit.link_memory } else { unit.resident() };
                 effects.push(if link_only {
-                    unit.kill_link(now, id, Cause::Pressure)
+                    unit.kill_link(now, id, StopReason::Pressure)
                 } else {
-                    unit.kill(now, id, Cause::Pressure)
+                    unit.kill(now, id, StopReason::Pressure)
                 });
             });
         }
@@ -219,8 +212,8 @@ impl Schedule {
             && unit.resident() > Bytes::ZERO
     }
 
-    /// The line is crossed with one unit alone: said, and again where the unit crosses it by itself, too; it is refused under `--strict` where it is above the
-    /// line by itself; and stopped where even the machine has no more. What belongs to no unit is not the unit's need.
+    /// The line is crossed with one unit alone: said, and again where the unit crosses it by itself, too; it is refused with `--oversized refuse` where it is
+    /// above the line by itself; and stopped where even the machine has no more. What belongs to no unit is not the unit's need.
     fn judge_the_lone(&mut self, now: Millis, bound: Bound, effects: &mut Vec<Effect>) {
         let Bound { scope, line } = bound;
         let Some(id) = self.anchor_in(scope) else { return };
@@ -235,26 +228,27 @@ impl Schedule {
         let Some(unit) = self.units.get(id) else { return };
         let (needs, used) = (unit.resident(), self.used_by_all(scope));
         // Where another output is agreed to, the line need not be crossed.
-        let fullest = self.fullest_diet(id);
-        let slims = fullest == Diet::Output && unit.diet < fullest;
+        let fullest = self.most_shrink(id);
+        let slims = fullest == Shrink::OtherOutput && unit.shrink < fullest;
         let bound = if slims { line - guard(line) } else { line };
         if others || used <= bound {
             return;
         }
         let too_large = used > self.capacity_in(scope);
-        let strict = self.builds.terms(unit.build).strict && needs > line;
+        let refuses = self.builds.terms(unit.build).oversized.refuses() && needs > line;
         // What is left to try comes before it is given up, where that can be enough; and before the line is crossed,
         // where a person has agreed to another output for that.
-        let most = self.capacity_in(scope).scale(1.0 + LEAN_SAVES);
+        let limit = if refuses { line } else { self.capacity_in(scope) };
+        let most = limit.scale(1.0 + LEAN_SAVES);
         let nearly = unit.known_need() <= most && unit.is_nearly_at_its_peak();
-        let may_try = slims || unit.diet < fullest && too_large && !strict && nearly;
+        let may_try = slims || unit.shrink < fullest && (too_large || refuses) && nearly;
         if may_try {
             self.units.with(id, |unit| {
-                effects.push(unit.kill(now, id, Cause::TooLarge));
-                (unit.diet, unit.alone) = (fullest, true);
+                effects.push(unit.kill(now, id, StopReason::TooLarge));
+                (unit.shrink, unit.alone) = (fullest, true);
             });
-        } else if (strict || too_large) && unit.retryable {
-            let cause = Cause::TooLarge;
+        } else if (refuses || too_large) && unit.retryable {
+            let cause = StopReason::TooLarge;
             let expected = unit.expected().max(needs);
             self.units.with(id, |unit| effects.push(unit.kill(now, id, cause)));
             effects.push(Effect::Refuse { unit: id, needs, expected, line });

@@ -240,7 +240,7 @@ impl Machine {
             Effect::Kill(UnitId(id), cause) => {
                 assert!(self.truths[id as usize].retryable, "killed what cannot run again");
                 assert!(
-                    cause == Cause::Ending || Some(id) != anchor || !others_run(self, id),
+                    cause == StopReason::Ending || Some(id) != anchor || !others_run(self, id),
                     "the anchor was killed"
                 );
                 let unit = self.units.get_mut(&id).expect("known");
@@ -264,7 +264,7 @@ impl Machine {
                 assert!(matches!(unit.link, Link::Runs(_)), "its linker does not run");
                 unit.link = Link::Waits;
             }
-            Effect::Refuse { .. } => panic!("refused without --strict"),
+            Effect::Refuse { .. } => panic!("refused without --oversized refuse"),
             Effect::Tokens { .. }
             | Effect::Lone { .. }
             | Effect::Anchor(_)
@@ -503,7 +503,7 @@ proptest! {
         jobs in 1u32..16,
         cores in 1u32..12,
     ) {
-        let config = Config { jobs, cores, strict: false, keep_going: false };
+        let config = Config { jobs, cores, oversized: Oversized::Shrink, keep_going: false };
         stays_under(line, truths, config)?;
     }
 
@@ -516,7 +516,7 @@ proptest! {
         cores in 1u32..12,
     ) {
         truths.iter_mut().for_each(|truth| truth.fails = false);
-        let config = Config { jobs: 16, cores, strict: false, keep_going: false };
+        let config = Config { jobs: 16, cores, oversized: Oversized::Shrink, keep_going: false };
         let scripts = truths.iter().any(|truth| truth.script);
         let mut machine = Machine::new(truths, line, config);
         machine.swap = swap;
@@ -539,7 +539,7 @@ proptest! {
             truth.cpu = truth.cpu.max(truth.peak * 4);
             truth.link = None;
         }
-        let config = Config { jobs: 16, cores, strict: false, keep_going: false };
+        let config = Config { jobs: 16, cores, oversized: Oversized::Shrink, keep_going: false };
         stays_under(line, truths, config)?;
     }
 
@@ -553,7 +553,7 @@ proptest! {
         cores in 1u32..12,
         keep_going: bool,
     ) {
-        let config = Config { jobs, cores, strict: false, keep_going };
+        let config = Config { jobs, cores, oversized: Oversized::Shrink, keep_going };
         let mut machine = Machine::new(truths, line, config);
         machine.run();
         prop_assert!(keep_going || !machine.admitted_after_failure);
@@ -579,7 +579,7 @@ proptest! {
             let of = number % truths.len();
             truths[of].lost |= truths[of].retryable;
         }
-        let config = Config { jobs: 16, cores, strict: false, keep_going: false };
+        let config = Config { jobs: 16, cores, oversized: Oversized::Shrink, keep_going: false };
         Machine::new(truths, line, config).run();
     }
 
@@ -614,7 +614,7 @@ proptest! {
             let of = hosts + number % (truths.len() - hosts);
             truths[of].lost = true;
         }
-        stays_under(line, truths, Config { jobs, cores, strict: false, keep_going: false })?;
+        stays_under(line, truths, Config { jobs, cores, oversized: Oversized::Shrink, keep_going: false })?;
     }
 
     /// Builds that share the machine, some under lines of their own, some behind one wall, some awaited by a
@@ -634,7 +634,7 @@ proptest! {
         for (truth, build) in truths.iter_mut().zip(of) {
             truth.build = build;
         }
-        let config = Config { jobs: 16, cores, strict: false, keep_going: false };
+        let config = Config { jobs: 16, cores, oversized: Oversized::Shrink, keep_going: false };
         let mut machine = Machine::new(truths, line, config);
         for (number, (line, interactive)) in lines.into_iter().zip(awaited).enumerate() {
             let (build, line) = (number as u32 + 1, line.map(Bytes::mib));

@@ -10,14 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::builds::Turn;
 use super::outlook::{Outlook, Projection, Shadow};
-use super::pressure::guard;
-use super::room::{Ahead, Room, Scope};
+use super::room::{Ahead, Room, Scope, guard};
 use super::tally::{Tally, Waiter};
 use super::unit::{LinkState, RunState, Unit};
 use super::{Effect, Role, Schedule};
-use crate::diet::Diet;
 use crate::ids::{BuildNo, UnitId};
 use crate::measure::{Bytes, Millis};
+use crate::oversized::{LEAN_SAVES, Shrink};
 
 /// How often the head of the queue may be overtaken before nothing starts until it does. Backfill
 /// already keeps its expected start; this bounds what wrong expectations can cost.
@@ -27,9 +26,6 @@ const OVERTAKEN_AT_MOST: u32 = 200;
 /// own work: a giant of 36 s that starts 9 s late has cost the build a quarter of itself at most.
 const PATIENCE: f64 = 0.25;
 const PATIENCE_AT_LEAST: Millis = Millis(1500);
-
-/// How much less a lean compiler holds, as a share: measured, 2.4 % of cranelift-codegen's peak.
-pub(super) const LEAN_SAVES: f64 = 0.03;
 
 /// What stands before what in the queue; see [`Schedule::rank`].
 type Rank = (bool, Option<Turn>, bool, bool, Reverse<(Millis, Millis)>, UnitId);
@@ -111,13 +107,13 @@ impl Schedule {
                 }
                 heads.iter_mut().for_each(|head| head.overtook += 1);
                 // What stands between us and the compiler (doctests, a user's wrapper) would inherit the settings.
-                let diet = match retryable && self.crosses_alone(build, &own) {
-                    true => self.fullest_diet(id),
-                    false => self.units.get(id).map(|unit| unit.diet).unwrap_or_default(),
+                let shrink = match retryable && self.crosses_alone(build, &own) {
+                    true => self.most_shrink(id),
+                    false => self.units.get(id).map(|unit| unit.shrink).unwrap_or_default(),
                 };
                 let work = self.units.get(id).map(|unit| unit.forecast.curve.cpu());
                 self.builds.charge(build, work.unwrap_or_default());
-                self.units.with(id, |unit| effects.push(unit.admit(now, id, diet)));
+                self.units.with(id, |unit| effects.push(unit.admit(now, id, shrink)));
                 pace = self.pace();
                 if alone {
                     break;
@@ -201,13 +197,13 @@ impl Schedule {
 
     /// How far the unit may go to need less. With other settings its metadata would be another, so that is too late
     /// once dependents have read it.
-    pub(super) fn fullest_diet(&self, id: UnitId) -> Diet {
+    pub(super) fn most_shrink(&self, id: UnitId) -> Shrink {
         let Some(unit) = self.units.get(id).filter(|unit| unit.retryable) else {
-            return Diet::None;
+            return Shrink::No;
         };
         let slims = unit.slims && !unit.announced;
-        let most = if slims { Diet::Output } else { Diet::Preserving };
-        self.builds.terms(unit.build).diet.min(most)
+        let most = if slims { Shrink::OtherOutput } else { Shrink::SameOutput };
+        self.builds.terms(unit.build).oversized.shrink().min(most)
     }
 
     /// A compiler that waits for its linker frees its processor, but not its memory: another one like it
@@ -248,7 +244,7 @@ impl Schedule {
         !self.units.has_running_guest(outer)
     }
 
-    /// Under `--strict` a unit that is known to be above a line that bounds it, by itself, is refused before it runs.
+    /// With `--oversized refuse` a unit that is known to be above a line that bounds it, by itself, is refused before it runs.
     fn refuses_lone(
         &mut self,
         id: UnitId,
@@ -256,13 +252,15 @@ impl Schedule {
         tally: &Tally,
         effects: &mut Vec<Effect>,
     ) -> bool {
-        let strict = |unit: &&Unit| self.builds.terms(unit.build).strict;
-        let Some(unit) = self.units.get(id).filter(strict) else {
+        let refuses = |unit: &&Unit| self.builds.terms(unit.build).oversized.refuses();
+        let Some(unit) = self.units.get(id).filter(refuses) else {
             return false;
         };
         let needs = unit.known_need();
+        // Where that may be enough, it shrinks first.
+        let saves = if unit.retryable { 1.0 + LEAN_SAVES } else { 1.0 };
         let above = |scope: &Scope| {
-            !self.has_started(tally, *scope, waiter) && needs > self.line_in(*scope)
+            !self.has_started(tally, *scope, waiter) && needs > self.line_in(*scope).scale(saves)
         };
         let Some(scope) = self.scopes_of(unit.build).find(above) else { return false };
         let line = self.line_in(scope);

@@ -6,13 +6,17 @@
 use std::collections::BTreeSet;
 
 use super::outlook::{Outlook, Projection};
-use super::pressure::guard;
 use crate::ids::{BuildNo, WallNo};
 use crate::measure::Bytes;
 
 /// Below this share of a line no token or place is withheld for memory's sake: there is room for every
 /// module that a compiler could have in flight.
 const ROOMY: f64 = 0.9;
+
+/// The distance kept from the line: what processes may gain between a measurement and its effect.
+pub(super) fn guard(line: Bytes) -> Bytes {
+    line.scale(0.012).max(Bytes::mib(6)).min(Bytes::mib(96))
+}
 
 /// Whom a line bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

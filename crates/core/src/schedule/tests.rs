@@ -24,7 +24,7 @@ pub(super) fn unit(peak: u64, cpu: u64, source: Source) -> Box<NewUnit> {
 }
 
 pub(super) fn schedule(line: u64) -> Schedule {
-    let config = Config { jobs: 8, cores: 8, strict: false, keep_going: false };
+    let config = Config { jobs: 8, cores: 8, oversized: Oversized::Shrink, keep_going: false };
     Schedule::of_one(config, Bytes::mib(line))
 }
 
@@ -85,7 +85,7 @@ fn what_is_expected_to_cross_the_line_alone_gives_back_early_what_is_free() {
         new.retryable = retryable;
         let effects = schedule.handle(Millis(0), Input::Register(UnitId(1), new));
         assert_eq!(admitted(&effects), [1]);
-        let lean = |it: &Effect| matches!(it, Effect::Admit { diet: Diet::Preserving, .. });
+        let lean = |it: &Effect| matches!(it, Effect::Admit { shrink: Shrink::SameOutput, .. });
         effects.iter().any(lean)
     };
     assert!(lean(980, Source::History, true));
@@ -95,17 +95,20 @@ fn what_is_expected_to_cross_the_line_alone_gives_back_early_what_is_free() {
 }
 
 #[test]
-fn a_build_without_diet_asks_nobody_to_need_less() {
-    for diet in [Diet::None, Diet::Preserving] {
+fn a_build_that_may_not_shrink_asks_nobody_to_need_less() {
+    for oversized in [Oversized::Run, Oversized::Shrink] {
+        let shrink = oversized.shrink();
         let mut schedule = schedule(1000);
         let mut new = unit(980, 20_000, Source::History);
         (new.retryable, new.build) = (true, BuildNo(2));
-        let terms = Terms { diet, ..Terms::default() };
+        let terms = Terms { oversized, ..Terms::default() };
         assert!(schedule.handle(Millis(0), Input::Open(BuildNo(2), terms)).is_empty());
         let effects = schedule.handle(Millis(0), Input::Register(UnitId(1), new));
         assert_eq!(admitted(&effects), [1]);
         assert!(
-            effects.iter().any(|it| matches!(it, Effect::Admit { diet: on, .. } if *on == diet))
+            effects
+                .iter()
+                .any(|it| matches!(it, Effect::Admit { shrink: on, .. } if *on == shrink))
         );
     }
 }
@@ -200,7 +203,7 @@ fn a_failure_is_its_cargos() {
 
 #[test]
 fn a_giant_is_refused_whatever_waits_beside_it() {
-    let config = Config { jobs: 2, cores: 2, strict: true, keep_going: false };
+    let config = Config { jobs: 2, cores: 2, oversized: Oversized::Refuse, keep_going: false };
     let mut schedule = Schedule::of_one(config, Bytes::mib(500));
     for id in 1..=2 {
         let _ =
@@ -259,7 +262,7 @@ fn two_scripts(source: Source, peak: u64) -> Schedule {
 fn a_script_is_stopped_while_it_holds_little_where_two_will_not_fit() {
     let mut schedule = two_scripts(Source::History, 300);
     let effects = scripts(&mut schedule, 400, [(1, 60), (2, 8)]);
-    assert!(effects.contains(&Effect::Suspend(UnitId(2), Cause::NoRoom)), "{effects:?}");
+    assert!(effects.contains(&Effect::Suspend(UnitId(2), StopReason::NoRoom)), "{effects:?}");
 }
 
 #[test]
@@ -275,7 +278,7 @@ fn of_two_scripts_the_one_that_holds_the_memory_goes_on() {
 
 #[test]
 fn beside_a_script_cargo_has_as_many_places_as_there_are_processors_free() {
-    let config = Config { jobs: 8, cores: 2, strict: false, keep_going: false };
+    let config = Config { jobs: 8, cores: 2, oversized: Oversized::Shrink, keep_going: false };
     let mut schedule = Schedule::of_one(config, Bytes::mib(4000));
     let mut script = unit(50, 10_000, Source::History);
     (script.retryable, script.running, script.role) = (false, true, Role::Script);
@@ -293,8 +296,8 @@ fn beside_a_script_cargo_has_as_many_places_as_there_are_processors_free() {
 }
 
 #[test]
-fn strict_refuses_what_is_known_to_be_above_the_line() {
-    let config = Config { jobs: 2, cores: 2, strict: true, keep_going: false };
+fn refuse_refuses_what_is_known_to_be_above_the_line() {
+    let config = Config { jobs: 2, cores: 2, oversized: Oversized::Refuse, keep_going: false };
     let mut schedule = Schedule::of_one(config, Bytes::mib(500));
     let giant = unit(900, 1000, Source::History);
     let effects = schedule.handle(Millis(0), Input::Register(UnitId(1), giant));
@@ -305,7 +308,7 @@ fn strict_refuses_what_is_known_to_be_above_the_line() {
 /// A child that a build script has left, or a large Cargo: no unit needs more for it.
 #[test]
 fn what_belongs_to_no_unit_is_no_units_need() {
-    let config = Config { jobs: 2, cores: 2, strict: true, keep_going: false };
+    let config = Config { jobs: 2, cores: 2, oversized: Oversized::Refuse, keep_going: false };
     let mut schedule = Schedule::of_one(config, Bytes::mib(500));
     let holds = |schedule: &mut Schedule, now, rest, of_unit: &[(u32, u64)]| {
         let units = of_unit.iter().map(|(id, mib)| Measured {
@@ -382,7 +385,7 @@ fn the_room_of_one_that_has_just_ended_is_not_taken_before_its_word() {
 
 #[test]
 fn compilers_that_will_link_come_no_faster_than_their_links() {
-    let config = Config { jobs: 8, cores: 2, strict: false, keep_going: false };
+    let config = Config { jobs: 8, cores: 2, oversized: Oversized::Shrink, keep_going: false };
     let mut schedule = Schedule::of_one(config, Bytes::mib(1000));
     let linking = |schedule: &mut Schedule, at, id| {
         let mut new = unit(30, 400, Source::Cold);
@@ -488,7 +491,7 @@ fn an_anchor_that_waits_for_a_stopped_one_brings_it_back() {
     };
     let _ = schedule.handle(Millis(400), sample(100, 80));
     let effects = schedule.handle(Millis(900), sample(240, 190));
-    assert!(effects.contains(&Effect::Suspend(UnitId(2), Cause::Pressure)), "{effects:?}");
+    assert!(effects.contains(&Effect::Suspend(UnitId(2), StopReason::Pressure)), "{effects:?}");
     let mut resumed = None;
     for at in (1000..8000).step_by(100) {
         let effects = schedule.handle(Millis(at), sample(240, 190));

@@ -2,12 +2,11 @@
 
 use std::cmp::Reverse;
 
-use super::{Again, BTreeMap, Effect, Measured, NewUnit, Role};
-use crate::diet::Diet;
-use crate::event::Cause;
+use super::{Again, BTreeMap, Effect, Measured, NewUnit, Role, StopReason};
 use crate::forecast::{Forecast, Source};
 use crate::ids::{BuildNo, UnitId};
 use crate::measure::{Bytes, Millis};
+use crate::oversized::Shrink;
 
 /// Whether a unit's processes run. See the diagram in [`super`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +68,7 @@ pub(super) struct Unit {
     /// There are settings with which it would need less and write something else.
     pub(super) slims: bool,
     /// How far it goes to need less, in its present or last run.
-    pub(super) diet: Diet,
+    pub(super) shrink: Shrink,
     /// The unit in whose process tree it runs.
     pub(super) inside: Option<UnitId>,
     /// How many units run in its process tree, or wait to, those inside them not counted: it may wait for them.
@@ -156,7 +155,7 @@ impl Unit {
             retryable: new.retryable,
             links: new.links,
             slims: new.slims,
-            diet: Diet::None,
+            shrink: Shrink::No,
             inside: new.inside,
             guests: 0,
             role: new.role,
@@ -228,7 +227,7 @@ impl Unit {
         self.role != Role::Compiler
     }
 
-    pub(super) fn admit(&mut self, now: Millis, id: UnitId, diet: Diet) -> Effect {
+    pub(super) fn admit(&mut self, now: Millis, id: UnitId, shrink: Shrink) -> Effect {
         self.state = RunState::Running;
         self.since = now;
         if self.attempt == 0 {
@@ -236,9 +235,9 @@ impl Unit {
         }
         self.attempt += 1;
         self.head_since = None;
-        self.diet = diet;
+        self.shrink = shrink;
         self.start_over(now);
-        Effect::Admit { unit: id, attempt: self.attempt, diet }
+        Effect::Admit { unit: id, attempt: self.attempt, shrink }
     }
 
     fn start_over(&mut self, now: Millis) {
@@ -250,7 +249,7 @@ impl Unit {
         (self.issued, self.unread, self.aimed) = (0, 0, 0);
     }
 
-    pub(super) fn suspend(&mut self, now: Millis, id: UnitId, cause: Cause) -> Effect {
+    pub(super) fn suspend(&mut self, now: Millis, id: UnitId, cause: StopReason) -> Effect {
         self.state = RunState::Suspended;
         self.since = now;
         Effect::Suspend(id, cause)
@@ -283,7 +282,7 @@ impl Unit {
     }
 
     /// Killed by us: its shim waits again. What it held is given back when a measurement shows so.
-    pub(super) fn kill(&mut self, now: Millis, id: UnitId, cause: Cause) -> Effect {
+    pub(super) fn kill(&mut self, now: Millis, id: UnitId, cause: StopReason) -> Effect {
         self.state = RunState::Waiting;
         self.paged_out = None;
         self.since = now;
@@ -292,7 +291,7 @@ impl Unit {
         Effect::Kill(id, cause)
     }
 
-    pub(super) fn kill_link(&mut self, now: Millis, id: UnitId, cause: Cause) -> Effect {
+    pub(super) fn kill_link(&mut self, now: Millis, id: UnitId, cause: StopReason) -> Effect {
         let seen = self.link_memory.scale(1.25);
         let peak = match self.link {
             LinkState::Waiting { peak, .. } | LinkState::Running { peak } => peak.max(seen),

@@ -97,7 +97,7 @@ fn units_go_on_when_the_governor_dies_and_one_says_so() {
         assert!(stdout.is_empty() || stdout.trim() == "1", "{stdout}");
     }
     let notices =
-        said.iter().filter(|(_, _, stderr)| stderr.contains("without a memory line")).count();
+        said.iter().filter(|(_, _, stderr)| stderr.contains("without a memory budget")).count();
     assert_eq!(notices, 1, "{said:?}");
     for log in ["log-1", "log-2"] {
         assert_eq!(fs::read_to_string(scene.at(log)).unwrap(), "own\n");

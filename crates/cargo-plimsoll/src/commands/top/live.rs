@@ -12,7 +12,7 @@ use plimsoll_view::{Key, Live, Told, Wish};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 
-use super::Governor;
+use super::{Governor, Look};
 
 /// Twice a second reads as live, and a sample of the governor's is no younger than that.
 const EVERY: Duration = Duration::from_millis(500);
@@ -47,10 +47,14 @@ fn show(
 ) -> anyhow::Result<()> {
     let mut live = Live::default();
     loop {
+        let Look { answers, silent } = super::look(home, PATIENCE).unwrap_or_default();
+        let read = |(json, from): (String, Governor)| -> Option<(Told, Governor)> {
+            Some((serde_json::from_str(&json).ok()?, from))
+        };
         let (told, governors): (Vec<Told>, Vec<Governor>) =
-            super::builds(home, PATIENCE).into_iter().unzip();
+            answers.into_iter().filter_map(read).unzip();
         let ids: Vec<String> = told.iter().map(|told| told.build.clone()).collect();
-        live.see(told);
+        live.see(told, silent);
         let governor_of = |build: &str| {
             let at = ids.iter().position(|id| id == build)?;
             governors.get(at)

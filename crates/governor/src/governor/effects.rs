@@ -1,23 +1,18 @@
 //! What the schedule wants done, done.
 
-use std::collections::BTreeMap;
-
-use plimsoll_core::diet::Diet;
-use plimsoll_core::event::{Cause, Event};
+use plimsoll_core::event::Event;
 use plimsoll_core::invocation::UnitKind;
+use plimsoll_core::oversized::{Oversized, Shrink};
 use plimsoll_core::schedule::Effect;
+use plimsoll_core::schedule::StopReason;
 use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
 use plimsoll_host::TokenPipe;
 use plimsoll_proto::ToShim;
 
+use super::Governor;
+use super::sampling::Rest;
 use crate::connection::Peer;
-use crate::governor::Governor;
-use crate::ledger::{Entry, compiler, linker};
-use crate::sampling::Rest;
-
-/// What the kernel should rather take than the anchor, Cargo or anything else of the user's
-/// (`oom_score_adj`, -1000 to 1000). Shims set the same before they start a compiler.
-const RATHER_THIS: i32 = 500;
+use crate::processes::Part;
 
 /// ` (sleep 300 MiB, cargo 14 MiB)`.
 fn listed(programs: &[(String, Bytes)]) -> String {
@@ -26,52 +21,56 @@ fn listed(programs: &[(String, Bytes)]) -> String {
 }
 
 impl Governor {
-    pub(crate) fn carry_out(&mut self, now: Millis, effect: Effect) {
+    pub(super) fn carry_out(&mut self, now: Millis, effect: Effect) {
         match effect {
-            Effect::Admit { unit, attempt, diet } => self.admit(now, unit, attempt, diet),
-            Effect::Tokens { unit, issue } => self.issue(unit, issue),
+            Effect::Admit { unit, attempt, shrink } => self.admit(now, unit, attempt, shrink),
+            Effect::Tokens { unit, issue } => {
+                if let Some(record) = self.units.get_mut(unit) {
+                    record.issue_tokens(issue);
+                }
+            }
             Effect::AdmitLink(unit) => {
                 let waited =
-                    self.entries.get(&unit).map_or(Millis::ZERO, |entry| now - entry.link_since);
+                    self.units.get(unit).map_or(Millis::ZERO, |record| record.link_waited(now));
                 self.say(unit, Event::LinkAdmitted { unit, waited });
                 let again = self.comes_back(unit);
-                self.send(Peer::Linker(unit), &ToShim::Admit { unit, again, diet: Diet::None });
+                self.send(Peer::Linker(unit), &ToShim::Admit { unit, again, shrink: Shrink::No });
             }
             Effect::Suspend(unit, cause) => {
-                self.tree.stop(compiler(unit));
+                self.processes.stop(unit);
                 let holds = self.memory_of(unit);
                 self.say(unit, Event::Suspended { unit, cause, holds });
             }
             Effect::PageOut(unit) => {
-                self.tree.page_out(compiler(unit));
+                self.processes.page_out(unit);
                 let holds = self.memory_of(unit);
                 self.say(unit, Event::PagedOut { unit, holds });
             }
             Effect::Resume(unit) => {
-                self.tree.resume(compiler(unit));
+                self.processes.resume(unit);
                 self.say(unit, Event::Resumed { unit });
             }
             Effect::Kill(unit, cause) => {
                 // The shim is told first, so that it knows whose kill it sees.
                 self.send(Peer::Shim(unit), &ToShim::Retry);
-                self.tree.kill(compiler(unit));
-                self.tree.release(linker(unit));
+                self.processes.kill(unit, Part::Compiler);
+                self.processes.release(unit, Part::Linker);
                 let (freed, lost_cpu) = (self.memory_of(unit), self.cpu_of(unit));
                 self.say(unit, Event::Killed { unit, cause, freed, lost_cpu, link_only: false });
-                if let Some(entry) = self.entries.get(&unit) {
-                    let (facts, mut peak) = (entry.facts.clone(), entry.peak);
-                    if cause == Cause::TooLarge {
+                if let Some(record) = self.units.get(unit) {
+                    let (facts, mut peak) = (record.facts().clone(), record.peak());
+                    if cause == StopReason::TooLarge {
                         // It was still growing, and what belongs to no unit is less at another time.
-                        peak = peak.max(self.schedule.line_of(entry.build));
+                        peak = peak.max(self.schedule.line_of(record.build()));
                     }
                     self.history().record_lower_bound(&facts, peak);
                 }
             }
             Effect::KillLink(unit, cause) => {
                 self.send(Peer::Linker(unit), &ToShim::Retry);
-                self.tree.kill(linker(unit));
-                let freed = self.tree.usage(linker(unit)).memory;
-                let lost_cpu = self.tree.usage(linker(unit)).cpu;
+                self.processes.kill(unit, Part::Linker);
+                let freed = self.processes.usage(unit, Part::Linker).memory;
+                let lost_cpu = self.processes.usage(unit, Part::Linker).cpu;
                 self.say(unit, Event::Killed { unit, cause, freed, lost_cpu, link_only: true });
             }
             Effect::Refuse { unit, needs, expected, line } => {
@@ -83,20 +82,22 @@ impl Governor {
             }
             Effect::Leave(unit) => self.leave(unit),
             Effect::Anchor(unit) => {
-                if let Some(old) = self.anchor.replace(unit) {
-                    self.tree.set_oom_score(compiler(old), RATHER_THIS);
-                }
-                self.tree.set_oom_score(compiler(unit), 0);
+                self.processes.set_anchor(unit);
             }
-            Effect::Places(build, places) => self.set_places(build, places),
+            Effect::Places(build, places) => {
+                if let Some(build) = self.builds.get_mut(build) {
+                    build.slots_mut().set(places);
+                }
+            }
         }
     }
 
-    fn admit(&mut self, now: Millis, unit: UnitId, attempt: u32, diet: Diet) {
+    fn admit(&mut self, now: Millis, unit: UnitId, attempt: u32, shrink: Shrink) {
         let tokens = TokenPipe::new().ok();
-        let cpu = self.tree.usage(compiler(unit)).cpu + self.tree.usage(linker(unit)).cpu;
-        let message = ToShim::Admit { unit, again: self.comes_back(unit), diet };
-        if let Some(connection) = self.connection_of(Peer::Shim(unit)) {
+        let cpu = self.processes.usage(unit, Part::Compiler).cpu
+            + self.processes.usage(unit, Part::Linker).cpu;
+        let message = ToShim::Admit { unit, again: self.comes_back(unit), shrink };
+        if let Some(connection) = self.connections.of(Peer::Shim(unit)) {
             match &tokens {
                 Some(pipe) => {
                     let (reader, writer) = pipe.fds();
@@ -105,37 +106,22 @@ impl Governor {
                 None => connection.send(&message),
             }
         }
-        if let Some(entry) = self.entries.get_mut(&unit) {
-            entry.start(now, cpu, tokens);
-            entry.diet = diet;
-            entry.slimmed = diet == Diet::Output && !entry.facts.slimmer.is_empty();
+        if let Some(record) = self.units.get_mut(unit) {
+            record.start(now, cpu, tokens, shrink);
         }
-        self.say(unit, Event::Admitted { unit, attempt, diet });
-        let slimmed = self.entries.get(&unit).filter(|entry| entry.slimmed);
-        if let Some(changes) = slimmed.map(|entry| entry.facts.slimmer.clone()) {
+        self.say(unit, Event::Admitted { unit, attempt, shrink });
+        let slimmed = self.units.get(unit).and_then(|record| record.slimmed());
+        if let Some(changes) = slimmed.map(str::to_owned) {
             self.say(unit, Event::Slimmed { unit, changes });
         }
-    }
-
-    /// Issues tokens, or takes unread ones back: those that were read come back when the compiler is
-    /// done with them.
-    fn issue(&mut self, unit: UnitId, aim: u32) {
-        let Some(entry) = self.entries.get_mut(&unit) else { return };
-        let Some(pipe) = &mut entry.tokens else { return };
-        if aim > entry.issued {
-            // A pipe that is full or gone holds what it holds: the audit says what.
-            let _ = pipe.issue(aim - entry.issued);
-        } else {
-            let _ = pipe.withdraw(entry.issued - aim);
-        }
-        entry.issued = pipe.audit().issued;
     }
 
     /// Cargo reports every unit that ends in failure, and quotes its whole command where it has said nothing;
     /// words that are the same for all it prints once.
     fn leave(&mut self, unit: UnitId) {
-        let text = "the build has failed; what still waited for memory is not compiled";
-        let json = self.build_of(unit).is_some_and(|build| build.options.json_messages);
+        let text = "the build has failed, so crates that still waited for memory are not compiled (Cargo says `could not \
+                    compile` of each, but there is no error in them)";
+        let json = self.build_of(unit).is_some_and(|build| build.has_json_messages());
         let message = match json {
             true => ToShim::Leave,
             false => ToShim::Refuse { text: text.to_owned() },
@@ -144,36 +130,36 @@ impl Governor {
     }
 
     fn refuse(&mut self, unit: UnitId, needs: Bytes, expected: Bytes, line: Bytes) {
-        let Some(build) = self.entries.get(&unit).map(|entry| entry.build) else { return };
-        let strict =
-            needs > line && self.builds.get(&build).is_some_and(|build| build.options.terms.strict);
-        let title = self.entries.get(&unit).map(|entry| entry.title.clone()).unwrap_or_default();
-        let text = if strict {
+        let Some(record) = self.units.get(unit) else { return };
+        let build = self.builds.get(record.build());
+        let refuses = build.is_some_and(|build| build.terms().oversized.refuses());
+        let title = record.title();
+        let text = if refuses && needs > line {
             format!(
-                "{title} needs {needs} by itself, above the line of {line}; it is refused because of \
-                 `--strict`. Name a line of at least {needs}, or drop `--strict` to run it alone"
+                "{title} needs at least {needs} by itself, more than the memory budget of {line}; `--oversized refuse` \
+                 refuses it. Set a budget above {expected}, or drop `--oversized refuse` to run it alone"
             )
         } else {
-            self.too_large(unit, &title, needs, expected)
+            self.too_large(unit, title, needs, expected)
         };
-        self.say(unit, Event::Refused { unit, needs, line });
+        self.say(unit, Event::Refused { unit, needs, line, asked: refuses && needs > line });
         self.send(Peer::Shim(unit), &ToShim::Refuse { text });
     }
 
     /// What a person should know of a unit for which the whole machine is too small: what it needs, what was tried,
     /// and what would help here.
     fn too_large(&self, unit: UnitId, title: &str, needs: Bytes, expected: Bytes) -> String {
-        let Some(entry) = self.entries.get(&unit) else { return String::new() };
-        let allowed = self.builds.get(&entry.build).map(|build| build.options.terms.diet);
-        let allowed = allowed.unwrap_or_default();
+        let Some(record) = self.units.get(unit) else { return String::new() };
+        let allowed = self.builds.get(record.build()).map(|build| build.terms().oversized);
+        let allowed = allowed.map(Oversized::shrink).unwrap_or_default();
         let mut tried = "alone".to_owned();
-        if entry.diet >= Diet::Preserving {
+        if record.shrink() >= Shrink::SameOutput {
             tried.push_str(", with one thread, its allocator giving back early");
-        } else if allowed >= Diet::Preserving {
+        } else if allowed >= Shrink::SameOutput {
             tried.push_str(" (not once more with one thread and an early allocator: that saves a few percent, and more was ahead)");
         }
-        let slimmer = entry.facts.slimmer.as_str();
-        if entry.slimmed {
+        let slimmer = record.facts().slimmer.as_str();
+        if record.slimmed().is_some() {
             tried.push_str(&format!(", {slimmer}"));
         }
         // It was stopped on its way up: how far that leads is known only where more was expected of it.
@@ -188,13 +174,15 @@ impl Governor {
         let swap = Bytes::gib(swap.0.div_ceil(1 << 30).max(1));
         let smaller = match slimmer {
             "" => String::new(),
-            _ if entry.slimmed => String::new(),
-            changes => format!(", or `--diet output`, which compiles it with {changes}"),
+            _ if record.slimmed().is_some() => String::new(),
+            changes => {
+                format!(", or `--oversized shrink-output`, which compiles it with {changes}")
+            }
         };
-        let reading = self.limits.read();
+        let reading = self.limits.look();
         let mut without = reading.clone();
         without.machine.killer = None;
-        let most = |reading| self.line.capacity(reading, self.held);
+        let most = |reading| self.limits.capacity(reading, self.builds.held());
         let most_now = most(&reading);
         let beside = match self.rest_beside(unit) {
             Rest { memory, programs } if needs <= most_now => {
@@ -218,64 +206,52 @@ impl Governor {
 
     fn send(&mut self, peer: Peer, message: &ToShim) {
         if let (Peer::Shim(unit), ToShim::Leave | ToShim::Refuse { .. }) = (peer, message)
-            && let Some(entry) = self.entries.get_mut(&unit)
+            && let Some(record) = self.units.get_mut(unit)
         {
-            entry.dismissed = true;
+            record.dismiss();
         }
-        if let Some(connection) = self.connection_of(peer) {
+        if let Some(connection) = self.connections.of(peer) {
             connection.send(message);
         }
     }
 
     /// Tells every shim of a build that it is ending: children are killed, files cleaned up.
     pub fn abort(&mut self, build: BuildNo) {
-        for entry in self.entries.values_mut().filter(|entry| entry.build == build) {
-            entry.dismissed = true;
-        }
-        let entries = &self.entries;
-        for connection in self.connections.values_mut() {
-            if is_of(connection.peer, build, entries) {
-                connection.send(&ToShim::Abort);
-            }
-        }
+        self.units.dismiss(build);
+        let units = &self.units;
+        self.connections.send_to_all(&ToShim::Abort, |peer| units.is_of(peer, build));
     }
 
     /// A shim or link shim of the build is still connected.
     #[must_use]
     pub fn has_shims(&self, build: BuildNo) -> bool {
-        self.connections.values().any(|it| is_of(it.peer, build, &self.entries))
-    }
-
-    /// The units of a build that have not ended.
-    pub(crate) fn live(&self, build: BuildNo) -> Vec<UnitId> {
-        let is_of_it = |unit: &UnitId| self.entries.get(unit).is_some_and(|it| it.build == build);
-        self.unfinished.iter().copied().filter(is_of_it).collect()
+        self.connections.peers().any(|peer| self.units.is_of(peer, build))
     }
 
     /// Kills what is left of a build's units: compilers, linkers, build scripts, and what they started. Tests and
     /// commands are the user's own.
     pub fn kill_units(&mut self, build: BuildNo) {
         let ours = |unit: &UnitId| {
-            let kind = self.entries.get(unit).map(|entry| entry.facts.kind);
+            let kind = self.units.get(*unit).map(|record| record.kind());
             !matches!(kind, Some(UnitKind::TestRun | UnitKind::Command))
         };
-        let units: Vec<UnitId> = self.live(build).into_iter().filter(ours).collect();
+        let units: Vec<UnitId> = self.units.live(build).into_iter().filter(ours).collect();
         for unit in units {
-            self.tree.kill(linker(unit));
-            self.tree.kill(compiler(unit));
+            self.processes.kill(unit, Part::Linker);
+            self.processes.kill(unit, Part::Compiler);
         }
     }
 
     /// Kills what still runs below us in our own session, whoever started it: Cargo was killed or told to
     /// end. Daemons, which leave the session, are not the build's to end.
     pub fn kill_rest(&mut self) {
-        self.tree.kill_session();
+        self.processes.kill_session();
     }
 
     /// Lets everything of a build that is stopped go on: it is ending, or governing is.
     pub fn resume_everything(&mut self, build: BuildNo) {
-        for unit in self.live(build) {
-            self.tree.resume(compiler(unit));
+        for unit in self.units.live(build) {
+            self.processes.resume(unit);
         }
     }
 
@@ -289,30 +265,20 @@ impl Governor {
             .map(|view| view.id)
             .collect();
         for unit in stopped {
-            self.tree.stop(compiler(unit));
+            self.processes.stop(unit);
         }
     }
 
     /// Whether the unit is run again should somebody else kill it.
     fn comes_back(&self, unit: UnitId) -> bool {
-        self.entries.get(&unit).is_some_and(|entry| !entry.last_chance)
+        self.units.get(unit).is_some_and(|record| !record.has_last_chance())
     }
 
     fn memory_of(&self, unit: UnitId) -> Bytes {
-        self.entries.get(&unit).map(|entry| entry.memory).unwrap_or_default()
+        self.units.get(unit).map(|record| record.memory()).unwrap_or_default()
     }
 
     fn cpu_of(&self, unit: UnitId) -> Millis {
-        self.entries.get(&unit).map(|entry| entry.cpu).unwrap_or_default()
-    }
-}
-
-/// Whether a peer is a shim or link shim of the build.
-fn is_of(peer: Peer, build: BuildNo, entries: &BTreeMap<UnitId, Entry>) -> bool {
-    match peer {
-        Peer::Shim(unit) | Peer::Linker(unit) => {
-            entries.get(&unit).is_some_and(|entry| entry.build == build)
-        }
-        Peer::Unknown | Peer::Driver(_) | Peer::Done => false,
+        self.units.get(unit).map(|record| record.cpu()).unwrap_or_default()
     }
 }

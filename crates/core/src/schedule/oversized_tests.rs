@@ -2,12 +2,13 @@
 
 use super::*;
 use crate::forecast::{Curve, Source};
+use crate::oversized::Oversized;
 
 const BUILD: BuildNo = BuildNo(1);
 
-fn schedule(line: u64, diet: Diet) -> Schedule {
+fn schedule(line: u64, oversized: Oversized) -> Schedule {
     let mut schedule = Schedule::new(2, Bytes::mib(line));
-    let terms = Terms { jobs: 2, diet, ..Terms::default() };
+    let terms = Terms { jobs: 2, oversized, ..Terms::default() };
     assert!(schedule.handle(Millis::ZERO, Input::Open(BUILD, terms)).is_empty());
     schedule
 }
@@ -56,32 +57,32 @@ fn machine(schedule: &mut Schedule, line: u64, machine: u64, swap: u64) {
     let _ = schedule.handle(Millis(1), moved);
 }
 
-fn diets(effects: &[Effect]) -> Vec<Diet> {
-    let diet = |effect: &Effect| match effect {
-        Effect::Admit { diet, .. } => Some(*diet),
+fn shrinks(effects: &[Effect]) -> Vec<Shrink> {
+    let shrink = |effect: &Effect| match effect {
+        Effect::Admit { shrink, .. } => Some(*shrink),
         _ => None,
     };
-    effects.iter().filter_map(diet).collect()
+    effects.iter().filter_map(shrink).collect()
 }
 
 #[test]
 fn a_giant_goes_as_far_as_a_person_has_agreed_to_and_it_can() {
-    let first = |peak, diet, slims| {
-        let mut schedule = schedule(1000, diet);
+    let first = |peak, oversized, slims| {
+        let mut schedule = schedule(1000, oversized);
         let new = compiler(peak, Source::History, slims);
-        diets(&schedule.handle(Millis(2), Input::Register(UnitId(1), new)))
+        shrinks(&schedule.handle(Millis(2), Input::Register(UnitId(1), new)))
     };
-    assert_eq!(first(1200, Diet::Output, true), [Diet::Output]);
-    assert_eq!(first(1200, Diet::Output, false), [Diet::Preserving]);
-    assert_eq!(first(1200, Diet::Preserving, true), [Diet::Preserving]);
-    assert_eq!(first(1200, Diet::None, true), [Diet::None]);
-    assert_eq!(first(600, Diet::Output, true), [Diet::None], "it fits as it is");
+    assert_eq!(first(1200, Oversized::ShrinkOutput, true), [Shrink::OtherOutput]);
+    assert_eq!(first(1200, Oversized::ShrinkOutput, false), [Shrink::SameOutput]);
+    assert_eq!(first(1200, Oversized::Shrink, true), [Shrink::SameOutput]);
+    assert_eq!(first(1200, Oversized::Run, true), [Shrink::No]);
+    assert_eq!(first(600, Oversized::ShrinkOutput, true), [Shrink::No], "it fits as it is");
 }
 
 #[test]
 fn one_that_crosses_the_line_unforeseen_runs_again_with_other_settings_where_that_is_agreed_to() {
-    let crossing = |diet, announced| {
-        let mut schedule = schedule(1000, diet);
+    let crossing = |oversized, announced| {
+        let mut schedule = schedule(1000, oversized);
         let new = compiler(300, Source::Cold, true);
         let _ = schedule.handle(Millis(2), Input::Register(UnitId(1), new));
         if announced {
@@ -89,32 +90,53 @@ fn one_that_crosses_the_line_unforeseen_runs_again_with_other_settings_where_tha
         }
         let first = sample(&mut schedule, 5_000, &[Seen(1, 1100, 0, 4_000)]);
         let then = sample(&mut schedule, 5_100, &[Seen(1, 0, 0, 0)]);
-        let killed = first.contains(&Effect::Kill(UnitId(1), Cause::TooLarge));
+        let killed = first.contains(&Effect::Kill(UnitId(1), StopReason::TooLarge));
         let lone = first.iter().any(|effect| matches!(effect, Effect::Lone { .. }));
         assert_ne!(killed, lone);
-        let again: Vec<Diet> = diets(&first).into_iter().chain(diets(&then)).collect();
+        let again: Vec<Shrink> = shrinks(&first).into_iter().chain(shrinks(&then)).collect();
         if let [only] = again[..] {
             let last = sample(&mut schedule, 9_000, &[Seen(1, 1200, 0, 4_000)]);
             assert!(last.iter().any(|it| matches!(it, Effect::Lone { .. })), "{only}: {last:?}");
         }
         again
     };
-    assert_eq!(crossing(Diet::Output, false), [Diet::Output]);
-    assert_eq!(crossing(Diet::Output, true), [], "dependents have read its metadata");
-    assert_eq!(crossing(Diet::Preserving, false), [], "it runs alone, above the line");
+    assert_eq!(crossing(Oversized::ShrinkOutput, false), [Shrink::OtherOutput]);
+    assert_eq!(crossing(Oversized::ShrinkOutput, true), [], "dependents have read its metadata");
+    assert_eq!(crossing(Oversized::Shrink, false), [], "it runs alone, above the line");
+}
+
+#[test]
+fn refuse_shrinks_first_where_that_may_be_enough() {
+    let refused = |effects: &[Effect]| effects.iter().any(|it| matches!(it, Effect::Refuse { .. }));
+    for (peak, shrunk) in [(1010, vec![Shrink::SameOutput]), (1200, vec![])] {
+        let mut known = schedule(1000, Oversized::Refuse);
+        let new = compiler(peak, Source::History, true);
+        let effects = known.handle(Millis(2), Input::Register(UnitId(1), new));
+        assert_eq!((shrinks(&effects), refused(&effects)), (shrunk.clone(), shrunk.is_empty()));
+    }
+    // One that crosses it unforeseen, though its record says less, is run once more and shrinks.
+    let mut schedule = schedule(1000, Oversized::Refuse);
+    let new = compiler(600, Source::History, false);
+    assert_eq!(shrinks(&schedule.handle(Millis(2), Input::Register(UnitId(1), new))), [Shrink::No]);
+    let first = sample(&mut schedule, 5_000, &[Seen(1, 1005, 0, 4_000)]);
+    assert!(first.contains(&Effect::Kill(UnitId(1), StopReason::TooLarge)) && !refused(&first));
+    let again = sample(&mut schedule, 5_100, &[Seen(1, 0, 0, 0)]);
+    assert_eq!([shrinks(&first), shrinks(&again)].concat(), [Shrink::SameOutput]);
+    let last = sample(&mut schedule, 9_000, &[Seen(1, 1005, 0, 4_000)]);
+    assert!(refused(&last), "{last:?}");
 }
 
 /// make, and what it compiles; worker-build, and its tools.
 #[test]
 fn a_giant_below_a_command_is_told_as_one_that_is_alone() {
-    let mut schedule = schedule(1000, Diet::Preserving);
+    let mut schedule = schedule(1000, Oversized::Shrink);
     let mut command = compiler(10, Source::Cold, false);
     (command.role, command.retryable, command.running) = (Role::Command, false, true);
     let _ = schedule.handle(Millis(2), Input::Register(UnitId(1), command));
     let mut giant = compiler(1200, Source::History, false);
     giant.inside = Some(UnitId(1));
     let admitted = schedule.handle(Millis(3), Input::Register(UnitId(2), giant));
-    assert_eq!(diets(&admitted), [Diet::Preserving]);
+    assert_eq!(shrinks(&admitted), [Shrink::SameOutput]);
     let seen = sample(&mut schedule, 5_000, &[Seen(1, 10, 0, 10), Seen(2, 1100, 0, 4_000)]);
     let lone = |it: &Effect| matches!(it, Effect::Lone { unit: UnitId(2), .. });
     assert!(seen.iter().any(lone), "{seen:?}");
@@ -122,16 +144,16 @@ fn a_giant_below_a_command_is_told_as_one_that_is_alone() {
 
 #[test]
 fn what_is_above_the_machine_is_refused_only_when_all_was_tried_that_can_be_enough() {
-    let mut schedule = schedule(1000, Diet::Preserving);
+    let mut schedule = schedule(1000, Oversized::Shrink);
     machine(&mut schedule, 1000, 1500, 0);
     let new = compiler(300, Source::Cold, true);
     let _ = schedule.handle(Millis(2), Input::Register(UnitId(1), new));
     let announced = Input::Announced { unit: UnitId(1), repeats: true };
     let _ = schedule.handle(Millis(3), announced);
     let first = sample(&mut schedule, 5_000, &[Seen(1, 1500, 0, 4_000)]);
-    assert!(first.contains(&Effect::Kill(UnitId(1), Cause::TooLarge)), "{first:?}");
+    assert!(first.contains(&Effect::Kill(UnitId(1), StopReason::TooLarge)), "{first:?}");
     let again = sample(&mut schedule, 5_100, &[Seen(1, 0, 0, 0)]);
-    assert_eq!([diets(&first), diets(&again)].concat(), [Diet::Preserving]);
+    assert_eq!([shrinks(&first), shrinks(&again)].concat(), [Shrink::SameOutput]);
     let last = sample(&mut schedule, 9_000, &[Seen(1, 1600, 0, 4_000)]);
     let refused = |effect: &Effect| match effect {
         Effect::Refuse { needs, expected, .. } => expected >= needs,
@@ -139,7 +161,7 @@ fn what_is_above_the_machine_is_refused_only_when_all_was_tried_that_can_be_enou
     };
     assert!(last.iter().any(refused), "{last:?}");
 
-    let mut known = self::schedule(1000, Diet::Preserving);
+    let mut known = self::schedule(1000, Oversized::Shrink);
     machine(&mut known, 1000, 1500, 0);
     // It was forecast by another's run, and has shown by itself that it is far too large.
     let new = compiler(900, Source::Elder, true);
@@ -152,15 +174,15 @@ fn what_is_above_the_machine_is_refused_only_when_all_was_tried_that_can_be_enou
 #[test]
 fn what_has_its_peak_ahead_is_not_run_a_second_time_up_to_the_same_height() {
     let twice = |source, links: bool| {
-        let mut schedule = schedule(1000, Diet::Preserving);
+        let mut schedule = schedule(1000, Oversized::Shrink);
         machine(&mut schedule, 1000, 1500, 0);
         let mut new = compiler(900, source, false);
         new.links = links;
         let admitted = schedule.handle(Millis(2), Input::Register(UnitId(1), new));
-        assert_eq!(diets(&admitted), [Diet::None]);
+        assert_eq!(shrinks(&admitted), [Shrink::No]);
         let effects = sample(&mut schedule, 40_000, &[Seen(1, 1500, 0, 40_000)]);
         let refused = effects.iter().any(|it| matches!(it, Effect::Refuse { .. }));
-        assert!(effects.contains(&Effect::Kill(UnitId(1), Cause::TooLarge)), "{effects:?}");
+        assert!(effects.contains(&Effect::Kill(UnitId(1), StopReason::TooLarge)), "{effects:?}");
         !refused
     };
     assert!(!twice(Source::Cold, false) && !twice(Source::Elder, false));
@@ -172,13 +194,13 @@ fn what_has_its_peak_ahead_is_not_run_a_second_time_up_to_the_same_height() {
 }
 
 /// Two compilers of which the second has worked for so long, and memory that gets short.
-fn short(swap: u64, worked: u64, diet: Diet) -> (Schedule, Vec<Effect>) {
-    let mut schedule = schedule(1000, diet);
+fn short(swap: u64, worked: u64, oversized: Oversized) -> (Schedule, Vec<Effect>) {
+    let mut schedule = schedule(1000, oversized);
     machine(&mut schedule, 1000, 4000, swap);
     for id in 1..=2 {
         let new = compiler(400, Source::Cold, false);
         let effects = schedule.handle(Millis(2), Input::Register(UnitId(id), new));
-        assert_eq!(diets(&effects).len(), 1);
+        assert_eq!(shrinks(&effects).len(), 1);
     }
     let _ = sample(&mut schedule, 60_000, &[Seen(1, 500, 0, 50_000), Seen(2, 400, 0, worked)]);
     let short = [Seen(1, 545, 0, 50_050), Seen(2, 404, 0, worked)];
@@ -196,7 +218,7 @@ fn paged_out(effects: &[Effect]) -> bool {
 
 #[test]
 fn long_work_is_paged_out_where_there_is_swap_and_goes_on_when_there_is_room() {
-    let (mut schedule, effects) = short(2000, 50_000, Diet::Preserving);
+    let (mut schedule, effects) = short(2000, 50_000, Oversized::Shrink);
     assert!(paged_out(&effects) && !killed(&effects), "{effects:?}");
     let stopped = effects.iter().position(|it| matches!(it, Effect::Suspend(UnitId(2), _)));
     let paged = effects.iter().position(|it| *it == Effect::PageOut(UnitId(2)));
@@ -217,20 +239,23 @@ fn long_work_is_paged_out_where_there_is_swap_and_goes_on_when_there_is_room() {
 
 #[test]
 fn what_is_cheaper_to_do_again_is_killed() {
-    for (swap, worked, diet) in [
-        (0, 50_000, Diet::Preserving),
-        (300, 50_000, Diet::Preserving),
-        (2000, 200, Diet::Preserving),
-        (2000, 50_000, Diet::None),
+    for (swap, worked, oversized) in [
+        (0, 50_000, Oversized::Shrink),
+        (300, 50_000, Oversized::Shrink),
+        (2000, 200, Oversized::Shrink),
+        (2000, 50_000, Oversized::Run),
     ] {
-        let (_, effects) = short(swap, worked, diet);
-        assert!(killed(&effects) && !paged_out(&effects), "{swap} {worked} {diet}: {effects:?}");
+        let (_, effects) = short(swap, worked, oversized);
+        assert!(
+            killed(&effects) && !paged_out(&effects),
+            "{swap} {worked} {oversized}: {effects:?}"
+        );
     }
 }
 
 #[test]
 fn what_does_not_leave_in_time_is_killed_after_all() {
-    let (mut schedule, _) = short(2000, 50_000, Diet::Preserving);
+    let (mut schedule, _) = short(2000, 50_000, Oversized::Shrink);
     let still = [Seen(1, 575, 0, 60_000), Seen(2, 404, 0, 50_000)];
     assert!(!killed(&sample(&mut schedule, 61_000, &still)));
     assert!(killed(&sample(&mut schedule, 75_000, &still)));
