@@ -151,7 +151,7 @@ fn real_rustc() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// A median and its 95 % interval.
+/// A median and its 95% interval.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 struct Median {
     median: f64,
@@ -245,7 +245,7 @@ fn report(plan: Plan, figures: &Figures, far: Flight, near: Flight) -> Report {
             mib(it.line)
         );
         rows.push(format!(
-            "| {name}: share of a core | {:.2} % | {:.0} s | {GOVERNOR_PCT} % | {} |\n",
+            "| {name}: share of a core | {:.2}% | {:.0} s | {GOVERNOR_PCT}% | {} |\n",
             it.cpu_pct,
             it.took,
             held(it.cpu_pct <= GOVERNOR_PCT)
@@ -256,7 +256,7 @@ fn report(plan: Plan, figures: &Figures, far: Flight, near: Flight) -> Report {
     let command =
         format!("cost --rounds {} --jobs {} --seconds {}", plan.rounds, plan.jobs, plan.seconds);
     let body = format!(
-        "`plimsoll-bench {command}`\n\ncommit {} · {}\n\nTimes are medians of {} paired rounds with their 95 % interval, \
+        "`plimsoll-bench {command}`\n\ncommit {} · {}\n\nTimes are medians of {} paired rounds with their 95% interval, \
          memory the largest of all processes of the kind.\n\n| | figure | | limit | held |\n|---|---|---|---|---|\n{}",
         commit(),
         machine(),

@@ -116,12 +116,12 @@ pub(crate) fn crates(
     let body = format!(
         "`plimsoll-bench {command}`\n\ncommit {} · {} · {} samples of its log, each beside what the cgroup held within {BESIDE_MS} ms of it\n\n\
          | | | asked |\n|---|---|---|\n\
-         | used memory against the cgroup's, median | {median:+.1} % | {NEAR_PCT} % |\n\
-         | in 95 of 100 samples | at most {most:.1} % off | {NEAR_PCT} % |\n\
-         | at worst | {worst:.1} % off | |\n\
+         | used memory against the cgroup's, median | {median:+.1}% | {NEAR_PCT}% |\n\
+         | in 95 of 100 samples | at most {most:.1}% off | {NEAR_PCT}% |\n\
+         | at worst | {worst:.1}% off | |\n\
          | peak, by its summary | {:.0} MiB | |\n\
          | peak, by the cgroup | {:.0} MiB | |\n\
-         | the governor | {governor:.2} % of a core | {GOVERNOR_PCT} % |\n\
+         | the governor | {governor:.2}% of a core | {GOVERNOR_PCT}% |\n\
          | wall time | {wall:.1} s | |\n\
          | units, above the line by themselves, suspended, killed | {}, {}, {}, {} | |\n\n\
          ```\n{}\n```\n",

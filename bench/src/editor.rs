@@ -351,7 +351,7 @@ fn report(plan: &Plan, version: &str, rounds: &[Round]) -> Report {
     let row = |round: &Round| {
         let slowest = round.saves.iter().filter_map(|save| save.begins).max();
         let beside = round.saves.iter().filter(|save| save.beside).count();
-        let psi = round.totals.psi_full_pct.map_or("?".to_owned(), |it| format!("{it:.1} %"));
+        let psi = round.totals.psi_full_pct.map_or("?".to_owned(), |it| format!("{it:.1}%"));
         format!(
             "| {} | {} ({}) | {} | {} of {}, {beside} beside the build | {} | {} | {} | {} MiB | {psi} |\n",
             round.arm,

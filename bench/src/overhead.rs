@@ -57,7 +57,7 @@ pub(crate) fn overhead(bench: &Bench, line: &Line, pairs: u32, no_ops: u32) -> R
     );
     let body = format!(
         "`plimsoll-bench {command}`\n\ncommit {} · {} · {pairs} pairs of clean builds, {no_ops} of no-op builds\n\n\
-         | | mean | 95 % interval |\n|---|---|---|\n{}",
+         | | mean | 95% interval |\n|---|---|---|\n{}",
         commit(),
         machine(),
         rows.concat(),

@@ -18,7 +18,7 @@ pub(crate) fn one_line(record: &Record) -> String {
         record
             .psi_full_pct
             .filter(|pct| *pct >= 1.0)
-            .map_or(String::new(), |pct| format!(", stalled {pct:.0} %")),
+            .map_or(String::new(), |pct| format!(", stalled {pct:.0}%")),
     )
 }
 
@@ -82,7 +82,7 @@ fn row(group: &[&Record], base: f64) -> String {
     };
     let own = first.plimsoll.as_ref().map_or(String::new(), |own| {
         format!(
-            "{:.0} MiB ({:+.1} %), {} / {} / {}, {:.1} %, {}, {:.2} % of a core",
+            "{:.0} MiB ({:+.1}%), {} / {} / {}, {:.1}%, {}, {:.2}% of a core",
             mib(own.peak_bytes),
             100.0 * (mib(own.peak_bytes) / mib(first.peak_bytes).max(0.001) - 1.0),
             own.suspended,
@@ -90,13 +90,13 @@ fn row(group: &[&Record], base: f64) -> String {
             own.lost,
             100.0 * seconds(own.lost_cpu_ms) / first.cpu_s.unwrap_or(f64::NAN),
             own.admitted_pct.map_or("-".to_owned(), |pct| {
-                format!("{pct:.0} % ({:.0} %)", own.short_pct.unwrap_or(f64::NAN))
+                format!("{pct:.0}% ({:.0}%)", own.short_pct.unwrap_or(f64::NAN))
             }),
             100.0 * seconds(own.governor_cpu_ms) / first.wall_s.max(0.001),
         )
     });
     let of_line =
-        line_bytes.map_or(String::new(), |line| format!("{:.1} %", 100.0 * mib(peak) / mib(line)));
+        line_bytes.map_or(String::new(), |line| format!("{:.1}%", 100.0 * mib(peak) / mib(line)));
     let cells = [
         first.arm.clone(),
         line,
@@ -106,7 +106,7 @@ fn row(group: &[&Record], base: f64) -> String {
         format!("{:.0} MiB", mib(peak)),
         of_line,
         kills.map_or("?".to_owned(), |kills| kills.to_string()),
-        psi.map_or("?".to_owned(), |pct| format!("{pct:.1} %")),
+        psi.map_or("?".to_owned(), |pct| format!("{pct:.1}%")),
         ends,
         own,
     ];

@@ -286,7 +286,7 @@ fn report(plan: &Plan, rounds: &[Round]) -> Report {
         let share = |cpu: Duration, of: Duration| cpu.as_secs_f64() / of.as_secs_f64().max(0.001);
         let cpu = round.totals.cpu.zip(serial.totals.cpu);
         let cpu = cpu.map_or("?".to_owned(), |(cpu, of)| format!("{:.2}", share(cpu, of)));
-        let psi = round.totals.psi_full_pct.map_or("?".to_owned(), |it| format!("{it:.1} %"));
+        let psi = round.totals.psi_full_pct.map_or("?".to_owned(), |it| format!("{it:.1}%"));
         format!(
             "| {} | {:.1} s | {:.2} | {cpu} | {} | {} | {:.1} s ({:.2}) | {} MiB | {psi} |\n",
             round.arm,

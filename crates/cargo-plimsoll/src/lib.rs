@@ -182,10 +182,8 @@ fn like(said: &OsStr, environment: &Environment) -> Option<String> {
 
 /// Whether a program of this name is in `PATH`, or beside the commands that Cargo has installed.
 fn has_program(name: &str, environment: &Environment) -> bool {
-    let path = environment.get("PATH").unwrap_or_default();
-    let installed = environment.cargo_home(Path::new("")).map(|home| home.join("bin"));
-    let mut directories = std::env::split_paths(path).chain(installed);
-    directories.any(|directory| directory.join(name).is_file())
+    let installed = environment.cargo_home(Path::new("")).map(|home| home.join("bin").join(name));
+    environment.program(name, Path::new("")).is_some() || installed.is_some_and(|it| it.is_file())
 }
 
 /// Where we were called: all that outlives the command line.

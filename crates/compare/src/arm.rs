@@ -58,14 +58,14 @@ impl Arm {
 
     /// Whether Plimsoll runs it.
     #[must_use]
-    pub(crate) fn is_ours(self) -> bool {
+    pub fn is_ours(self) -> bool {
         matches!(self, Self::Plimsoll | Self::Again | Self::Lowmem)
     }
 
     /// How many times plain Cargo's time it takes, for an estimate: `-j1` took 2 times as long on 2 processors and 3.6
     /// on 16 where we measured it.
     #[must_use]
-    pub(crate) fn usual_share(self, processors: u32) -> f64 {
+    pub fn usual_share(self, processors: u32) -> f64 {
         match self {
             Self::Serial | Self::Recipe => 1.5 + f64::from(processors.max(1)).log2() / 2.0,
             Self::Plain => 1.0,

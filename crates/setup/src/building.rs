@@ -149,7 +149,7 @@ fn jobs(facts: &Facts) -> Option<Finding> {
     let what = format!("{place} is {jobs}, and this machine has {processors} processors");
     let fix = Fix::you(fix);
     let why_few = "it also limits `cargo plimsoll`, which otherwise runs as many jobs as memory allows. Measured on two processors with 552 units: one job takes 575 s and 1,515 MiB, two take 282 s and 1,758 MiB";
-    let why_many = "more jobs than processors need more memory and save no time: on two processors `-j8` took 1.24 times the processor time of `-j2` and 18 % more memory";
+    let why_many = "more jobs than processors need more memory and save no time: on two processors `-j8` took 1.24 times the processor time of `-j2` and 18% more memory";
     Some(if jobs < processors {
         Finding::note(TOPIC, what, why_few, fix)
     } else if jobs > processors {
@@ -331,7 +331,7 @@ fn debug_info(facts: &Facts, here: &Here) -> Option<Finding> {
         Finding::note(
             TOPIC,
             format!("dependencies have debug info in `{names}`"),
-            "each link reads all of it: without it, linkers needed 65 to 70 % less memory in two projects, and compilers 4 % less; backtraces through dependencies then show no line numbers",
+            "each link reads all of it: without it, linkers needed 65 to 70% less memory in two projects, and compilers 4% less; backtraces through dependencies then show no line numbers",
             Fix::you(LOWMEM),
         )
         .with(figure),

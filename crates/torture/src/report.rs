@@ -49,7 +49,7 @@ impl Record {
         words += &format!(", {jobs} jobs");
         let amounts = [("line", line), ("wall", wall), ("disk", disk)];
         for (what, amount) in amounts {
-            words += &amount.map_or(String::new(), |share| format!(", {what} {share} %"));
+            words += &amount.map_or(String::new(), |share| format!(", {what} {share}%"));
         }
         if swap_until.is_some() {
             words += ", swap";
