@@ -192,6 +192,10 @@ struct Place {
     cwd: PathBuf,
 }
 
+#[cfg_attr(
+    not(target_os = "linux"),
+    expect(dead_code, reason = "most commands of ours, and with them their settings, are Linux's")
+)]
 impl Place {
     fn find(cli: &Cli) -> Result<Self, Failure> {
         let cwd = std::env::current_dir().context("cannot tell the working directory")?;
