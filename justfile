@@ -22,6 +22,19 @@ test *ARGS="--workspace":
 doc:
     RUSTDOCFLAGS=-Dwarnings cargo doc --workspace --no-deps --locked
 
+# The book, into target/book; warnings are errors (needs mdbook)
+book:
+    docs/build.sh target/book
+
+# What the documents link to, and the page of settings written anew from the program's definitions
+docs:
+    WRITE_REFERENCE=1 cargo test --locked --package cargo-plimsoll --test docs
+
+# The README's picture: builds `native` three times and draws it (needs python3; do nothing else meanwhile)
+picture:
+    cargo build --release --workspace
+    PATH="$PWD/target/release:$PATH" bench/picture.py measure
+
 # Whether it compiles for the other systems that the README names (needs the compiler's sources: rustup's or Debian's)
 systems:
     crates/cargo-plimsoll/tests/systems.sh target/systems
@@ -46,7 +59,7 @@ smoke:
 # Small builds under faults drawn from a seed; `--seed S --only K` does one again
 torture *ARGS:
     cargo build --workspace
-    cargo xtask torture {{ ARGS }}
+    cargo torture {{ ARGS }}
 
 # The benchmark, in release form; bench/README.md says what shows what
 bench *ARGS:

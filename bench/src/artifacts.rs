@@ -1,25 +1,20 @@
 //! `artifacts`: the same bytes as plain cargo's. Builds plain, plain again (the control: what differs there is not
 //! deterministic by itself) and with Plimsoll, in the same target path, and compares.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io::Read;
-use std::path::Path;
 use std::time::SystemTime;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
+use plimsoll_rig::artifacts::{Manifest, differing, manifest};
+use plimsoll_rig::folders::empty;
+use plimsoll_rig::launch::{Build, stderr_of};
+use plimsoll_rig::programs::plain;
+use plimsoll_rig::report::{Report, commit, machine};
 use serde_json::json;
 
-use crate::arms::{self, fnv1a};
-use crate::bench::{Bench, commit, empty};
-use crate::budget::Budget;
+use crate::bench::Bench;
 use crate::chaos::Killer;
-use crate::launch::{Build, stderr_of};
-use crate::run::Report;
-use crate::{log, table};
-
-/// Relative path to length and digest.
-pub(crate) type Manifest = BTreeMap<String, (u64, u64)>;
+use crate::budget::Budget;
+use crate::log;
 
 /// The three builds and the comparison.
 pub(crate) fn artifacts(bench: &Bench, budget: &Budget, kill_every: Option<f64>) -> Result<Report> {
@@ -27,7 +22,7 @@ pub(crate) fn artifacts(bench: &Bench, budget: &Budget, kill_every: Option<f64>)
     let bytes = budget.resolve(bench.peaks(floor, one, all)?)?;
     let home = bench.state.join("homes").join("artifacts");
     empty(&home)?;
-    let plain = arms::plain(&bench.workload, bench.jobs);
+    let plain = plain(&bench.workload, bench.jobs);
     let plimsoll = bench.plimsoll()?.build(&bench.workload, &home, Some(bytes), bench.jobs);
     let first = built(bench, &plain, None)?;
     let control = built(bench, &plain, None)?;
@@ -50,7 +45,7 @@ pub(crate) fn artifacts(bench: &Bench, budget: &Budget, kill_every: Option<f64>)
          | artifacts | differ plain against plain (control) | differ plain against plimsoll | of these, not in the control | units retried |\n\
          |---|---|---|---|---|\n| {} | {} | {} | {} | {retried} |\n",
         commit(),
-        table::machine(),
+        machine(),
         first.len(),
         unstable.len(),
         different.len(),
@@ -60,7 +55,7 @@ pub(crate) fn artifacts(bench: &Bench, budget: &Budget, kill_every: Option<f64>)
         body += &format!("\n- {path}");
     }
     let json = json!({
-        "command": command, "commit": commit(), "machine": table::machine(), "artifacts": first.len(),
+        "command": command, "commit": commit(), "machine": machine(), "artifacts": first.len(),
         "control_differs": unstable, "plimsoll_differs": different, "only_plimsoll_differs": only_ours, "plimsoll": own,
     });
     Ok(Report {
@@ -85,67 +80,4 @@ fn built(bench: &Bench, build: &Build, killer: Option<&mut Killer>) -> Result<Ma
     let manifest = manifest(&bench.workload.target)?;
     println!("  {}: {} artifacts", build.display(), manifest.len());
     Ok(manifest)
-}
-
-/// The artifacts in a target folder.
-pub(crate) fn manifest(target: &Path) -> Result<Manifest> {
-    let mut manifest = Manifest::new();
-    collect(target, target, &mut manifest)?;
-    Ok(manifest)
-}
-
-/// Libraries, metadata, shared objects and executables. Incremental state is no artifact.
-fn collect(root: &Path, dir: &Path, manifest: &mut Manifest) -> Result<()> {
-    for entry in fs::read_dir(dir).with_context(|| format!("reading {}", dir.display()))? {
-        let path = entry.with_context(|| format!("reading {}", dir.display()))?.path();
-        if path.is_dir() {
-            if path.file_name().is_none_or(|name| name != "incremental") {
-                collect(root, &path, manifest)?;
-            }
-            continue;
-        }
-        let mut bytes = Vec::new();
-        let mut file =
-            fs::File::open(&path).with_context(|| format!("opening {}", path.display()))?;
-        let kind = path.extension().and_then(|it| it.to_str());
-        let wanted = matches!(kind, Some("rlib" | "rmeta" | "so" | "a"));
-        if !wanted {
-            let mut magic = [0; 4];
-            if file.read_exact(&mut magic).is_err() || magic != *b"\x7fELF" || kind == Some("o") {
-                continue;
-            }
-            bytes.extend(magic);
-        }
-        file.read_to_end(&mut bytes).with_context(|| format!("reading {}", path.display()))?;
-        let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
-        manifest.insert(
-            name,
-            (u64::try_from(bytes.len()).unwrap_or(0), fnv1a(0xcbf2_9ce4_8422_2325, &bytes)),
-        );
-    }
-    Ok(())
-}
-
-/// Paths whose bytes differ, or that are on one side only.
-pub(crate) fn differing(one: &Manifest, other: &Manifest) -> Vec<String> {
-    let mut paths: Vec<_> = one
-        .iter()
-        .filter(|(path, it)| other.get(*path) != Some(it))
-        .map(|(path, _)| path.clone())
-        .collect();
-    paths.extend(other.keys().filter(|path| !one.contains_key(*path)).cloned());
-    paths
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_missing_file_is_a_difference() {
-        let one = Manifest::from([("a".to_owned(), (1, 1)), ("b".to_owned(), (1, 2))]);
-        let other = Manifest::from([("b".to_owned(), (1, 3)), ("c".to_owned(), (1, 1))]);
-        assert_eq!(differing(&one, &other), ["a", "b", "c"]);
-        assert!(differing(&one, &one).is_empty());
-    }
 }

@@ -2,19 +2,22 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
+use plimsoll_rig::cgroup::CgroupLimit;
+use plimsoll_rig::folders::{copy, empty};
+use plimsoll_rig::freshness::count;
+use plimsoll_rig::launch::{self, Beside, Build, Interrupt, Limits, Measured, stderr_of};
+use plimsoll_rig::programs::{self, Plimsoll};
+use plimsoll_rig::report::{commit, ram, slug};
+use plimsoll_rig::workload::Workload;
 
-use crate::arms::{self, Arm, Plimsoll};
-use crate::budget::{Peaks, ram};
-use crate::cgroup::CgroupLimit;
-use crate::launch::{self, Beside, Build, Interrupt, Limits, Measured, stderr_of};
+use crate::arms::{self, Arm};
+use crate::budget::Peaks;
 use crate::log;
 use crate::read_ahead::ReadAhead;
-use crate::store::{Outcome, Record, Store, slug};
-use crate::workload::Workload;
+use crate::store::{Outcome, Record, Store};
 
 /// How often the time without a cgroup limit may pass inside one before the build counts as crawling.
 pub(crate) const CRAWL: f64 = 3.0;
@@ -136,8 +139,8 @@ impl Bench {
         let budget = place.budget.as_ref().map(|budget| budget.bytes);
         let home = self.state.join("homes").join(key);
         let build = match arm {
-            Arm::Plain(jobs) => arms::plain(&self.workload, jobs),
-            Arm::Formula => arms::plain(
+            Arm::Plain(jobs) => programs::plain(&self.workload, jobs),
+            Arm::Formula => programs::plain(
                 &self.workload,
                 arms::formula_jobs(inside.map_or_else(ram, |it| it.bytes)),
             ),
@@ -195,13 +198,7 @@ impl Bench {
             let budget = place.budget.as_ref().map(|budget| budget.bytes);
             let build = self.plimsoll()?.build(&self.workload, home, budget, self.jobs);
             let log = self.state.join("logs").join(slug(&[&self.workload.name, "learn"]));
-            launch::run(
-                &build,
-                self.limits(place.cgroup_limit.as_ref())?,
-                &log,
-                &self.interrupt,
-                None,
-            )?;
+            launch::run(&build, self.limits(place.cgroup_limit.as_ref())?, &log, &self.interrupt, None)?;
             built += 1;
         }
         Ok(())
@@ -215,8 +212,7 @@ impl Bench {
                 stop_after = Duration::from_secs_f64(plain.wall_s * CRAWL);
             }
         }
-        let cgroup_limit = cgroup_limit
-            .map(|cgroup_limit| CgroupLimit { bytes: cgroup_limit.bytes, swap: self.swap });
+        let cgroup_limit = cgroup_limit.map(|cgroup_limit| CgroupLimit { bytes: cgroup_limit.bytes, swap: self.swap });
         Ok(Limits { cgroup_limit, stop_after, without_cgroup: self.without_cgroup })
     }
 
@@ -292,57 +288,8 @@ impl Bench {
     }
 }
 
-/// How often one of cargo's status words stands at the beginning of a budget.
-pub(crate) fn count(stderr: &str, word: &str) -> u64 {
-    stderr
-        .lines()
-        .filter(|line| line.trim_start().split(' ').next() == Some(word))
-        .count()
-        .try_into()
-        .unwrap_or(u64::MAX)
-}
-
 pub(crate) fn tail(stderr: &str) -> Vec<String> {
     let lines: Vec<_> =
         stderr.lines().filter(|line| !line.trim_start().starts_with("Compiling ")).collect();
     lines[lines.len().saturating_sub(12)..].iter().map(|budget| (*budget).to_owned()).collect()
-}
-
-/// The project's commit, marked if there are changes beyond it.
-pub(crate) fn commit() -> String {
-    let git = |args: &[&str]| {
-        let output = Command::new("git").args(args).output().ok()?;
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    let Some(commit) = git(&["rev-parse", "--short", "HEAD"]) else {
-        return "no repository".to_owned();
-    };
-    let changed =
-        git(&["status", "--porcelain", "--untracked-files=no"]).is_some_and(|it| !it.is_empty());
-    commit + if changed { "+changes" } else { "" }
-}
-
-/// An empty folder.
-pub(crate) fn empty(dir: &Path) -> Result<()> {
-    if dir.exists() {
-        fs::remove_dir_all(dir).with_context(|| format!("emptying {}", dir.display()))?;
-    }
-    fs::create_dir_all(dir).with_context(|| format!("making {}", dir.display()))
-}
-
-/// Copies a home: plain files and folders (a socket that was left is not history).
-pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
-    fs::create_dir_all(to).with_context(|| format!("making {}", to.display()))?;
-    for entry in
-        fs::read_dir(from).with_context(|| format!("reading {}", from.display()))?.flatten()
-    {
-        let (source, target) = (entry.path(), to.join(entry.file_name()));
-        let kind = entry.file_type().with_context(|| format!("reading {}", source.display()))?;
-        if kind.is_dir() {
-            copy(&source, &target)?;
-        } else if kind.is_file() {
-            fs::copy(&source, &target).with_context(|| format!("copying {}", source.display()))?;
-        }
-    }
-    Ok(())
 }

@@ -4,16 +4,18 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use plimsoll_rig::folders::empty;
+use plimsoll_rig::freshness::Freshness;
+use plimsoll_rig::launch::end_one;
+use plimsoll_rig::random::Random;
+use plimsoll_rig::report::{Report, commit, machine};
+use plimsoll_rig::sampler::Scope;
+use plimsoll_rig::{programs, tree};
 use serde_json::json;
 
-use crate::arms;
-use crate::bench::{Bench, commit, empty};
+use crate::bench::Bench;
 use crate::budget::Budget;
-use crate::launch::end_one;
-use crate::random::Random;
-use crate::run::Report;
-use crate::sampler::Scope;
-use crate::{log, switch, table, tree};
+use crate::{log, switch};
 
 /// Kills one of a build's own compilers or linkers whenever it is time.
 #[derive(Debug)]
@@ -86,9 +88,9 @@ pub(crate) fn chaos(
         log_file.display()
     );
     let fresh = if measured.exit == Some(0) {
-        switch::freshness(bench, &arms::plain(&bench.workload, bench.jobs))?
+        switch::freshness(bench, &programs::plain(&bench.workload, bench.jobs))?
     } else {
-        switch::Freshness::default()
+        Freshness::default()
     };
     let ok = measured.exit == Some(0) && fresh.is_fresh();
     let mut command = format!(
@@ -104,7 +106,7 @@ pub(crate) fn chaos(
          | wall time | exit | rustc killed | linkers killed | retried, by its log | plain cargo afterwards |\n|---|---|---|---|---|---|\n\
          | {:.1} s | {} | {} | {} | {} | {} fresh, {} rebuilt {} |\n",
         commit(),
-        table::machine(),
+        machine(),
         measured.wall.as_secs_f64(),
         measured.exit.map_or("stopped".to_owned(), |exit| exit.to_string()),
         hit("rustc"),
@@ -115,7 +117,7 @@ pub(crate) fn chaos(
         fresh.reasons.join("; "),
     );
     let json = json!({
-        "command": command, "commit": commit(), "machine": table::machine(), "exit": measured.exit,
+        "command": command, "commit": commit(), "machine": machine(), "exit": measured.exit,
         "wall_s": measured.wall.as_secs_f64(), "kills": killer.hits, "plimsoll": own, "afterwards": fresh,
     });
     Ok(Report { title: format!("Chaos on {}", bench.workload.name), body, json, ok })

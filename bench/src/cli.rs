@@ -1,25 +1,25 @@
 //! The command line, and where results go.
 
 use std::ffi::OsString;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+use plimsoll_rig::launch::{self, Interrupt};
+use plimsoll_rig::programs::Plimsoll;
+use plimsoll_rig::report::{JobSlots, publish, state};
+use plimsoll_rig::workload::{self, Workload};
 
-use crate::arms::{Arm, Plimsoll};
+use crate::arms::Arm;
 use crate::bench::Bench;
 use crate::budget::Budget;
-use crate::launch::{self, Interrupt};
 use crate::read_ahead::ReadAhead;
-use crate::run::{Plan, Report};
+use crate::run::Plan;
 use crate::store::Store;
-use crate::workload::{self, Workload};
 use crate::{
-    artifacts, chaos, cost, crates, editor, overhead, oversized, run, smoke, switch, table,
-    together, torture, worker,
+    artifacts, chaos, cost, crates, editor, oversized, overhead, run, smoke, switch, together, worker,
 };
 
 /// Measures Plimsoll on real workspaces beside plain Cargo and its peers.
@@ -50,12 +50,10 @@ enum Command {
     Together(TogetherArgs),
     /// rust-analyzer on a workload beside a build, in one cgroup limit: how soon does the check of a saved file begin?
     Editor(EditorArgs),
-    /// The heaviest unit of a workload by itself, with each step of the diet, and inside cgroup limits below its need.
+    /// The heaviest unit of a workload by itself, with each step of shrinking, and inside cgroup limits below its need.
     Oversized(OversizedArgs),
     /// A Cloudflare Worker by worker-build alone and under Plimsoll: memory and time of each step, and the same bytes.
     Worker(WorkerArgs),
-    /// Many small builds under faults drawn from a seed: nothing may be lost or left, and each exit status explicable.
-    Torture(TortureArgs),
     /// The whole way through on a tiny workload, in about a minute.
     Smoke(SmokeArgs),
     /// Enters cgroups and becomes the command (used by the benchmark itself).
@@ -70,26 +68,6 @@ enum Command {
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
-}
-
-/// Where things are, for every command.
-#[derive(Args, Debug)]
-struct JobSlots {
-    /// Where the workloads are.
-    #[arg(long, value_name = "DIR")]
-    workloads: Option<PathBuf>,
-    /// Where builds happen and finished arms are kept.
-    #[arg(long, value_name = "DIR", default_value = "/tmp/plimsoll-bench")]
-    state: PathBuf,
-    /// The program `cargo-plimsoll` to measure [default: the one beside this program].
-    #[arg(long, value_name = "PATH")]
-    plimsoll: Option<PathBuf>,
-    /// Only print; leave RESULTS.md and the JSON beside it alone.
-    #[arg(long)]
-    no_results: bool,
-    /// Where RESULTS.md and its JSON go [default: the folder of the workloads' parent].
-    #[arg(long, value_name = "DIR")]
-    results: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
@@ -301,30 +279,6 @@ struct WorkerArgs {
 }
 
 #[derive(Args, Debug)]
-struct TortureArgs {
-    /// How many builds.
-    #[arg(long, default_value_t = 200)]
-    builds: u32,
-    /// What everything is drawn from.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// Begin no further build after so long.
-    #[arg(long, value_name = "MINUTES")]
-    minutes: Option<u64>,
-    /// Only this build of the campaign; publishes nothing.
-    #[arg(long, value_name = "NUMBER")]
-    only: Option<u32>,
-    /// Without the workload that takes half a minute by itself.
-    #[arg(long)]
-    small: bool,
-    /// A few small builds, for a machine that looks at every change; publishes nothing.
-    #[arg(long)]
-    smoke: bool,
-    #[command(flatten)]
-    places: JobSlots,
-}
-
-#[derive(Args, Debug)]
 struct SmokeArgs {
     /// Only the arms of plain cargo: where Plimsoll is not built yet.
     #[arg(long)]
@@ -332,12 +286,6 @@ struct SmokeArgs {
     #[command(flatten)]
     common: Common,
 }
-
-/// Enough that each way of starting a build is among them.
-const SMOKE_BUILDS: u32 = 6;
-
-/// A machine that looks at every change has two minutes for it.
-const SMOKE_AT_MOST: Duration = Duration::from_secs(75);
 
 /// Parses, measures, prints, publishes.
 pub(crate) fn main() -> Result<ExitCode> {
@@ -347,12 +295,8 @@ pub(crate) fn main() -> Result<ExitCode> {
             Ok(ExitCode::FAILURE)
         }
         Command::Run(args) => {
-            let plan = Plan {
-                arms: args.arms,
-                lines: args.budget,
-                cgroup_limits: args.cgroup_limit,
-                repeat: args.repeat,
-            };
+            let plan =
+                Plan { arms: args.arms, lines: args.budget, cgroup_limits: args.cgroup_limit, repeat: args.repeat };
             let needs = plan.arms.iter().any(|arm| matches!(arm, Arm::Plimsoll { .. }));
             let bench = bench(&args.common, needs)?;
             publish(&args.common.places, &run::run(&bench, &plan)?)
@@ -394,8 +338,7 @@ pub(crate) fn main() -> Result<ExitCode> {
             let state = state(&args.places)?;
             let plimsoll = Plimsoll::find(args.places.plimsoll.clone(), None)?;
             let budget = args.memory.resolve(Default::default())?;
-            let plan =
-                crates::Plan { crates: args.crates, budget, jobs: args.jobs, busy: args.busy };
+            let plan = crates::Plan { crates: args.crates, budget, jobs: args.jobs, busy: args.busy };
             publish(&args.places, &[crates::crates(&state, &plimsoll, &interrupt, plan)?])
         }
         Command::Together(args) => {
@@ -446,27 +389,6 @@ pub(crate) fn main() -> Result<ExitCode> {
             let report = worker::worker(&state, &plimsoll, &interrupt, &plan)?;
             publish(&args.places, &[report])
         }
-        Command::Torture(mut args) => {
-            let interrupt = Interrupt::listen()?;
-            args.places.no_results |= args.smoke || args.only.is_some();
-            let state = state(&args.places)?;
-            let sources = workload::sources(args.places.workloads.clone())?;
-            let plimsoll = Plimsoll::find(args.places.plimsoll.clone(), None)?;
-            let minutes = args.minutes.map(|minutes| Duration::from_secs(60 * minutes));
-            let plan = torture::Plan {
-                builds: if args.smoke { args.builds.min(SMOKE_BUILDS) } else { args.builds },
-                seed: args.seed,
-                at_most: if args.smoke { Some(SMOKE_AT_MOST) } else { minutes },
-                only: args.only,
-                extent: match (args.smoke, args.small) {
-                    (true, _) => torture::Extent::Smoke,
-                    (false, true) => torture::Extent::Small,
-                    (false, false) => torture::Extent::All,
-                },
-            };
-            let report = torture::torture(&state, &sources, &plimsoll, &interrupt, &plan)?;
-            publish(&args.places, &[report])
-        }
         Command::Smoke(mut args) => {
             "tiny".clone_into(&mut args.common.workload);
             args.common.places.no_results = true;
@@ -508,46 +430,6 @@ fn bench(common: &Common, needs_plimsoll: bool) -> Result<Bench> {
         without_cgroup: common.without_cgroup,
         interrupt,
     })
-}
-
-/// The state folder, made and resolved.
-fn state(places: &JobSlots) -> Result<PathBuf> {
-    fs::create_dir_all(&places.state)
-        .with_context(|| format!("making {}", places.state.display()))?;
-    fs::canonicalize(&places.state).with_context(|| format!("resolving {}", places.state.display()))
-}
-
-/// Prints reports, and puts them into RESULTS.md and JSON files. Fails (by exit code) if one is not as promised.
-fn publish(places: &JobSlots, reports: &[Report]) -> Result<ExitCode> {
-    for report in reports {
-        println!("\n## {}\n\n{}", report.title, report.body);
-    }
-    if !places.no_results {
-        let results = match &places.results {
-            Some(dir) => dir.clone(),
-            None => workload::sources(places.workloads.clone())?
-                .parent()
-                .map(Path::to_owned)
-                .unwrap_or_default(),
-        };
-        for report in reports {
-            write(&results, report)?;
-        }
-    }
-    let ok = reports.iter().all(|report| report.ok);
-    if !ok {
-        println!("NOT as promised; see the rows above");
-    }
-    Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn write(results: &Path, report: &Report) -> Result<()> {
-    table::publish(&results.join("RESULTS.md"), &report.title, &report.body)?;
-    let dir = results.join("results");
-    fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
-    let file = dir.join(report.slug() + ".json");
-    let json = serde_json::to_string_pretty(&report.json)? + "\n";
-    fs::write(&file, json).with_context(|| format!("writing {}", file.display()))
 }
 
 #[cfg(test)]

@@ -8,16 +8,16 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use plimsoll_rig::folders::empty;
+use plimsoll_rig::launch::{Build, Interrupt};
+use plimsoll_rig::programs::Plimsoll;
+use plimsoll_rig::report::{Report, commit, machine};
 use serde_json::json;
 
-use crate::arms::Plimsoll;
-use crate::bench::{commit, empty};
-use crate::budget::mib;
 use crate::cost_flight::{self, Flight, Session};
 use crate::cost_rustc::{HOLD, REAL};
 use crate::cost_shim::{self, Figures, Run};
-use crate::launch::{Build, Interrupt};
-use crate::run::Report;
+use crate::budget::mib;
 use crate::table;
 
 /// A shim takes at most this much time of a unit.
@@ -151,7 +151,7 @@ fn real_rustc() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// A median and its 95 % interval.
+/// A median and its 95% interval.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 struct Median {
     median: f64,
@@ -245,7 +245,7 @@ fn report(plan: Plan, figures: &Figures, far: Flight, near: Flight) -> Report {
             mib(it.budget)
         );
         rows.push(format!(
-            "| {name}: share of a core | {:.2} % | {:.0} s | {GOVERNOR_PCT} % | {} |\n",
+            "| {name}: share of a core | {:.2}% | {:.0} s | {GOVERNOR_PCT}% | {} |\n",
             it.cpu_pct,
             it.took,
             held(it.cpu_pct <= GOVERNOR_PCT)
@@ -256,15 +256,15 @@ fn report(plan: Plan, figures: &Figures, far: Flight, near: Flight) -> Report {
     let command =
         format!("cost --rounds {} --jobs {} --seconds {}", plan.rounds, plan.jobs, plan.seconds);
     let body = format!(
-        "`plimsoll-bench {command}`\n\ncommit {} · {}\n\nTimes are medians of {} paired rounds with their 95 % interval, \
+        "`plimsoll-bench {command}`\n\ncommit {} · {}\n\nTimes are medians of {} paired rounds with their 95% interval, \
          memory the largest of all processes of the kind.\n\n| | figure | | limit | held |\n|---|---|---|---|---|\n{}",
         commit(),
-        table::machine(),
+        machine(),
         figures.rounds.len(),
         rows.concat(),
     );
     let json = json!({
-        "command": command, "commit": commit(), "machine": table::machine(),
+        "command": command, "commit": commit(), "machine": machine(),
         "limits": { "shim_ms": SHIM_MS, "shim_mib": SHIM_MIB, "governor_pct": GOVERNOR_PCT, "governor_mib": GOVERNOR_MIB },
         "compiler_ms": by_itself,
         "probe_ms": { "wall": probe, "cpu": probe_cpu },

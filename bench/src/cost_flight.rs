@@ -8,14 +8,14 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use plimsoll_rig::folders::empty;
+use plimsoll_rig::launch::{Build, Interrupt};
+use plimsoll_rig::sampler::{Scope, reap_orphans};
+use plimsoll_rig::tree;
 
-use crate::bench::empty;
 use crate::cost::Scene;
 use crate::cost_rustc::RELEASE;
 use crate::cost_shim::{Held, held, memory};
-use crate::launch::{Build, Interrupt};
-use crate::sampler::{Scope, reap_orphans};
-use crate::tree;
 
 /// More crates than may run at once.
 pub(crate) const CRATES: u32 = 80;

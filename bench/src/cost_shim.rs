@@ -10,11 +10,11 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use plimsoll_rig::tree;
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 use serde::{Deserialize, Serialize};
 
 use crate::cost_rustc::{HOLD, RELEASE};
-use crate::tree;
 
 /// Where the figures go.
 const FIGURES: &str = "PLIMSOLL_BENCH_FIGURES";

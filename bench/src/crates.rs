@@ -11,16 +11,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
+use plimsoll_rig::folders::empty;
+use plimsoll_rig::launch::{self, Build, Interrupt, Limits, stderr_of};
+use plimsoll_rig::programs::{Plimsoll, size};
+use plimsoll_rig::report::{Report, commit, machine};
+use plimsoll_rig::sampler::Scope;
 use serde_json::json;
 
-use crate::arms::{Plimsoll, size};
-use crate::bench::{commit, empty, tail};
+use crate::bench::tail;
 use crate::budget::mib;
-use crate::launch::{self, Build, Interrupt, Limits, stderr_of};
 use crate::log;
-use crate::run::Report;
-use crate::sampler::Scope;
-use crate::table;
 
 /// What Plimsoll counts is so near to what the kernel counts, at the median and in nineteen samples of twenty.
 const NEAR_PCT: f64 = 3.0;
@@ -112,21 +112,21 @@ pub(crate) fn crates(
         plan.busy
     );
     let summary: Vec<&str> =
-        said.lines().skip_while(|line| !line.starts_with("plimsoll: peak")).collect();
+        said.lines().skip_while(|line| !line.starts_with("    Plimsoll peak memory")).collect();
     let body = format!(
         "`plimsoll-bench {command}`\n\ncommit {} · {} · {} samples of its log, each beside what the cgroup held within {BESIDE_MS} ms of it\n\n\
          | | | asked |\n|---|---|---|\n\
-         | used memory against the cgroup's, median | {median:+.1} % | {NEAR_PCT} % |\n\
-         | in 95 of 100 samples | at most {most:.1} % off | {NEAR_PCT} % |\n\
-         | at worst | {worst:.1} % off | |\n\
+         | used memory against the cgroup's, median | {median:+.1}% | {NEAR_PCT}% |\n\
+         | in 95 of 100 samples | at most {most:.1}% off | {NEAR_PCT}% |\n\
+         | at worst | {worst:.1}% off | |\n\
          | peak, by its summary | {:.0} MiB | |\n\
          | peak, by the cgroup | {:.0} MiB | |\n\
-         | the governor | {governor:.2} % of a core | {GOVERNOR_PCT} % |\n\
+         | the governor | {governor:.2}% of a core | {GOVERNOR_PCT}% |\n\
          | wall time | {wall:.1} s | |\n\
          | units, above the budget by themselves, suspended, killed | {}, {}, {}, {} | |\n\n\
          ```\n{}\n```\n",
         commit(),
-        table::machine(),
+        machine(),
         off.len(),
         mib(own.peak_bytes),
         mib(measured.samples.peak),
@@ -137,7 +137,7 @@ pub(crate) fn crates(
         summary.join("\n"),
     );
     let json = json!({
-        "command": command, "commit": commit(), "machine": table::machine(), "off_pct": { "median": median, "p95": most, "worst": worst },
+        "command": command, "commit": commit(), "machine": machine(), "off_pct": { "median": median, "p95": most, "worst": worst },
         "cgroup_peak": measured.samples.peak, "governor_pct": governor, "wall_s": wall, "plimsoll": own,
     });
     Ok(Report { title: format!("{} crates", plan.crates), body, json, ok })

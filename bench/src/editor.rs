@@ -12,19 +12,18 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use plimsoll_rig::account::Account;
+use plimsoll_rig::cgroup::{Group, CgroupLimit};
+use plimsoll_rig::launch::{Build, Interrupt, create, stderr_of};
+use plimsoll_rig::programs::{self, Plimsoll};
+use plimsoll_rig::report::{Report, commit, machine};
+use plimsoll_rig::sampler::{INTERVAL, Sampler, Scope, Totals, reap_orphans};
+use plimsoll_rig::tree;
+use plimsoll_rig::workload::Workload;
 use serde_json::{Value, json};
 
-use crate::account::Account;
-use crate::arms::{self, Plimsoll};
-use crate::bench::commit;
-use crate::cgroup::{CgroupLimit, Group};
-use crate::launch::{Build, Interrupt, create, stderr_of};
 use crate::lsp::{Server, uri};
-use crate::run::Report;
 use crate::running::{Running, watch};
-use crate::sampler::{INTERVAL, Sampler, Scope, Totals, reap_orphans};
-use crate::workload::Workload;
-use crate::{table, tree};
 
 /// What is promised: so long after a save the check's first compiler runs, at most.
 const PROMPT: Duration = Duration::from_secs(2);
@@ -143,14 +142,12 @@ impl Scene<'_> {
         self.opened.clean()?;
         self.built.clean()?;
         let cgroup_limit = CgroupLimit { bytes: self.plan.cgroup_limit, swap: false };
-        let scope = Scope::Group(
-            Group::make(Some(cgroup_limit)).context("a cgroup limit needs a memory cgroup")?,
-        );
+        let scope = Scope::Group(Group::make(Some(cgroup_limit)).context("a cgroup limit needs a memory cgroup")?);
         let Scope::Group(group) = &scope else { bail!("no group") };
         let entrances = group.entrances();
         let log = |name: &str| self.state.join("logs").join(format!("editor-{name}"));
         let mut sampler = Sampler::start(&scope);
-        let mut build = arms::plain(self.built, JOBS);
+        let mut build = programs::plain(self.built, JOBS);
         build.env.extend(self.environment());
         let mut running = [Running::start("build", &build, &entrances, &log("build"))?];
         let began = sampler.elapsed();
@@ -354,7 +351,7 @@ fn report(plan: &Plan, version: &str, rounds: &[Round]) -> Report {
     let row = |round: &Round| {
         let slowest = round.saves.iter().filter_map(|save| save.begins).max();
         let beside = round.saves.iter().filter(|save| save.beside).count();
-        let psi = round.totals.psi_full_pct.map_or("?".to_owned(), |it| format!("{it:.1} %"));
+        let psi = round.totals.psi_full_pct.map_or("?".to_owned(), |it| format!("{it:.1}%"));
         format!(
             "| {} | {} ({}) | {} | {} of {}, {beside} beside the build | {} | {} | {} | {} MiB | {psi} |\n",
             round.arm,
@@ -375,7 +372,7 @@ fn report(plan: &Plan, version: &str, rounds: &[Round]) -> Report {
          around both (and rust-analyzer's own memory).\n\n| | opened: first compiler after (check ended after) | saved: first compiler after, slowest | checks | a save's check ended after, slowest | build | OOM kills | peak | PSI full |\n\
          |---|---|---|---|---|---|---|---|---|\n{rows}",
         commit(),
-        table::machine(),
+        machine(),
         plan.workload,
         plan.build,
     );

@@ -5,12 +5,9 @@
     reason = "a benchmark's output is what it prints"
 )]
 
-mod account;
 mod arms;
 mod artifacts;
 mod bench;
-mod budget;
-mod cgroup;
 mod chaos;
 mod cli;
 mod cost;
@@ -19,26 +16,21 @@ mod cost_rustc;
 mod cost_shim;
 mod crates;
 mod editor;
-mod launch;
+mod oversized;
+mod budget;
 mod log;
 mod lsp;
 mod overhead;
-mod oversized;
-mod random;
 mod read_ahead;
 mod run;
 mod running;
-mod sampler;
 mod smoke;
 mod stats;
 mod store;
 mod switch;
 mod table;
 mod together;
-mod torture;
-mod tree;
 mod worker;
-mod workload;
 
 use std::path::Path;
 use std::process::ExitCode;

@@ -4,15 +4,15 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use plimsoll_rig::folders::empty;
+use plimsoll_rig::launch::{Build, quick};
+use plimsoll_rig::programs;
+use plimsoll_rig::report::{Report, commit, machine};
 use serde_json::json;
 
-use crate::arms;
-use crate::bench::{Bench, commit, empty};
+use crate::bench::Bench;
 use crate::budget::Budget;
-use crate::launch::{Build, quick};
-use crate::run::Report;
 use crate::stats::{Estimate, mean, ratio};
-use crate::table;
 
 /// Promised: CPU time at most this much of plain cargo's.
 const CPU_RATIO: f64 = 1.01;
@@ -25,7 +25,7 @@ pub(crate) fn overhead(bench: &Bench, budget: &Budget, pairs: u32, no_ops: u32) 
     let bytes = budget.resolve(bench.peaks(budget.needs().0, one, all)?)?;
     let home = bench.state.join("homes").join("overhead");
     empty(&home)?;
-    let plain = arms::plain(&bench.workload, bench.jobs);
+    let plain = programs::plain(&bench.workload, bench.jobs);
     let plimsoll = bench.plimsoll()?.build(&bench.workload, &home, Some(bytes), bench.jobs);
     let mut cpu = Vec::new();
     let mut wall = Vec::new();
@@ -57,9 +57,9 @@ pub(crate) fn overhead(bench: &Bench, budget: &Budget, pairs: u32, no_ops: u32) 
     );
     let body = format!(
         "`plimsoll-bench {command}`\n\ncommit {} · {} · {pairs} pairs of clean builds, {no_ops} of no-op builds\n\n\
-         | | mean | 95 % interval |\n|---|---|---|\n{}",
+         | | mean | 95% interval |\n|---|---|---|\n{}",
         commit(),
-        table::machine(),
+        machine(),
         rows.concat(),
     );
     let cpu_ratio = (pairs > 0).then(|| ratio(&cpu));
@@ -67,7 +67,7 @@ pub(crate) fn overhead(bench: &Bench, budget: &Budget, pairs: u32, no_ops: u32) 
         && idle.steady.low <= NO_OP_MS
         && idle.switched.low <= NO_OP_MS;
     let json = json!({
-        "command": command, "commit": commit(), "machine": table::machine(), "cpu_pairs_s": cpu, "wall_pairs_s": wall,
+        "command": command, "commit": commit(), "machine": machine(), "cpu_pairs_s": cpu, "wall_pairs_s": wall,
         "cpu_ratio": cpu_ratio, "no_op_ms": { "steady": idle.steady, "switched": idle.switched, "plain_after_switch": idle.left_behind },
     });
     Ok(Report { title: format!("Overhead on {}", bench.workload.name), body, json, ok })
@@ -92,7 +92,7 @@ fn clean(bench: &Bench, build: &Build) -> Result<(f64, f64)> {
         bail!(
             "`{}` failed; its output is in {}",
             build.display(),
-            crate::launch::stderr_of(&log).display()
+            plimsoll_rig::launch::stderr_of(&log).display()
         );
     }
     let cpu = measured.totals.cpu.context("the processor time of the build could not be read")?;
@@ -109,7 +109,7 @@ struct Idle {
 fn no_op(bench: &Bench, plain: &Build, plimsoll: &Build, rounds: u32) -> Result<Idle> {
     let time = |build: &Build| -> Result<f64> {
         let (took, stderr) = quick(build, &bench.interrupt)?;
-        if crate::bench::count(&stderr, "Compiling") > 0 {
+        if plimsoll_rig::freshness::count(&stderr, "Compiling") > 0 {
             bail!(
                 "`{}` recompiled something after the other one had built it:\n{stderr}",
                 build.display()

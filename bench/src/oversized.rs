@@ -1,4 +1,4 @@
-//! `giants`: how far below its natural peak each step of the diet gets the heaviest unit of a workload, and for how much
+//! `giants`: how far below its natural peak each step of shrinking gets the heaviest unit of a workload, and for how much
 //! time. The unit's own compiler command is recorded from a plain build, and run again by itself for each step; where
 //! swap is on, also inside cgroup limits below what it then needs.
 
@@ -10,16 +10,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use plimsoll_rig::cgroup::CgroupLimit;
+use plimsoll_rig::launch::{self, Build, Limits, Measured};
+use plimsoll_rig::programs;
+use plimsoll_rig::report::{Report, commit, machine, slug};
 use serde_json::json;
 
-use crate::arms;
-use crate::bench::{Bench, commit};
+use crate::bench::Bench;
 use crate::budget::mib;
-use crate::cgroup::CgroupLimit;
-use crate::launch::{self, Build, Limits, Measured};
-use crate::run::Report;
-use crate::store::slug;
-use crate::table;
 
 /// As the shim says it to a unit that would cross the budget alone (`crates/shim/src/allocator.rs`).
 const SOONER: &str = "background_thread:true,dirty_decay_ms:200,muzzy_decay_ms:0";
@@ -62,12 +60,7 @@ impl Step {
 /// Measures all steps on the unit whose crate has this name.
 ///
 /// `cgroup limits` are shares of what the unit needs with everything that keeps its output.
-pub(crate) fn oversized(
-    bench: &Bench,
-    unit: &str,
-    repeat: u32,
-    cgroup_limits: &[f64],
-) -> Result<Report> {
+pub(crate) fn oversized(bench: &Bench, unit: &str, repeat: u32, cgroup_limits: &[f64]) -> Result<Report> {
     let recorded = record(bench, unit)?;
     let mut rows = Vec::new();
     let mut steps = vec![
@@ -146,11 +139,7 @@ pub(crate) fn oversized(
         })
         .collect();
     let cgroup_limits: Vec<String> = cgroup_limits.iter().map(f64::to_string).collect();
-    let at = if cgroup_limits.is_empty() {
-        String::new()
-    } else {
-        format!(" --cgroup-limits {}", cgroup_limits.join(","))
-    };
+    let at = if cgroup_limits.is_empty() { String::new() } else { format!(" --cgroup-limits {}", cgroup_limits.join(",")) };
     let command =
         format!("oversized --workload {} --unit {unit} --repeat {repeat}{at}", bench.workload.name);
     let body = format!(
@@ -160,12 +149,12 @@ pub(crate) fn oversized(
          |---|---|---|---|---|---|---|---|---|\n{lines}",
         if swap { ", with swap switched on" } else { "" },
         commit(),
-        table::machine(),
+        machine(),
     );
     let json = rows.iter().map(|(name, cgroup_limit, it)| {
         json!({ "step": name, "cgroup_limit_bytes": cgroup_limit, "peak_bytes": it.peak, "wall_s": it.wall, "cpu_s": it.cpu, "ended": it.ended })
     });
-    let json = json!({ "command": command, "commit": commit(), "machine": table::machine(), "steps": json.collect::<Vec<_>>() });
+    let json = json!({ "command": command, "commit": commit(), "machine": machine(), "steps": json.collect::<Vec<_>>() });
     Ok(Report { title: format!("Giant: {unit} of {}", bench.workload.name), body, json, ok: true })
 }
 
@@ -193,7 +182,7 @@ fn record(bench: &Bench, unit: &str) -> Result<Recorded> {
     fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755))
         .with_context(|| format!("making {} executable", wrapper.display()))?;
     bench.workload.clean()?;
-    let mut plain = arms::plain(&bench.workload, bench.jobs);
+    let mut plain = programs::plain(&bench.workload, bench.jobs);
     plain.env.push(("RUSTC_WRAPPER".to_owned(), wrapper.into_os_string()));
     let log = bench.state.join("logs").join(slug(&[&bench.workload.name, "oversized"]));
     launch::run(&plain, bench.limits(None)?, &log, &bench.interrupt, None)?;
@@ -277,11 +266,7 @@ fn measured(bench: &Bench, recorded: &Recorded, step: &Step, repeat: u32) -> Res
         one_token: step.one_token,
         small_pages: step.small_pages,
     };
-    let limits = Limits {
-        cgroup_limit: step.cgroup_limit,
-        stop_after: bench.timeout,
-        without_cgroup: false,
-    };
+    let limits = Limits { cgroup_limit: step.cgroup_limit, stop_after: bench.timeout, without_cgroup: false };
     let log = bench.state.join("logs").join(slug(&["oversized", &step.name]));
     let mut runs: Vec<Measured> = Vec::new();
     for _ in 0..repeat {

@@ -1,12 +1,13 @@
 //! `run`: arms side by side in one run, interleaved, kept, resumed.
 
 use anyhow::{Result, bail};
+use plimsoll_rig::report::{Report, machine};
 
 use crate::arms::{self, Arm};
 use crate::bench::{Bench, Named, Place};
 use crate::budget::Budget;
 use crate::read_ahead;
-use crate::store::{Record, slug};
+use crate::store::Record;
 use crate::table;
 
 /// What is laid side by side.
@@ -22,26 +23,6 @@ pub(crate) struct Plan {
     pub(crate) repeat: u32,
 }
 
-/// A table of results.
-#[derive(Debug)]
-pub(crate) struct Report {
-    /// The section's title, the same whenever the same thing is measured.
-    pub(crate) title: String,
-    /// Markdown.
-    pub(crate) body: String,
-    /// The same for programs.
-    pub(crate) json: serde_json::Value,
-    /// Whether the arms that must not fail did not.
-    pub(crate) ok: bool,
-}
-
-impl Report {
-    /// A file name for the JSON.
-    pub(crate) fn slug(&self) -> String {
-        slug(&[&self.title])
-    }
-}
-
 /// Runs a plan: one report for each cgroup limit (one if there is none).
 pub(crate) fn run(bench: &Bench, plan: &Plan) -> Result<Vec<Report>> {
     check(plan)?;
@@ -52,22 +33,15 @@ pub(crate) fn run(bench: &Bench, plan: &Plan) -> Result<Vec<Report>> {
     }
     // Inside a cgroup limit, the time of plain cargo without it tells a crawl.
     needs.2 |= !plan.cgroup_limits.is_empty();
-    println!("{}: {}", bench.workload.name, table::machine());
+    println!("{}: {}", bench.workload.name, machine());
     let peaks = bench.peaks(needs.0, needs.1, needs.2)?;
     let named = |budget: &Budget| {
         Ok::<_, anyhow::Error>(Named { name: budget.to_string(), bytes: budget.resolve(peaks)? })
     };
     let lines = plan.lines.iter().map(named).collect::<Result<Vec<_>>>()?;
     let cgroup_limits = plan.cgroup_limits.iter().map(named).collect::<Result<Vec<_>>>()?;
-    let cgroup_limits = if cgroup_limits.is_empty() {
-        vec![None]
-    } else {
-        cgroup_limits.into_iter().map(Some).collect()
-    };
-    cgroup_limits
-        .iter()
-        .map(|cgroup_limit| inside(bench, plan, &lines, cgroup_limit.as_ref()))
-        .collect()
+    let cgroup_limits = if cgroup_limits.is_empty() { vec![None] } else { cgroup_limits.into_iter().map(Some).collect() };
+    cgroup_limits.iter().map(|cgroup_limit| inside(bench, plan, &lines, cgroup_limit.as_ref())).collect()
 }
 
 fn check(plan: &Plan) -> Result<()> {
@@ -77,9 +51,7 @@ fn check(plan: &Plan) -> Result<()> {
             "the arms `cold-outside` and `warm-outside` repeat an arm from inside a cgroup limit; name one with --cgroup-limit"
         );
     }
-    if plan.cgroup_limits.is_empty()
-        && plan.lines.is_empty()
-        && plan.arms.iter().any(|arm| arm.has_budget())
+    if plan.cgroup_limits.is_empty() && plan.lines.is_empty() && plan.arms.iter().any(|arm| arm.has_budget())
     {
         bail!(
             "these arms need a budget; name one with --budget (for instance `--budget 1.05x-j1`), or a --cgroup-limit"
@@ -88,12 +60,7 @@ fn check(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-fn inside(
-    bench: &Bench,
-    plan: &Plan,
-    lines: &[Named],
-    cgroup_limit: Option<&Named>,
-) -> Result<Report> {
+fn inside(bench: &Bench, plan: &Plan, lines: &[Named], cgroup_limit: Option<&Named>) -> Result<Report> {
     if let Some(cgroup_limit) = cgroup_limit {
         println!("inside {} MiB ({}):", cgroup_limit.bytes >> 20, cgroup_limit.name);
     }
@@ -110,9 +77,7 @@ fn inside(
                 if let Arm::Plimsoll { warm, outside: true } = arm {
                     place.budget = Some(taken_inside(bench, warm, &place)?);
                 }
-                if let (Arm::Mbx { .. }, None, Some(cgroup_limit)) =
-                    (arm, &place.budget, cgroup_limit)
-                {
+                if let (Arm::Mbx { .. }, None, Some(cgroup_limit)) = (arm, &place.budget, cgroup_limit) {
                     let bytes = arms::mbx_default_budget(cgroup_limit.bytes);
                     place.budget = Some(Named { name: "its default".to_owned(), bytes });
                 }
@@ -137,9 +102,7 @@ fn taken_inside(bench: &Bench, warm: bool, place: &Place) -> Result<Named> {
             name: "as inside".to_owned(),
             bytes: own.budget_bytes.div_ceil(1 << 20) << 20,
         }),
-        _ => bail!(
-            "the arm inside the cgroup limit left no event log, so that its budget is not known"
-        ),
+        _ => bail!("the arm inside the cgroup limit left no event log, so that its budget is not known"),
     }
 }
 
@@ -207,7 +170,7 @@ fn report(
     let body = format!(
         "`plimsoll-bench {command}`\n\n{cgroup_budget}commit {} · {} · measured by {samplers}\n\n{}",
         commits.join(", "),
-        table::machine(),
+        machine(),
         table::arms(records, outside),
     );
     let ok = records
@@ -215,6 +178,6 @@ fn report(
         .filter(|it| it.plimsoll.is_some() || it.programs.is_some())
         .all(|it| it.exit == Some(0));
     let arms = records.iter().map(Record::to_publish).collect::<Result<Vec<_>, _>>()?;
-    let json = serde_json::json!({ "command": command, "machine": table::machine(), "arms": arms });
+    let json = serde_json::json!({ "command": command, "machine": machine(), "arms": arms });
     Ok(Report { title, body, json, ok })
 }

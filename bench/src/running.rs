@@ -6,9 +6,8 @@ use std::process::Child;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-
-use crate::launch::{Build, Interrupt, create, stderr_of};
-use crate::sampler::{INTERVAL, Sampler, Scope};
+use plimsoll_rig::launch::{Build, Interrupt, create, stderr_of};
+use plimsoll_rig::sampler::{INTERVAL, Sampler, Scope};
 
 /// A build on its way.
 pub(crate) struct Running {

@@ -1,14 +1,15 @@
 //! `smoke`: every part of the benchmark on a tiny workload. What it proves is that the way through works, not a figure.
 
 use anyhow::{Context, Result, bail};
+use plimsoll_rig::cgroup::Group;
+use plimsoll_rig::report::Report;
 
 use crate::arms::Arm;
 use crate::bench::Bench;
-use crate::budget::Budget;
-use crate::cgroup::Group;
 use crate::chaos;
+use crate::budget::Budget;
 use crate::overhead;
-use crate::run::{self, Plan, Report};
+use crate::run::{self, Plan};
 use crate::store::{Outcome, Record};
 use crate::{artifacts, switch};
 
@@ -56,8 +57,7 @@ pub(crate) fn smoke(bench: &Bench, plain_only: bool) -> Result<Vec<Report>> {
 /// Plimsoll with no option at all, inside a cgroup limit that the tiny workload fits in.
 fn limited(bench: &Bench) -> Result<Vec<Report>> {
     let arms = vec![Arm::Plimsoll { warm: false, outside: false }];
-    let cgroup_limits =
-        vec![CGROUP_LIMIT.parse::<Budget>().context("the smoke test's cgroup limit")?];
+    let cgroup_limits = vec![CGROUP_LIMIT.parse::<Budget>().context("the smoke test's cgroup limit")?];
     let plan = Plan { arms, lines: Vec::new(), cgroup_limits, repeat: 1 };
     run::run(bench, &plan)
 }
@@ -75,11 +75,7 @@ fn check(record: &Record) -> Result<()> {
         );
     }
     if let Some(budget) = record.budget_bytes.filter(|budget| record.peak_bytes > *budget) {
-        bail!(
-            "the arm {} held {} bytes, above its budget of {budget}",
-            record.arm,
-            record.peak_bytes
-        );
+        bail!("the arm {} held {} bytes, above its budget of {budget}", record.arm, record.peak_bytes);
     }
     if record.arm == "cold" && record.plimsoll.is_none() {
         bail!("the arm cold left no event log below PLIMSOLL_HOME");

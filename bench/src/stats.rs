@@ -1,6 +1,6 @@
 //! Paired comparisons with a confidence interval.
 
-/// An estimate and its 95 % interval.
+/// An estimate and its 95% interval.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub(crate) struct Estimate {
     /// The mean.
@@ -11,7 +11,7 @@ pub(crate) struct Estimate {
     pub(crate) high: f64,
 }
 
-/// Two-sided 95 % quantiles of Student's t for 1 to 30 degrees of freedom.
+/// Two-sided 95% quantiles of Student's t for 1 to 30 degrees of freedom.
 const T: [f64; 30] = [
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
     2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056,

@@ -1,5 +1,6 @@
 //! Finished arms, kept one JSON file each: an interrupted run goes on where it stopped.
 
+use plimsoll_rig::report::slug;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -155,15 +156,6 @@ fn write(path: &Path, text: &str) -> Result<()> {
     fs::write(&new, text)
         .and_then(|()| fs::rename(&new, path))
         .with_context(|| format!("writing {}", path.display()))
-}
-
-/// A file name from parts: letters, digits, dots, dashes.
-pub(crate) fn slug(parts: &[&str]) -> String {
-    let joined = parts.join("_");
-    joined
-        .chars()
-        .map(|it| if it.is_ascii_alphanumeric() || "._-+".contains(it) { it } else { '-' })
-        .collect()
 }
 
 #[cfg(test)]

@@ -1,15 +1,7 @@
 //! Results for people: Markdown tables, and their place in `RESULTS.md`.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-
-use anyhow::{Context, Result};
-
-use crate::budget::{mib, ram};
+use crate::budget::mib;
 use crate::store::{Outcome, Record};
-
-const HEAD: &str = "# Results\n\nWritten by `plimsoll-bench` (see README.md). Each section is replaced when its command is run again.\n";
 
 /// The last column: what Plimsoll says of itself.
 const OWN: &str = "Plimsoll: peak (against the sampler's), suspended / killed / lost, CPU lost, admitted while units wait for memory (share of the time), governor";
@@ -26,7 +18,7 @@ pub(crate) fn one_line(record: &Record) -> String {
         record
             .psi_full_pct
             .filter(|pct| *pct >= 1.0)
-            .map_or(String::new(), |pct| format!(", stalled {pct:.0} %")),
+            .map_or(String::new(), |pct| format!(", stalled {pct:.0}%")),
     )
 }
 
@@ -36,8 +28,7 @@ pub(crate) fn arms(records: &[Record], base: Option<&Record>) -> String {
     let mut groups: Vec<Vec<&Record>> = Vec::new();
     for record in records {
         let same = |it: &Record| {
-            (&it.arm, &it.budget, &it.cgroup_limit)
-                == (&record.arm, &record.budget, &record.cgroup_limit)
+            (&it.arm, &it.budget, &it.cgroup_limit) == (&record.arm, &record.budget, &record.cgroup_limit)
         };
         match groups.iter_mut().find(|group| group.first().is_some_and(|it| same(it))) {
             Some(group) => group.push(record),
@@ -72,10 +63,8 @@ fn row(group: &[&Record], base: f64) -> String {
         (_, _, Some(own)) => format!("{:.0} MiB (auto)", mib(own.budget_bytes)),
         _ => String::new(),
     };
-    let budget_bytes = first
-        .budget_bytes
-        .or(first.plimsoll.as_ref().map(|own| own.budget_bytes))
-        .filter(|it| *it > 0);
+    let budget_bytes =
+        first.budget_bytes.or(first.plimsoll.as_ref().map(|own| own.budget_bytes)).filter(|it| *it > 0);
     let kills: Option<u64> = group.iter().map(|it| it.oom_kills).sum();
     let psi = group
         .iter()
@@ -93,7 +82,7 @@ fn row(group: &[&Record], base: f64) -> String {
     };
     let own = first.plimsoll.as_ref().map_or(String::new(), |own| {
         format!(
-            "{:.0} MiB ({:+.1} %), {} / {} / {}, {:.1} %, {}, {:.2} % of a core",
+            "{:.0} MiB ({:+.1}%), {} / {} / {}, {:.1}%, {}, {:.2}% of a core",
             mib(own.peak_bytes),
             100.0 * (mib(own.peak_bytes) / mib(first.peak_bytes).max(0.001) - 1.0),
             own.suspended,
@@ -101,13 +90,13 @@ fn row(group: &[&Record], base: f64) -> String {
             own.lost,
             100.0 * seconds(own.lost_cpu_ms) / first.cpu_s.unwrap_or(f64::NAN),
             own.admitted_pct.map_or("-".to_owned(), |pct| {
-                format!("{pct:.0} % ({:.0} %)", own.short_pct.unwrap_or(f64::NAN))
+                format!("{pct:.0}% ({:.0}%)", own.short_pct.unwrap_or(f64::NAN))
             }),
             100.0 * seconds(own.governor_cpu_ms) / first.wall_s.max(0.001),
         )
     });
-    let of_line = budget_bytes
-        .map_or(String::new(), |budget| format!("{:.1} %", 100.0 * mib(peak) / mib(budget)));
+    let of_line =
+        budget_bytes.map_or(String::new(), |budget| format!("{:.1}%", 100.0 * mib(peak) / mib(budget)));
     let cells = [
         first.arm.clone(),
         budget,
@@ -117,7 +106,7 @@ fn row(group: &[&Record], base: f64) -> String {
         format!("{:.0} MiB", mib(peak)),
         of_line,
         kills.map_or("?".to_owned(), |kills| kills.to_string()),
-        psi.map_or("?".to_owned(), |pct| format!("{pct:.1} %")),
+        psi.map_or("?".to_owned(), |pct| format!("{pct:.1}%")),
         ends,
         own,
     ];
@@ -148,57 +137,9 @@ pub(crate) fn median(values: impl Iterator<Item = f64>) -> f64 {
     }
 }
 
-/// Cores, memory, kernel and compiler: what a reader needs to compare, and nothing that names the machine.
-pub(crate) fn machine() -> String {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let kernel = kernel.trim().split('-').next().unwrap_or_default().to_owned();
-    let rustc = Command::new("rustc")
-        .arg("-V")
-        .output()
-        .map(|it| String::from_utf8_lossy(&it.stdout).trim().to_owned());
-    let rustc = rustc.unwrap_or_default();
-    format!(
-        "{cores} cores, {:.1} GiB, Linux {kernel} {}, {rustc}",
-        mib(ram()) / 1024.0,
-        std::env::consts::ARCH
-    )
-}
-
-/// Puts a section into `RESULTS.md`, in the place of the one with the same title, or at the end.
-pub(crate) fn publish(file: &Path, title: &str, body: &str) -> Result<()> {
-    let old = fs::read_to_string(file).unwrap_or_else(|_| HEAD.to_owned());
-    fs::write(file, replaced(&old, title, body))
-        .with_context(|| format!("writing {}", file.display()))
-}
-
-fn replaced(old: &str, title: &str, body: &str) -> String {
-    let section = format!("## {title}\n\n{}\n", body.trim_end());
-    let mut parts: Vec<String> = old.split("\n## ").map(str::to_owned).collect();
-    let head = parts.remove(0);
-    let mut sections: Vec<String> =
-        parts.into_iter().map(|part| format!("## {}\n", part.trim_end())).collect();
-    let first_line = format!("## {title}");
-    match sections.iter_mut().find(|it| it.lines().next() == Some(&first_line)) {
-        Some(it) => *it = section,
-        None => sections.push(section),
-    }
-    format!("{}\n\n{}", head.trim_end(), sections.join("\n"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_section_replaces_its_elder_and_leaves_the_others() {
-        let text = replaced(HEAD, "run engine", "one");
-        let text = replaced(&text, "run giant", "two");
-        let text = replaced(&text, "run engine", "three");
-        let tail = "## run engine\n\nthree\n\n## run giant\n\ntwo\n";
-        assert_eq!(text, format!("{HEAD}\n{tail}"));
-        assert_eq!(replaced(&text, "run giant", "two"), text);
-    }
 
     #[test]
     fn the_median_of_an_even_number_lies_between() {

@@ -9,18 +9,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use plimsoll_rig::account::Account;
+use plimsoll_rig::cgroup::{Group, CgroupLimit};
+use plimsoll_rig::folders::empty;
+use plimsoll_rig::launch::{Build, Interrupt, stderr_of};
+use plimsoll_rig::programs::{self, Plimsoll};
+use plimsoll_rig::report::{Report, commit, machine};
+use plimsoll_rig::sampler::{Sampler, Scope, Totals, reap_orphans};
+use plimsoll_rig::workload::Workload;
 use serde_json::json;
 
-use crate::account::Account;
-use crate::arms::{self, Plimsoll};
-use crate::bench::{commit, empty};
-use crate::cgroup::{CgroupLimit, Group};
-use crate::launch::{Build, Interrupt, stderr_of};
-use crate::run::Report;
+use crate::arms;
 use crate::running::{Running, watch};
-use crate::sampler::{Sampler, Scope, Totals, reap_orphans};
-use crate::table;
-use crate::workload::Workload;
 
 /// The builds: a name, a workload, and how it is built. The first is the smallest.
 const BUILDS: [(&str, &str, &[&str]); 6] = [
@@ -182,7 +182,7 @@ fn one_after_another(
         workload.clean()?;
         let log = state.join("logs").join(format!("together-serial-{name}"));
         let began = sampler.elapsed();
-        let mut one = [Running::start(name, &arms::plain(workload, JOBS), &entrances, &log)?];
+        let mut one = [Running::start(name, &programs::plain(workload, JOBS), &entrances, &log)?];
         let watched = watch(&mut one, &scope, &mut sampler, Duration::MAX, interrupt);
         one[0].end();
         watched?;
@@ -214,7 +214,7 @@ fn builds(
     for (name, workload) in members {
         workload.clean()?;
         let mut build = match arm {
-            Arm::Plain | Arm::Plimsoll => arms::plain(workload, JOBS),
+            Arm::Plain | Arm::Plimsoll => programs::plain(workload, JOBS),
             Arm::Mbx => shared(arms::mbx(workload, state, None, JOBS, false)?, &peer),
         };
         if arm == Arm::Plimsoll {
@@ -248,9 +248,7 @@ fn at_once(
     interrupt: &Interrupt,
 ) -> Result<Round> {
     interrupt.check()?;
-    let scope = Scope::Group(
-        Group::make(Some(cgroup_limit)).context("a cgroup limit needs a memory cgroup")?,
-    );
+    let scope = Scope::Group(Group::make(Some(cgroup_limit)).context("a cgroup limit needs a memory cgroup")?);
     let Scope::Group(group) = &scope else { bail!("no group") };
     let entrances = group.entrances();
     rustix::fs::sync();
@@ -288,7 +286,7 @@ fn report(plan: &Plan, rounds: &[Round]) -> Report {
         let share = |cpu: Duration, of: Duration| cpu.as_secs_f64() / of.as_secs_f64().max(0.001);
         let cpu = round.totals.cpu.zip(serial.totals.cpu);
         let cpu = cpu.map_or("?".to_owned(), |(cpu, of)| format!("{:.2}", share(cpu, of)));
-        let psi = round.totals.psi_full_pct.map_or("?".to_owned(), |it| format!("{it:.1} %"));
+        let psi = round.totals.psi_full_pct.map_or("?".to_owned(), |it| format!("{it:.1}%"));
         format!(
             "| {} | {:.1} s | {:.2} | {cpu} | {} | {} | {:.1} s ({:.2}) | {} MiB | {psi} |\n",
             round.arm,
@@ -318,7 +316,7 @@ fn report(plan: &Plan, rounds: &[Round]) -> Report {
          none. Each round is compared with the one after another before it.\n\n| | all | of one after another | CPU of that | OOM kills | failed | `{smallest}` (of its time alone) | peak | PSI full |\n\
          |---|---|---|---|---|---|---|---|---|\n{rows}",
         commit(),
-        table::machine(),
+        machine(),
         names.join(", "),
     );
     let ours = |round: &&Round| round.arm == Arm::Plimsoll.name();

@@ -9,15 +9,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use plimsoll_rig::folders::{copy, empty};
+use plimsoll_rig::launch::{self, Build, Interrupt, Limits, Measured};
+use plimsoll_rig::programs::Plimsoll;
+use plimsoll_rig::report::{Report, commit, machine};
+use plimsoll_rig::sampler::Scope;
 use serde_json::json;
 
-use crate::arms::Plimsoll;
-use crate::bench::{commit, copy, empty};
 use crate::budget::mib;
-use crate::launch::{self, Build, Interrupt, Limits, Measured};
-use crate::run::Report;
-use crate::sampler::Scope;
-use crate::table;
 
 /// A build that takes longer hangs.
 const AT_MOST: Duration = Duration::from_secs(3600);
@@ -101,13 +100,12 @@ pub(crate) fn worker(
          |---|---|---|---|---|---|---|---|---|---|---|\n{lines}\n\
          The outputs of all arms are {}.\n",
         commit(),
-        table::machine(),
+        machine(),
         if same { "the same, byte for byte" } else { "NOT the same" },
     );
-    let inside =
-        rows.iter().all(|row| row.budget.is_none_or(|budget| row.whole.samples.peak <= budget));
+    let inside = rows.iter().all(|row| row.budget.is_none_or(|budget| row.whole.samples.peak <= budget));
     let json = rows.iter().map(Row::json).collect::<Vec<_>>();
-    let json = json!({ "command": command, "commit": commit(), "machine": table::machine(), "arms": json, "same": same });
+    let json = json!({ "command": command, "commit": commit(), "machine": machine(), "arms": json, "same": same });
     Ok(Report { title: "A Cloudflare Worker".to_owned(), body, json, ok: same && inside })
 }
 
@@ -231,7 +229,7 @@ fn output(dir: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
 impl Row {
     fn line(&self, base: (f64, f64)) -> String {
         let (peak, time) = (self.whole.samples.peak, self.whole.wall.as_secs_f64());
-        let budget = self.budget.map_or(String::new(), |budget| format!("{:.0} MiB", mib(budget)));
+        let line = self.line.map_or(String::new(), |line| format!("{:.0} MiB", mib(line)));
         let step = |name: &str| {
             let found = self.steps.iter().find(|(step, ..)| *step == name);
             found.map_or(String::new(), |(_, peak, time)| {

@@ -10,12 +10,13 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use plimsoll_core::diet::{BadDiet, Diet};
-use plimsoll_core::settings::{BadMemory, Memory};
+use clap::ValueEnum as _;
 
+use crate::color::When;
 use crate::env::Environment;
-use crate::jobs::Jobs;
-use crate::subcommand::{Kind, Subcommand, expand_alias};
+use crate::options::AmongCargos;
+use plimsoll_cargo::Jobs;
+use plimsoll_cargo::{Kind, Subcommand, expand_alias};
 
 /// One call of Cargo.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub struct CargoCall {
     pub keep_going: bool,
     /// Cargo was told to be quiet.
     pub quiet: bool,
+    /// `--color`, where it stands among the subcommand's arguments.
+    pub color: Option<When>,
     /// Compiler messages go to stdout as JSON.
     pub json_messages: bool,
     /// Nothing is compiled: `--unit-graph`, `install --dry-run` or a plea for help.
@@ -52,58 +55,35 @@ pub struct CargoCall {
     pub target_dir: Option<PathBuf>,
     /// `--path` of `cargo install`.
     pub install_path: Option<PathBuf>,
-    /// Our `--staged`.
+    /// Nothing but help is asked for.
+    pub asks_help: bool,
+    /// `--staged`.
     pub staged: bool,
-    /// Our `--list`, beside `--staged`.
+    /// `--list`, beside `--staged`.
     pub lists_stages: bool,
 }
 
-/// Plimsoll's own options that stood among Cargo's arguments.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OwnOptions {
-    /// `--memory`.
-    pub memory: Option<Memory>,
-    /// `--diet`.
-    pub diet: Option<Diet>,
-    /// `--strict`.
-    pub strict: bool,
-    /// `--hard`.
-    pub hard: bool,
-    /// `--retry-tests`.
-    pub retry_tests: bool,
-}
-
-/// Plimsoll's options among Cargo's arguments that cannot be read.
+/// Words that are no call of Cargo.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadArguments {
     /// No subcommand follows the toolchain.
     #[error("no subcommand follows `{0}`; write for example `cargo plimsoll {0} build`")]
     NoSubcommand(String),
-    /// An option ends the command line, its value missing.
-    #[error("`--memory` needs a value: a size (`1600MiB`, `1.5G`), a share (`50%`) or `auto`")]
-    NoMemory,
-    /// The line cannot be read.
-    #[error("invalid value for `--memory`: {0}")]
-    Memory(BadMemory),
-    /// The line is named twice.
-    #[error("`--memory` is given twice; give it once")]
-    MemoryTwice,
-    /// The diet cannot be read.
-    #[error("invalid value for `--diet`: {0}")]
-    Diet(BadDiet),
 }
 
 impl CargoCall {
     /// Reads the words from the toolchain or subcommand on; `globals` are Cargo's options that stood
     /// before it, `aliases` those of Cargo's configuration.
     ///
+    /// Beside it are the words that are Plimsoll's options, for [`crate::options::Asked::read`].
+    ///
     /// # Errors
-    /// Where an option of Plimsoll's cannot be read.
+    /// Where no subcommand is named.
     pub fn read(
         globals: Vec<OsString>,
         words: &[OsString],
         aliases: &BTreeMap<String, Vec<String>>,
-    ) -> Result<(Self, OwnOptions), BadArguments> {
+    ) -> Result<(Self, Vec<OsString>), BadArguments> {
         let (toolchain, words) = split_toolchain(words);
         let [written, rest @ ..] = words else {
             let shown = toolchain.unwrap_or_default();
@@ -125,6 +105,7 @@ impl CargoCall {
             jobs: None,
             keep_going: false,
             quiet: false,
+            color: None,
             json_messages: false,
             compiles_nothing: false,
             manifest_path: None,
@@ -132,42 +113,35 @@ impl CargoCall {
             config: Vec::new(),
             target_dir: None,
             install_path: None,
+            asks_help: false,
             staged: false,
             lists_stages: false,
         };
-        let mut own = OwnOptions::default();
-        for item in cut(&globals, false) {
+        let mut ours = Vec::new();
+        for item in cut(&globals, false, &AmongCargos::default()) {
             call.note(&item);
         }
         call.globals = globals;
 
-        let items = cut(&all, subcommand.first_word_ends_options);
+        let among = AmongCargos::of(&subcommand);
+        let items = cut(&all, subcommand.first_word_ends_options, &among);
         // More than one, or one that is no number: Cargo says so itself.
         let takes_jobs = subcommand.takes_jobs
             && items.iter().filter(|item| item.is_jobs()).count() == 1
             && items.iter().any(|item| item.jobs().is_some());
-        let is_staged = subcommand.lets_ours_in && items.iter().any(|item| item.name == "--staged");
+        // Without `--staged` a `--list` is somebody else's.
+        let is_staged = items.iter().any(|item| item.name == "--staged");
+        let is_ours = |item: &Item<'_>| {
+            among.named(&item.option()).is_some() && (is_staged || item.name != "--list")
+        };
         let mut kept_of_alias = 0;
         for item in &items {
             if takes_jobs && let Some(jobs) = item.jobs() {
                 call.jobs = Some(jobs);
                 call.note(item);
                 call.args.extend(item.before_jobs.clone());
-            } else if subcommand.lets_ours_in && item.name == "--memory" {
-                own.take_memory(item)?;
-            } else if subcommand.lets_ours_in && item.name == "--diet" {
-                let value = item.value.clone().unwrap_or_default();
-                own.diet = Some(value.to_string_lossy().parse().map_err(BadArguments::Diet)?);
-            } else if subcommand.lets_ours_in && item.name == "--strict" && !item.has_value() {
-                own.strict = true;
-            } else if subcommand.lets_ours_in && item.name == "--hard" && !item.has_value() {
-                own.hard = true;
-            } else if subcommand.lets_ours_in && item.name == "--retry-tests" && !item.has_value() {
-                own.retry_tests = true;
-            } else if is_staged && item.name == "--staged" && !item.has_value() {
-                call.staged = true;
-            } else if is_staged && item.name == "--list" && !item.has_value() {
-                call.lists_stages = true;
+            } else if is_ours(item) {
+                ours.extend_from_slice(item.words);
             } else {
                 call.note(item);
                 if item.end <= from_alias {
@@ -182,7 +156,7 @@ impl CargoCall {
             // Something inside the alias was taken: what is left of it is passed on instead.
             call.subcommand = call.resolved.clone();
         }
-        Ok((call, own))
+        Ok((call, ours))
     }
 
     /// The whole command line after the program.
@@ -193,6 +167,12 @@ impl CargoCall {
             .chain(std::iter::once(&self.subcommand))
             .chain(&self.args)
             .map(OsString::as_os_str)
+    }
+
+    /// Whether this call may compile anything, as far as its words tell.
+    #[must_use]
+    pub fn builds(&self) -> bool {
+        self.kind != Kind::NeverBuilds && !self.compiles_nothing
     }
 
     /// Where Cargo begins to look for configuration files: `cargo install` leaves out those of the
@@ -216,11 +196,16 @@ impl CargoCall {
         match item.name.as_str() {
             "--keep-going" => self.keep_going = true,
             "--quiet" => self.quiet = true,
-            "--unit-graph" | "--help" => self.compiles_nothing = true,
+            "--help" => (self.compiles_nothing, self.asks_help) = (true, true),
+            "--unit-graph" => self.compiles_nothing = true,
             "--dry-run" => self.compiles_nothing |= self.dry_run_compiles_nothing(),
             "--manifest-path" => self.manifest_path = path(),
             "--target-dir" => self.target_dir = path(),
             "--path" => self.install_path = path(),
+            "--color" => {
+                let text = item.value.as_deref().unwrap_or_default().to_string_lossy();
+                self.color = When::from_str(&text, true).ok();
+            }
             "-C" => self.directory = path(),
             "--config" => self.config.extend(item.value.clone()),
             "--message-format" => {
@@ -233,21 +218,10 @@ impl CargoCall {
         for flag in item.flags.chars() {
             match flag {
                 'q' => self.quiet = true,
-                'h' => self.compiles_nothing = true,
+                'h' => (self.compiles_nothing, self.asks_help) = (true, true),
                 'n' => self.compiles_nothing |= self.dry_run_compiles_nothing(),
                 _ => {}
             }
-        }
-    }
-}
-
-impl OwnOptions {
-    fn take_memory(&mut self, item: &Item<'_>) -> Result<(), BadArguments> {
-        let value = item.value.as_ref().ok_or(BadArguments::NoMemory)?;
-        let memory = value.to_string_lossy().parse().map_err(BadArguments::Memory)?;
-        match self.memory.replace(memory) {
-            Some(_) => Err(BadArguments::MemoryTwice),
-            None => Ok(()),
         }
     }
 }
@@ -287,12 +261,13 @@ impl Item<'_> {
         if self.is_jobs() { self.value.as_ref()?.to_str()?.parse().ok() } else { None }
     }
 
-    fn has_value(&self) -> bool {
-        self.value.is_some()
+    /// Its name, as it is written: `--memory`, or a letter by itself (`-q`).
+    fn option(&self) -> String {
+        if self.name.is_empty() { format!("-{}", self.flags) } else { self.name.clone() }
     }
 }
 
-/// Long options of Cargo (and ours) whose value may be the next word.
+/// Long options of Cargo whose value may be the next word.
 const WITH_VALUE: &[&str] = &[
     "--artifact-dir",
     "--bench",
@@ -308,8 +283,6 @@ const WITH_VALUE: &[&str] = &[
     "--jobs",
     "--lockfile-path",
     "--manifest-path",
-    "--diet",
-    "--memory",
     "--message-format",
     "--out-dir",
     "--output-format",
@@ -334,7 +307,7 @@ const SHORT_WITH_VALUE: &[(char, &str)] =
 
 /// Cuts the words into items; what follows `--` (or, with `first_word_ends`, the first positional
 /// word) is one item.
-fn cut(words: &[OsString], first_word_ends: bool) -> Vec<Item<'_>> {
+fn cut<'a>(words: &'a [OsString], first_word_ends: bool, ours: &AmongCargos) -> Vec<Item<'a>> {
     let mut items = Vec::new();
     let mut at = 0;
     while let Some(word) = words.get(at) {
@@ -353,6 +326,7 @@ fn cut(words: &[OsString], first_word_ends: bool) -> Vec<Item<'_>> {
         };
         let wants_value = item.value.is_none()
             && (WITH_VALUE.contains(&item.name.as_str())
+                || ours.takes_value(&item.name)
                 || SHORT_WITH_VALUE.iter().any(|(_, name)| *name == item.name));
         let next = words.get(at + 1).filter(|next| {
             // Of Cargo's options only `-j` takes a value that begins with a hyphen.

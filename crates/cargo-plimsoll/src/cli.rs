@@ -5,24 +5,26 @@
 //! ours (or one of Cargo's global options), so Cargo's arguments reach Cargo as they were written.
 
 mod help;
+mod hint;
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
-use plimsoll_core::diet::Diet;
-use plimsoll_core::schedule::Priority;
-use plimsoll_core::settings::Memory;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-use crate::bench::arm::Arm;
+use plimsoll_compare::Arm;
+
 use crate::env;
 use crate::exit;
-use crate::jobs::Jobs;
-use crate::settings::Asked;
+use crate::options;
 use help::{
-    BENCH_HELP, CLEAN_HELP, DISABLE_HELP, DOCTOR_HELP, ENABLE_HELP, ENV_HELP, INIT_HELP,
-    RUN_UNDER_HELP, STATUS_HELP, WORKER_HELP,
+    BENCH_HELP, CLEAN_HELP, DISABLE_HELP, DOCTOR_HELP, ENABLE_HELP, ENV_HELP, HISTORY_HELP,
+    INIT_HELP, REPORT_HELP, RUN_UNDER_HELP, SETTINGS_HELP, STATUS_HELP, UNINSTALL_HELP,
+    WORKER_HELP,
 };
 
 /// Run any Cargo command inside a memory budget.
@@ -31,82 +33,53 @@ use help::{
     name = "cargo plimsoll",
     bin_name = "cargo plimsoll",
     version,
-    override_usage = "cargo plimsoll [OPTIONS] <CARGO SUBCOMMAND> [CARGO'S ARGUMENTS]\n       \
-                      cargo plimsoll [OPTIONS] <init|doctor|bench|worker|enable|disable|status|settings|top|report|history|help>",
+    override_usage = "cargo plimsoll [OPTIONS] <CARGO COMMAND> [CARGO'S ARGUMENTS]\n       \
+                      cargo plimsoll [OPTIONS] <COMMAND>",
     disable_help_subcommand = true,
-    arg_required_else_help = true,
+    help_template = "{about}\n\n{usage-heading} {usage}\n\n{before-help}{all-args}{after-help}",
+    before_help = commands_help(),
     after_help = after_help()
 )]
 pub struct Cli {
-    /// What is asked for with every command.
-    #[command(flatten)]
-    pub asked: AskedOptions,
     /// Cargo's own options before the subcommand.
     #[command(flatten)]
     pub globals: CargoGlobals,
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
 }
 
-/// Plimsoll's options.
-#[derive(Clone, Debug, Args)]
-pub struct AskedOptions {
-    /// The budget: a size (1600MiB, 1.5G), a share (50%) of the memory, or auto: what the machine and
-    /// its containers leave, followed all the time [default: auto]
-    #[arg(long, value_name = "SIZE|PERCENT|auto", global = true)]
-    pub memory: Option<Memory>,
-    /// Units at once; a -j among Cargo's arguments means the same [default: the number of processors]
-    #[arg(long, value_name = "N", global = true, allow_hyphen_values = true)]
-    pub jobs: Option<Jobs>,
-    /// Refuse a unit that is above the budget by itself, instead of running it alone
-    #[arg(long, global = true)]
-    pub strict: bool,
-    /// How far a unit that would cross the budget alone may go to need less: none, preserving (its output stays the
-    /// same) or output (also more codegen units, no debug info, thin LTO for fat, for that unit alone) [default:
-    /// preserving]
-    #[arg(long, value_name = "DIET", global = true)]
-    pub diet: Option<Diet>,
-    /// Put a cgroup limit (a cgroup with a limit) at the budget, so that nothing beyond the build is
-    /// harmed when a forecast fails
-    #[arg(long, global = true)]
-    pub hard: bool,
-    /// This build's share beside others of the account (after `enable`): low, normal or high, each four times
-    /// the one before [default: normal]
-    #[arg(long, value_name = "PRIORITY", global = true)]
-    pub priority: Option<Priority>,
-    /// Run a test once more that was killed for want of memory, with nothing beside it. (Tests have side
-    /// effects, and the first run's output stays)
-    #[arg(long, global = true)]
-    pub retry_tests: bool,
-    /// Say nothing but errors: no status line, no summary
-    #[arg(long, short, global = true)]
-    pub quiet: bool,
+/// A command line, read up to Cargo's subcommand.
+#[derive(Debug)]
+pub struct CommandLine {
+    /// The toolchain (`+nightly`), where it comes first.
+    pub toolchain: Option<OsString>,
+    /// Plimsoll's options, each in one word.
+    pub ours: Vec<OsString>,
+    /// The rest.
+    pub cli: Cli,
 }
 
 /// Options that Cargo takes before its subcommand, passed on to it.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Cargo's own options, passed on")]
 pub struct CargoGlobals {
-    /// Say more
+    /// Print more
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
-    /// Coloring: auto, always, never
-    #[arg(long, value_name = "WHEN")]
-    color: Option<OsString>,
     /// Do not change Cargo.lock
     #[arg(long)]
     locked: bool,
     /// Do not use the network
     #[arg(long)]
     offline: bool,
-    /// --locked and --offline
+    /// The same as --locked and --offline
     #[arg(long)]
     frozen: bool,
     /// Override a configuration value
     #[arg(long, value_name = "KEY=VALUE|PATH")]
     config: Vec<OsString>,
-    /// Go to this directory first (unstable in Cargo)
+    /// Change to this directory first (unstable in Cargo)
     #[arg(short = 'C', value_name = "DIRECTORY")]
     directory: Option<PathBuf>,
     /// Unstable flags
@@ -117,16 +90,16 @@ pub struct CargoGlobals {
 /// What `bench` is asked for.
 #[derive(Clone, Debug, Args)]
 pub struct BenchOptions {
-    /// The arms: plain, serial, recipe, plimsoll, again, lowmem [default: all but again]
+    /// Which arms to run: plain, serial, recipe, plimsoll, again, lowmem [default: all but again]
     #[arg(long, value_name = "ARM,…", value_delimiter = ',')]
     arms: Vec<Arm>,
-    /// How often, in turns
+    /// How many rounds; the arms take turns
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..100))]
     pub rounds: u32,
-    /// Also the time of a build after one source file was touched: of a package that no other one needs
+    /// Also measure a build after a change to one source file, of a package that no other one needs
     #[arg(long)]
     pub rebuild: bool,
-    /// The source file that is touched
+    /// The source file to change
     #[arg(long, value_name = "FILE", requires = "rebuild")]
     pub touch: Option<PathBuf>,
     /// Write the figures as JSON (- for stdout)
@@ -160,7 +133,7 @@ impl BenchOptions {
 }
 
 /// What `clean` is asked for.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct CleanOptions {
     /// Remove without asking
     #[arg(long)]
@@ -171,6 +144,9 @@ pub struct CleanOptions {
     /// Keep what was built in the last N days
     #[arg(long, value_name = "N")]
     pub keep_days: Option<u32>,
+    /// Keep what these toolchains built: `installed`, `current`, or names, separated by commas [default: installed]
+    #[arg(long, value_name = "WHICH", value_delimiter = ',')]
+    pub keep_toolchains: Vec<String>,
 }
 
 /// What `init` is asked for.
@@ -205,12 +181,21 @@ pub struct DoctorOptions {
     /// With --fix: without asking
     #[arg(long, requires = "fix")]
     pub yes: bool,
-    /// What ended the last recorded build, or the one whose id begins so
-    #[arg(long, value_name = "BUILD", num_args = 0..=1, conflicts_with_all = ["slow", "log"])]
+    /// Say what ended the last build of this workspace, or the build whose id begins so
+    #[arg(long, value_name = "BUILD", num_args = 0..=1, conflicts_with_all = ["slow", "log"], group = "recorded")]
     pub last: Option<Option<String>>,
-    /// Why the last recorded build took as long as it did, or the one whose id begins so
-    #[arg(long, value_name = "BUILD", num_args = 0..=1, conflicts_with = "log")]
+    /// Say why the last build of this workspace took as long as it did, or the build whose id begins so
+    #[arg(long, value_name = "BUILD", num_args = 0..=1, conflicts_with = "log", group = "recorded")]
     pub slow: Option<Option<String>>,
+    /// With --last or --slow: take the last build of every workspace
+    #[arg(long, requires = "recorded")]
+    pub all: bool,
+    /// With --last or --slow: take the last build of the workspace of this manifest
+    #[arg(long, value_name = "PATH", requires = "recorded", conflicts_with = "all")]
+    pub manifest_path: Option<PathBuf>,
+    /// Also list the checks that passed
+    #[arg(long, short)]
+    pub verbose: bool,
     /// As one line of JSON
     #[arg(long)]
     pub json: bool,
@@ -219,10 +204,50 @@ pub struct DoctorOptions {
     pub log: Option<PathBuf>,
 }
 
+/// Which recorded builds a question is about.
+#[derive(Clone, Debug, Default, Args)]
+pub struct WhichBuild {
+    /// Include the builds of every workspace, not only of this one
+    #[arg(long)]
+    pub all: bool,
+    /// Ask about the workspace of this manifest
+    #[arg(long, value_name = "PATH", conflicts_with = "all")]
+    pub manifest_path: Option<PathBuf>,
+}
+
+impl DoctorOptions {
+    /// Which recorded build is asked about.
+    #[must_use]
+    pub fn which(&self) -> WhichBuild {
+        WhichBuild { all: self.all, manifest_path: self.manifest_path.clone() }
+    }
+}
+
+/// What `report` shows.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ReportOptions {
+    /// The build's id, or the beginning of it [default: the last build of this workspace]
+    #[arg(conflicts_with = "builds")]
+    pub id: Option<String>,
+    /// List the recorded builds of this workspace
+    // Not by its own name: that is the `--list` of `--staged`.
+    #[arg(id = "builds", long = "list")]
+    pub list: bool,
+    /// Which workspace.
+    #[command(flatten)]
+    pub which: WhichBuild,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Print text, which is the default
+    #[arg(long, conflicts_with = "json", hide = true)]
+    pub text: bool,
+}
+
 /// What `worker` does.
 #[derive(Clone, Debug, Subcommand)]
 pub enum WorkerCommand {
-    /// Build a Cloudflare Worker inside the budget: the module, its JavaScript, and what both weigh
+    /// Build a Cloudflare Worker inside the budget, and show the size of the result
     #[command(after_help = WORKER_HELP)]
     Build(WorkerOptions),
 }
@@ -230,31 +255,31 @@ pub enum WorkerCommand {
 /// What `worker build` is asked for.
 #[derive(Clone, Debug, Args)]
 pub struct WorkerOptions {
-    /// The package [default: the one here, or the only one that can become a Worker]
+    /// The package to build [default: the one here, or the only one that can become a Worker]
     #[arg(long, short, value_name = "NAME")]
     pub package: Option<String>,
-    /// Optimised, the default
+    /// Build optimized, which is the default
     #[arg(long, group = "kind")]
     pub release: bool,
-    /// For development: not optimised, with checks
+    /// Build for development: not optimized, with checks
     #[arg(long, group = "kind", alias = "debug")]
     pub dev: bool,
-    /// With this profile of Cargo's
+    /// Build with this profile of Cargo's
     #[arg(long, group = "kind", value_name = "NAME", value_parser = profile_name)]
     pub profile: Option<String>,
-    /// Leave wasm-opt out
+    /// Do not run wasm-opt
     #[arg(long)]
     pub no_opt: bool,
-    /// Where the output goes, from the package's directory [default: build, or pkg of a packed crate]
+    /// The output directory, relative to the package [default: build, or pkg of a packed crate]
     #[arg(long, short = 'd', value_name = "DIRECTORY")]
     pub out_dir: Option<PathBuf>,
-    /// The name of a packed crate's files [default: the crate's]
+    /// The file name of a packed crate [default: the crate's]
     #[arg(long, value_name = "NAME")]
     pub out_name: Option<String>,
-    /// The JavaScript that goes beside a packed crate, from the package's directory [default: js, where it is there]
+    /// The JavaScript beside a packed crate, relative to the package [default: js, if it exists]
     #[arg(long, value_name = "DIRECTORY")]
     pub glue: Option<PathBuf>,
-    /// Also write an archive of modules, JavaScript and licence [default: its name and -worker.zip, in the target directory]
+    /// Also write an archive of modules, JavaScript and license [default: NAME-worker.zip in the target directory]
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
     pub zip: Option<Option<PathBuf>>,
     /// More arguments of `cargo build`
@@ -272,12 +297,18 @@ impl WorkerOptions {
 }
 
 /// The language of a shell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
     /// POSIX: bash, zsh, dash.
     Bash,
     /// fish.
     Fish,
+}
+
+fn shell() -> impl TypedValueParser<Value = Language> {
+    let shells = ["bash", "zsh", "fish", "sh", "dash", "ksh"];
+    let language = |name: String| if name == "fish" { Language::Fish } else { Language::Bash };
+    PossibleValuesParser::new(shells).map(language)
 }
 
 /// What to do: a command of ours, or any of Cargo's.
@@ -286,10 +317,10 @@ pub enum Command {
     /// A command of ours.
     #[command(flatten)]
     Ours(Ours),
-    /// Show this help, or Cargo's for one of its subcommands
+    /// Show this help, or that of a command, ours or Cargo's
     Help {
-        /// The subcommand
-        command: Option<OsString>,
+        /// The command
+        command: Vec<OsString>,
     },
     /// Any subcommand of Cargo: build, check, test, clippy, doc, run, bench, install, nextest, …
     #[command(external_subcommand)]
@@ -299,39 +330,46 @@ pub enum Command {
 /// A command of ours.
 #[derive(Debug, Subcommand)]
 pub enum Ours {
-    /// Build this workspace under plain Cargo, the usual remedies and Plimsoll, and compare peak and time
+    /// Compare plain Cargo, the usual advice and Plimsoll on this workspace
     #[command(after_help = BENCH_HELP)]
     Bench(BenchOptions),
-    /// Remove from the target directory what no build can use again: other compilers', old versions'
+    /// Remove files that no build can use again from the target directory
     #[command(after_help = CLEAN_HELP)]
     Clean(CleanOptions),
-    /// Say what of machine and workspace makes builds die or crawl, what killed a build, and why one was slow
+    /// Find out what killed a build, why it was slow, or what is set up badly
     #[command(after_help = DOCTOR_HELP)]
     Doctor(DoctorOptions),
-    /// Put plain `cargo`, and every tool that runs it, inside one line for the whole account
+    /// Put plain `cargo`, and every tool that runs it, inside one budget
     #[command(after_help = ENABLE_HELP)]
     Enable,
     /// Undo `enable`: plain `cargo` is as it was before
     #[command(after_help = DISABLE_HELP)]
     Disable,
-    /// Show whether plain `cargo` is inside the budget, and whether it is here
+    /// Remove everything that Plimsoll keeps on this account, and undo `enable`
+    #[command(after_help = UNINSTALL_HELP)]
+    Uninstall {
+        /// Remove without asking
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Show whether plain `cargo` runs inside the budget, also here
     #[command(after_help = STATUS_HELP)]
     Status {
-        /// As one line of JSON
+        /// Print one line of JSON
         #[arg(long)]
         json: bool,
     },
-    /// Print what puts plain `cargo` in this shell inside the budget
+    /// Print what puts plain `cargo` inside the budget in one shell
     #[command(after_help = ENV_HELP)]
     Env {
-        /// The shell's language: bash is also zsh's and dash's
-        #[arg(long, value_enum, default_value_t = Language::Bash)]
+        /// The shell that reads it [default: bash]
+        #[arg(long, value_name = "SHELL", value_parser = shell(), default_value = "bash", hide_default_value = true)]
         shell: Language,
     },
-    /// Write settings into the workspace that make its builds smaller, also for plain `cargo`
+    /// Write settings into the workspace that let its builds need less memory
     #[command(after_help = INIT_HELP)]
     Init(InitOptions),
-    /// Run a command that is not Cargo inside the budget: make, ninja, cmake --build …
+    /// Run another command inside the budget: make, ninja, cmake --build …
     #[command(after_help = RUN_UNDER_HELP)]
     RunUnder {
         /// The command and its arguments
@@ -339,8 +377,13 @@ pub enum Ours {
         command: Vec<OsString>,
     },
     /// Show every setting and where it came from
-    Settings,
-    /// Show what running builds of yours do now
+    #[command(after_help = SETTINGS_HELP)]
+    Settings {
+        /// Print one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what your running builds do, live
     Top {
         /// Show it once, not live
         #[arg(long)]
@@ -349,40 +392,21 @@ pub enum Ours {
         #[arg(long)]
         json: bool,
     },
-    /// Show a finished build: timeline, units, decisions
-    Report {
-        /// As text (the only form so far)
-        #[arg(long)]
-        text: bool,
-        /// Which build: its id, or the beginning of it [default: the last]
-        id: Option<String>,
-    },
-    /// Show what is remembered of crates: memory, time
+    /// Show a recorded build: memory over time, heaviest units, decisions
+    #[command(after_help = REPORT_HELP)]
+    Report(ReportOptions),
+    /// Show how much memory and time each crate needed in past builds
+    #[command(after_help = HISTORY_HELP)]
     History {
         /// Only crates whose name contains this
         name: Option<String>,
+        /// Print one line of JSON
+        #[arg(long)]
+        json: bool,
     },
     /// Build Cloudflare Workers
     #[command(subcommand)]
     Worker(WorkerCommand),
-}
-
-impl AskedOptions {
-    /// What is asked for, as far as it stands before the subcommand.
-    #[must_use]
-    pub fn asked(&self) -> Asked {
-        Asked {
-            memory: self.memory,
-            jobs: self.jobs,
-            cargo_jobs: None,
-            strict: self.strict,
-            diet: self.diet,
-            hard: self.hard,
-            priority: self.priority,
-            retry_tests: self.retry_tests,
-            quiet: self.quiet,
-        }
-    }
 }
 
 impl CargoGlobals {
@@ -399,8 +423,7 @@ impl CargoGlobals {
         let flags =
             [(self.locked, "--locked"), (self.offline, "--offline"), (self.frozen, "--frozen")];
         words.extend(flags.iter().filter(|(on, _)| *on).map(|(_, name)| OsString::from(name)));
-        let with_value = self.color.iter().map(|value| ("--color", value));
-        let with_value = with_value.chain(self.config.iter().map(|value| ("--config", value)));
+        let with_value = self.config.iter().map(|value| ("--config", value));
         let with_value = with_value.chain(self.unstable.iter().map(|value| ("-Z", value)));
         let directory = self.directory.as_ref().map(|directory| ("-C", directory.as_os_str()));
         let with_value = with_value.map(|(name, value)| (name, value.as_os_str())).chain(directory);
@@ -413,26 +436,102 @@ impl CargoGlobals {
 
 impl Cli {
     /// Reads the words after the program's name, as Cargo gives them (`plimsoll build …`) or as a
-    /// person does who calls `cargo-plimsoll build …` directly. The toolchain is `+nightly` where that
-    /// comes first.
+    /// person does who calls `cargo-plimsoll build …` directly.
     ///
     /// # Errors
     /// Where they cannot be read, or ask for help or the version: clap's error prints either.
-    pub fn read(
-        words: impl IntoIterator<Item = OsString>,
-    ) -> Result<(Option<OsString>, Self), clap::Error> {
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<CommandLine, clap::Error> {
         let mut words = words.into_iter().peekable();
         words.next_if(|word| word == "plimsoll");
         let toolchain = words.next_if(|word| word.as_encoded_bytes().starts_with(b"+"));
+        let words: Vec<OsString> = words.collect();
         let program = OsString::from("cargo plimsoll");
-        let cli = Self::try_parse_from(std::iter::once(program).chain(words))?;
-        Ok((toolchain, cli))
+        let mut definition = Self::definition();
+        let read =
+            definition.try_get_matches_from_mut(std::iter::once(program).chain(words.clone()));
+        let matches = read.map_err(|error| hint::cargos_own(error, &words))?;
+        let ours = ours(&mut definition, &matches)?;
+        let cli = Self::from_arg_matches(&matches)?;
+        if let Some(Command::Ours(Ours::Bench(options))) = &cli.command {
+            hint::cargos_bench(&definition, &options.args)?;
+        }
+        hint::cargos_report(&definition, &matches)?;
+        Ok(CommandLine { toolchain, ours, cli })
     }
 
-    /// The long help, as `--help` prints it.
+    /// All that can be said before Cargo's subcommand, and to our own commands.
     #[must_use]
-    pub fn help() -> clap::builder::StyledStr {
-        Self::command().render_long_help()
+    pub fn definition() -> clap::Command {
+        // They stand in the help by what they are for.
+        let definition = Self::command().mut_subcommands(|command| command.hide(true));
+        let mut definition = definition.args(options::definitions());
+        let names: Vec<String> =
+            definition.get_subcommands().map(|it| it.get_name().to_owned()).collect();
+        for name in names.iter().filter(|name| *name != "help") {
+            definition = definition.mut_subcommand(name, |command| with_options(command, name));
+        }
+        definition
+    }
+
+    /// The long help, as `--help` prints it; `None` where one of these words is no command of ours.
+    #[must_use]
+    pub fn help(words: &[OsString]) -> Option<clap::builder::StyledStr> {
+        let mut definition = Self::definition();
+        definition.build();
+        let mut command = &mut definition;
+        for word in words {
+            command = command.find_subcommand_mut(word).filter(|it| it.get_name() != "help")?;
+        }
+        Some(command.render_long_help())
+    }
+
+    /// The names of our own commands.
+    pub(crate) fn names() -> Vec<String> {
+        Self::command().get_subcommands().map(|it| it.get_name().to_owned()).collect()
+    }
+}
+
+/// A command of ours, and those below it, with the options of Plimsoll's that it uses.
+fn with_options(command: clap::Command, name: &str) -> clap::Command {
+    if !command.has_subcommands() {
+        return command.args(options::of_command(name));
+    }
+    command.mut_subcommands(|below| {
+        let name = format!("{name} {}", below.get_name());
+        with_options(below, &name)
+    })
+}
+
+/// The options of ours that stand before the command and after it.
+fn ours(
+    definition: &mut clap::Command,
+    matches: &ArgMatches,
+) -> Result<Vec<OsString>, clap::Error> {
+    let mut words = options::words_of(matches);
+    let (mut command, mut level) = (&*definition, matches);
+    let mut name = Vec::new();
+    while let Some((below, next)) = level.subcommand() {
+        // Cargo's commands use all of them.
+        let Some(found) = command.find_subcommand(below) else { return Ok(words) };
+        (command, level) = (found, next);
+        name.push(below.to_owned());
+        words.extend(options::words_of(level));
+    }
+    let name = name.join(" ");
+    let takes = options::of_command(&name);
+    let is_foreign = |arg: &&clap::Arg| {
+        let id = arg.get_id();
+        let is_said = matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+        is_said && !takes.iter().any(|taken| taken.get_id() == id)
+    };
+    let foreign =
+        options::definitions().iter().find(is_foreign).map(|arg| options::shown(arg).to_string());
+    match foreign.filter(|_| !name.is_empty() && name != "help") {
+        Some(option) => Err(definition.error(
+            ErrorKind::UnknownArgument,
+            format!("`cargo plimsoll {name}` does not use {option}; leave it out"),
+        )),
+        None => Ok(words),
     }
 }
 
@@ -445,18 +544,53 @@ fn profile_name(name: &str) -> Result<String, String> {
     Ok(name.to_owned())
 }
 
+/// Our commands by what they are for. What is in no group comes last.
+const GROUPS: [(&str, &[&str]); 3] = [
+    ("Build", &["run-under", "worker"]),
+    ("Understand", &["doctor", "report", "top", "history", "settings", "status"]),
+    ("Set up", &[]),
+];
+
+fn commands_help() -> String {
+    let mut text = String::from(
+        "Cargo's commands, inside the memory budget:\n  \
+         build, check, test, clippy, doc, run, install, nextest, llvm-cov and any other one\n",
+    );
+    let commands = Ours::augment_subcommands(clap::Command::new(""));
+    let of_group = |name: &str| {
+        let found = GROUPS.iter().position(|(_, names)| names.contains(&name));
+        found.unwrap_or(GROUPS.len() - 1)
+    };
+    for (at, (heading, _)) in GROUPS.iter().enumerate() {
+        let _ = writeln!(text, "\n{heading}:");
+        for command in commands.get_subcommands().filter(|it| of_group(it.get_name()) == at) {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            let _ = writeln!(text, "  {:<11} {about}", command.get_name());
+        }
+    }
+    text.push_str("\n`cargo plimsoll help <COMMAND>` shows more about a command.");
+    text
+}
+
+/// What a person reads who names no command.
+pub(crate) const NEXT: &str = "\
+Plimsoll runs Cargo inside a memory budget, so that no build is killed for lack of memory.
+  cargo plimsoll build     build; also check, test, clippy, doc, run and any other Cargo command
+  cargo plimsoll doctor    find out what killed a build, or whether this machine is set up well
+  cargo plimsoll enable    put plain `cargo`, editors and scripts inside the budget, too
+  cargo plimsoll help      see all commands and options";
+
 fn after_help() -> String {
     let mut text = String::from(
         "Plimsoll's options may also stand among Cargo's arguments, before a `--`:\n  \
          cargo plimsoll build --memory 4G --release -p cli\n\n\
-         A build goes one part of the workspace after the other with --staged; --staged --list shows them:\n  \
-         cargo plimsoll build --staged\n\n\
-         plimsoll.toml (at the workspace's root, and in ~/.config/plimsoll): memory, jobs, reserve, diet, hard, [crates.NAME]\n\n\
-         Where one of our commands has the name of one of Cargo's, `cargo` before it means Cargo's:\n  \
+         plimsoll.toml (at the workspace's root, and in ~/.config/plimsoll) can set:\n  \
+         memory, jobs, reserve, oversized, hard, [crates.NAME]\n\n\
+         Some of our commands have the name of one of Cargo's; `cargo` before it means Cargo's:\n  \
          cargo plimsoll cargo bench\n\nEnvironment:\n",
     );
     for (name, meaning) in env::PUBLIC {
-        let _ = writeln!(text, "  {name:<16} {meaning}");
+        let _ = writeln!(text, "  {name:<20} {meaning}");
     }
     text.push_str("\nExit status:\n");
     for (code, meaning) in exit::MEANINGS {
@@ -466,93 +600,4 @@ fn after_help() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use plimsoll_core::Bytes;
-
-    fn read(line: &str) -> (Option<OsString>, Cli) {
-        let words = line.split_whitespace().map(OsString::from);
-        Cli::read(words).unwrap_or_else(|error| panic!("{line}: {error}"))
-    }
-
-    fn cargo_words(line: &str) -> Vec<OsString> {
-        match read(line).1.command {
-            Command::Cargo(words) => words,
-            other => panic!("{line}: {other:?}"),
-        }
-    }
-
-    #[test]
-    fn the_definition_is_sound() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn parsing_stops_at_cargos_subcommand() {
-        for line in [
-            "plimsoll --memory 2G build --release --help -- --memory x",
-            "--memory 2G build --release --help -- --memory x",
-        ] {
-            let (_, cli) = read(line);
-            assert_eq!(cli.asked.memory, Some(Memory::Size(Bytes::gib(2))));
-            let words = cargo_words(line);
-            assert_eq!(words, ["build", "--release", "--help", "--", "--memory", "x"]);
-        }
-        assert_eq!(cargo_words("plimsoll plimsoll"), ["plimsoll"]);
-    }
-
-    #[test]
-    fn the_toolchain_may_come_first() {
-        let (toolchain, cli) = read("plimsoll +nightly --strict build");
-        assert_eq!(toolchain, Some("+nightly".into()));
-        assert!(cli.asked.strict);
-        assert_eq!(cargo_words("plimsoll --strict +nightly build"), ["+nightly", "build"]);
-    }
-
-    #[test]
-    fn cargos_global_options_are_kept() {
-        let (_, cli) = read("-vv --locked --config a=1 --config b.toml -Z x -C d build");
-        let words = cli.globals.words();
-        let expected = ["-v", "-v", "--locked", "--config", "a=1", "--config", "b.toml", "-Z", "x"];
-        assert_eq!(words[..9], expected);
-        assert_eq!(words[9..], ["-C", "d"]);
-    }
-
-    #[test]
-    fn our_own_commands_take_our_options() {
-        let (_, cli) = read("settings --memory 50% --jobs -1");
-        assert!(matches!(cli.command, Command::Ours(Ours::Settings)));
-        assert_eq!(cli.asked.memory, Some(Memory::Percent(50)));
-        assert_eq!(cli.asked.jobs.map(|jobs| jobs.resolve(8)), Some(7));
-        assert!(matches!(
-            read("top --once --json").1.command,
-            Command::Ours(Ours::Top { json: true, .. })
-        ));
-        let (_, cli) = read("enable --memory 6G");
-        assert!(matches!(cli.command, Command::Ours(Ours::Enable)));
-        assert_eq!(cli.asked.memory, Some(Memory::Size(Bytes::gib(6))));
-        assert!(matches!(
-            read("status --json").1.command,
-            Command::Ours(Ours::Status { json: true })
-        ));
-        let (_, cli) = read("report --text 17");
-        assert!(
-            matches!(cli.command, Command::Ours(Ours::Report { id: Some(id), .. }) if id == "17")
-        );
-    }
-
-    #[test]
-    fn bad_words_say_what_is_wrong_and_exit_with_2() {
-        for (line, said) in [
-            ("--memory lots build", "`lots` is not an amount of memory"),
-            ("--memory 12M build", "less than any build needs"),
-            ("--jobs 0 build", "not a number of jobs"),
-            ("--release build", "unexpected argument '--release'"),
-            ("report a b", "unexpected argument 'b'"),
-        ] {
-            let error = Cli::read(line.split_whitespace().map(OsString::from)).unwrap_err();
-            assert_eq!(error.exit_code(), 2, "{line}");
-            assert!(error.to_string().contains(said), "{line}: {error}");
-        }
-    }
-}
+mod tests;

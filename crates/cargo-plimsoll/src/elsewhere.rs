@@ -20,16 +20,16 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::Context as _;
+use plimsoll_cargo::Jobs;
+use plimsoll_cargo::{Kind, Subcommand};
 use plimsoll_core::Bytes;
 
 use crate::cargo_args::CargoCall;
 use crate::cli::{DoctorOptions, Ours};
 use crate::env::Environment;
 use crate::exit::Failure;
-use crate::jobs::Jobs;
 use crate::settings::{Asked, Origin, Settings};
 use crate::shell::Shell;
-use crate::subcommand::{Kind, Subcommand};
 use crate::{Place, doctor, plain};
 
 /// What a person is told where a budget would have been.
@@ -92,13 +92,14 @@ fn name(command: &Ours) -> &'static str {
         Ours::Doctor(_) => "doctor",
         Ours::Enable => "enable",
         Ours::Disable => "disable",
+        Ours::Uninstall { .. } => "uninstall",
         Ours::Status { .. } => "status",
         Ours::Env { .. } => "env",
         Ours::Init(_) => "init",
         Ours::RunUnder { .. } => "run-under",
-        Ours::Settings => "settings",
+        Ours::Settings { .. } => "settings",
         Ours::Top { .. } => "top",
-        Ours::Report { .. } => "report",
+        Ours::Report(_) => "report",
         Ours::History { .. } => "history",
         Ours::Worker(_) => "worker",
     }
@@ -161,10 +162,8 @@ mod tests {
     use std::fs;
     use std::rc::Rc;
 
-    use clap::CommandFactory as _;
-
     use super::*;
-    use crate::cli::{self, Cli};
+    use crate::cli::{self, Cli, CommandLine};
 
     /// A place without any configuration.
     fn place(variables: &[(&str, &str)]) -> Place {
@@ -172,16 +171,17 @@ mod tests {
         Place { environment, cwd: PathBuf::from("/nowhere") }
     }
 
-    fn read(line: &str) -> (Option<OsString>, Cli) {
+    fn read(line: &str) -> CommandLine {
         Cli::read(line.split_whitespace().map(OsString::from)).unwrap()
     }
 
     /// Cargo's command line, and whether a person is told that there is no budget.
     fn passed(line: &str, variables: &[(&str, &str)]) -> Result<(String, bool), Failure> {
-        let (toolchain, cli) = read(line);
-        let cli::Command::Cargo(words) = cli.command else { panic!("{line}") };
+        let CommandLine { toolchain, ours, cli } = read(line);
+        let Some(cli::Command::Cargo(words)) = cli.command else { panic!("{line}") };
+        let shell = &mut Shell::new(io::sink(), io::sink());
         let (call, settings) =
-            place(variables).call(toolchain, cli.globals.words(), &words, cli.asked.asked())?;
+            place(variables).call(toolchain, cli.globals.words(), &words, ours, shell)?;
         let (call, notice) = passed_on(&call, &settings)?;
         let words = plain::as_asked(&call, &Environment::default());
         let words: Vec<_> = words.get_args().map(|word| word.to_str().unwrap()).collect();
@@ -190,18 +190,18 @@ mod tests {
 
     #[test]
     fn cargo_gets_its_own_arguments_and_none_of_ours() {
-        let ours = "--memory 2G --strict --diet none --hard --priority low --retry-tests";
+        let ours = "--memory 2G --oversized run --hard --priority low --retry-tests";
         for (line, cargos) in [
             (format!("plimsoll {ours} build --release -p app"), "build --release -p app"),
             (format!("plimsoll {ours} test --memory 2G -- --memory x"), "test -- --memory x"),
-            ("build --memory=50% --strict --hard --diet output".to_owned(), "build"),
+            ("build --memory=50% --oversized=refuse --hard".to_owned(), "build"),
             ("check --staged --locked".to_owned(), "check --locked"),
             (
                 "+nightly -v --config a=1 doc --open".to_owned(),
                 "+nightly -v --config a=1 doc --open",
             ),
             ("cargo bench --bench b".to_owned(), "bench --bench b"),
-            ("run -- --strict".to_owned(), "run -- --strict"),
+            ("run -- --hard".to_owned(), "run -- --hard"),
             ("llvm-cov --memory 2G".to_owned(), "llvm-cov --memory 2G"),
         ] {
             assert_eq!(passed(&line, &[]).unwrap(), (cargos.to_owned(), true), "{line}");
@@ -238,7 +238,7 @@ mod tests {
         for (line, variables) in [
             ("--memory 1G build --memory 2G", &[][..]),
             ("build --memory lots", &[]),
-            ("build", &[("PLIMSOLL_STRICT", "perhaps")]),
+            ("build", &[("PLIMSOLL_OVERSIZED", "perhaps")]),
         ] {
             assert_eq!(passed(line, variables).unwrap_err().status(), 2, "{line}");
         }
@@ -258,17 +258,17 @@ mod tests {
 
     /// How a command of ours ends here, and its answer.
     fn answer(line: &str) -> (Result<i32, Failure>, String) {
-        let (_, cli) = read(line);
-        let cli::Command::Ours(ours) = cli.command else { panic!("{line}") };
+        let CommandLine { ours: words, cli, .. } = read(line);
+        let Some(cli::Command::Ours(ours)) = cli.command else { panic!("{line}") };
         let out = Captured::default();
         let mut shell = Shell::new(out.clone(), io::sink());
-        let ended = command(ours, &[], cli.asked.asked(), &place(&[]), &mut shell);
+        let ended = command(ours, &[], Asked::read(words).unwrap(), &place(&[]), &mut shell);
         (ended, String::from_utf8(out.0.take()).unwrap())
     }
 
     #[test]
     fn our_commands_say_by_their_name_that_they_are_for_linux() {
-        for command in Cli::command().get_subcommands() {
+        for command in Cli::definition().get_subcommands() {
             let name = command.get_name();
             // The first of these is Cargo's, too; the others work.
             if ["help", "run-under", "doctor"].contains(&name) {

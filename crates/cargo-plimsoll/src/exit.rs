@@ -1,5 +1,6 @@
 //! Every way in which `cargo plimsoll` ends, and its exit status. One exhaustive map.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::cargo_args::BadArguments;
@@ -40,36 +41,66 @@ pub enum Failure {
     /// A setting cannot be used.
     #[error(transparent)]
     Settings(#[from] BadSettings),
+    /// Options, and nothing to do with them.
+    #[error("no command is given; write for example `cargo plimsoll build`")]
+    NoCommand,
+    /// Neither Cargo nor Plimsoll has this command.
+    #[error("no such command: `{}`; did you mean `cargo plimsoll {name}`?", said.display())]
+    NoSuchCommand {
+        /// What was written.
+        said: OsString,
+        /// A command of ours.
+        name: String,
+    },
     /// No build of this user runs.
     #[error("no build is running; start one with `cargo plimsoll build`")]
     NothingRuns,
+    /// Builds of this user run, and none answers.
+    #[error("no build answers")]
+    NothingAnswers,
     /// There is no home to keep state in.
-    #[error(
-        "there is no place where Plimsoll's state could be: neither PLIMSOLL_HOME nor HOME is set"
-    )]
+    #[error("Plimsoll has no directory for its state: set HOME or PLIMSOLL_HOME")]
     NoHome,
     /// Nobody knows where Cargo's own configuration is.
-    #[error("Cargo's home is not known: neither CARGO_HOME nor HOME is set")]
+    #[error("Cargo's home directory is unknown: set HOME or CARGO_HOME")]
     NoCargoHome,
-    /// No event log is kept.
-    #[error("no build is recorded in {}; run one with `cargo plimsoll build`", .0.display())]
-    NoLog(PathBuf),
-    /// No event log of this name is kept.
-    #[error("no build whose id begins with `{id}` is recorded in {}", logs.display())]
-    NoSuchLog {
-        /// What was asked for.
-        id: String,
-        /// Where it was looked for.
-        logs: PathBuf,
-    },
+    /// No build is recorded at all.
+    #[error("no build is recorded yet; run one with `cargo plimsoll build`")]
+    NoLog,
+    /// No build of the workspace is recorded.
+    #[error(
+        "no build of the workspace `{}` is recorded yet; run one with `cargo plimsoll build`, or add `--all` to include \
+         other workspaces",
+        .0.display()
+    )]
+    NoLogHere(PathBuf),
+    /// The directory is in no workspace, and no build ran in it.
+    #[error(
+        "`{}` is not in a Cargo workspace, and no recorded build ran in it; go to a workspace, name one with \
+         `--manifest-path`, or add `--all` to include every workspace",
+        .0.display()
+    )]
+    NoWorkspace(PathBuf),
+    /// A manifest that is named is not there.
+    #[error("the manifest `{}` does not exist", .0.display())]
+    NoManifest(PathBuf),
+    /// No build of this id is recorded.
+    #[error(
+        "no recorded build has an id that begins with `{0}`; `cargo plimsoll report --list --all` shows them"
+    )]
+    NoSuchLog(String),
     /// Nothing is remembered.
-    #[error("nothing is remembered{}; it is after a first build", of(.0))]
+    #[error("no past build is recorded{}; run one with `cargo plimsoll build`", of(.0))]
     NoHistory(Option<String>),
     /// Cargo tells no stages of this subcommand.
     #[error(
         "`--staged` is for build, check, test, bench, doc, run and rustc; `cargo {0}` does not tell its units"
     )]
     NotStaged(String),
+    /// A toolchain is named that is not installed.
+    #[cfg(target_os = "linux")]
+    #[error(transparent)]
+    NotInstalled(#[from] plimsoll_clean::place::NotInstalled),
     /// What is to be compared cannot be.
     #[error("{0}")]
     BadBench(String),
@@ -88,7 +119,9 @@ pub enum Failure {
 }
 
 fn of(name: &Option<String>) -> String {
-    name.as_ref().map(|name| format!(" of crates called like `{name}`")).unwrap_or_default()
+    name.as_ref()
+        .map(|name| format!(" of a crate whose name contains `{name}`"))
+        .unwrap_or_default()
 }
 
 impl Failure {
@@ -99,16 +132,24 @@ impl Failure {
             // 0 for help and the version, 2 for an error.
             Self::CommandLine(error) => error.exit_code(),
             Self::Arguments(_)
+            | Self::NoCommand
+            | Self::NoSuchCommand { .. }
             | Self::Settings(_)
             | Self::BadBench(_)
+            | Self::NoManifest(_)
             | Self::BadWorker(_)
             | Self::NotStaged(_)
             | Self::NeedsLinux(_) => 2,
+            #[cfg(target_os = "linux")]
+            Self::NotInstalled(_) => 2,
             Self::NothingRuns
+            | Self::NothingAnswers
             | Self::NoHome
             | Self::NoCargoHome
-            | Self::NoLog(_)
-            | Self::NoSuchLog { .. }
+            | Self::NoLog
+            | Self::NoLogHere(_)
+            | Self::NoWorkspace(_)
+            | Self::NoSuchLog(_)
             | Self::NoHistory(_) => 1,
             Self::Other(_) => 101,
         }

@@ -11,7 +11,7 @@ use crate::env::Environment;
 use crate::exit::Failure;
 use crate::settings::{Asked, Settings};
 use crate::shell::Shell;
-use crate::{Place, commands, drive, service, worker};
+use crate::{Place, commands, drive, service};
 
 pub(crate) use crate::commands::settings::whole_memory;
 
@@ -21,8 +21,17 @@ pub(crate) fn part() -> Option<ExitCode> {
     drive::guard::main()
         .or_else(drive::hard_limit::main)
         .or_else(service::main)
-        .or_else(worker::steps::main)
+        .or_else(pack)
         .or_else(tool)
+}
+
+/// Where this process is to run the steps of a Worker that is packed.
+fn pack() -> Option<ExitCode> {
+    let (code, why) = plimsoll_worker::steps::main()?;
+    if let Some(why) = why {
+        Shell::of_process().error(&*anyhow::Error::msg(why));
+    }
+    Some(code)
 }
 
 /// Where this process stands before a tool of a Worker build.
@@ -40,57 +49,47 @@ pub(crate) fn command(
     place: &Place,
     shell: &mut Shell,
 ) -> Result<i32, Failure> {
+    shell.set_quiet(place.unsaid(&asked)?.quiet.value);
     match command {
         Ours::Enable => {
-            commands::enable::run(
-                &asked,
-                &place.account(&asked)?,
-                &place.environment,
-                &place.cwd,
-                shell,
-            )?;
+            let settings = place.account(&asked, shell)?;
+            commands::enable::run(&asked, &settings, &place.environment, &place.cwd, shell)?;
         }
         Ours::Clean(options) => {
-            let settings = place.unsaid(&asked)?;
-            shell.set_quiet(settings.quiet.value);
             return commands::clean::run(&options, &place.environment, &place.cwd, shell);
         }
         Ours::Disable => {
             commands::disable::run(&place.unsaid(&asked)?, &place.environment, &place.cwd, shell)?;
         }
+        Ours::Uninstall { yes } => {
+            let settings = place.unsaid(&asked)?;
+            return commands::uninstall::run(yes, &settings, &place.environment, &place.cwd, shell);
+        }
         Ours::Doctor(options) => {
-            let settings = place.ours(&asked)?;
-            shell.set_quiet(settings.quiet.value);
+            let (settings, bad) = place.lenient(&asked)?;
             let Place { environment, cwd } = &place;
-            return commands::doctor::run(&options, &settings, environment, cwd, shell);
+            return commands::doctor::run(&options, &settings, &bad, (environment, cwd), shell);
         }
         Ours::Status { json } => {
-            commands::status::run(
-                json,
-                &place.account(&asked)?,
-                &place.environment,
-                &place.cwd,
-                shell,
-            )?;
+            let settings = place.account(&asked, shell)?;
+            commands::status::run(json, &settings, &place.environment, &place.cwd, shell)?;
         }
         Ours::Bench(options) => {
             let settings = place.ours(&asked)?;
-            shell.set_quiet(settings.quiet.value);
             let Place { environment, cwd } = &place;
             return commands::bench::run(&options, &settings, environment, cwd, shell);
         }
         Ours::Env { shell: language } => {
-            let settings = place.ours(&asked)?;
+            let settings = place.warned(&asked, shell)?;
             commands::env::run(language, &asked, &settings, &place.environment, shell)?;
         }
         Ours::Init(options) => {
-            let settings = place.ours(&asked)?;
+            let settings = place.warned(&asked, shell)?;
             let Place { environment, cwd } = &place;
             return commands::init::run(&options, &settings, environment, cwd, shell);
         }
         Ours::RunUnder { command } => {
             let settings = place.ours(&asked)?;
-            shell.set_quiet(settings.quiet.value);
             return Ok(drive::run_under(&command, &settings, &place.environment, shell)?);
         }
         Ours::Worker(WorkerCommand::Build(options)) => {
@@ -99,14 +98,10 @@ pub(crate) fn command(
                 commands::worker::WorkerBuild::prepare(&options, environment, &place.cwd, globals)?;
             let asked = Asked { cargo_jobs: build.jobs(), ..asked };
             let settings = place.ours(&asked)?;
-            shell.set_quiet(settings.quiet.value);
             return build.run(&settings, environment, shell);
         }
-        Ours::Settings => {
-            let settings = place.ours(&asked)?;
-            let budget =
-                commands::settings::budget_now(settings.memory.value, settings.reserve.value);
-            commands::settings::run(&settings, budget, shell)?;
+        Ours::Settings { json } => {
+            commands::settings::run(json, place.ours(&asked)?, shell)?;
         }
         Ours::Top { once, json } => {
             let form = match (json, once) {
@@ -114,14 +109,16 @@ pub(crate) fn command(
                 (false, true) => Form::Once,
                 (false, false) => Form::Live,
             };
-            let home = place.account(&asked)?.home.value;
+            let home = place.account(&asked, shell)?.home.value;
             commands::top::run(form, home.as_deref(), &place.environment, shell)?;
         }
-        Ours::Report { id, .. } => {
-            commands::report::run(&place.account(&asked)?, id.as_deref(), shell)?;
+        Ours::Report(options) => {
+            let settings = place.account(&asked, shell)?;
+            commands::report::run(&options, &settings, &place.cwd, shell)?;
         }
-        Ours::History { name } => {
-            commands::history::run(&place.account(&asked)?, name.as_deref(), shell)?;
+        Ours::History { name, json } => {
+            let settings = place.account(&asked, shell)?;
+            commands::history::run(&settings, name.as_deref(), json, shell)?;
         }
     }
     Ok(0)

@@ -35,6 +35,18 @@ pub fn run(call: &CargoCall, environment: &Environment) -> anyhow::Result<i32> {
     replace_us_by(as_asked(call, environment))
 }
 
+/// Runs Cargo, as it was asked for, and waits for it; gives its exit status.
+///
+/// # Errors
+/// Where it cannot be started.
+pub(crate) fn wait_for(call: &CargoCall, environment: &Environment) -> anyhow::Result<i32> {
+    let mut command = as_asked(call, environment);
+    let program = command.get_program().to_owned();
+    let status =
+        command.status().with_context(|| format!("cannot start `{}`", program.display()))?;
+    Ok(status.code().unwrap_or(101))
+}
+
 /// Becomes the command. Comes back only where that fails, or, on systems where no process becomes another program, when
 /// the command has ended.
 pub(crate) fn replace_us_by(command: Command) -> anyhow::Result<i32> {

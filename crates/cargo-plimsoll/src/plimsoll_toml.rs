@@ -10,17 +10,36 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use plimsoll_cargo::Jobs;
+use plimsoll_cargo::toml_text::line_of;
 use plimsoll_core::Bytes;
-use plimsoll_core::diet::Diet;
+use plimsoll_core::oversized::{BadOversized, Oversized};
 use plimsoll_core::settings::{BadMemory, Memory};
 use toml_edit::{Document, Item, TableLike, Value};
 
 use crate::env::Environment;
-use crate::jobs::Jobs;
-use crate::toml_text::line_of;
 
 /// The file's name.
 pub const NAME: &str = "plimsoll.toml";
+
+/// What may stand in it, with one sentence each.
+pub const KEYS: [(&str, &str); 6] = [
+    ("memory", "the memory budget, as `--memory`"),
+    ("jobs", "how many jobs run at once, at most, as `--jobs`"),
+    (
+        "reserve",
+        "how much of the machine's memory stays free for everything else: a size or a share",
+    ),
+    (
+        "oversized",
+        "what may be done with a unit that exceeds the budget by itself, as `--oversized`",
+    ),
+    ("hard", "`true` also sets a hard limit of the kernel's, as `--hard`"),
+    (
+        "crates",
+        "`[crates.NAME]`: what you know of a package before a build has shown it; `memory`, `note`",
+    ),
+];
 
 /// A value in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +74,8 @@ pub struct PlimsollToml {
     pub jobs: Option<Given<Jobs>>,
     /// `reserve`: what of the machine's memory is kept free for everything else.
     pub reserve: Option<Given<Memory>>,
-    /// `diet`: how far a unit that would cross the budget alone may go to need less.
-    pub diet: Option<Given<Diet>>,
+    /// `oversized`: what may be done with a unit that exceeds the budget by itself.
+    pub oversized: Option<Given<Oversized>>,
     /// `hard`: whether the kernel, too, keeps the build to its budget.
     pub hard: Option<Given<bool>>,
     /// `[crates.NAME]`: what is known of single packages.
@@ -140,10 +159,26 @@ impl Files {
     /// # Errors
     /// Where one of them is there and cannot be used.
     pub fn find(from: &Path, environment: &Environment) -> Result<Self, BadFile> {
+        let (files, bad) = Self::readable(from, environment);
+        bad.into_iter().next().map_or(Ok(files), Err)
+    }
+
+    /// The same for a command that works without them: one that cannot be used says nothing, and why.
+    #[must_use]
+    pub fn readable(from: &Path, environment: &Environment) -> (Self, Vec<BadFile>) {
         let user = user_file(environment);
         let repo = workspace_root(from).map(|root| root.join(NAME));
-        let read = |path: Option<PathBuf>| path.map_or(Ok(PlimsollToml::default()), read);
-        Ok(Self { repo: read(repo.filter(|repo| Some(repo) != user.as_ref()))?, user: read(user)? })
+        let repo = repo.filter(|repo| Some(repo) != user.as_ref());
+        let mut bad = Vec::new();
+        let mut read = |path: Option<PathBuf>| {
+            let said = path.map_or(Ok(PlimsollToml::default()), self::read);
+            said.unwrap_or_else(|error| {
+                bad.push(error);
+                PlimsollToml::default()
+            })
+        };
+        let files = Self { repo: read(repo), user: read(user) };
+        (files, bad)
     }
 
     /// What is said of single packages, the repository's before the user's.
@@ -164,7 +199,7 @@ pub fn user(environment: &Environment) -> Result<PlimsollToml, BadFile> {
 }
 
 /// Where the XDG base directory specification puts it; a relative `XDG_CONFIG_HOME` counts for nothing there.
-fn user_file(environment: &Environment) -> Option<PathBuf> {
+pub(crate) fn user_file(environment: &Environment) -> Option<PathBuf> {
     let named = environment.get("XDG_CONFIG_HOME").map(PathBuf::from);
     let directory = named.filter(|directory| directory.is_absolute());
     let directory = directory.or_else(|| environment.home().map(|home| home.join(".config")))?;
@@ -174,7 +209,7 @@ fn user_file(environment: &Environment) -> Option<PathBuf> {
 /// The workspace's root, as Cargo finds it (`core/workspace.rs`): the nearest package's `package.workspace`, else
 /// the nearest manifest with `[workspace]` that does not exclude it, else the package itself. `from` is a
 /// directory or a manifest. No Cargo is asked: that would cost each build a process.
-fn workspace_root(from: &Path) -> Option<PathBuf> {
+pub(crate) fn workspace_root(from: &Path) -> Option<PathBuf> {
     let manifest_of = |directory: &Path| {
         let text = fs::read_to_string(directory.join("Cargo.toml")).ok()?;
         text.parse::<toml::Table>().ok()
@@ -228,12 +263,10 @@ pub fn parse(path: &Path, text: &str) -> Result<PlimsollToml, BadFile> {
             "memory" => says.memory = Some(entry.parsed()?),
             "jobs" => says.jobs = Some(entry.jobs()?),
             "reserve" => says.reserve = Some(entry.reserve()?),
-            "diet" => says.diet = Some(entry.diet()?),
+            "oversized" => says.oversized = Some(entry.oversized()?),
             "hard" => says.hard = Some(entry.switch()?),
             "crates" => says.crates = crates(&entry, &at)?,
-            _ => {
-                return Err(entry.unknown(&["memory", "jobs", "reserve", "diet", "hard", "crates"]));
-            }
+            _ => return Err(entry.unknown(&KEYS.map(|(key, _)| key))),
         }
     }
     Ok(says)
@@ -329,15 +362,10 @@ impl<'a> Entry<'a> {
         Ok(self.given(value))
     }
 
-    /// Yes, no, or how far.
-    fn diet(&self) -> Result<Given<Diet>, BadFile> {
-        let diet = match (self.item.as_bool(), self.item.as_str()) {
-            (Some(true), _) => Some(Diet::Preserving),
-            (Some(false), _) => Some(Diet::None),
-            (None, text) => text.and_then(|text| text.parse().ok()),
-        };
-        let diet = diet.ok_or_else(|| self.wrong("write `true`, `false` or `\"output\"`"))?;
-        Ok(self.given(diet))
+    fn oversized(&self) -> Result<Given<Oversized>, BadFile> {
+        let text =
+            self.text("`\"refuse\"`, `\"run\"`, `\"shrink\"` or `\"shrink-output\"`, in quotes")?;
+        text.parse().map(|it| self.given(it)).map_err(|error: BadOversized| self.wrong(error))
     }
 
     fn table(&self, example: &str) -> Result<&'a dyn TableLike, BadFile> {

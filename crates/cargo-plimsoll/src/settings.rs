@@ -10,18 +10,19 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
+use plimsoll_cargo::{CargoConfig, Jobs};
 use plimsoll_core::Bytes;
-use plimsoll_core::diet::{BadDiet, Diet};
-use plimsoll_core::schedule::{BadPriority, Priority};
-use plimsoll_core::settings::{BadMemory, Memory};
+use plimsoll_core::oversized::Oversized;
+use plimsoll_core::schedule::Priority;
+use plimsoll_core::settings::Memory;
 use plimsoll_proto::StateHome;
 
-use crate::cargo_args::OwnOptions;
-use crate::cargo_config::{self, CargoConfig};
 use crate::env::{self, Environment};
-use crate::jobs::{BadJobs, Jobs};
+pub use crate::options::Asked;
 use crate::plimsoll_toml::{self, BadFile, CrateNote, Files};
 
 /// Where a setting came from.
@@ -36,7 +37,24 @@ pub enum Origin {
     /// A budget of a `plimsoll.toml`.
     File(plimsoll_toml::Place),
     /// Cargo's configuration, which bounds it.
-    Cargo(cargo_config::Origin),
+    Cargo(plimsoll_cargo::Origin),
+    /// What `enable --memory` said for the whole account.
+    Account,
+}
+
+impl Origin {
+    /// The kind of it, for programs.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Option(_) => "option",
+            Self::Variable(_) => "variable",
+            Self::File(_) => "file",
+            Self::Cargo(_) => "cargo",
+            Self::Account => "account",
+        }
+    }
 }
 
 impl fmt::Display for Origin {
@@ -46,9 +64,12 @@ impl fmt::Display for Origin {
             Self::Option(name) => f.write_str(name),
             Self::Variable(name) => f.write_str(name),
             Self::File(place) => place.fmt(f),
-            Self::Cargo(cargo_config::Origin::CommandLine) => f.write_str("build.jobs by --config"),
-            Self::Cargo(cargo_config::Origin::Variable(name)) => f.write_str(name),
-            Self::Cargo(cargo_config::Origin::File(path)) => {
+            Self::Account => f.write_str("cargo plimsoll enable --memory"),
+            Self::Cargo(plimsoll_cargo::Origin::CommandLine) => {
+                f.write_str("build.jobs by --config")
+            }
+            Self::Cargo(plimsoll_cargo::Origin::Variable(name)) => f.write_str(name),
+            Self::Cargo(plimsoll_cargo::Origin::File(path)) => {
                 write!(f, "build.jobs in {}", path.display())
             }
         }
@@ -98,14 +119,12 @@ pub struct Settings {
     pub jobs: Sourced<u32>,
     /// What of the machine's memory is kept free for everything else; `auto` is what Plimsoll keeps by itself.
     pub reserve: Sourced<Memory>,
-    /// How far a unit that would cross the budget alone may go to need less.
-    pub diet: Sourced<Diet>,
+    /// What may be done with a unit that exceeds the budget by itself.
+    pub oversized: Sourced<Oversized>,
     /// What is known of single packages, by name.
     pub crates: BTreeMap<String, CrateNote>,
     /// Processors to plan for: what is beyond them runs only where they idle.
     pub processors: Sourced<u32>,
-    /// A unit that is above the budget by itself is refused.
-    pub strict: Sourced<bool>,
     /// The kernel keeps the build to its budget, too.
     pub hard: Sourced<bool>,
     /// The build's share beside others of the account.
@@ -120,48 +139,28 @@ pub struct Settings {
     pub cargo: CargoConfig,
 }
 
-/// What the command line says of the settings.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Asked {
-    /// `--memory`.
-    pub memory: Option<Memory>,
-    /// Plimsoll's `--jobs`.
-    pub jobs: Option<Jobs>,
-    /// The `-j` among Cargo's arguments.
-    pub cargo_jobs: Option<Jobs>,
-    /// `--strict`.
-    pub strict: bool,
-    /// `--diet`.
-    pub diet: Option<Diet>,
-    /// `--hard`.
-    pub hard: bool,
-    /// `--priority`.
-    pub priority: Option<Priority>,
-    /// `--retry-tests`.
-    pub retry_tests: bool,
-    /// `--quiet`, of Plimsoll or of Cargo.
-    pub quiet: bool,
+/// A number of processors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Processors(NonZeroU32);
+
+/// A number of processors that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a number of processors; write a number from 1 on")]
+pub struct BadProcessors(String);
+
+impl Processors {
+    /// The number.
+    #[must_use]
+    pub fn get(self) -> u32 {
+        self.0.get()
+    }
 }
 
-impl Asked {
-    /// Adds the options that stood among Cargo's arguments.
-    ///
-    /// # Errors
-    /// Where the budget is named in both places, and differently.
-    pub fn and(self, own: OwnOptions) -> Result<Self, BadSettings> {
-        match (self.memory, own.memory) {
-            (Some(before), Some(after)) if before != after => {
-                Err(BadSettings::MemoryTwice { before, after })
-            }
-            _ => Ok(Self {
-                memory: self.memory.or(own.memory),
-                diet: own.diet.or(self.diet),
-                strict: self.strict || own.strict,
-                hard: self.hard || own.hard,
-                retry_tests: self.retry_tests || own.retry_tests,
-                ..self
-            }),
-        }
+impl FromStr for Processors {
+    type Err = BadProcessors;
+
+    fn from_str(text: &str) -> Result<Self, BadProcessors> {
+        text.parse().map(Self).map_err(|_| BadProcessors(text.to_owned()))
     }
 }
 
@@ -171,14 +170,6 @@ pub enum BadSettings {
     /// A `plimsoll.toml` says something that means nothing.
     #[error(transparent)]
     File(#[from] BadFile),
-    /// The budget is named before and after the subcommand.
-    #[error("`--memory` is {before} before the subcommand and {after} after it; give it once")]
-    MemoryTwice {
-        /// Before the subcommand.
-        before: Memory,
-        /// After it.
-        after: Memory,
-    },
     /// Jobs are named before and after the subcommand.
     #[error("`--jobs` is {before} before the subcommand and {after} after it; give it once")]
     JobsTwice {
@@ -187,31 +178,13 @@ pub enum BadSettings {
         /// After it.
         after: u32,
     },
-    /// `PLIMSOLL_MEMORY` cannot be read.
-    #[error("the environment variable {name}: {source}", name = env::MEMORY)]
-    Memory {
-        /// Why.
-        source: BadMemory,
-    },
-    /// `PLIMSOLL_JOBS` or `PLIMSOLL_PROCESSORS` cannot be read.
-    #[error("the environment variable {name}: {source}")]
-    Jobs {
+    /// A variable cannot be read. Its cause stands in the text, and is none of the chain: it would be said twice.
+    #[error("the environment variable {name}: {why}")]
+    Variable {
         /// The variable.
         name: &'static str,
-        /// Why.
-        source: BadJobs,
-    },
-    /// `PLIMSOLL_PRIORITY` cannot be read.
-    #[error("the environment variable {name}: {source}", name = env::PRIORITY)]
-    Priority {
-        /// Why.
-        source: BadPriority,
-    },
-    /// `PLIMSOLL_DIET` cannot be read.
-    #[error("the environment variable {name}: {source}", name = env::DIET)]
-    Diet {
-        /// Why.
-        source: BadDiet,
+        /// What is wrong with its value.
+        why: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A yes-or-no variable says neither.
     #[error("the environment variable {name}: `{value}` is neither yes nor no; write `1` or `0`")]
@@ -235,16 +208,17 @@ impl Settings {
         cwd: &Path,
     ) -> Result<Self, BadSettings> {
         let environment = sources.environment;
-        let processors = number(environment, env::PROCESSORS, sources.processors)?
-            .unwrap_or(Sourced::new(sources.processors, Origin::Default));
+        let processors = variable::<Processors>(environment, env::PROCESSORS)?.map_or(
+            Sourced::new(sources.processors, Origin::Default),
+            |Sourced { value, origin }| Sourced::new(value.get(), origin),
+        );
         Ok(Self {
             memory: memory(asked, sources)?,
             jobs: jobs(asked, sources, &cargo, processors.value)?,
             reserve: reserve(sources),
-            diet: diet(asked, sources)?,
+            oversized: oversized(asked, sources)?,
             crates: sources.files.crates(),
             processors,
-            strict: switch(asked.strict, "--strict", env::STRICT, environment)?,
             hard: hard(asked, sources)?,
             priority: priority(asked, environment)?,
             retry_tests: switch(asked.retry_tests, "--retry-tests", env::RETRY_TESTS, environment)?,
@@ -259,12 +233,8 @@ fn memory(asked: &Asked, sources: &Sources<'_>) -> Result<Sourced<Memory>, BadSe
     if let Some(memory) = asked.memory {
         return Ok(Sourced::new(memory, Origin::Option("--memory")));
     }
-    if let Some(value) = sources.environment.get(env::MEMORY) {
-        return value
-            .to_string_lossy()
-            .parse()
-            .map(|memory| Sourced::new(memory, Origin::Variable(env::MEMORY)))
-            .map_err(|source| BadSettings::Memory { source });
+    if let Some(memory) = variable(sources.environment, env::MEMORY)? {
+        return Ok(memory);
     }
     let Files { repo, user } = sources.files;
     let (repo, user) = (repo.memory.as_ref(), user.memory.as_ref());
@@ -287,19 +257,27 @@ fn reserve(sources: &Sources<'_>) -> Sourced<Memory> {
         .unwrap_or(Sourced::new(Memory::Auto, Origin::Default))
 }
 
-fn diet(asked: &Asked, sources: &Sources<'_>) -> Result<Sourced<Diet>, BadSettings> {
-    if let Some(diet) = asked.diet {
-        return Ok(Sourced::new(diet, Origin::Option("--diet")));
+fn oversized(asked: &Asked, sources: &Sources<'_>) -> Result<Sourced<Oversized>, BadSettings> {
+    if let Some(oversized) = asked.oversized {
+        return Ok(Sourced::new(oversized, Origin::Option("--oversized")));
     }
-    if let Some(value) = sources.environment.get(env::DIET) {
-        return value
-            .to_string_lossy()
-            .parse()
-            .map(|diet| Sourced::new(diet, Origin::Variable(env::DIET)))
-            .map_err(|source| BadSettings::Diet { source });
+    if let Some(oversized) = variable(sources.environment, env::OVERSIZED)? {
+        return Ok(oversized);
     }
-    let given = sources.files.repo.diet.as_ref().or(sources.files.user.diet.as_ref());
-    Ok(given.cloned().map_or(Sourced::new(Diet::Preserving, Origin::Default), Sourced::from))
+    let Files { repo, user } = sources.files;
+    let given = repo.oversized.as_ref().or(user.oversized.as_ref());
+    Ok(given.cloned().map_or(Sourced::new(Oversized::default(), Origin::Default), Sourced::from))
+}
+
+/// What a variable says, where it is set.
+fn variable<T: FromStr<Err: std::error::Error + Send + Sync + 'static>>(
+    environment: &Environment,
+    name: &'static str,
+) -> Result<Option<Sourced<T>>, BadSettings> {
+    let Some(value) = environment.get(name) else { return Ok(None) };
+    let parsed = value.to_string_lossy().parse();
+    let value = parsed.map_err(|why: T::Err| BadSettings::Variable { name, why: Box::new(why) })?;
+    Ok(Some(Sourced::new(value, Origin::Variable(name))))
 }
 
 /// Either file may switch it on; the environment and the command line are the user's own word.
@@ -344,14 +322,8 @@ fn priority(asked: &Asked, environment: &Environment) -> Result<Sourced<Priority
     if let Some(priority) = asked.priority {
         return Ok(Sourced::new(priority, Origin::Option("--priority")));
     }
-    match environment.get(env::PRIORITY) {
-        Some(value) => value
-            .to_string_lossy()
-            .parse()
-            .map(|priority| Sourced::new(priority, Origin::Variable(env::PRIORITY)))
-            .map_err(|source| BadSettings::Priority { source }),
-        None => Ok(Sourced::new(Priority::default(), Origin::Default)),
-    }
+    let said = variable(environment, env::PRIORITY)?;
+    Ok(said.unwrap_or(Sourced::new(Priority::default(), Origin::Default)))
 }
 
 /// What is asked for on the command line holds; `build.jobs` bounds everything else.
@@ -394,10 +366,8 @@ fn number(
     name: &'static str,
     all: u32,
 ) -> Result<Option<Sourced<u32>>, BadSettings> {
-    let Some(value) = environment.get(name) else { return Ok(None) };
-    let parsed: Result<Jobs, _> = value.to_string_lossy().parse();
-    let number = parsed.map_err(|source| BadSettings::Jobs { name, source })?;
-    Ok(Some(Sourced::new(number.resolve(all), Origin::Variable(name))))
+    let said = variable::<Jobs>(environment, name)?;
+    Ok(said.map(|Sourced { value, origin }| Sourced::new(value.resolve(all), origin)))
 }
 
 fn switch(

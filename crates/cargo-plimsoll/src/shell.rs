@@ -7,9 +7,35 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
+use plimsoll_view::{Block, Entry, Tone, WORD, broken};
 
 const ERROR: Style = AnsiColor::BrightRed.on_default().bold();
 const WARNING: Style = AnsiColor::BrightYellow.on_default().bold();
+const TITLE: Style = Style::new().bold();
+const GOOD: Style = AnsiColor::BrightGreen.on_default().bold();
+const INFO: Style = AnsiColor::BrightCyan.on_default().bold();
+
+/// The colour of a status word: Cargo's.
+pub(crate) fn style(tone: Tone) -> Style {
+    match tone {
+        Tone::Good => GOOD,
+        Tone::Info => INFO,
+        Tone::Caution => WARNING,
+        Tone::Bad => ERROR,
+    }
+}
+
+/// A budget with its status word in colour, broken where it is wider than so many columns.
+fn lines_of(entry: &Entry, columns: usize) -> String {
+    let style = style(entry.tone);
+    let mut before = format!("{style}{:>WORD$}{style:#}", entry.word);
+    let mut text = String::new();
+    for line in entry.wrapped(columns) {
+        text.push_str(&format!("{before} {line}\n"));
+        before = " ".repeat(WORD);
+    }
+    text
+}
 
 /// Where words go.
 pub struct Shell {
@@ -64,10 +90,39 @@ impl Shell {
         }
     }
 
+    /// Prints a longer answer to stdout, its lines broken where the terminal has so many columns.
+    ///
+    /// # Errors
+    /// As [`Self::answer`].
+    pub fn blocks(&mut self, blocks: &[Block], columns: Option<usize>) -> io::Result<()> {
+        let columns = columns.unwrap_or(usize::MAX);
+        let mut text = String::new();
+        for block in blocks {
+            match block {
+                Block::Entry(entry) => text.push_str(&lines_of(entry, columns)),
+                Block::Title(title) => text.push_str(&format!("\n{TITLE}{title}{TITLE:#}\n")),
+                Block::Text(part) => text.push_str(&broken(part, columns)),
+                Block::Fixed(part) => text.push_str(part),
+            }
+        }
+        self.answer(text)
+    }
+
     /// Says something on stderr as it is, unless quiet: the summary, a notice.
     pub fn note(&mut self, text: impl Display) {
         if !self.quiet {
             self.say(format_args!("{text}"));
+        }
+    }
+
+    /// Says lines with status words on stderr, as Cargo does, unless quiet; broken where the terminal has so many columns.
+    pub fn entries(&mut self, entries: &[Entry], columns: Option<usize>) {
+        let mut text = String::new();
+        for entry in entries {
+            text.push_str(&lines_of(entry, columns.unwrap_or(usize::MAX)));
+        }
+        if !text.is_empty() {
+            self.note(text);
         }
     }
 
@@ -89,8 +144,12 @@ impl Shell {
         let mut text = error.to_string();
         let mut cause = error.source();
         while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
+            let said = error.to_string();
+            // Some errors have their cause in their own words.
+            if !text.contains(&said) {
+                text.push_str(": ");
+                text.push_str(&said);
+            }
             cause = error.source();
         }
         self.say(format_args!("{ERROR}error{ERROR:#}: {text}"));
@@ -152,6 +211,46 @@ mod tests {
         assert_eq!(out.0.borrow().as_slice(), b"four\n");
         let said = String::from_utf8(err.0.borrow().clone()).unwrap();
         assert_eq!(said, "warning: plimsoll: one\nerror: five\n");
+    }
+
+    #[test]
+    fn status_words_are_coloured_and_lines_stay_within_the_terminal() {
+        let text = "aws-lc-sys 262 MiB, zstd-sys 177 MiB".to_owned();
+        let entry = Entry { tone: Tone::Info, word: "Heaviest", text: text.clone() };
+        let said = |columns| {
+            let err = Captured::default();
+            let mut shell = Shell::new(io::sink(), err.clone());
+            shell.entries(std::slice::from_ref(&entry), columns);
+            String::from_utf8(err.0.take()).unwrap()
+        };
+        let word = "\u{1b}[1m\u{1b}[96m    Heaviest\u{1b}[0m";
+        assert_eq!(said(None), format!("{word} {text}\n"));
+        let indent = " ".repeat(13);
+        let broken = format!("{word} aws-lc-sys 262 MiB,\n{indent}zstd-sys 177 MiB\n");
+        assert_eq!(said(Some(36)), broken);
+    }
+
+    #[test]
+    fn a_cause_is_said_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot read `x`: {source}; make it readable")]
+        struct Says {
+            source: io::Error,
+        }
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot read `x`")]
+        struct Hides {
+            source: io::Error,
+        }
+        let err = Captured::default();
+        let plain: Box<dyn Write> = Box::new(err.clone());
+        let mut shell = Shell::new(io::sink(), anstream::StripStream::new(plain));
+        shell.error(&Says { source: io::Error::other("denied") });
+        shell.error(&Hides { source: io::Error::other("denied") });
+        let said = String::from_utf8(err.0.borrow().clone()).unwrap();
+        let expected =
+            "error: cannot read `x`: denied; make it readable\nerror: cannot read `x`: denied\n";
+        assert_eq!(said, expected);
     }
 
     #[test]

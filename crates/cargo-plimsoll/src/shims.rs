@@ -21,18 +21,14 @@ impl Shims {
     pub(crate) fn find() -> anyhow::Result<Self> {
         let shims = Self::named()?;
         for shim in [&shims.rustc, &shims.rustdoc] {
-            anyhow::ensure!(
-                shim.is_file(),
-                "`{}` is missing; install Plimsoll again",
-                shim.display()
-            );
+            anyhow::ensure!(shim.is_file(), "`{}` is missing; reinstall Plimsoll", shim.display());
         }
         Ok(shims)
     }
 
     /// Where they should be: enough to know them again.
     pub(crate) fn named() -> anyhow::Result<Self> {
-        let own = std::env::current_exe().context("cannot tell where Plimsoll is installed")?;
+        let own = std::env::current_exe().context("cannot find where Plimsoll is installed")?;
         Ok(Self {
             rustc: own.with_file_name(name::RUSTC),
             rustdoc: own.with_file_name(name::RUSTDOC),

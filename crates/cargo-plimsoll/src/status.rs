@@ -18,8 +18,10 @@
 use std::io;
 
 use plimsoll_core::Millis;
+use plimsoll_view::{Entry, word_column};
 
 use crate::env::Environment;
+use crate::shell;
 
 /// A terminal that shows the budget.
 pub trait Screen {
@@ -47,12 +49,12 @@ const REFRESH: Millis = Millis(2000);
 #[derive(Debug)]
 pub struct StatusLine<S: Screen> {
     screen: S,
-    /// Reverse video sets the row off; not where `NO_COLOR` is set.
-    plain: bool,
+    /// The status word has a colour.
+    colored: bool,
     /// The size with which the row is reserved; nothing while it is not.
     reserved: Option<(u16, u16)>,
     /// What the row shows, and since when.
-    shown: Option<(String, Millis)>,
+    shown: Option<(Entry, Millis)>,
 }
 
 /// Whether the environment wants a status line: a terminal that can place its cursor, no CI.
@@ -64,35 +66,46 @@ pub fn wanted(environment: &Environment) -> bool {
 
 impl<S: Screen> StatusLine<S> {
     /// Reserves the row; nothing where the terminal is too small or not ours.
-    pub fn new(screen: S, environment: &Environment) -> Option<Self> {
+    pub fn new(screen: S, environment: &Environment, colored: bool) -> Option<Self> {
         if !wanted(environment) {
             return None;
         }
-        let plain = environment.get("NO_COLOR").is_some();
-        let mut line = Self { screen, plain, reserved: None, shown: None };
+        let mut line = Self { screen, colored, reserved: None, shown: None };
         line.restore();
         line.reserved.is_some().then_some(line)
     }
 
-    /// Shows what `text` says for the width in columns, at most five times a second; `now` is any
+    /// Shows what `entry` says for the width in columns, at most five times a second; `now` is any
     /// clock that does not go back.
-    pub fn draw(&mut self, now: Millis, text: impl FnOnce(usize) -> String) {
+    pub fn draw(&mut self, now: Millis, entry: impl FnOnce(usize) -> Entry) {
         let Some((rows, columns)) = self.reserved else { return };
         let age = self.shown.as_ref().map(|(_, since)| now - *since);
         if age.is_some_and(|age| age < REDRAW) || !self.screen.ready() {
             return;
         }
-        let text = fit(&text(usize::from(columns)), usize::from(columns));
+        let entry = entry(usize::from(columns));
         if let Some((old, _)) = &self.shown
-            && *old == text
+            && *old == entry
             && age.is_some_and(|age| age < REFRESH)
         {
             return;
         }
-        let (on, off) = if self.plain { ("", "") } else { ("\x1b[7m", "\x1b[27m") };
+        let row = self.row(&entry, usize::from(columns));
         // Reset attributes first: what others had switched on comes back with the cursor.
-        self.send(&format!("\x1b7\x1b[0m\x1b[{rows};1H{on}{text}{off}\x1b[K\x1b8"));
-        self.shown = Some((text, now));
+        self.send(&format!("\x1b7\x1b[0m\x1b[{rows};1H{row}\x1b[K\x1b8"));
+        self.shown = Some((entry, now));
+    }
+
+    /// The row, at most `columns` wide.
+    fn row(&self, entry: &Entry, columns: usize) -> String {
+        let word = format!("{:>width$}", entry.word, width = word_column(columns));
+        let word = fit(&word, columns);
+        let text = fit(&format!(" {}", entry.text), columns - word.chars().count());
+        if !self.colored {
+            return word + &text;
+        }
+        let style = shell::style(entry.tone);
+        format!("{style}{word}{style:#}{text}")
     }
 
     /// Gives the row back: before the process is stopped, or before somebody else draws.
@@ -224,6 +237,8 @@ mod tests {
     use std::cell::{Cell, RefCell};
     use std::rc::Rc;
 
+    use plimsoll_view::Tone;
+
     use super::*;
 
     #[derive(Clone)]
@@ -265,16 +280,20 @@ mod tests {
     }
 
     fn line(glass: &Glass) -> StatusLine<Glass> {
-        StatusLine::new(glass.clone(), &environment(&[])).unwrap()
+        StatusLine::new(glass.clone(), &environment(&[]), false).unwrap()
+    }
+
+    fn says(text: &str) -> Entry {
+        Entry { tone: Tone::Info, word: "Plimsoll", text: text.to_owned() }
     }
 
     #[test]
     fn the_bottom_row_is_reserved_drawn_and_given_back() {
-        let glass = Glass::new(24, 10);
+        let glass = Glass::new(24, 20);
         let mut status = line(&glass);
         assert_eq!(glass.taken(), ["\x1bD\x1b[A\x1b7\x1b[1;23r\x1b8"]);
-        status.draw(Millis(0), |columns| "1.21/1.56 GiB"[..columns].to_owned());
-        assert_eq!(glass.taken(), ["\x1b7\x1b[0m\x1b[24;1H\x1b[7m1.21/1.56 \x1b[27m\x1b[K\x1b8"]);
+        status.draw(Millis(0), |_| says("1.21 of 1.56 GiB"));
+        assert_eq!(glass.taken(), ["\x1b7\x1b[0m\x1b[24;1HPlimsoll 1.21 of 1.5\x1b[K\x1b8"]);
         drop(status);
         assert_eq!(glass.taken(), ["\x1b7\x1b[r\x1b[0m\x1b[24;1H\x1b[2K\x1b8"]);
     }
@@ -290,7 +309,7 @@ mod tests {
         let mut status = line(&glass);
         glass.taken();
         let mut drawn_at = |ms: u64, text: &str| {
-            status.draw(Millis(ms), |_| text.to_owned());
+            status.draw(Millis(ms), |_| says(text));
             glass.taken().len()
         };
         assert_eq!(drawn_at(0, "a"), 1);
@@ -310,7 +329,7 @@ mod tests {
         glass.ready.set(false);
         status.draw(Millis(0), |_| unreachable!("nothing is rendered for nobody"));
         glass.ready.set(true);
-        status.draw(Millis(1), |_| "a".to_owned());
+        status.draw(Millis(1), |_| says("a"));
         assert_eq!(glass.taken().len(), 1);
     }
 
@@ -321,7 +340,7 @@ mod tests {
         status.suspend();
         glass.taken();
         status.suspend();
-        status.draw(Millis(0), |_| "a".to_owned());
+        status.draw(Millis(0), |_| says("a"));
         assert_eq!(glass.taken(), [""; 0]);
         glass.size.set(Some((30, 80)));
         status.restore();
@@ -336,15 +355,15 @@ mod tests {
     fn it_follows_the_size_of_the_terminal() {
         let glass = Glass::new(24, 80);
         let mut status = line(&glass);
-        status.draw(Millis(0), |_| "a".to_owned());
+        status.draw(Millis(0), |_| says("a"));
         glass.taken();
         status.resize();
         assert_eq!(glass.taken(), [""; 0], "the same size");
         glass.size.set(Some((10, 40)));
         status.resize();
         assert_eq!(glass.taken(), ["\x1b7\x1b[r\x1b8", "\x1bD\x1b[A\x1b7\x1b[1;9r\x1b8"]);
-        status.draw(Millis(1), |columns| columns.to_string());
-        assert_eq!(glass.taken(), ["\x1b7\x1b[0m\x1b[10;1H\x1b[7m40\x1b[27m\x1b[K\x1b8"]);
+        status.draw(Millis(1), |columns| says(&columns.to_string()));
+        assert_eq!(glass.taken(), ["\x1b7\x1b[0m\x1b[10;1HPlimsoll 40\x1b[K\x1b8"]);
         glass.size.set(Some((4, 40)));
         status.resize();
         assert_eq!(glass.taken(), ["\x1b7\x1b[r\x1b[0m\x1b[10;1H\x1b[2K\x1b8"], "too small");
@@ -357,7 +376,7 @@ mod tests {
     fn there_is_no_budget_where_it_would_not_be_seen() {
         let none = |rows, variables: &[(&str, &str)]| {
             let glass = Glass::new(rows, 80);
-            let line = StatusLine::new(glass.clone(), &environment(variables));
+            let line = StatusLine::new(glass.clone(), &environment(variables), false);
             line.is_none() && glass.taken().is_empty()
         };
         assert!(!none(5, &[]));
@@ -369,12 +388,15 @@ mod tests {
     }
 
     #[test]
-    fn no_color_is_honoured() {
-        let glass = Glass::new(24, 80);
-        let mut status =
-            StatusLine::new(glass.clone(), &environment(&[("NO_COLOR", "1")])).unwrap();
-        glass.taken();
-        status.draw(Millis(0), |_| "a".to_owned());
-        assert_eq!(glass.taken(), ["\x1b7\x1b[0m\x1b[24;1Ha\x1b[K\x1b8"]);
+    fn the_status_word_stands_in_cargos_column_and_colour() {
+        for (colored, word) in
+            [(false, "    Plimsoll"), (true, "\x1b[1m\x1b[96m    Plimsoll\x1b[0m")]
+        {
+            let glass = Glass::new(24, 80);
+            let mut status = StatusLine::new(glass.clone(), &environment(&[]), colored).unwrap();
+            glass.taken();
+            status.draw(Millis(0), |_| says("a"));
+            assert_eq!(glass.taken(), [format!("\x1b7\x1b[0m\x1b[24;1H{word} a\x1b[K\x1b8")]);
+        }
     }
 }

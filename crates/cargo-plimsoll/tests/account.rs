@@ -175,8 +175,8 @@ fn twice_changes_nothing_but_the_budget() {
     let account = Account::with("[build]\nrustc-wrapper = 'sccache'\n");
     account.ok("enable --memory 50%");
     let (text, kept) = (account.text(), fs::read(account.at("state/plimsoll/enable/original")));
-    assert!(account.ok("enable").contains("nothing was changed"));
-    assert!(account.ok("enable --memory 4G").contains("up to date"));
+    assert!(account.ok("enable").contains("nothing changed"));
+    assert!(account.ok("enable --memory 4G").contains("updated"));
     assert_eq!(account.text(), text);
     assert_eq!(account.enabled().unwrap().memory, Memory::Size(Bytes::gib(4)));
     assert_eq!(account.enabled().unwrap().wrapper, Some("sccache".into()));
@@ -213,7 +213,7 @@ fn what_was_edited_since_stays() {
         account.text().replace("jobs = 3", "jobs = 4")
     );
     fs::write(account.config(), edited).unwrap();
-    assert!(account.ok("disable").contains("edited since"));
+    assert!(account.ok("disable").contains("your later edits"));
     let expected =
         "# new\n[build]\nrustc-wrapper = 'sccache' # x\njobs = 4\n\n[net]\noffline = true\n";
     assert_eq!(account.text(), expected);
@@ -247,13 +247,13 @@ fn keys_that_were_changed_since_are_left() {
     fs::write(account.config(), "build.rustc-wrapper = 'kache'\n").unwrap();
     let status = account.status();
     assert_eq!((&status["enabled"], &status["effective"]), (&true.into(), &false.into()));
-    assert!(account.ok("disable").contains("did not name Plimsoll any more"));
+    assert!(account.ok("disable").contains("no longer named Plimsoll"));
     assert_eq!(account.text(), "build.rustc-wrapper = 'kache'\n");
     account.assert_gone();
 
     account.ok("enable");
     fs::remove_file(account.config()).unwrap();
-    assert!(account.ok("disable").contains("did not name Plimsoll any more"));
+    assert!(account.ok("disable").contains("no longer named Plimsoll"));
     account.assert_gone();
 }
 
@@ -373,7 +373,7 @@ fn one_configuration_at_a_time() {
     let mut other = account.command("enable");
     let output = other.env("CARGO_HOME", account.at("other")).output().unwrap();
     assert_eq!(output.status.code(), Some(101));
-    assert!(err(&output).contains("CARGO_HOME is another directory"), "{}", err(&output));
+    assert!(err(&output).contains("CARGO_HOME now leads to"), "{}", err(&output));
     // Wherever it is called, what was enabled is disabled.
     good(account.command("disable").env("CARGO_HOME", account.at("other")));
     account.assert_gone();
@@ -386,10 +386,10 @@ fn a_home_that_others_may_not_find_is_said() {
     let account = Account::new();
     let output = account.command("enable").env("PLIMSOLL_HOME", "here").output().unwrap();
     assert_eq!(output.status.code(), Some(101));
-    assert!(err(&output).contains("PLIMSOLL_HOME is relative"), "{}", err(&output));
+    assert!(err(&output).contains("PLIMSOLL_HOME is a relative path"), "{}", err(&output));
     assert!(!account.at("cargo").exists());
     let output = account.command("enable").output().unwrap();
-    assert!(err(&output).contains("PLIMSOLL_HOME is set here"), "{}", err(&output));
+    assert!(err(&output).contains("only this shell sets PLIMSOLL_HOME"), "{}", err(&output));
     let output = account.command("enable").env_remove("PLIMSOLL_HOME").output().unwrap();
     assert_eq!(err(&output), "");
     assert!(account.at("user/.local/state/plimsoll/enabled").exists());
@@ -398,18 +398,21 @@ fn a_home_that_others_may_not_find_is_said() {
 #[test]
 fn status_says_what_goes_past_the_budget_here() {
     let account = Account::with("build.rustc-wrapper = 'sccache'\n");
-    assert!(account.ok("status").contains("no: plain `cargo` runs without a budget"));
+    assert!(account.ok("status").contains("no: plain `cargo` has no memory budget"));
     account.ok("enable --memory 1GiB");
     let said = account.ok("status");
     assert!(said.contains("yes, since 2") && said.contains("sccache for rustc"), "{said}");
-    assert!(said.contains("plain `cargo` is inside the budget"), "{said}");
+    assert!(said.contains("plain `cargo` keeps to the budget"), "{said}");
     let status = account.status();
     assert_eq!(status["memory"], "1.00 GiB");
     assert_eq!(status["config"], account.config().to_str().unwrap());
     assert_eq!(status["obstacles"], serde_json::json!([]));
 
     let said = good(account.command("status").env("RUSTC_WRAPPER", ""));
-    assert!(said.contains("NOT inside") && said.contains("`unset RUSTC_WRAPPER`"), "{said}");
+    assert!(
+        said.contains("does NOT keep to the budget") && said.contains("`unset RUSTC_WRAPPER`"),
+        "{said}"
+    );
     fs::create_dir(account.at("w/.cargo")).unwrap();
     let workspace = account.at("w/.cargo/config.toml");
     fs::write(&workspace, "build.rustc-wrapper = 'kache'\nbuild.rustdoc = 'x'\n").unwrap();
@@ -417,5 +420,52 @@ fn status_says_what_goes_past_the_budget_here() {
     assert!(said.contains(workspace.to_str().unwrap()) && said.contains("kache"), "{said}");
     assert_eq!(account.status()["obstacles"][1]["tool"], "rustdoc");
     let output = account.command("enable").output().unwrap();
-    assert!(err(&output).contains("take it out there"), "{}", err(&output));
+    assert!(err(&output).contains("remove it there"), "{}", err(&output));
+}
+
+#[test]
+fn uninstall_leaves_nothing_but_the_programs() {
+    let account = Account::with("[build]\njobs = 3\n");
+    account.ok("enable --memory 6G");
+    let state = account.at("state/plimsoll");
+    fs::create_dir(state.join("logs")).unwrap();
+    fs::write(state.join("logs/one.jsonl"), "x".repeat(9000)).unwrap();
+    let kept = account.ok("disable");
+    assert!(
+        kept.contains("the log of 1 build") && kept.contains("cargo plimsoll uninstall"),
+        "{kept}"
+    );
+    account.ok("enable --memory 6G");
+
+    let unasked = account.command("uninstall").output().unwrap();
+    assert_eq!(unasked.status.code(), Some(1));
+    assert!(err(&unasked).contains("no terminal to ask on"), "{}", err(&unasked));
+    assert!(account.enabled().is_some());
+
+    let done = account.ok("uninstall --yes");
+    assert!(done.contains("cargo uninstall cargo-plimsoll"), "{done}");
+    assert_eq!(account.text(), "[build]\njobs = 3\n");
+    assert!(!state.exists());
+    assert!(account.ok("uninstall --yes").contains("nothing to remove"));
+    assert!(!state.exists(), "asking makes nothing");
+}
+
+#[test]
+fn uninstall_works_when_half_is_gone_and_leaves_what_is_not_ours() {
+    let account = Account::new();
+    account.ok("enable");
+    let state = account.at("state/plimsoll");
+    fs::remove_file(Enabled::file(&state)).unwrap();
+    fs::write(state.join("notes.txt"), "mine").unwrap();
+    let done = account.ok("uninstall --yes");
+    assert!(done.contains("are not Plimsoll's and stay"), "{done}");
+    assert!(!account.config().exists());
+    assert_eq!(fs::read_dir(&state).unwrap().count(), 1);
+
+    // The state is gone, the configuration still names the shims.
+    account.ok("enable");
+    fs::remove_dir_all(&state).unwrap();
+    account.ok("uninstall --yes");
+    assert!(!account.config().exists() || !account.text().contains("plimsoll"));
+    assert!(!state.exists());
 }

@@ -1,7 +1,11 @@
-//! The crates depend on each other as docs/architecture.md says, and on nothing else of the workspace.
+//! The crates depend on each other as docs/architecture.md says, and on nothing else of the workspace. Inside a crate
+//! modules use each other in one direction only.
 //!
 //! The document's table is the one source: this test reads it and Cargo's own view of the manifests.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up stops there")]
+
+#[path = "structure/modules.rs"]
+mod modules;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -93,6 +97,29 @@ fn pure_crates_depend_on_pure_crates_and_their_clippy_bans_the_rest() {
         let bans = std::fs::read_to_string(&file).unwrap_or_default();
         for banned in ["std::time::Instant::now", "std::env::var", "std::fs::read"] {
             assert!(bans.contains(banned), "{} does not ban {banned}", file.display());
+        }
+    }
+}
+
+/// Crates in which modules still use each other in a circle. One that has none any more leaves this list.
+const WITH_CIRCLES: &[&str] = &["cargo-plimsoll", "plimsoll-bench", "plimsoll-host"];
+
+#[test]
+fn modules_of_a_crate_do_not_use_each_other_in_a_circle() {
+    for (name, known) in built() {
+        let source = root().join(&known.directory).join("src");
+        let files = ["lib.rs", "main.rs"].map(|file| source.join(file));
+        let circles: Vec<String> = files
+            .iter()
+            .filter(|file| file.is_file())
+            .flat_map(|file| modules::Modules::read(file).circles())
+            .map(|circle| circle.to_string().replace(&format!("{}/", root().display()), ""))
+            .collect();
+        let circles = circles.join("\n");
+        if WITH_CIRCLES.contains(&name.as_str()) {
+            assert!(!circles.is_empty(), "{name} has no circles any more: take it off the list");
+        } else {
+            assert!(circles.is_empty(), "{name}: modules use each other in a circle:\n{circles}");
         }
     }
 }

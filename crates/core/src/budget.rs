@@ -19,24 +19,25 @@
 //! This module reads nothing; readings come from the host crate.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use crate::measure::{Bytes, Millis};
 use crate::settings::{Memory, SMALLEST_BUDGET};
 
 /// What the machine and every cgroup above the build say at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reading {
+pub struct MemoryReading {
     /// The machine.
-    pub machine: Machine,
+    pub machine: MachineMemory,
     /// The cgroups that contain the build and have a limit.
-    pub cgroups: Vec<Cgroup>,
+    pub cgroups: Vec<CgroupMemory>,
     /// How much time was lost for want of memory, if the kernel says.
-    pub stall: Stall,
+    pub stall: MemoryStall,
 }
 
 /// The machine's memory (`/proc/meminfo`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Machine {
+pub struct MachineMemory {
     /// All of it.
     pub total: Bytes,
     /// What can be had without swapping, by the kernel's estimate: free, and file-backed pages and
@@ -45,20 +46,20 @@ pub struct Machine {
     /// Swap that is free.
     pub swap_free: Bytes,
     /// Who kills before the kernel does, if anybody.
-    pub killer: Option<Killer>,
+    pub killer: Option<OomDaemon>,
 }
 
-impl Machine {
+impl MachineMemory {
     /// What has to stay available so that nobody kills before the kernel does; zero while enough of the swap is free.
     fn kept_from_killer(&self) -> Bytes {
-        let acts = |killer: &Killer| self.swap_free <= killer.swap + KILLER_MARGIN;
+        let acts = |killer: &OomDaemon| self.swap_free <= killer.swap + OOM_DAEMON_MARGIN;
         let killer = self.killer.filter(acts);
-        killer.map_or(Bytes::ZERO, |killer| killer.memory + KILLER_MARGIN)
+        killer.map_or(Bytes::ZERO, |killer| killer.memory + OOM_DAEMON_MARGIN)
     }
 
     /// The swap that can be filled without memory's shortage alone being enough for a killer.
     fn swap_to_use(&self) -> Bytes {
-        let kept = self.killer.map_or(Bytes::ZERO, |killer| killer.swap + KILLER_MARGIN);
+        let kept = self.killer.map_or(Bytes::ZERO, |killer| killer.swap + OOM_DAEMON_MARGIN);
         self.swap_free - kept
     }
 }
@@ -66,7 +67,7 @@ impl Machine {
 /// A daemon that kills before the kernel does (earlyoom, systemd-oomd): as soon as no more than both of these is left.
 /// It takes the largest process or cgroup, which need not be ours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Killer {
+pub struct OomDaemon {
     /// Of what is available of the machine's memory.
     pub memory: Bytes,
     /// Of what is free of its swap; zero where there is no swap.
@@ -75,7 +76,7 @@ pub struct Killer {
 
 /// One cgroup above the build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cgroup {
+pub struct CgroupMemory {
     /// Its limit: the smaller of the hard one and, where there is one, the throttling one.
     pub limit: Bytes,
     /// What it holds that cannot be dropped: anonymous, shared and kernel memory of everybody in it.
@@ -86,23 +87,23 @@ pub struct Cgroup {
 
 /// Totals since some moment of the past, only differences mean something; zero where unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stall {
+pub struct MemoryStall {
     /// Microseconds in which everybody waited for memory at once (PSI `full`).
     pub full_us: u64,
     /// File-backed pages that had to be read again soon after they were dropped.
     pub refaulted: Bytes,
 }
 
-/// What the build itself holds at the moment of a [`Reading`], tmpfs pages included.
+/// What the build itself holds at the moment of a [`MemoryReading`], tmpfs pages included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Own {
+pub struct HeldMemory {
     /// Anonymous, shared, swapped and tmpfs pages.
     pub memory: Bytes,
     /// The swapped part of them.
     pub swapped: Bytes,
 }
 
-impl Own {
+impl HeldMemory {
     fn resident(self) -> Bytes {
         self.memory - self.swapped
     }
@@ -120,7 +121,7 @@ pub const LARGEST_CGROUP_RESERVE: Bytes = Bytes::mib(320);
 pub const LARGEST_MACHINE_RESERVE: Bytes = Bytes::gib(1);
 /// So far the budget stays from where a killer would act. Because such a daemon looks up to ten times a
 /// second, and the budget is read four times: others and the build may take so much between two looks.
-pub const KILLER_MARGIN: Bytes = Bytes::mib(128);
+pub const OOM_DAEMON_MARGIN: Bytes = Bytes::mib(128);
 /// The share of the reserve that even a unit which is too large for everything else must leave to files.
 pub const FILES_AT_LEAST: f64 = 0.25;
 /// What the reserve may learn on top. Because file-backed pages that a build needs at one time are
@@ -150,15 +151,15 @@ pub const THRASHING_REFAULTS: Bytes = Bytes::mib(24);
 pub const RISE_WINDOW: Millis = Millis(1_000);
 /// Smaller moves of the budget are not made. Because processes and cgroups are read one after the
 /// other, and in between a busy build grows by about as much.
-pub const SMALLEST_MOVE: Bytes = Bytes::mib(16);
+pub const SMALLEST_CHANGE: Bytes = Bytes::mib(16);
 
 /// The part of memory under a limit that is left to file-backed pages; learns from stalls.
 #[derive(Clone, Debug, Default)]
-pub struct Reserve {
+pub struct FileReserve {
     /// On top of what the limit's size suggests. At most [`LARGEST_LEARNED`].
     learned: Bytes,
     /// When the current window began, and the totals then.
-    window: Option<(Millis, Stall)>,
+    window: Option<(Millis, MemoryStall)>,
     /// The highest share of its budget that the build held in the current window.
     pressed: f64,
     /// Since when nothing stalled.
@@ -169,10 +170,16 @@ pub struct Reserve {
     asked: Memory,
 }
 
-impl Reserve {
+impl FileReserve {
+    /// One that keeps at least so much of the machine's memory free.
+    #[must_use]
+    pub fn asking(asked: Memory) -> Self {
+        Self { asked, ..Self::default() }
+    }
+
     /// The reserve under a cgroup's `limit`; never more than half of it.
     #[must_use]
-    pub fn under_limit(&self, limit: Bytes) -> Bytes {
+    pub fn under_cgroup(&self, limit: Bytes) -> Bytes {
         self.under(limit, limit.scale(0.125), LARGEST_CGROUP_RESERVE)
     }
 
@@ -187,7 +194,7 @@ impl Reserve {
         self.under(total, total.scale(1.0 / 16.0), LARGEST_MACHINE_RESERVE).max(asked)
     }
 
-    /// The reserve over a `line` to which a cgroup limit is built: of a limit so much higher [`Self::under_limit`] leaves
+    /// The reserve over a `line` to which a cgroup limit is built: of a limit so much higher [`Self::under_cgroup`] leaves
     /// the budget at least. (Under it an eighth of the limit is kept, which is a seventh of what is left.)
     #[must_use]
     pub fn over_budget(&self, budget: Bytes) -> Bytes {
@@ -201,7 +208,7 @@ impl Reserve {
     /// Looks at how much time and how many pages were lost by `now`. Only `full` stalls and refaults
     /// count: a single task that waits for its first read harms nobody. The build holds a `share` of its budget:
     /// what stalls far below it is not mended by a lower one, which would only let less run at once.
-    pub fn observe(&mut self, now: Millis, stall: Stall, share: f64) {
+    pub fn observe(&mut self, now: Millis, stall: MemoryStall, share: f64) {
         self.pressed = self.pressed.max(share);
         let Some((since, before)) = self.window else {
             self.window = Some((now, stall));
@@ -227,27 +234,85 @@ impl Reserve {
     }
 }
 
-/// The budget under everything above the build, before any named one.
+/// What one limit above the build comes to: the machine's memory, or a cgroup's limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// It is the machine's memory.
+    pub is_machine: bool,
+    /// The limit.
+    pub limit: Bytes,
+    /// What others than the build hold of it.
+    pub others: Bytes,
+    /// What is kept for files and for everybody else.
+    pub kept: Bytes,
+}
+
+/// How an automatic budget follows from it, as one sentence without its end.
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { is_machine, limit, others, kept } = self;
+        let of = if *is_machine { "the machine has" } else { "the container's limit is" };
+        write!(f, "{of} {limit}, less ")?;
+        if *others > Bytes::ZERO {
+            write!(f, "{others} that other processes hold and ")?;
+        }
+        write!(f, "{kept} kept free for files that compilers read again and again")
+    }
+}
+
+impl Bound {
+    /// What it leaves to the build.
+    #[must_use]
+    pub fn left(&self) -> Bytes {
+        self.limit - self.others - self.kept
+    }
+
+    /// How that follows, as one sentence without its end.
+    #[must_use]
+    pub fn explained(&self) -> String {
+        let Self { is_machine, limit, others, kept } = self;
+        let of = if *is_machine { "the machine has" } else { "the container's limit is" };
+        let others = match *others {
+            Bytes::ZERO => String::new(),
+            others => format!(" {others} that other processes hold and"),
+        };
+        format!(
+            "{of} {limit}, less{others} {kept} kept free for files that compilers read again and again"
+        )
+    }
+}
+
+/// The limit above the build that leaves least to it.
 ///
-/// What others take and give back moves it; what the build itself takes does not.
+/// What others take and give back moves what it leaves; what the build itself takes does not.
 #[must_use]
-pub fn auto(reading: &Reading, own: Own, reserve: &Reserve) -> Bytes {
-    let kept = reserve.of_machine(reading.machine.total).max(reading.machine.kept_from_killer());
-    let machine = (reading.machine.available + own.resident()).min(reading.machine.total) - kept;
-    reading
-        .cgroups
-        .iter()
-        .map(|cgroup| {
-            let others = cgroup.held - own.resident();
-            cgroup.limit - others - reserve.under_limit(cgroup.limit)
-        })
-        .fold(machine, Bytes::min)
-        .max(SMALLEST_BUDGET)
+pub fn tightest(reading: &MemoryReading, own: HeldMemory, reserve: &FileReserve) -> Bound {
+    let total = reading.machine.total;
+    let machine = Bound {
+        is_machine: true,
+        limit: total,
+        others: total - (reading.machine.available + own.resident()),
+        kept: reserve.of_machine(total).max(reading.machine.kept_from_killer()),
+    };
+    let of_cgroup = |cgroup: &CgroupMemory| Bound {
+        is_machine: false,
+        limit: cgroup.limit,
+        others: cgroup.held - own.resident(),
+        kept: reserve.under_cgroup(cgroup.limit),
+    };
+    let bounds = reading.cgroups.iter().map(of_cgroup);
+    bounds.fold(machine, |least, it| if it.left() < least.left() { it } else { least })
+}
+
+/// The budget under everything above the build, before any named one.
+#[must_use]
+pub fn auto(reading: &MemoryReading, own: HeldMemory, reserve: &FileReserve) -> Bytes {
+    tightest(reading, own, reserve).left().max(SMALLEST_BUDGET)
 }
 
 /// The memory of the machine or of the tightest cgroup: what a share is a share of.
 #[must_use]
-pub fn whole(reading: &Reading) -> Bytes {
+pub fn whole(reading: &MemoryReading) -> Bytes {
     reading.cgroups.iter().map(|cgroup| cgroup.limit).fold(reading.machine.total, Bytes::min)
 }
 
@@ -256,25 +321,25 @@ pub fn whole(reading: &Reading) -> Bytes {
 /// compiler's own code from disk again and again (measured with 22 MiB left: PSI `full` at 89 %), and then the
 /// kernel kills.
 #[must_use]
-pub fn capacity(reading: &Reading, own: Own, reserve: &Reserve) -> Bytes {
+pub fn capacity(reading: &MemoryReading, own: HeldMemory, reserve: &FileReserve) -> Bytes {
     let files = |reserve: Bytes| reserve.scale(FILES_AT_LEAST);
     let of_machine = files(reserve.of_machine(reading.machine.total));
     let of_machine = of_machine.max(reading.machine.kept_from_killer());
-    at_most(reading, own, of_machine, |limit| files(reserve.under_limit(limit)))
+    at_most(reading, own, of_machine, |limit| files(reserve.under_cgroup(limit)))
 }
 
 /// What everything above leaves to the build, files included: what is beyond that the kernel kills for.
 #[must_use]
-pub fn left_by_others(reading: &Reading, own: Own) -> Bytes {
+pub fn left_by_others(reading: &MemoryReading, own: HeldMemory) -> Bytes {
     at_most(reading, own, Bytes::ZERO, |_| Bytes::ZERO)
 }
 
 /// What the build could hold at the very most, swap included, where so much is left to files.
 fn at_most(
-    reading: &Reading,
-    own: Own,
+    reading: &MemoryReading,
+    own: HeldMemory,
     of_machine: Bytes,
-    under_limit: impl Fn(Bytes) -> Bytes,
+    under_cgroup: impl Fn(Bytes) -> Bytes,
 ) -> Bytes {
     let machine = (reading.machine.available + own.resident()).min(reading.machine.total)
         - of_machine
@@ -286,7 +351,7 @@ fn at_most(
         .map(|cgroup| {
             let swap = cgroup.swap_free.min(reading.machine.swap_to_use()) + own.swapped;
             let held = cgroup.held - own.resident();
-            cgroup.limit - held - under_limit(cgroup.limit) + swap
+            cgroup.limit - held - under_cgroup(cgroup.limit) + swap
         })
         .fold(machine, Bytes::min)
 }
@@ -294,7 +359,7 @@ fn at_most(
 /// Into how much swap what is stopped may be paged out: not all that is free, because others need some, too, and a
 /// full one stops everything.
 #[must_use]
-pub fn swap_to_fill(reading: &Reading) -> Bytes {
+pub fn swap_to_fill(reading: &MemoryReading) -> Bytes {
     let free = reading.cgroups.iter().map(|cgroup| cgroup.swap_free);
     let free = free.fold(reading.machine.swap_free, Bytes::min);
     free.scale(0.75).min(reading.machine.swap_to_use())
@@ -312,9 +377,9 @@ struct Recent {
 
 /// The budget of one build, followed over time.
 #[derive(Clone, Debug)]
-pub struct Budget {
+pub struct MemoryBudget {
     memory: Memory,
-    reserve: Reserve,
+    reserve: FileReserve,
     /// The last readings, oldest first, none older than [`RISE_WINDOW`].
     recent: VecDeque<Recent>,
     current: Option<Bytes>,
@@ -322,13 +387,13 @@ pub struct Budget {
     by_name: bool,
 }
 
-impl Budget {
+impl MemoryBudget {
     /// The budget that `memory` names.
     #[must_use]
     pub fn new(memory: Memory) -> Self {
         Self {
             memory,
-            reserve: Reserve::default(),
+            reserve: FileReserve::default(),
             recent: VecDeque::new(),
             current: None,
             by_name: false,
@@ -354,7 +419,7 @@ impl Budget {
     /// [`RISE_WINDOW`] allowed it. A named budget is kept below what the machine leaves.
     ///
     /// The `reading` is not younger than `own`: what the build gains in between would look like somebody else's.
-    pub fn update(&mut self, now: Millis, reading: &Reading, own: Own) -> Bytes {
+    pub fn update(&mut self, now: Millis, reading: &MemoryReading, own: HeldMemory) -> Bytes {
         let share = self.current.map_or(0.0, |budget| own.memory.share_of(budget));
         self.reserve.observe(now, reading.stall, share);
         self.recent.retain(|it| now - it.at <= RISE_WINDOW);
@@ -372,7 +437,7 @@ impl Budget {
         let moved = match self.current {
             Some(current) => {
                 let (low, high) = (current.min(lowest), current.max(lowest));
-                high - low >= SMALLEST_MOVE || (lowest == wanted && self.named() == Some(wanted))
+                high - low >= SMALLEST_CHANGE || (lowest == wanted && self.named() == Some(wanted))
             }
             None => true,
         };
@@ -386,27 +451,27 @@ impl Budget {
     /// shows nothing any more while the kernel still takes its pages back, which on a busy machine takes some tenths of a
     /// second: as somebody else's they would take the budget down by as much. The budget does not rise for what had gone at
     /// once, because the reading that saw it there counts for as long.
-    fn charged(&self, own: Own) -> Own {
+    fn charged(&self, own: HeldMemory) -> HeldMemory {
         let most = self.recent.iter().map(|it| it.held).fold(own.resident(), Bytes::max);
-        Own { memory: most + own.swapped, ..own }
+        HeldMemory { memory: most + own.swapped, ..own }
     }
 
     /// What the build could hold at the very most ([`capacity`]), by the reading of the last [`Self::update`].
     #[must_use]
-    pub fn capacity(&self, reading: &Reading, own: Own) -> Bytes {
+    pub fn capacity(&self, reading: &MemoryReading, own: HeldMemory) -> Bytes {
         capacity(reading, self.charged(own), &self.reserve)
     }
 
     /// Whether the budget stands where a person has put it: then what is swapped out counts, because the promise is
     /// about all that the build holds. Where the machine or a container bounds it, it is about memory.
     #[must_use]
-    pub fn is_where_named(&self) -> bool {
+    pub fn is_at_named_size(&self) -> bool {
         self.by_name
     }
 
     /// The reserve as learned so far.
     #[must_use]
-    pub fn reserve(&self) -> &Reserve {
+    pub fn reserve(&self) -> &FileReserve {
         &self.reserve
     }
 
@@ -425,27 +490,27 @@ mod tests {
 
     use super::*;
 
-    fn machine(total: Bytes, available: Bytes) -> Reading {
-        Reading {
-            machine: Machine { total, available, ..Machine::default() },
-            ..Reading::default()
+    fn machine(total: Bytes, available: Bytes) -> MemoryReading {
+        MemoryReading {
+            machine: MachineMemory { total, available, ..MachineMemory::default() },
+            ..MemoryReading::default()
         }
     }
 
-    fn cgroup(limit: Bytes, held: Bytes) -> Reading {
+    fn cgroup(limit: Bytes, held: Bytes) -> MemoryReading {
         let mut reading = machine(Bytes::gib(24), Bytes::gib(20));
-        reading.cgroups.push(Cgroup { limit, held, swap_free: Bytes::ZERO });
+        reading.cgroups.push(CgroupMemory { limit, held, swap_free: Bytes::ZERO });
         reading
     }
 
-    fn own(memory: Bytes) -> Own {
-        Own { memory, swapped: Bytes::ZERO }
+    fn own(memory: Bytes) -> HeldMemory {
+        HeldMemory { memory, swapped: Bytes::ZERO }
     }
 
     #[test]
     fn a_hard_limit_leaves_its_limit_without_others_and_the_reserve() {
         let reading = cgroup(Bytes::mib(1840), Bytes::mib(540));
-        let budget = auto(&reading, own(Bytes::mib(500)), &Reserve::default());
+        let budget = auto(&reading, own(Bytes::mib(500)), &FileReserve::default());
         assert_eq!(budget, Bytes::mib(1840 - 40 - 230));
     }
 
@@ -456,7 +521,7 @@ mod tests {
             let budget = auto(
                 &cgroup(floor + Bytes::mib(400), Bytes::mib(30)),
                 own(Bytes::ZERO),
-                &Reserve::default(),
+                &FileReserve::default(),
             );
             assert!(budget >= floor, "{floor}: {budget}");
         }
@@ -465,30 +530,33 @@ mod tests {
     #[test]
     fn what_the_build_takes_does_not_move_the_budget() {
         let before =
-            auto(&machine(Bytes::gib(8), Bytes::gib(6)), own(Bytes::ZERO), &Reserve::default());
-        let after =
-            auto(&machine(Bytes::gib(8), Bytes::gib(4)), own(Bytes::gib(2)), &Reserve::default());
+            auto(&machine(Bytes::gib(8), Bytes::gib(6)), own(Bytes::ZERO), &FileReserve::default());
+        let after = auto(
+            &machine(Bytes::gib(8), Bytes::gib(4)),
+            own(Bytes::gib(2)),
+            &FileReserve::default(),
+        );
         assert_eq!(before, after);
         assert_eq!(before, Bytes::mib(6 * 1024 - 512));
     }
 
     #[test]
     fn the_budget_stays_out_of_the_reach_of_who_kills_before_the_kernel_does() {
-        let reserve = Reserve::default();
+        let reserve = FileReserve::default();
         let mut reading = machine(Bytes::gib(32), Bytes::gib(20));
         let without = auto(&reading, own(Bytes::ZERO), &reserve);
         assert_eq!(without, Bytes::gib(19));
         // earlyoom's defaults, first without swap.
         let memory = Bytes::mib(3277);
-        reading.machine.killer = Some(Killer { memory, swap: Bytes::ZERO });
-        let most = Bytes::gib(20) - memory - KILLER_MARGIN;
+        reading.machine.killer = Some(OomDaemon { memory, swap: Bytes::ZERO });
+        let most = Bytes::gib(20) - memory - OOM_DAEMON_MARGIN;
         assert_eq!(auto(&reading, own(Bytes::ZERO), &reserve), most);
         assert_eq!(capacity(&reading, own(Bytes::ZERO), &reserve), most, "not for a giant either");
         // Enough swap is free, but not all of it is to be used.
         reading.machine.swap_free = Bytes::gib(8);
-        reading.machine.killer = Some(Killer { memory, swap: Bytes::gib(1) });
+        reading.machine.killer = Some(OomDaemon { memory, swap: Bytes::gib(1) });
         assert_eq!(auto(&reading, own(Bytes::ZERO), &reserve), without);
-        let swap = Bytes::gib(7) - KILLER_MARGIN;
+        let swap = Bytes::gib(7) - OOM_DAEMON_MARGIN;
         let files = Bytes::mib(256);
         let with_swap = Bytes::gib(20) - files + swap;
         assert_eq!(capacity(&reading, own(Bytes::ZERO), &reserve), with_swap);
@@ -498,30 +566,33 @@ mod tests {
         assert_eq!(auto(&reading, own(Bytes::ZERO), &reserve), most);
         assert_eq!(swap_to_fill(&reading), Bytes::ZERO);
         // One that wants less than is kept for files anyhow changes nothing.
-        reading.machine.killer = Some(Killer { memory: Bytes::mib(320), swap: Bytes::gib(1) });
+        reading.machine.killer = Some(OomDaemon { memory: Bytes::mib(320), swap: Bytes::gib(1) });
         assert_eq!(auto(&reading, own(Bytes::ZERO), &reserve), without);
     }
 
     #[test]
     fn what_is_swapped_out_does_not_raise_the_budget() {
         let reading = cgroup(Bytes::gib(2), Bytes::mib(1000));
-        let all = auto(&reading, own(Bytes::mib(1000)), &Reserve::default());
-        let swapped = Own { memory: Bytes::mib(1300), swapped: Bytes::mib(300) };
-        assert_eq!(auto(&reading, swapped, &Reserve::default()), all);
+        let all = auto(&reading, own(Bytes::mib(1000)), &FileReserve::default());
+        let swapped = HeldMemory { memory: Bytes::mib(1300), swapped: Bytes::mib(300) };
+        assert_eq!(auto(&reading, swapped, &FileReserve::default()), all);
     }
 
     #[test]
     fn the_tightest_cgroup_decides_and_a_share_is_of_it() {
         let mut reading = cgroup(Bytes::gib(4), Bytes::ZERO);
-        reading.cgroups.push(Cgroup {
+        reading.cgroups.push(CgroupMemory {
             limit: Bytes::gib(2),
             held: Bytes::ZERO,
             swap_free: Bytes::ZERO,
         });
-        assert_eq!(auto(&reading, Own::default(), &Reserve::default()), Bytes::mib(2048 - 256));
+        assert_eq!(
+            auto(&reading, HeldMemory::default(), &FileReserve::default()),
+            Bytes::mib(2048 - 256)
+        );
         assert_eq!(whole(&reading), Bytes::gib(2));
-        let mut half = Budget::new(Memory::Percent(50));
-        assert_eq!(half.update(Millis(0), &reading, Own::default()), Bytes::gib(1));
+        let mut half = MemoryBudget::new(Memory::Percent(50));
+        assert_eq!(half.update(Millis(0), &reading, HeldMemory::default()), Bytes::gib(1));
     }
 
     #[test]
@@ -531,26 +602,26 @@ mod tests {
         reading.cgroups[0].swap_free = Bytes::MAX;
         // Of the reserve of 256 MiB a quarter is left to files.
         let all = Bytes::mib(3 * 1024 - 48 - 64);
-        assert_eq!(capacity(&reading, Own::default(), &Reserve::default()), all);
+        assert_eq!(capacity(&reading, HeldMemory::default(), &FileReserve::default()), all);
     }
 
     #[test]
     fn a_named_budget_is_kept_below_what_the_machine_leaves() {
-        let mut budget = Budget::new(Memory::Size(Bytes::mib(1600)));
+        let mut budget = MemoryBudget::new(Memory::Size(Bytes::mib(1600)));
         assert_eq!(
-            budget.update(Millis(0), &machine(Bytes::gib(8), Bytes::gib(6)), Own::default()),
+            budget.update(Millis(0), &machine(Bytes::gib(8), Bytes::gib(6)), HeldMemory::default()),
             Bytes::mib(1600)
         );
         let tight = machine(Bytes::gib(8), Bytes::gib(1));
-        assert_eq!(budget.update(Millis(250), &tight, Own::default()), Bytes::mib(512));
+        assert_eq!(budget.update(Millis(250), &tight, HeldMemory::default()), Bytes::mib(512));
     }
 
     #[test]
     fn what_is_to_be_kept_free_of_the_machine_is_not_the_builds() {
         let reading = machine(Bytes::gib(8), Bytes::gib(6));
-        let budget = |memory, reserve: &str| {
-            let mut budget = Budget::new(memory).keeping(reserve.parse().unwrap());
-            budget.update(Millis(0), &reading, Own::default())
+        let line = |memory, reserve: &str| {
+            let mut budget = MemoryBudget::new(memory).keeping(reserve.parse().unwrap());
+            budget.update(Millis(0), &reading, HeldMemory::default())
         };
         assert_eq!(budget(Memory::Auto, "2G"), Bytes::gib(4));
         assert_eq!(budget(Memory::Auto, "25%"), Bytes::gib(4));
@@ -563,18 +634,18 @@ mod tests {
     fn a_budget_falls_at_once_and_rises_after_a_while() {
         let (roomy, tight) =
             (machine(Bytes::gib(8), Bytes::gib(6)), machine(Bytes::gib(8), Bytes::gib(3)));
-        let mut budget = Budget::new(Memory::Auto);
-        let high = budget.update(Millis(0), &roomy, Own::default());
-        let low = budget.update(Millis(250), &tight, Own::default());
+        let mut budget = MemoryBudget::new(Memory::Auto);
+        let high = budget.update(Millis(0), &roomy, HeldMemory::default());
+        let low = budget.update(Millis(250), &tight, HeldMemory::default());
         assert_eq!(high - low, Bytes::gib(3));
-        assert_eq!(budget.update(Millis(500), &roomy, Own::default()), low);
-        assert_eq!(budget.update(Millis(1_250), &roomy, Own::default()), low);
-        assert_eq!(budget.update(Millis(1_500), &roomy, Own::default()), high);
+        assert_eq!(budget.update(Millis(500), &roomy, HeldMemory::default()), low);
+        assert_eq!(budget.update(Millis(1_250), &roomy, HeldMemory::default()), low);
+        assert_eq!(budget.update(Millis(1_500), &roomy, HeldMemory::default()), high);
     }
 
     #[test]
     fn what_a_process_of_ours_gives_back_page_by_page_is_not_somebody_elses() {
-        let mut budget = Budget::new(Memory::Auto);
+        let mut budget = MemoryBudget::new(Memory::Auto);
         let mut at = |now: u64, held: u64, ours: u64| {
             let reading = cgroup(Bytes::mib(634), Bytes::mib(held));
             let budget_now = budget.update(Millis(now), &reading, own(Bytes::mib(ours)));
@@ -594,7 +665,7 @@ mod tests {
 
     #[test]
     fn the_budget_does_not_rise_with_what_has_just_ended() {
-        let mut budget = Budget::new(Memory::Auto);
+        let mut budget = MemoryBudget::new(Memory::Auto);
         let mut highest = Bytes::ZERO;
         for step in 0..60 {
             let ours = Bytes::mib(if step % 4 == 0 { 350 } else { 50 });
@@ -606,21 +677,21 @@ mod tests {
 
     #[test]
     fn a_named_budget_comes_back_exactly() {
-        let mut budget = Budget::new(Memory::Size(Bytes::mib(1600)));
+        let mut budget = MemoryBudget::new(Memory::Size(Bytes::mib(1600)));
         let nearly = machine(Bytes::gib(8), Bytes::mib(1590 + 512));
-        assert_eq!(budget.update(Millis(0), &nearly, Own::default()), Bytes::mib(1590));
+        assert_eq!(budget.update(Millis(0), &nearly, HeldMemory::default()), Bytes::mib(1590));
         let roomy = machine(Bytes::gib(8), Bytes::gib(6));
-        budget.update(Millis(1_000), &roomy, Own::default());
-        assert_eq!(budget.update(Millis(2_500), &roomy, Own::default()), Bytes::mib(1600));
+        budget.update(Millis(1_000), &roomy, HeldMemory::default());
+        assert_eq!(budget.update(Millis(2_500), &roomy, HeldMemory::default()), Bytes::mib(1600));
     }
 
     #[test]
     fn a_build_thrashes_until_a_while_after_its_last_stall() {
-        let mut budget = Budget::new(Memory::Auto);
-        let mut reading = Reading::default();
+        let mut budget = MemoryBudget::new(Memory::Auto);
+        let mut reading = MemoryReading::default();
         let mut at = |now: u64, full_us: u64| {
             reading.stall.full_us += full_us;
-            budget.update(Millis(now), &reading, Own::default());
+            budget.update(Millis(now), &reading, HeldMemory::default());
             budget.thrashes(Millis(now))
         };
         assert!(!at(0, 0) && !at(2_000, 50_000), "a first read harms nobody");
@@ -630,10 +701,10 @@ mod tests {
 
     #[test]
     fn a_reserve_learns_from_stalls_and_slowly_forgets() {
-        let mut reserve = Reserve::default();
+        let mut reserve = FileReserve::default();
         let limit = Bytes::gib(2);
-        let base = reserve.under_limit(limit);
-        let mut stall = Stall::default();
+        let base = reserve.under_cgroup(limit);
+        let mut stall = MemoryStall::default();
         let mut now = Millis::ZERO;
         reserve.observe(now, stall, 1.0);
         for _ in 0..3 {
@@ -641,24 +712,24 @@ mod tests {
             stall.full_us += 200_000;
             reserve.observe(now, stall, 1.0);
         }
-        assert_eq!(reserve.under_limit(limit), base + Bytes::mib(3 * 48));
+        assert_eq!(reserve.under_cgroup(limit), base + Bytes::mib(3 * 48));
         for _ in 0..9 {
             now += STALL_WINDOW;
             reserve.observe(now, stall, 1.0);
         }
-        assert_eq!(reserve.under_limit(limit), base + Bytes::mib(3 * 48));
+        assert_eq!(reserve.under_cgroup(limit), base + Bytes::mib(3 * 48));
         now += STALL_WINDOW;
         reserve.observe(now, stall, 1.0);
-        assert_eq!(reserve.under_limit(limit), base + Bytes::mib(3 * 48 - 16));
+        assert_eq!(reserve.under_cgroup(limit), base + Bytes::mib(3 * 48 - 16));
         now += STALL_WINDOW;
         stall.refaulted += Bytes::mib(100);
         reserve.observe(now, stall, 1.0);
-        assert_eq!(reserve.under_limit(limit), base + Bytes::mib(4 * 48 - 16));
+        assert_eq!(reserve.under_cgroup(limit), base + Bytes::mib(4 * 48 - 16));
     }
 
     #[test]
     fn a_reserve_learns_nothing_where_the_build_is_far_below_its_budget() {
-        let mut budget = Budget::new(Memory::Auto);
+        let mut budget = MemoryBudget::new(Memory::Auto);
         let mut reading = cgroup(Bytes::gib(2), Bytes::mib(300));
         let mut lines = Vec::new();
         for (window, held) in [300, 300, 300, 1700, 1700].into_iter().enumerate() {
@@ -671,10 +742,10 @@ mod tests {
         assert_eq!(lines, [1792.0, 1792.0, 1792.0, 1744.0, 1696.0]);
     }
 
-    fn readings() -> impl Strategy<Value = (Reading, Own)> {
+    fn readings() -> impl Strategy<Value = (MemoryReading, HeldMemory)> {
         let mib = |most: u64| (0..most).prop_map(Bytes::mib);
         let cgroup = (mib(40_000), mib(40_000), mib(4_000))
-            .prop_map(|(limit, held, swap_free)| Cgroup { limit, held, swap_free });
+            .prop_map(|(limit, held, swap_free)| CgroupMemory { limit, held, swap_free });
         (
             mib(40_000),
             mib(40_000),
@@ -686,17 +757,17 @@ mod tests {
         )
             .prop_map(|(total, available, swap_free, cgroups, memory, swapped, killer)| {
                 let available = available.min(total);
-                let killer = killer.map(|(memory, swap)| Killer { memory, swap });
-                let machine = Machine { total, available, swap_free, killer };
-                let own = Own { memory, swapped: swapped.min(memory) };
-                (Reading { machine, cgroups, stall: Stall::default() }, own)
+                let killer = killer.map(|(memory, swap)| OomDaemon { memory, swap });
+                let machine = MachineMemory { total, available, swap_free, killer };
+                let own = HeldMemory { memory, swapped: swapped.min(memory) };
+                (MemoryReading { machine, cgroups, stall: MemoryStall::default() }, own)
             })
     }
 
     proptest! {
         #[test]
         fn a_budget_is_below_every_limit_and_never_below_the_smallest((reading, own) in readings()) {
-            let budget = auto(&reading, own, &Reserve::default());
+            let budget = auto(&reading, own, &FileReserve::default());
             prop_assert!(budget >= SMALLEST_BUDGET);
             prop_assert!(budget <= whole(&reading).max(SMALLEST_BUDGET));
         }
@@ -711,9 +782,9 @@ mod tests {
             for cgroup in &mut fuller.cgroups {
                 cgroup.held += taken;
             }
-            let reserve = Reserve::default();
+            let reserve = FileReserve::default();
             prop_assert!(auto(&fuller, own, &reserve) <= auto(&reading, own, &reserve));
-            let reserve = Reserve::default();
+            let reserve = FileReserve::default();
             prop_assert!(capacity(&fuller, own, &reserve) <= capacity(&reading, own, &reserve));
         }
 
@@ -721,13 +792,13 @@ mod tests {
         fn a_followed_line_is_within_its_deadband_of_the_last_second(
             steps in proptest::collection::vec((1u64..2_000, readings()), 1..40)
         ) {
-            let mut budget = Budget::new(Memory::Auto);
+            let mut budget = MemoryBudget::new(Memory::Auto);
             let mut now = Millis::ZERO;
             for (pause, (reading, own)) in steps {
                 now += Millis(pause);
                 let current = budget.update(now, &reading, own);
                 let charged = budget.charged(own);
-                prop_assert!(current <= auto(&reading, charged, budget.reserve()) + SMALLEST_MOVE);
+                prop_assert!(current <= auto(&reading, charged, budget.reserve()) + SMALLEST_CHANGE);
             }
         }
 
@@ -736,17 +807,35 @@ mod tests {
             steps in proptest::collection::vec((1u64..30_000, 0u64..3_000_000, 0u64..200), 0..60),
             limit in (1u64..40_000).prop_map(Bytes::mib),
         ) {
-            let mut reserve = Reserve::default();
-            let (least, mut now, mut stall) = (reserve.under_limit(limit), Millis::ZERO, Stall::default());
+            let mut reserve = FileReserve::default();
+            let (least, mut now, mut stall) = (reserve.under_cgroup(limit), Millis::ZERO, MemoryStall::default());
             for (pause, full, refaulted) in steps {
                 now += Millis(pause);
                 stall.full_us += full;
                 stall.refaulted += Bytes::mib(refaulted);
                 reserve.observe(now, stall, 1.0);
-                prop_assert!(reserve.under_limit(limit) >= least);
-                prop_assert!(reserve.under_limit(limit) <= limit.scale(0.5));
-                prop_assert!(reserve.under_limit(limit) <= LARGEST_CGROUP_RESERVE + LARGEST_LEARNED);
+                prop_assert!(reserve.under_cgroup(limit) >= least);
+                prop_assert!(reserve.under_cgroup(limit) <= limit.scale(0.5));
+                prop_assert!(reserve.under_cgroup(limit) <= LARGEST_CGROUP_RESERVE + LARGEST_LEARNED);
             }
         }
+    }
+
+    #[test]
+    fn an_automatic_budget_is_explained() {
+        let bound = Bound {
+            is_machine: false,
+            limit: Bytes::mib(700),
+            others: Bytes::mib(1),
+            kept: Bytes::mib(192),
+        };
+        assert_eq!(bound.left(), Bytes::mib(507));
+        assert_eq!(
+            bound.to_string(),
+            "the container's limit is 700 MiB, less 1 MiB that other processes hold and 192 MiB kept free for files \
+             that compilers read again and again"
+        );
+        let machine = Bound { is_machine: true, others: Bytes::ZERO, ..bound };
+        assert!(machine.to_string().starts_with("the machine has 700 MiB, less 192 MiB kept free"));
     }
 }

@@ -8,13 +8,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::diet::Diet;
-use crate::forecast::{Sizes, Source};
+use crate::forecast::{ForecastSource, SourceSizes};
 use crate::ids::{BuildId, UnitId};
 use crate::invocation::UnitKind;
 use crate::measure::{Bytes, Millis};
-use crate::schedule::Standing;
-use crate::unit::{Made, UnitKey};
+use crate::oversized::Shrink;
+use crate::schedule::{BuildStanding, StopReason};
+use crate::unit::{CompileConditions, UnitKey};
 
 /// The version of the log format that this crate writes.
 pub const FORMAT: u32 = 1;
@@ -45,6 +45,9 @@ pub struct Header {
     /// Whether the target directory was missing or empty when the build began, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_was_empty: Option<bool>,
+    /// The directory of the workspace, or where the command runs that is none's; empty in logs of before it was noted.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub workspace: String,
 }
 
 fn is_none(number: &u32) -> bool {
@@ -67,29 +70,13 @@ pub struct Record {
 
 /// What of a build no event says: how it is now, as only its governor knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Now {
+pub struct BuildLiveState {
     /// Since the start of the build.
     pub elapsed: Millis,
     /// How it stands among the builds of its governor.
-    pub standing: Standing,
+    pub standing: BuildStanding,
     /// The budget of all of these together.
     pub machine_budget: Bytes,
-}
-
-/// Why a unit was suspended or killed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Cause {
-    /// The build's memory is about to cross the budget.
-    Pressure,
-    /// A build script started that the budget had no room for yet.
-    NoRoom,
-    /// It alone is above what the machine has.
-    TooLarge,
-    /// The build is ending: an error elsewhere, or an interrupt.
-    Ending,
-    /// Somebody has paused the build.
-    Paused,
 }
 
 /// The features of the cold model, recorded so that it can be fitted to real builds.
@@ -97,7 +84,7 @@ pub enum Cause {
 pub struct ColdFacts {
     /// Sizes of sources and dependencies.
     #[serde(flatten)]
-    pub sizes: Sizes,
+    pub sizes: SourceSizes,
     /// Metadata only.
     pub check: bool,
     /// `-C opt-level` is not 0.
@@ -124,7 +111,7 @@ pub enum Event {
         /// The expected peak of its tree memory.
         forecast: Bytes,
         /// Where the expectation came from.
-        source: Source,
+        source: ForecastSource,
         /// The unit whose process tree it runs in (nested cargo, compiler probes), if any.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         inside: Option<UnitId>,
@@ -133,7 +120,7 @@ pub enum Event {
         cold: Option<ColdFacts>,
         /// How it is made, by which one build is compared with another. Boxed: most events are small.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        made: Option<Box<Made>>,
+        made: Option<Box<CompileConditions>>,
     },
     /// A unit may run. `attempt` counts from 1.
     Admitted {
@@ -142,8 +129,8 @@ pub enum Event {
         /// 1 for the first run, 2 for the first retry.
         attempt: u32,
         /// How far it goes to need less: it is expected to cross the budget alone.
-        #[serde(default)]
-        diet: Diet,
+        #[serde(default, alias = "shrink")]
+        shrink: Shrink,
     },
     /// It is compiled by other settings than Cargo's, because a person has agreed to that.
     Slimmed {
@@ -176,7 +163,7 @@ pub enum Event {
         /// The unit.
         unit: UnitId,
         /// Why.
-        cause: Cause,
+        cause: StopReason,
         /// Its tree memory then.
         holds: Bytes,
     },
@@ -197,7 +184,7 @@ pub enum Event {
         /// The unit.
         unit: UnitId,
         /// Why.
-        cause: Cause,
+        cause: StopReason,
         /// Its tree memory then.
         freed: Bytes,
         /// Processor time thrown away.
@@ -232,7 +219,7 @@ pub enum Event {
         #[serde(default)]
         programs: Vec<(String, Bytes)>,
     },
-    /// It will not be run: above the budget under `--strict`, or above what the machine has.
+    /// It will not be run: above the budget with `--oversized refuse`, or above what the machine has.
     Refused {
         /// The unit.
         unit: UnitId,
@@ -241,6 +228,9 @@ pub enum Event {
         /// The budget.
         #[serde(alias = "line")]
         budget: Bytes,
+        /// The user's settings refuse what exceeds the budget by itself; in older logs this is not told.
+        #[serde(default)]
+        asked: bool,
     },
     /// It ended.
     Finished {
@@ -286,6 +276,11 @@ pub enum Event {
         /// Tree memory of units that hold a megabyte or more.
         units: Vec<(UnitId, Bytes)>,
     },
+    /// Somebody has paused the build in `cargo plimsoll top`, or lets it go on.
+    BuildPaused {
+        /// Nothing of it runs.
+        paused: bool,
+    },
     /// The budget moved (`auto`).
     #[serde(alias = "line")]
     Budget {
@@ -296,6 +291,11 @@ pub enum Event {
     /// Something that a person should know, in words.
     Notice {
         /// The text, one sentence or two.
+        text: String,
+    },
+    /// The event log cannot be written (any more): what is said from now on is nowhere to be read later.
+    Unlogged {
+        /// What a person should know of it.
         text: String,
     },
     /// A stage of a staged build is over.
@@ -334,7 +334,8 @@ mod tests {
         let header = r#"{"plimsoll_log":1,"version":"0.1.0","build":"1-2","started_unix_ms":1,"command":"build","line":1,"memory":"auto","jobs":2}"#;
         let read: Header = serde_json::from_str(header).unwrap();
         assert_eq!((read.processors, read.target_was_empty), (0, None));
-        assert_eq!(serde_json::to_string(&read).unwrap(), header.replace("line", "budget"));
+        assert_eq!(read.workspace, "");
+        assert_eq!(serde_json::to_string(&read).unwrap(), header);
         let sample = r#"{"t":1,"event":"sample","used":1,"line":1,"admitted":1,"running":1,"waiting":0,"stopped":0,"units":[]}"#;
         let read: Record = serde_json::from_str(sample).unwrap();
         assert!(matches!(read.event, Event::Sample { stalled: Millis::ZERO, short: false, .. }));
@@ -353,10 +354,15 @@ mod tests {
     fn a_record_is_one_flat_object() {
         let record = Record {
             t: Millis(12),
-            event: Event::Admitted { unit: UnitId(3), attempt: 1, diet: Diet::Preserving },
+            event: Event::Admitted { unit: UnitId(3), attempt: 1, shrink: Shrink::SameOutput },
         };
         let text = serde_json::to_string(&record).unwrap();
-        assert_eq!(text, r#"{"t":12,"event":"admitted","unit":3,"attempt":1,"diet":"preserving"}"#);
+        assert_eq!(
+            text,
+            r#"{"t":12,"event":"admitted","unit":3,"attempt":1,"shrink":"same-output"}"#
+        );
+        let former = text.replace("shrink", "shrink").replace("same-output", "preserving");
+        assert_eq!(serde_json::from_str::<Record>(&former).unwrap(), record);
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
     }
 }

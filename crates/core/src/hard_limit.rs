@@ -7,7 +7,7 @@
 //! killed, it crawls ([`crate::line`]). So
 //!
 //! ```text
-//! height = line + kernel's share + reserve        reserve = Reserve::over_line, the inverse of under_wall
+//! height = line + kernel's share + reserve        reserve = Reserve::over_budget, the inverse of under_cgroup
 //! ```
 //!
 //! and at most what everything above the build leaves to it, less a little: of two limits the lower one decides who
@@ -19,14 +19,17 @@
 //!
 //! **An oversized unit**, a unit that by itself is above a named budget, runs alone by default: the budget is a wish, and ends
 //! where the machine does. The hard limit goes with it, to what everything above leaves, until the unit has ended. Under
-//! `--strict`, where such a unit is refused, the hard limit stands still, also for what cannot be refused (a build script).
+//! `--oversized refuse`, which refuses such a unit, the hard limit stands still, also for what cannot be refused (a build script).
 //!
 //! The driver and the governor stay outside: they must see to the build when it is at its hard limit. That they hold some
 //! megabytes of the budget makes the hard limit a little higher than it must be.
 //!
 //! This module touches nothing; the host crate makes the cgroup.
 
-use crate::budget::{FORGET_STEP, Own, Reading, Reserve, SMALLEST_MOVE, SMALLEST_RESERVE, Stall};
+use crate::budget::{
+    FORGET_STEP, FileReserve, HeldMemory, MemoryReading, MemoryStall, SMALLEST_CHANGE,
+    SMALLEST_RESERVE,
+};
 use crate::budget::{left_by_others, whole};
 use crate::measure::{Bytes, Millis};
 
@@ -35,52 +38,52 @@ use crate::measure::{Bytes, Millis};
 pub const KERNEL_SHARE: f64 = 1.0 / 128.0;
 /// So much lower than what is above. Because our readings are a tenth of a second old, and the kernel charges a
 /// cgroup in portions for each processor.
-pub const BELOW_OTHERS: Bytes = Bytes::mib(16);
+pub const GAP_BELOW_OUTER_LIMITS: Bytes = Bytes::mib(16);
 /// Where the kernel can slow a build down before it kills (v2 `memory.high`), it begins by this part below the hard limit,
-/// at least [`SMALLEST_MOVE`]. Because a compiler grows by some tens of megabytes between two of our looks.
+/// at least [`SMALLEST_CHANGE`]. Because a compiler grows by some tens of megabytes between two of our looks.
 pub const THROTTLED_SHARE: f64 = 1.0 / 32.0;
 
 /// What is seen of the build's hard limit and of everything above it at one moment.
 #[derive(Clone, Debug, Default)]
-pub struct Look {
+pub struct HardLimitReading {
     /// Everything above the hard limit, which is no part of it.
-    pub above: Reading,
+    pub above: MemoryReading,
     /// What is inside the cgroup limit and cannot be dropped.
     pub held: Bytes,
     /// All that is charged to it.
     pub charged: Bytes,
     /// What was lost behind it for want of memory.
-    pub stall: Stall,
+    pub stall: MemoryStall,
 }
 
 /// Where the hard limit is to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Height {
+pub struct HardLimitLevels {
     /// From here on the kernel kills.
     pub limit: Bytes,
     /// From here on it slows down, where it can.
     pub throttle: Bytes,
 }
 
-impl Height {
+impl HardLimitLevels {
     fn of(limit: Bytes) -> Self {
-        Self { limit, throttle: limit - limit.scale(THROTTLED_SHARE).max(SMALLEST_MOVE) }
+        Self { limit, throttle: limit - limit.scale(THROTTLED_SHARE).max(SMALLEST_CHANGE) }
     }
 }
 
 /// The hard limit of one build, followed over time.
 #[derive(Clone, Debug)]
 pub struct HardLimit {
-    strict: bool,
-    reserve: Reserve,
+    refuses: bool,
+    reserve: FileReserve,
     current: Option<Bytes>,
 }
 
 impl HardLimit {
-    /// A hard limit that is not there yet; a `strict` one is raised for nobody.
+    /// A hard limit that is not there yet; one that `refuses` is raised for nobody.
     #[must_use]
-    pub fn new(strict: bool) -> Self {
-        Self { strict, reserve: Reserve::default(), current: None }
+    pub fn new(refuses: bool) -> Self {
+        Self { refuses, reserve: FileReserve::default(), current: None }
     }
 
     /// Where it stands.
@@ -96,11 +99,11 @@ impl HardLimit {
         now: Millis,
         budget: Bytes,
         lone: bool,
-        look: &Look,
-    ) -> Option<Height> {
+        look: &HardLimitReading,
+    ) -> Option<HardLimitLevels> {
         let full = self.current.map_or(0.0, |limit| look.charged.share_of(limit));
         self.reserve.observe(now, look.stall, full);
-        let wanted = self.wanted(budget, lone && !self.strict, look);
+        let wanted = self.wanted(budget, lone && !self.refuses, look);
         let next = match self.current {
             None => wanted,
             Some(current) if wanted > current => wanted,
@@ -114,11 +117,11 @@ impl HardLimit {
             }
         };
         self.current = Some(next);
-        Some(Height::of(next))
+        Some(HardLimitLevels::of(next))
     }
 
-    fn wanted(&self, budget: Bytes, lone: bool, look: &Look) -> Bytes {
-        let left = left_to(look) - BELOW_OTHERS;
+    fn wanted(&self, budget: Bytes, lone: bool, look: &HardLimitReading) -> Bytes {
+        let left = left_to(look) - GAP_BELOW_OUTER_LIMITS;
         if lone {
             return left.max(budget);
         }
@@ -129,10 +132,10 @@ impl HardLimit {
 }
 
 /// What everything above leaves to what is inside the cgroup limit, files included. No swap: a hard limit does not count that.
-fn left_to(look: &Look) -> Bytes {
+fn left_to(look: &HardLimitReading) -> Bytes {
     let mut above = look.above.clone();
     above.machine.swap_free = Bytes::ZERO;
-    let own = Own { memory: look.held, swapped: Bytes::ZERO };
+    let own = HeldMemory { memory: look.held, swapped: Bytes::ZERO };
     left_by_others(&above, own).min(whole(&above))
 }
 
@@ -141,21 +144,29 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::budget::{Cgroup, Machine, STALL_WINDOW, auto};
+    use crate::budget::{CgroupMemory, MachineMemory, STALL_WINDOW, auto};
 
-    fn machine(available: Bytes) -> Look {
+    fn machine(available: Bytes) -> HardLimitReading {
         let swap_free = Bytes::gib(4);
-        let machine = Machine { total: Bytes::gib(32), available, swap_free, ..Machine::default() };
-        Look { above: Reading { machine, ..Reading::default() }, ..Look::default() }
+        let machine = MachineMemory {
+            total: Bytes::gib(32),
+            available,
+            swap_free,
+            ..MachineMemory::default()
+        };
+        HardLimitReading {
+            above: MemoryReading { machine, ..MemoryReading::default() },
+            ..HardLimitReading::default()
+        }
     }
 
-    fn container(limit: Bytes, held: Bytes) -> Look {
+    fn container(limit: Bytes, held: Bytes) -> HardLimitReading {
         let mut look = machine(Bytes::gib(30));
-        look.above.cgroups.push(Cgroup { limit, held, swap_free: Bytes::MAX });
+        look.above.cgroups.push(CgroupMemory { limit, held, swap_free: Bytes::MAX });
         look
     }
 
-    fn height(budget: Bytes, lone: bool, look: &Look) -> f64 {
+    fn height(budget: Bytes, lone: bool, look: &HardLimitReading) -> f64 {
         let mut hard_limit = HardLimit::new(false);
         hard_limit.follow(Millis::ZERO, budget, lone, look);
         hard_limit.limit().as_mib()
@@ -188,29 +199,25 @@ mod tests {
         assert_eq!(at(640, 0), Some(837.0));
         assert_eq!(at(640, 600), None);
         assert_eq!(at(1280, 600), Some(1280.0 + 10.0 + 192.0));
-        assert_eq!(
-            at(640, 1200),
-            Some(1200.0 + 192.0),
-            "what runs is not killed for a lower budget"
-        );
+        assert_eq!(at(640, 1200), Some(1200.0 + 192.0), "what runs is not killed for a lower budget");
         assert_eq!(at(640, 1195), None, "a little is not worth it");
         assert_eq!(at(640, 300), Some(837.0));
     }
 
     #[test]
-    fn an_oversized_unit_has_what_everything_above_leaves_and_a_strict_hard_limit_stands() {
+    fn an_oversized_unit_has_what_everything_above_leaves_and_one_that_refuses_stands() {
         let inside = container(Bytes::gib(4), Bytes::mib(96));
         assert_eq!(height(Bytes::gib(1), true, &inside), 4096.0 - 96.0 - 16.0);
-        let mut strict = HardLimit::new(true);
-        strict.follow(Millis::ZERO, Bytes::gib(1), true, &inside);
-        assert_eq!(strict.limit(), Bytes::mib(1024 + 8 + 192));
+        let mut refuses = HardLimit::new(true);
+        refuses.follow(Millis::ZERO, Bytes::gib(1), true, &inside);
+        assert_eq!(refuses.limit(), Bytes::mib(1024 + 8 + 192));
     }
 
     #[test]
     fn it_slows_down_a_little_before_it_kills() {
-        let height = Height::of(Bytes::gib(2));
+        let height = HardLimitLevels::of(Bytes::gib(2));
         assert_eq!(height.throttle, Bytes::mib(2048 - 64));
-        assert_eq!(Height::of(Bytes::mib(256)).throttle, Bytes::mib(240));
+        assert_eq!(HardLimitLevels::of(Bytes::mib(256)).throttle, Bytes::mib(240));
     }
 
     #[test]
@@ -235,7 +242,7 @@ mod tests {
             let budget = Bytes::mib(budget);
             let limit = Bytes::mib(height(budget, false, &machine(Bytes::gib(30))) as u64 + 1);
             let look = container(limit, Bytes::ZERO);
-            prop_assert!(auto(&look.above, Own::default(), &Reserve::default()) >= budget);
+            prop_assert!(auto(&look.above, HeldMemory::default(), &FileReserve::default()) >= budget);
         }
 
         #[test]

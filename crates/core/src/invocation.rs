@@ -197,7 +197,7 @@ fn is_hash(text: &str) -> bool {
 #[must_use]
 pub fn parse(args: &[OsString], rustdoc: bool) -> Request {
     let mut words = Words { args, at: 0 };
-    let mut found = Found { kind_words: Vec::new(), ..Found::default() };
+    let mut found = FoundOptions { kind_words: Vec::new(), ..FoundOptions::default() };
     while let Some(arg) = words.next() {
         found.take(arg, &mut words);
     }
@@ -218,7 +218,7 @@ impl<'a> Words<'a> {
 }
 
 #[derive(Default)]
-struct Found {
+struct FoundOptions {
     probe: bool,
     test: bool,
     crate_name: Option<String>,
@@ -292,7 +292,7 @@ const WITH_VALUE: &[&str] = &[
     "--jobs-linker",
 ];
 
-impl Found {
+impl FoundOptions {
     fn take(&mut self, arg: &OsStr, words: &mut Words<'_>) {
         let Some(text) = arg.to_str() else {
             return self.take_bytes(arg, words);

@@ -7,14 +7,14 @@
 //!
 //! Architecture invariant: nothing here depends on another crate of the workspace.
 
-pub mod budget;
-pub mod diet;
 pub mod event;
 pub mod forecast;
 pub mod hard_limit;
 pub mod ids;
 pub mod invocation;
+pub mod budget;
 pub mod measure;
+pub mod oversized;
 pub mod schedule;
 pub mod settings;
 pub mod unit;

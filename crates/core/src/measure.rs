@@ -159,15 +159,14 @@ impl Sum for Millis {
     }
 }
 
-/// Prints as a person would say it: `340 ms`, `12.4 s`, `4 min 37 s`.
+/// Prints as Cargo does (`util::elapsed`): `0.34s`, `12.40s`, `4m 37s`.
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = if self.0 < 1000 {
-            format!("{} ms", self.0)
-        } else if self.0 < 60_000 {
-            format!("{:.1} s", self.as_seconds())
+        let seconds = self.0 / 1000;
+        let text = if seconds < 60 {
+            format!("{seconds}.{:02}s", self.0 % 1000 / 10)
         } else {
-            format!("{} min {} s", self.0 / 60_000, self.0 % 60_000 / 1000)
+            format!("{}m {:02}s", seconds / 60, seconds % 60)
         };
         f.pad(&text)
     }
@@ -185,9 +184,9 @@ mod tests {
                 .map(ToString::to_string)
                 .collect();
         assert_eq!(shown, ["0 KiB", "812 KiB", "340 MiB", "1.58 GiB", "unlimited"]);
-        assert_eq!(Millis(340).to_string(), "340 ms");
-        assert_eq!(Millis(12_400).to_string(), "12.4 s");
-        assert_eq!(Millis(277_000).to_string(), "4 min 37 s");
+        let times: Vec<String> =
+            [4, 340, 12_409, 59_999, 64_000, 277_000].map(|ms| Millis(ms).to_string()).to_vec();
+        assert_eq!(times, ["0.00s", "0.34s", "12.40s", "59.99s", "1m 04s", "4m 37s"]);
     }
 
     #[test]

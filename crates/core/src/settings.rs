@@ -24,6 +24,8 @@ pub enum BadMemory {
     NotAnAmount(String),
     /// A budget below [`SMALLEST_BUDGET`].
     TooSmall(String),
+    /// The same, where no unit was written: bytes were perhaps not meant.
+    TooSmallInBytes(String),
     /// A share that is not a whole number from 1 to 100.
     BadShare(String),
 }
@@ -38,8 +40,14 @@ impl fmt::Display for BadMemory {
             ),
             Self::TooSmall(text) => write!(
                 f,
-                "`{text}` is less than any build needs ({SMALLEST_BUDGET}): a number without a unit \
-                 counts bytes; write a larger size (`1600MiB`, `1.5G`), a share (`50%`) or `auto`"
+                "`{text}` is less than any build needs ({SMALLEST_BUDGET}); write a larger size \
+                 (`1600MiB`, `1.5G`), a share (`50%`) or `auto`"
+            ),
+            Self::TooSmallInBytes(text) => write!(
+                f,
+                "`{text}` is less than any build needs ({SMALLEST_BUDGET}), because a number without a \
+                 unit is a number of bytes; write a size with its unit (`1600MiB`, `1.5G`), a share \
+                 (`50%`) or `auto`"
             ),
             Self::BadShare(text) => write!(
                 f,
@@ -89,7 +97,10 @@ impl FromStr for Memory {
             return Err(bad());
         }
         if bytes < SMALLEST_BUDGET.0 as f64 {
-            return Err(BadMemory::TooSmall(text.to_owned()));
+            let text = text.to_owned();
+            let without_unit = unit.is_empty() && number > 0.0;
+            let kind = if without_unit { BadMemory::TooSmallInBytes } else { BadMemory::TooSmall };
+            return Err(kind(text));
         }
         Ok(Self::Size(Bytes(bytes as u64)))
     }
@@ -122,9 +133,11 @@ mod tests {
         for bad in ["", "G", "-1G", "1.2.3G", "10X", "1e9G", "nan", "1G5"] {
             assert_eq!(read(bad), Err(BadMemory::NotAnAmount(bad.to_owned())));
         }
-        for small in ["0", "12M", "1600"] {
+        for small in ["0", "12M", "10MiB", "1600B"] {
             assert_eq!(read(small), Err(BadMemory::TooSmall(small.to_owned())));
         }
+        assert_eq!(read("1600"), Err(BadMemory::TooSmallInBytes("1600".to_owned())));
+        assert!(!read("10MiB").unwrap_err().to_string().contains("without"));
         for share in ["0%", "101%", "1.5%", "%"] {
             assert_eq!(read(share), Err(BadMemory::BadShare(share.to_owned())));
         }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::diet::Slimmer;
 use crate::invocation::{Emit, Invocation, UnitKind, without_hash};
+use crate::oversized::Slimmer;
 
 /// A unit as it registers: what was read from its command line and Cargo's environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +55,7 @@ pub struct UnitFacts {
     /// works elsewhere (sccache's server) and no effect beside its output files (`cargo fix`, doctests).
     pub retryable: bool,
     /// The settings with which this compiler would need less and write something else, in words; empty where there
-    /// are none ([`crate::diet::Slimmer`]).
+    /// are none ([`crate::oversized::Slimmer`]).
     pub slimmer: String,
 }
 
@@ -194,14 +194,14 @@ impl UnitFacts {
 
     /// How it is made, as an event log has it.
     #[must_use]
-    pub fn made(&self) -> Made {
+    pub fn made(&self) -> CompileConditions {
         let hash = |bytes: &[u8]| {
             let mut hash = Fnv::new();
             hash.word(bytes);
             format!("{:016x}", hash.0)
         };
         let source = self.source.as_os_str().as_encoded_bytes();
-        Made {
+        CompileConditions {
             how: self.how(),
             name: hash(self.unit_name.as_bytes()),
             features: hash(self.features.as_bytes()),
@@ -242,9 +242,9 @@ impl UnitFacts {
     /// with any features, for any target. What no Cargo has asked for (it gives every crate a `-C metadata`) is a
     /// build script's probe: it may have the crate's name, and is none of it.
     #[must_use]
-    pub fn family(&self) -> Family {
+    pub fn family(&self) -> UnitFamily {
         let compiles = matches!(self.kind, UnitKind::Lib | UnitKind::Bin | UnitKind::ProcMacro);
-        Family(format!(
+        UnitFamily(format!(
             "{}/{}/{}/{}/{}{}",
             self.package,
             self.crate_name,
@@ -291,7 +291,7 @@ impl UnitFacts {
     }
 }
 
-/// The word of [`Made::how`] for a unit that is compiled incrementally.
+/// The word of [`CompileConditions::how`] for a unit that is compiled incrementally.
 pub const INCREMENTAL: &str = "incremental";
 
 /// How its word for the threads of the front end begins, which no profile sets.
@@ -300,7 +300,7 @@ const THREADS: &str = "threads=";
 /// How a unit was made, as far as one build is compared with another by it. Paths and lists are hashes: a log
 /// holds no secrets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Made {
+pub struct CompileConditions {
     /// What was asked of the compiler: `check -O0`, `-O0 -g2 incremental`, `-O3 lto cgu=1`.
     pub how: String,
     /// Of its name in the build directory. Cargo's hash in that stands for all that [`UnitKey`] stands for and for the
@@ -316,7 +316,7 @@ pub struct Made {
     pub local: bool,
 }
 
-impl Made {
+impl CompileConditions {
     /// The part of [`Self::how`] that a profile or a target says; the rest are flags.
     pub fn profile(&self) -> impl Iterator<Item = &str> {
         self.how.split(' ').filter(|word| !word.starts_with(THREADS))
@@ -338,7 +338,7 @@ pub struct UnitKey(pub String);
 /// The name of a group of related units in the history: `package/crate/kind/emit/opt`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Family(pub String);
+pub struct UnitFamily(pub String);
 
 /// FNV-1a, 64 bits: stable between versions and machines, which std's hasher does not promise.
 /// <http://www.isthe.com/chongo/tech/comp/fnv/>

@@ -51,6 +51,8 @@ pub(crate) struct Circumstances {
     pub(crate) full_debuginfo: bool,
     /// It is the log of a CI's job.
     pub(crate) in_ci: bool,
+    /// The build ran inside a memory budget of Plimsoll's: to prescribe that would help nobody.
+    pub(crate) governed: bool,
     pub(crate) system: System,
     pub(crate) doing: Doing,
     /// The triple of a compiler that is a 32-bit program itself, or its platform.
@@ -155,7 +157,7 @@ impl Circumstances {
         const KNOWN: &[&str] =
             &["build", "check", "clippy", "doc", "test", "bench", "run", "rustc", "install"];
         let subcommand = KNOWN.iter().find(|known| **known == command).copied();
-        Self { subcommand, ..Self::default() }
+        Self { subcommand, governed: true, ..Self::default() }
     }
 
     pub(crate) fn look(&mut self, line: &str) {
@@ -223,6 +225,7 @@ impl Circumstances {
             None
         };
         self.subcommand = seen.or(self.subcommand);
+        self.governed |= is_of_plimsoll(line);
         self.release |= line.contains("target/release/")
             || line.contains("`release` profile")
             || line.contains("-C opt-level=3");
@@ -236,6 +239,20 @@ impl Circumstances {
             || line.contains("/builds/")
             || line.contains("non-zero code");
     }
+}
+
+/// Whether a line shows that the build ran under Plimsoll: a message of its, or the command that somebody typed or a
+/// CI ran. Advice to run it is no such line.
+fn is_of_plimsoll(line: &str) -> bool {
+    let line = line.trim_start_matches("error: ").trim_start_matches("warning: ");
+    if line.starts_with("plimsoll: ") || line.starts_with("Plimsoll peak memory ") {
+        return true;
+    }
+    let command = line.trim_start_matches(['$', '+', '>', ' ']);
+    let command = command.strip_prefix("Run ").unwrap_or(command);
+    let rest = command.strip_prefix("cargo plimsoll ").unwrap_or_default();
+    let first = rest.split(' ').next().unwrap_or_default();
+    !matches!(first, "" | "doctor" | "init" | "clean" | "report")
 }
 
 /// The system by a line's paths and words.

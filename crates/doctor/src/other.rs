@@ -30,6 +30,18 @@ const fn form(
 
 /// Looked through from the top; the first that fits is the finding.
 const FORMS: &[Form] = &[
+    // Plimsoll's own words; older ones too.
+    form(
+        Cause::Refused,
+        Certain,
+        Weight::Confession,
+        About::Compiler,
+        &[
+            "`--oversized refuse` refuses it",
+            "refused because of `--strict`",
+            "It was stopped before the machine thrashes",
+        ],
+    ),
     form(
         Cause::Timeout,
         Certain,

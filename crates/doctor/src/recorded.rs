@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use plimsoll_core::event::{Event, Header, Record};
 use plimsoll_core::invocation::UnitKind;
+use plimsoll_core::unit::UnitKey;
 use plimsoll_core::{Bytes, UnitId};
 
 use crate::cause::Cause;
@@ -19,9 +20,22 @@ use crate::verdict::{Certainty, Evidence, Remedy, Verdict};
 struct Unit {
     title: String,
     kind: UnitKind,
+    key: UnitKey,
+    /// It runs in another unit's process tree, and that judges how it ends: a build script asks a compiler whether
+    /// something compiles, and "no" is an answer.
+    is_inside: bool,
     losses: u32,
     /// The last signal from outside, and whether it was the linker's.
     lost: Option<(i32, bool)>,
+}
+
+/// A unit's end that may have ended the build.
+struct Failure {
+    unit: UnitId,
+    cause: Cause,
+    certainty: Certainty,
+    named: Option<String>,
+    evidence: Evidence,
 }
 
 /// What ended a recorded build. The evidence's line is that of the log on disk, where the header is the first. `runs`:
@@ -29,76 +43,81 @@ struct Unit {
 #[must_use]
 pub fn recorded(header: &Header, records: &[Record], runs: bool) -> Verdict {
     let mut units: BTreeMap<UnitId, Unit> = BTreeMap::new();
-    let mut verdict = Verdict {
-        memory: false,
-        cause: Cause::Unknown,
-        certainty: Certainty::Possible,
-        unit: None,
-        evidence: None,
-        remedies: Vec::new(),
-    };
+    let mut failures: Vec<Failure> = Vec::new();
     let (mut exit, mut used) = (None, Bytes::ZERO);
-    // The first failure that names a unit is the cause: what comes behind it is told to leave.
     for (record, line) in records.iter().zip(2..) {
-        let found = match &record.event {
-            Event::Registered { unit, title, kind, .. } => {
-                units.insert(
-                    *unit,
-                    Unit { title: title.clone(), kind: *kind, losses: 0, lost: None },
-                );
-                None
+        let (unit, (cause, certainty, named, text)) = match &record.event {
+            Event::Registered { unit, title, kind, key, inside, .. } => {
+                let known = Unit {
+                    title: title.clone(),
+                    kind: *kind,
+                    key: key.clone(),
+                    is_inside: inside.is_some(),
+                    losses: 0,
+                    lost: None,
+                };
+                units.insert(*unit, known);
+                continue;
             }
             Event::Lost { unit, signal, link_only } => {
                 if let Some(unit) = units.get_mut(unit) {
                     unit.losses += 1;
                     unit.lost = Some((*signal, *link_only));
                 }
-                None
+                continue;
             }
             Event::Sample { used: now, .. } => {
                 used = *now;
-                None
+                continue;
             }
-            Event::Refused { unit, needs, budget } => Some((
-                Cause::Refused,
-                Certainty::Certain,
-                units.get(unit).map(|unit| unit.title.clone()),
-                format!("needs {needs}, the budget is {budget}"),
-            )),
-            Event::Finished { unit, ok: false, peak, .. } => {
-                units.get(unit).map(|unit| failed(unit, *peak, header.budget))
+            Event::Refused { unit, needs, budget, asked } => {
+                let by = if *asked { "; `--oversized refuse` refused it" } else { "" };
+                let text = format!("it needs {needs}, and the memory budget is {budget}{by}");
+                let named = units.get(unit).map(|unit| unit.title.clone());
+                (*unit, (Cause::Refused, Certainty::Certain, named, text))
+            }
+            Event::Finished { unit, ok: false, peak, .. } => match units.get(unit) {
+                Some(it) if !it.is_inside => (*unit, failed(it, *peak, header.budget)),
+                _ => continue,
+            },
+            Event::Finished { unit, ok: true, .. } => {
+                // Cargo ran once more, and the same unit did well: its failure ended nothing.
+                if let Some(key) = units.get(unit).map(|unit| &unit.key) {
+                    failures.retain(|it| units.get(&it.unit).is_none_or(|unit| unit.key != *key));
+                }
+                continue;
             }
             Event::Done { exit: code, .. } => {
                 exit = Some((*code, line));
-                None
+                continue;
             }
-            _ => None,
+            _ => continue,
         };
-        if let Some((cause, certainty, unit, text)) = found {
-            let memory_first = cause.is_memory() && !verdict.memory;
-            if verdict.cause == Cause::Unknown || memory_first {
-                let evidence = Some(Evidence { line, text });
-                verdict = Verdict {
-                    memory: cause.is_memory(),
-                    cause,
-                    certainty,
-                    unit,
-                    evidence,
-                    ..verdict
-                };
-            }
-        }
+        failures.push(Failure { unit, cause, certainty, named, evidence: Evidence { line, text } });
     }
+    // The first failure is the cause: what comes behind it is told to leave. Unless want of memory follows.
+    let memory = failures.iter().position(|it| it.cause.is_memory());
+    let first = failures.into_iter().nth(memory.unwrap_or_default());
+    let mut verdict = Verdict {
+        memory: first.as_ref().is_some_and(|it| it.cause.is_memory()),
+        cause: first.as_ref().map_or(Cause::Unknown, |it| it.cause),
+        certainty: first.as_ref().map_or(Certainty::Possible, |it| it.certainty),
+        unit: first.as_ref().and_then(|it| it.named.clone()),
+        evidence: first.map(|it| it.evidence),
+        remedies: Vec::new(),
+    };
     whole(&mut verdict, exit, used, records.len(), runs, &units);
     verdict.remedies = if verdict.cause == Cause::Failed {
-        let why = "The record keeps none of a compiler's words: `cargo plimsoll doctor FILE` reads the build's log.";
+        let why = "Plimsoll does not record what compilers print. The build's output has the error; \
+                   `cargo plimsoll doctor FILE` reads it from a file.";
         vec![Remedy { command: None, why: why.to_owned() }]
     } else {
+        let line = verdict.evidence.as_ref().filter(|_| verdict.cause == Cause::Refused);
         let death = Death {
             cause: verdict.cause,
             certainty: verdict.certainty,
             unit: verdict.unit.as_deref().unwrap_or_default(),
-            line: "",
+            line: line.map_or("", |evidence| &evidence.text),
             during: Doing::default(),
         };
         remedies(death, &Circumstances::of(&header.command))
@@ -130,7 +149,7 @@ fn failed(unit: &Unit, peak: Bytes, budget: Bytes) -> (Cause, Certainty, Option<
             Cause::Killed,
             Certainty::Possible,
             title(false),
-            format!("failed at a peak of {peak}, near the budget of {budget}"),
+            format!("failed at a peak of {peak}, near the memory budget of {budget}"),
         ),
         None => (
             Cause::Failed,
@@ -157,7 +176,7 @@ fn whole(
                 "it ended with exit status 0".to_owned()
             } else {
                 format!(
-                    "it ended with exit status 0; units that somebody killed and that ran again: {saved}"
+                    "it ended with exit status 0; units that were killed and ran again: {saved}"
                 )
             };
             say(verdict, Cause::Succeeded, Certainty::Certain, line, text);
@@ -204,8 +223,7 @@ fn whole(
         }
         None if verdict.cause == Cause::Unknown => {
             let line = last(records);
-            let text =
-                format!("the record stops in the midst, at {used}: Plimsoll itself was killed");
+            let text = format!("the record breaks off at {used}: Plimsoll itself was killed");
             say(verdict, Cause::Killed, Certainty::Possible, line, text);
         }
         _ => {}

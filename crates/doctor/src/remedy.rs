@@ -33,11 +33,7 @@ pub(crate) fn remedies(death: Death<'_>, seen: &Circumstances) -> Vec<Remedy> {
         | Cause::AllocationFailed => told.of_memory(),
         Cause::TmpfsFull => told.of_tmpfs(),
         Cause::Bitcode => told.of_bitcode(),
-        Cause::Refused => vec![
-            with(told.command(""), "without --strict, a unit above the line runs alone"),
-            told.lean(),
-            swap(),
-        ],
+        Cause::Refused => told.of_refusal(),
         Cause::NoThreads => told.of_threads(),
         Cause::DiskFull => told.of_disk(),
         Cause::Denied => told.of_rules(),
@@ -152,6 +148,31 @@ impl Told<'_> {
         all
     }
 
+    /// Where Plimsoll did not run it: because it was told so, or because the machine is too small.
+    fn of_refusal(&self) -> Vec<Remedy> {
+        let asked = ["--oversized refuse", "--strict"];
+        if asked.iter().any(|option| self.death.line.contains(option)) {
+            return vec![
+                with(
+                    self.command(" --oversized shrink"),
+                    "runs it alone and makes it need less; its output stays the same",
+                ),
+                words(
+                    "A larger memory budget (`--memory`), of at least what it needs, lets it run.",
+                ),
+                self.lean(),
+            ];
+        }
+        vec![
+            with(
+                self.command(" --oversized shrink-output"),
+                "compiles this unit with settings that need less memory; its output differs",
+            ),
+            self.lean(),
+            swap(),
+        ]
+    }
+
     /// Where it is no part of a build that dies.
     fn of_another_program(&self) -> Option<Vec<Remedy>> {
         let seen = self.seen;
@@ -250,6 +271,19 @@ impl Told<'_> {
                 format!("cargo {}{} {jobs}", self.subcommand(), self.release()),
                 "one compiler at a time (`cargo plimsoll` has a line to keep on Linux only)",
             )];
+        }
+        if seen.governed {
+            return vec![
+                with(
+                    self.command(" --memory 60%"),
+                    "the build already ran inside a memory budget, so something else took the memory: a smaller \
+                     budget leaves more to other programs",
+                ),
+                with(
+                    self.command(" --jobs 1"),
+                    "runs one unit at a time, with all of the budget for itself",
+                ),
+            ];
         }
         // Whatever no shim stands before is admitted by its memory, and not run again.
         let run_again = !unit.ends_with("(build script)");

@@ -1,446 +1,172 @@
-//! One build of those that this governor sees to: what it asked for, and what is kept of it beside its units.
+//! All builds that this governor sees to, by number.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use plimsoll_core::budget::Own;
-use plimsoll_core::event::{Event, FORMAT, Header, Now, Record};
-use plimsoll_core::invocation::UnitKind;
-use plimsoll_core::schedule::{Input, Terms};
-use plimsoll_core::settings::Memory;
-use plimsoll_core::unit::UnitFacts;
-use plimsoll_core::{BuildId, BuildNo, Bytes, Millis, UnitId};
-use plimsoll_history::EventLog;
-use plimsoll_host::{Jobserver, Tmpfs};
-use plimsoll_proto::{Rerun, ToDriver};
+use plimsoll_core::event::Event;
+use plimsoll_core::budget::HeldMemory;
+use plimsoll_core::{BuildNo, Bytes, Millis};
+use plimsoll_host::{CgroupDir, Usage};
 
-use crate::account::Elsewhere;
-use crate::connection::Peer;
-use crate::governor::{Governor, Observer};
-use crate::graph::{Graph, GraphCommand, GraphReader, jobs_of_cargo};
-use crate::unit_records;
+use crate::build::GovernedBuild;
+use crate::connections::Connections;
+use crate::options::Observer;
 
-/// A build, as its driver describes it.
-#[derive(Debug)]
-pub struct BuildOptions {
-    /// What it asks of the schedule.
-    pub terms: Terms,
-    /// How its budget is named.
-    pub memory: Memory,
-    /// What a package's largest unit needs, by its user's word: it counts where nothing is remembered.
-    pub notes: BTreeMap<String, Bytes>,
-    /// Cargo's subcommand, for the log.
-    pub command: String,
-    /// Somebody else's program reads what compilers say: a unit that leaves gives it nothing to read.
-    pub json_messages: bool,
-    /// How to learn the unit graph, where Cargo can tell.
-    pub graph: Option<GraphCommand>,
-    /// The target directory, which is memory where it lies on tmpfs.
-    pub target_dir: Option<PathBuf>,
-    /// Cargo's pipe, where it is ours.
-    pub jobserver: Option<Jobserver>,
+/// Log files are written this often: often enough for `report` on a build whose driver was killed, seldom enough to
+/// cost nothing.
+const FLUSH_EVERY: Millis = Millis(300);
+
+/// The builds.
+pub(crate) struct Builds {
+    builds: BTreeMap<BuildNo, GovernedBuild>,
+    next: u32,
+    /// What all of them hold, as last measured.
+    held: HeldMemory,
+    flushed: Millis,
 }
 
-/// How a build ended.
-#[derive(Clone, Copy, Debug)]
-pub struct Ending {
-    /// The exit code (128 + n for a signal).
-    pub exit: i32,
-    /// All units that Cargo wanted were seen to the end: what was learned of the graph is complete.
-    pub complete: bool,
+/// What belongs to no unit, as last measured.
+pub(crate) struct BesideUnits {
+    /// Of everything.
+    pub(crate) all: Bytes,
+    /// Each build's part of it.
+    pub(crate) builds: Vec<(BuildNo, Bytes)>,
 }
 
-/// A stage on its way.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct StageRun {
-    /// Zero before the first.
-    number: u32,
-    since: Millis,
-    /// The most that the build held since then.
-    pub(crate) peak: Bytes,
-}
-
-/// A build on its way.
-pub(crate) struct Build {
-    pub(crate) options: BuildOptions,
-    pub(crate) header: Header,
-    /// The governor's time when it came: its records count from there.
-    started: Millis,
-    log: Option<EventLog>,
-    /// What happened and was not told yet.
-    records: Vec<Record>,
-    pub(crate) graph: Option<GraphReader>,
-    /// Cargo was asked for it.
-    pub(crate) asked_graph: bool,
-    /// The graph, once it is known.
-    pub(crate) known: Option<Graph>,
-    /// The stage that it is in, where it is staged.
-    pub(crate) stage: StageRun,
-    pub(crate) tmpfs: Option<Tmpfs>,
-    /// Places on Cargo's pipe, free and taken.
-    pub(crate) job_slots: u32,
-    /// Places that should come back but were not in the pipe yet.
-    pub(crate) owed: u32,
-    /// Since when places have been missing on Cargo's pipe.
-    pub(crate) missing_since: Option<Millis>,
-    pub(crate) peak: Bytes,
-    /// What it holds, as last measured.
-    pub(crate) held: Own,
-    /// What of that belongs to no unit.
-    pub(crate) rest: Bytes,
-    /// What of that are files of the target directory, where that is memory.
-    pub(crate) in_files: Bytes,
-    /// Its budget, as last told.
-    pub(crate) budget: Bytes,
-    /// Why Cargo must run once more.
-    pub(crate) rerun: Option<Rerun>,
-    /// The Cargo that asked for its first unit, once there is one.
-    pub(crate) cargo: Option<u32>,
-    /// A unit of it has failed by itself.
-    pub(crate) has_failed: bool,
-    /// A test of it has started: what was done is not to be done again.
-    pub(crate) has_run_tests: bool,
-    /// It is not below this process.
-    pub(crate) elsewhere: Option<Elsewhere>,
-    /// The observer knows of it.
-    pub(crate) announced: bool,
-}
-
-/// Whether Cargo has built nothing in a target directory yet, or `cargo clean` was there. What somebody else put
-/// into it counts as something.
-fn is_empty(target_dir: &Path) -> bool {
-    std::fs::read_dir(target_dir).map_or(true, |mut entries| entries.next().is_none())
-}
-
-impl Build {
-    /// What the unit needs by its user's word. A package's build script is not what such a word is about.
-    pub(crate) fn noted(&self, facts: &UnitFacts) -> Option<Bytes> {
-        let is_meant = matches!(
-            facts.kind,
-            UnitKind::Lib | UnitKind::ProcMacro | UnitKind::Bin | UnitKind::Test | UnitKind::Doc
-        );
-        self.options.notes.get(&facts.package).copied().filter(|_| is_meant)
-    }
-
-    /// How its Cargo has ended, as far as its units tell.
-    pub(crate) fn exit_by_its_units(&self) -> i32 {
-        if self.has_failed || self.rerun.is_some() { 101 } else { 0 }
-    }
-
-    /// Asks Cargo for the unit graph, once there is something to compile; only once.
-    pub(crate) fn ask_graph(&mut self) {
-        let Some(cargo) = self.cargo.filter(|_| !self.asked_graph) else { return };
-        self.asked_graph = true;
-        let elsewhere = self.elsewhere.is_some();
-        let told = self.options.graph.take();
-        let command = told.or_else(|| GraphCommand::of_cargo(cargo).filter(|_| elsewhere));
-        self.graph = command.and_then(GraphReader::start);
-    }
-
-    fn say(&mut self, now: Millis, event: Event) {
-        self.records.push(Record { t: now - self.started, event });
-    }
-}
-
-impl Governor {
-    /// A build begins, whose processes are below the process `root`; gives the number by which it goes here.
-    pub fn open(&mut self, options: BuildOptions, root: u32, unix_ms: u64) -> BuildNo {
-        let no = BuildNo(self.next_build);
-        self.next_build += 1;
-        self.decide(Input::Open(no, options.terms));
-        let budget = self.schedule.budget_of(no);
-        let header = Header {
-            plimsoll_log: FORMAT,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            build: BuildId::new(unix_ms, root),
-            started_unix_ms: unix_ms,
-            command: options.command.clone(),
-            budget,
-            memory: self.named_memory(options.memory).to_string(),
-            jobs: match options.terms.jobs {
-                u32::MAX => jobs_of_cargo(root).unwrap_or(self.options.cores),
-                jobs => jobs,
-            },
-            processors: self.options.cores,
-            target_was_empty: options.target_dir.as_deref().map(is_empty),
-        };
-        let target_dir = options.target_dir.as_deref();
-        let build = Build {
-            tmpfs: target_dir.and_then(|dir| Tmpfs::holding(dir).ok().flatten()),
-            job_slots: options.terms.job_slots.unwrap_or_default(),
-            started: self.now(),
-            header,
-            log: None,
-            records: Vec::new(),
-            graph: None,
-            asked_graph: false,
-            known: None,
-            stage: StageRun::default(),
-            owed: 0,
-            missing_since: None,
-            peak: Bytes::ZERO,
-            held: Own::default(),
-            rest: Bytes::ZERO,
-            in_files: Bytes::ZERO,
-            budget,
-            rerun: None,
-            cargo: None,
-            has_failed: false,
-            has_run_tests: false,
-            elsewhere: None,
-            announced: false,
-            options,
-        };
-        self.builds.insert(no, build);
-        no
-    }
-
-    /// By what the budget of a build that asks for `own` is named: by the account's word, where it has none of its own.
-    fn named_memory(&self, own: Memory) -> Memory {
-        if own == Memory::Auto { self.options.memory } else { own }
-    }
-
-    /// The first line of a build's log.
-    #[must_use]
-    pub fn header(&self, build: BuildNo) -> Option<&Header> {
-        self.builds.get(&build).map(|build| &build.header)
-    }
-
-    /// Cargo's pipe, where it is ours.
-    #[must_use]
-    pub fn jobserver(&self, build: BuildNo) -> Option<&Jobserver> {
-        self.builds.get(&build)?.options.jobserver.as_ref()
-    }
-
-    /// Why Cargo must run once more; not where something has failed by itself, as it would again.
-    #[must_use]
-    pub fn wants_rerun(&self, build: BuildNo) -> Option<Rerun> {
-        self.builds.get(&build).filter(|build| !build.has_failed)?.rerun
-    }
-
-    /// Something is compiled, or was.
-    #[must_use]
-    pub fn has_seen_units(&self, build: BuildNo) -> bool {
-        self.builds.get(&build).is_some_and(|build| build.cargo.is_some())
-    }
-
-    /// Cargo runs once more: what failed before is forgotten.
-    pub fn begin_again(&mut self, build: BuildNo) {
-        if let Some(build) = self.builds.get_mut(&build) {
-            (build.rerun, build.has_failed) = (None, false);
+impl Builds {
+    pub(crate) fn new() -> Self {
+        Self {
+            builds: BTreeMap::new(),
+            next: 1,
+            held: HeldMemory::default(),
+            flushed: Millis::ZERO,
         }
     }
 
-    /// Notes something that a person should know.
-    pub fn notice(&mut self, build: BuildNo, text: impl Into<String>) {
-        self.say_in(build, Event::Notice { text: text.into() });
+    /// The number that the next build gets.
+    pub(crate) fn next_number(&self) -> BuildNo {
+        BuildNo(self.next)
     }
 
-    /// Notes that something happened in a build, now.
-    pub(crate) fn say_in(&mut self, build: BuildNo, event: Event) {
-        let now = self.now();
-        if let Some(build) = self.builds.get_mut(&build) {
+    /// A build has come, under the number that was the next.
+    pub(crate) fn insert(&mut self, build: GovernedBuild) {
+        self.builds.insert(BuildNo(self.next), build);
+        self.next += 1;
+    }
+
+    pub(crate) fn remove(&mut self, no: BuildNo) -> Option<GovernedBuild> {
+        self.builds.remove(&no)
+    }
+
+    pub(crate) fn get(&self, no: BuildNo) -> Option<&GovernedBuild> {
+        self.builds.get(&no)
+    }
+
+    pub(crate) fn get_mut(&mut self, no: BuildNo) -> Option<&mut GovernedBuild> {
+        self.builds.get_mut(&no)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (BuildNo, &GovernedBuild)> {
+        self.builds.iter().map(|(no, build)| (*no, build))
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (BuildNo, &mut GovernedBuild)> {
+        self.builds.iter_mut().map(|(no, build)| (*no, build))
+    }
+
+    pub(crate) fn numbers(&self) -> Vec<BuildNo> {
+        self.builds.keys().copied().collect()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.builds.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.builds.len()
+    }
+
+    /// The build that goes by this name in the world.
+    pub(crate) fn named(&self, name: &str) -> Option<BuildNo> {
+        let mut builds = self.iter();
+        builds.find(|(_, build)| build.log().header().build.0 == name).map(|(no, _)| no)
+    }
+
+    /// The build without a driver whose root is this process.
+    pub(crate) fn rooted_at(&self, pid: u32) -> Option<BuildNo> {
+        let is_it = |build: &GovernedBuild| {
+            build.external().is_some_and(|it| it.pid() == pid && it.connection().is_none())
+        };
+        self.iter().find(|(_, build)| is_it(build)).map(|(no, _)| no)
+    }
+
+    /// The cgroups that contain each build that is not below this process.
+    pub(crate) fn cgroups(&self) -> Vec<(BuildNo, Vec<CgroupDir>)> {
+        self.iter().filter_map(|(no, it)| Some((no, it.external()?.cgroups().to_vec()))).collect()
+    }
+
+    /// Something happened in a build.
+    pub(crate) fn say(&mut self, no: BuildNo, now: Millis, event: Event) {
+        if let Some(build) = self.get_mut(no) {
             build.say(now, event);
         }
     }
 
-    /// Notes that something happened to a unit, now.
-    pub(crate) fn say(&mut self, unit: UnitId, event: Event) {
-        if let Some(build) = self.entries.get(&unit).map(|entry| entry.build) {
-            self.say_in(build, event);
-        }
-    }
-
-    /// Notes something that concerns every build.
-    pub(crate) fn say_to_all(&mut self, event: &Event) {
-        let now = self.now();
+    /// Something happened that concerns every build.
+    pub(crate) fn say_to_all(&mut self, now: Millis, event: &Event) {
         self.builds.values_mut().for_each(|build| build.say(now, event.clone()));
     }
 
-    pub(crate) fn build_of(&mut self, unit: UnitId) -> Option<&mut Build> {
-        let build = self.entries.get(&unit)?.build;
-        self.builds.get_mut(&build)
+    /// Takes a measurement: what the units of each build hold (`of_units`), everything below this process (`total`),
+    /// and what belongs to a build from elsewhere and to none of its units (`beside`).
+    pub(crate) fn measure(
+        &mut self,
+        of_units: &BTreeMap<BuildNo, HeldMemory>,
+        total: Usage,
+        beside: impl Fn(BuildNo) -> Usage,
+    ) -> BesideUnits {
+        let all_units: Bytes = of_units.values().map(|it| it.memory).sum();
+        let mut memory = total.memory;
+        let mut builds = Vec::with_capacity(self.builds.len());
+        for (no, build) in &mut self.builds {
+            let own = of_units.get(no).copied().unwrap_or_default();
+            let beside = match build.external() {
+                Some(_) => beside(*no),
+                // The only build of its driver: what is below that belongs to it.
+                None => Usage {
+                    memory: total.memory - own.memory,
+                    swapped: total.swapped - own.swapped,
+                    ..total
+                },
+            };
+            build.measure(own, beside);
+            builds.push((*no, build.rest()));
+            memory += build.in_files();
+        }
+        self.held = HeldMemory { memory, swapped: total.swapped };
+        BesideUnits { all: memory - all_units, builds }
     }
 
-    /// Passes on what was said, to the observer and to the logs. A build in which nothing is compiled
-    /// leaves no log.
-    pub(crate) fn tell(&mut self, observer: &mut dyn Observer) {
-        /// Often enough for `report` on a build whose driver was killed, seldom enough to cost nothing.
-        const FLUSH_EVERY: Millis = Millis(300);
-        let now = self.now();
+    /// What all of them hold, as last measured.
+    pub(crate) fn held(&self) -> HeldMemory {
+        self.held
+    }
+
+    /// Passes on what happened, to the observer, to the drivers and to the log files in `directory`.
+    pub(crate) fn pass_on(
+        &mut self,
+        now: Millis,
+        directory: &Path,
+        observer: &mut dyn Observer,
+        connections: &mut Connections,
+    ) {
         let flush = now - self.flushed >= FLUSH_EVERY;
         if flush {
             self.flushed = now;
         }
-        let logs = self.options.home.join("logs");
         for (no, build) in &mut self.builds {
-            let mut records = std::mem::take(&mut build.records);
-            let registers = |record: &Record| matches!(record.event, Event::Registered { .. });
-            if build.log.is_none() && records.iter().any(registers) {
-                let (log, warning) = EventLog::create(&logs, &build.header);
-                build.log = Some(log);
-                let t = now - build.started;
-                records.extend(warning.map(|text| Record { t, event: Event::Notice { text } }));
-            }
-            if !std::mem::replace(&mut build.announced, true) {
-                observer.opened(*no, &build.header);
-            }
-            let driver = build.elsewhere.as_ref().and_then(|it| it.driver);
-            let mut driver = driver.and_then(|id| self.connections.get_mut(&id));
-            for record in &records {
-                observer.record(*no, record);
-                if let Some(driver) = &mut driver
-                    && let Ok(json) = serde_json::to_string(record)
-                {
-                    driver.send_line(&ToDriver::Record(json).encode());
-                }
-                if let Some(log) = &mut build.log {
-                    log.append(record);
-                }
-            }
-            if flush && let Some(text) = build.log.as_mut().and_then(EventLog::flush) {
-                build.say(now, Event::Notice { text });
-            }
-        }
-    }
-
-    /// A build is over: remembers what it showed, closes its log and forgets it.
-    pub fn close(&mut self, no: BuildNo, ending: Ending, observer: &mut dyn Observer) {
-        // A test's end may not have been looked at since; and whatever outlives its build is nobody's unit any more.
-        self.end_unwatched();
-        for unit in self.live(no) {
-            self.finished(unit, false);
-        }
-        let of_it = self.entries.iter().filter(|(_, entry)| entry.build == no);
-        if of_it.clone().next().is_some() {
-            let critical_paths = if ending.complete {
-                unit_records::critical_paths(&self.entries, no)
-            } else {
-                Vec::new()
-            };
-            let history = self.history();
-            history.set_critical_paths(&critical_paths);
-            if let Some(text) = history.flush() {
-                self.notice(no, text);
-            }
-        }
-        let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-        let cpu = Millis::seconds(cpu.tv_sec as u64) + Millis(cpu.tv_nsec as u64 / 1_000_000);
-        self.end_stages(no);
-        let Some(build) = self.builds.get(&no) else { return };
-        let (wall, peak) = (self.now() - build.started, build.peak);
-        self.say_in(no, Event::Done { exit: ending.exit, wall, peak, governor_cpu: cpu });
-        self.tell(observer);
-        observer.closed(no);
-        if let Some(mut build) = self.builds.remove(&no)
-            && let Some(log) = &mut build.log
-        {
-            let _ = log.flush();
-        }
-        self.let_driver_go(no);
-        self.entries.retain(|_, entry| entry.build != no);
-        self.unfinished.retain(|unit| self.entries.contains_key(unit));
-        self.knows_killers &= !self.builds.is_empty();
-        self.decide(Input::Close(no));
-    }
-
-    /// The driver of a build that is over has heard everything.
-    fn let_driver_go(&mut self, no: BuildNo) {
-        let is_its = |peer: Peer| peer == Peer::Driver(no);
-        if let Some(connection) = self.connections.values_mut().find(|it| is_its(it.peer)) {
-            connection.peer = Peer::Done;
-            connection.end_after_this();
-        }
-    }
-
-    /// How each build is now.
-    pub(crate) fn present(&self) -> BTreeMap<BuildNo, Now> {
-        let now = self.now();
-        let machine_budget = self.schedule.budget();
-        let of = |(no, build): (&BuildNo, &Build)| {
-            let standing = self.schedule.standing(*no);
-            (*no, Now { elapsed: now - build.started, standing, machine_budget })
-        };
-        self.builds.iter().map(of).collect()
-    }
-
-    /// The unit graph of a build is there: its units are put in their order.
-    pub(crate) fn read_graph(&mut self, no: BuildNo) {
-        let Some(build) = self.builds.get_mut(&no) else { return };
-        let Some(reader) = build.graph.as_mut() else { return };
-        let Some(graph) = reader.take() else {
-            self.leave_stages(no);
-            return;
-        };
-        let graph = build.known.insert(graph).clone();
-        for unit in self.live(no) {
-            let own = self.entries.get(&unit).filter(|entry| entry.inside.is_none());
-            let Some(entry) = own else { continue };
-            let (critical_path, stage) =
-                (graph.critical_path(&entry.facts), graph.stages.of(&entry.facts));
-            if let Some(critical_path) = critical_path {
-                self.decide(Input::CriticalPath(unit, critical_path));
-            }
-            self.decide(Input::Stage(unit, stage));
-        }
-        self.decide(Input::Replan(no));
-    }
-
-    /// The stages of a build cannot be told: it goes on without them.
-    pub(crate) fn leave_stages(&mut self, no: BuildNo) {
-        let Some(build) = self.builds.get_mut(&no) else { return };
-        if !std::mem::take(&mut build.options.terms.staged) {
-            return;
-        }
-        let terms = build.options.terms;
-        self.notice(no, "not staged: Cargo does not tell how this build's units hang together");
-        self.decide(Input::Open(no, terms));
-    }
-
-    /// Notes which stage each staged build is in.
-    pub(crate) fn follow_stages(&mut self) {
-        let staged = self.builds.iter().filter(|(_, build)| build.options.terms.staged);
-        let reached: Vec<(BuildNo, u32)> =
-            staged.map(|(no, _)| (*no, self.schedule.stage_of(*no))).collect();
-        for (no, stage) in reached {
-            self.enter_stage(no, stage);
-        }
-    }
-
-    fn enter_stage(&mut self, no: BuildNo, number: u32) {
-        let now = self.now();
-        let Some(build) = self.builds.get_mut(&no).filter(|it| it.stage.number != number) else {
-            return;
-        };
-        let next = StageRun { number, since: now, peak: build.held.memory };
-        let ended = std::mem::replace(&mut build.stage, next);
-        let all = build.known.as_ref().map(|graph| graph.stages.list()).unwrap_or_default();
-        if let Some(stage) = (ended.number as usize).checked_sub(1).and_then(|at| all.get(at)) {
-            let event = Event::StageEnded {
-                stage: ended.number,
-                of: u32::try_from(all.len()).unwrap_or(u32::MAX),
-                name: stage.name.clone(),
-                peak: ended.peak,
-                wall: now - ended.since,
-            };
-            build.say(now, event);
-        }
-    }
-
-    /// The last stage is over. Says so where stages were of no use.
-    fn end_stages(&mut self, no: BuildNo) {
-        self.follow_stages();
-        let Some(build) = self.builds.get(&no).filter(|build| build.options.terms.staged) else {
-            return;
-        };
-        let (fits, budget) = (build.peak <= build.budget, build.budget);
-        let began = build.stage.number > 0;
-        self.enter_stage(no, 0);
-        if began && fits {
-            let text = format!(
-                "stages brought nothing here: the budget of {budget} holds without --staged, and more can run at once"
-            );
-            self.notice(no, text);
+            let driver = build.driver().and_then(|id| connections.get_mut(id));
+            build.log_mut().pass_on(now, *no, directory, flush, observer, driver);
         }
     }
 }

@@ -38,7 +38,7 @@ const DESCRIPTORS: usize = 2;
 
 /// A connection.
 #[derive(Debug)]
-pub(crate) struct Connection {
+pub(crate) struct ClientConnection {
     stream: UnixStream,
     buffer: LineBuffer,
     /// What the peer has yet to take.
@@ -60,7 +60,7 @@ pub(crate) struct Received {
     pub(crate) ended: bool,
 }
 
-impl Connection {
+impl ClientConnection {
     /// Takes a fresh stream, where the peer is a process of this user; else `None`.
     pub(crate) fn accept(stream: UnixStream, now: Millis) -> Option<Self> {
         let peer = rustix::net::sockopt::socket_peercred(&stream).ok()?;
@@ -216,7 +216,7 @@ impl Connection {
     }
 }
 
-impl AsFd for Connection {
+impl AsFd for ClientConnection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }

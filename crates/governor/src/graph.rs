@@ -10,18 +10,15 @@ use std::fs;
 use std::io::Read as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread::JoinHandle;
 
 use plimsoll_core::Millis;
-use plimsoll_core::forecast::Forecast;
-use plimsoll_core::invocation::{Emit, UnitKind};
 use plimsoll_core::unit::UnitFacts;
 use serde_json::Value;
 
-use crate::sizes;
-use crate::stages::{self, Stages};
+use crate::graph_node::{GraphNode, UnitName};
+use crate::stages::Stages;
 
 /// How to ask Cargo for its unit graph.
 #[derive(Debug)]
@@ -111,17 +108,6 @@ fn jobs_in(words: &[u8], environment: &[u8]) -> Option<u32> {
 
 /// The version of Cargo's unit graph that is understood here.
 const GRAPH_VERSION: u64 = 1;
-
-/// What a unit is known by in a graph: package, version, crate and kind.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct UnitName(String, String, String, UnitKind);
-
-impl UnitName {
-    pub(crate) fn of(facts: &UnitFacts) -> Self {
-        let (package, version) = (facts.package.clone(), facts.version.clone());
-        Self(package, version, facts.crate_name.clone(), facts.kind)
-    }
-}
 
 /// What a graph says.
 #[derive(Clone, Debug, Default)]
@@ -215,28 +201,73 @@ impl Drop for GraphReader {
     }
 }
 
+/// The unit graph of one build: asked for once, when there is something to compile, and known some time later.
+#[derive(Default)]
+pub(crate) struct UnitGraph {
+    /// How to ask, as the build's driver says.
+    command: Option<GraphCommand>,
+    asked: bool,
+    reader: Option<GraphReader>,
+    known: Option<Graph>,
+}
+
+impl UnitGraph {
+    pub(crate) fn new(command: Option<GraphCommand>) -> Self {
+        Self { command, ..Self::default() }
+    }
+
+    /// A driver has come, who says how to ask.
+    pub(crate) fn set_command(&mut self, command: Option<GraphCommand>) {
+        self.command = command;
+    }
+
+    /// Asks the driver's way; else as the running `cargo` was asked, where that is a plain one.
+    pub(crate) fn ask(&mut self, cargo: u32, is_plain: bool) {
+        if !std::mem::replace(&mut self.asked, true) {
+            let command = self.command.take();
+            let command = command.or_else(|| GraphCommand::of_cargo(cargo).filter(|_| is_plain));
+            self.reader = command.and_then(GraphReader::start);
+        }
+    }
+
+    /// What the answer is read from, while it is awaited.
+    pub(crate) fn reader(&self) -> Option<&GraphReader> {
+        self.reader.as_ref().filter(|reader| reader.is_reading())
+    }
+
+    /// Nobody could be asked, or nobody was.
+    pub(crate) fn is_not_coming(&self) -> bool {
+        self.known.is_none() && self.reader.is_none()
+    }
+
+    /// The answer is there; false where it says nothing.
+    pub(crate) fn take_answer(&mut self) -> bool {
+        if let Some(reader) = &mut self.reader {
+            self.known = reader.take();
+        }
+        self.known.is_some()
+    }
+
+    pub(crate) fn known(&self) -> Option<&Graph> {
+        self.known.as_ref()
+    }
+}
+
 fn read(mut output: ChildStdout) -> Option<Graph> {
     let mut text = Vec::new();
     output.read_to_end(&mut text).ok()?;
     weigh(&serde_json::from_slice(&text).ok()?)
 }
 
-/// One unit of Cargo's graph, as far as it matters here.
-#[derive(Debug)]
-pub(crate) struct Node {
-    pub(crate) facts: UnitFacts,
-    pub(crate) cpu: Millis,
-    pub(crate) needs: Vec<usize>,
-    /// Its package's directory, where that is not from elsewhere.
-    pub(crate) directory: Option<PathBuf>,
-}
-
 fn weigh(graph: &Value) -> Option<Graph> {
     if graph["version"].as_u64() != Some(GRAPH_VERSION) {
         return None;
     }
-    let nodes: Vec<Node> =
-        graph["units"].as_array()?.iter().map(node).collect::<Option<Vec<Node>>>()?;
+    let nodes: Vec<GraphNode> = graph["units"]
+        .as_array()?
+        .iter()
+        .map(GraphNode::read)
+        .collect::<Option<Vec<GraphNode>>>()?;
     let mut after: Vec<Vec<usize>> = vec![Vec::new(); nodes.len()];
     for (at, node) in nodes.iter().enumerate() {
         for need in &node.needs {
@@ -257,7 +288,7 @@ fn weigh(graph: &Value) -> Option<Graph> {
 /// no cycles, and a cycle would only end in zeros.
 fn longest(
     at: usize,
-    nodes: &[Node],
+    nodes: &[GraphNode],
     after: &[Vec<usize>],
     known: &mut Vec<Option<Millis>>,
 ) -> Millis {
@@ -271,60 +302,9 @@ fn longest(
     critical_path
 }
 
-fn node(unit: &Value) -> Option<Node> {
-    let target = &unit["target"];
-    let id = unit["pkg_id"].as_str()?;
-    let (package, version) = package(id)?;
-    let mode = unit["mode"].as_str()?;
-    let kinds: Vec<&str> = target["kind"].as_array()?.iter().filter_map(Value::as_str).collect();
-    let kind = match mode {
-        "run-custom-build" => UnitKind::BuildScriptRun,
-        "test" => UnitKind::Test,
-        "doc" => UnitKind::Doc,
-        "doctest" => UnitKind::DocTest,
-        _ if kinds.contains(&"custom-build") => UnitKind::BuildScript,
-        _ if kinds.contains(&"proc-macro") => UnitKind::ProcMacro,
-        // As the compiler is told: what is linked, too, is what its unit is.
-        _ if kinds.iter().any(|kind| matches!(*kind, "cdylib" | "dylib" | "staticlib")) => {
-            UnitKind::Bin
-        }
-        _ if kinds.iter().any(|kind| matches!(*kind, "lib" | "rlib")) => UnitKind::Lib,
-        _ => UnitKind::Bin,
-    };
-    let mut facts = UnitFacts::build_script_run(package, version);
-    facts.kind = kind;
-    facts.crate_name = match kind {
-        UnitKind::BuildScriptRun => facts.crate_name,
-        _ => target["name"].as_str()?.replace('-', "_"),
-    };
-    facts.emit = if mode == "check" { Emit::Check } else { Emit::Build };
-    facts.opt_level = unit["profile"]["opt_level"].as_str().unwrap_or("0").to_owned();
-    facts.source = PathBuf::from(target["src_path"].as_str().unwrap_or_default());
-    let sizes = sizes::of(&facts);
-    let needs = unit["dependencies"].as_array()?;
-    Some(Node {
-        cpu: Forecast::cold(&facts, &sizes).curve.cpu(),
-        needs: needs.iter().filter_map(|d| d["index"].as_u64()).map(|at| at as usize).collect(),
-        directory: stages::directory(id),
-        facts,
-    })
-}
-
-/// Name and version of a package id: `registry+…#serde@1.0.1`, `path+file:///a/app#0.1.0`, and where the
-/// directory has another name `path+file:///a/dir#app@0.1.0`.
-fn package(id: &str) -> Option<(String, String)> {
-    let (place, name) = id.rsplit_once('#')?;
-    match name.split_once('@') {
-        Some((name, version)) => Some((name.to_owned(), version.to_owned())),
-        None => {
-            let directory = Path::new(place.split('?').next()?).file_name()?.to_str()?;
-            Some((directory.to_owned(), name.to_owned()))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use plimsoll_core::invocation::UnitKind;
     use serde_json::json;
 
     use super::*;
@@ -357,7 +337,7 @@ mod tests {
     fn a_library_that_is_linked_too_is_what_its_compiler_says() {
         let mut both = unit("path+file:///w/app#0.1.0", "cdylib", "build", &[]);
         both["target"]["kind"] = json!(["cdylib", "rlib"]);
-        assert_eq!(node(&both).unwrap().facts.kind, UnitKind::Bin);
+        assert_eq!(GraphNode::read(&both).unwrap().facts.kind, UnitKind::Bin);
     }
 
     #[test]
@@ -371,12 +351,8 @@ mod tests {
         let names: Vec<&str> = weighed.stages.list().iter().map(|it| it.name.as_str()).collect();
         assert_eq!(names, ["app"]);
         let critical_paths = weighed.critical_paths;
-        let of = |name: &str| {
-            critical_paths
-                .iter()
-                .find(|(key, _)| key.0 == name)
-                .map(|(_, critical_path)| *critical_path)
-        };
+        let of =
+            |name: &str| critical_paths.iter().find(|(key, _)| key.package == name).map(|(_, critical_path)| *critical_path);
         assert!(of("base") > of("mid") && of("mid") > of("app"));
         let checked = json!({"version": 1, "units": [
             unit("registry+https://index#base@1.0.0", "lib", "check", &[]),

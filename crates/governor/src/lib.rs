@@ -7,23 +7,31 @@
 //!
 //! What it deliberately does not do: decide (the schedule's work), print, or start Cargo.
 
-mod account;
+mod account_duties;
+mod build;
+mod build_log;
 mod builds;
-mod cgroups;
+mod cadence;
 mod connection;
-mod effects;
+mod connections;
+mod critical_path;
 mod error;
+mod external;
 mod governor;
 mod graph;
+mod graph_node;
 mod job_slots;
-mod messages;
-mod sampling;
+mod memory_limits;
+mod options;
+mod processes;
 mod sizes;
 mod stages;
+mod unit_record;
 mod unit_records;
+mod workspace;
 
-pub use builds::{BuildOptions, Ending};
 pub use error::GovernorError;
-pub use governor::{Governor, Observer, Options, Wake};
+pub use governor::Governor;
 pub use graph::GraphCommand;
+pub use options::{BuildOptions, Ending, Observer, Options, Wake};
 pub use stages::{Stage, Stages};

@@ -5,7 +5,7 @@ use std::fs::{self, DirEntry};
 use std::path::{Path, PathBuf};
 
 use plimsoll_core::Bytes;
-use plimsoll_core::forecast::Sizes;
+use plimsoll_core::forecast::SourceSizes;
 use plimsoll_core::invocation::UnitKind;
 use plimsoll_core::unit::UnitFacts;
 
@@ -56,23 +56,27 @@ const PLATFORMS: [&[&str]; 28] = [
 ];
 
 /// Looks the sizes up. What cannot be read counts as nothing.
-pub(crate) fn of(facts: &UnitFacts) -> Sizes {
+pub(crate) fn of(facts: &UnitFacts) -> SourceSizes {
     let host = format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS);
     let target = if facts.target.is_empty() { &host } else { &facts.target };
     let of_file =
         |path: &PathBuf| fs::metadata(path).map(|data| Bytes(data.len())).unwrap_or_default();
     if facts.kind == UnitKind::Tool {
-        return Sizes { source: of_file(&facts.source), ..Sizes::default() };
+        return SourceSizes { source: of_file(&facts.source), ..SourceSizes::default() };
     }
     let mut source = facts.source.parent().map(|root| rust_below(root, target)).unwrap_or_default();
     if !facts.out_dir.as_os_str().is_empty() {
         source += rust_below(&facts.out_dir, target);
     }
-    Sizes { source, dependencies: facts.externs.iter().map(of_file).sum(), native: Bytes::ZERO }
+    SourceSizes {
+        source,
+        dependencies: facts.externs.iter().map(of_file).sum(),
+        native: Bytes::ZERO,
+    }
 }
 
 /// Of the run of the build script of the package in `directory`.
-pub(crate) fn of_script(directory: &Path) -> Sizes {
+pub(crate) fn of_script(directory: &Path) -> SourceSizes {
     const NATIVE: [&str; 4] = ["c", "cc", "cpp", "cxx"];
     let mut native = Bytes::ZERO;
     for_each_file(
@@ -84,7 +88,7 @@ pub(crate) fn of_script(directory: &Path) -> Sizes {
             }
         },
     );
-    Sizes { native, ..Sizes::default() }
+    SourceSizes { native, ..SourceSizes::default() }
 }
 
 fn size(file: &DirEntry) -> Bytes {

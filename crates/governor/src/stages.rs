@@ -5,11 +5,11 @@
 //! schedule is said there; here is only who belongs to which.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 use plimsoll_core::unit::UnitFacts;
 
-use crate::graph::{Node, UnitName};
+use crate::graph_node::{GraphNode, UnitName};
 
 /// One stage.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Stages {
         self.of.get(&UnitName::of(facts)).copied().unwrap_or_default()
     }
 
-    pub(crate) fn find(nodes: &[Node]) -> Self {
+    pub(crate) fn find(nodes: &[GraphNode]) -> Self {
         let members: BTreeMap<&Path, &str> = nodes
             .iter()
             .filter_map(|node| Some((node.directory.as_deref()?, node.facts.package.as_str())))
@@ -135,7 +135,7 @@ fn folders<'a>(members: &[&'a Path]) -> BTreeMap<&'a Path, Vec<String>> {
 }
 
 /// The folders as parts of which each needs only those before it; of several that could come next, the first by name.
-fn in_order<'a>(folders: &BTreeMap<&'a Path, Vec<String>>, nodes: &[Node]) -> Vec<Part<'a>> {
+fn in_order<'a>(folders: &BTreeMap<&'a Path, Vec<String>>, nodes: &[GraphNode]) -> Vec<Part<'a>> {
     let names: Vec<&Vec<String>> = folders.values().collect::<BTreeSet<_>>().into_iter().collect();
     let numbers: HashMap<&Vec<String>, usize> =
         names.iter().enumerate().map(|(at, name)| (*name, at)).collect();
@@ -228,38 +228,23 @@ fn circles(needs: &[BTreeSet<usize>]) -> Vec<usize> {
     circle_of
 }
 
-/// The directory of a package that lies on this machine: of `path+file:///w/a%20b#0.1.0`.
-pub(crate) fn directory(id: &str) -> Option<PathBuf> {
-    let (place, _) = id.rsplit_once('#')?;
-    let path = place.strip_prefix("path+file://")?.split('?').next()?;
-    let mut bytes = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
-    while let [first, after @ ..] = rest {
-        let code = (*first == b'%').then(|| after.get(..2)).flatten();
-        let code =
-            code.and_then(|code| u8::from_str_radix(std::str::from_utf8(code).ok()?, 16).ok());
-        bytes.push(code.unwrap_or(*first));
-        rest = if code.is_some() { &after[2..] } else { after };
-    }
-    use std::os::unix::ffi::OsStringExt as _;
-    Some(PathBuf::from(std::ffi::OsString::from_vec(bytes)))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use proptest::prelude::*;
 
     use super::*;
 
     /// A package's unit; one without a directory is from elsewhere.
-    fn node(directory: &str, needs: &[usize]) -> Node {
+    fn node(directory: &str, needs: &[usize]) -> GraphNode {
         let name = directory.rsplit('/').next().unwrap();
         let facts = UnitFacts::build_script_run(name.to_owned(), "1.0.0".to_owned());
         let directory = directory.starts_with('/').then(|| PathBuf::from(directory));
-        Node { facts, cpu: Default::default(), needs: needs.to_vec(), directory }
+        GraphNode { facts, cpu: Default::default(), needs: needs.to_vec(), directory }
     }
 
-    fn names(nodes: &[Node]) -> Vec<String> {
+    fn names(nodes: &[GraphNode]) -> Vec<String> {
         Stages::find(nodes).stages.into_iter().map(|stage| stage.name).collect()
     }
 
@@ -303,7 +288,7 @@ mod tests {
     #[test]
     fn thousands_of_packages_are_put_in_order() {
         let count = 6000;
-        let nodes: Vec<Node> = (0..count)
+        let nodes: Vec<GraphNode> = (0..count)
             .map(|at| {
                 let needs: Vec<usize> = (1..8).map(|far| at + far * far).collect();
                 let needs: Vec<usize> = needs.into_iter().filter(|need| *need < count).collect();
@@ -315,14 +300,6 @@ mod tests {
         assert_eq!(names, expected);
     }
 
-    #[test]
-    fn a_directory_is_read_from_a_package_id() {
-        let read = |id: &str| directory(id).map(|path| path.display().to_string());
-        assert_eq!(read("path+file:///w/in%C3%ADcio%20a#b@0.1.0").unwrap(), "/w/início a");
-        assert_eq!(read("path+file:///w/100%#0.1.0").unwrap(), "/w/100%");
-        assert_eq!(read("registry+https://index#serde@1.0.0"), None);
-    }
-
     proptest! {
         /// Each unit's stage is no earlier than any that it needs.
         #[test]
@@ -330,13 +307,13 @@ mod tests {
             places in proptest::collection::vec((0usize..4, 0usize..4, any::<bool>()), 1..24),
             edges in proptest::collection::vec((0usize..24, 0usize..24), 0..60),
         ) {
-            let count = places.len();
-            let nodes: Vec<Node> = places.iter().enumerate().map(|(at, (a, b, ours))| {
+            let count = job_slots.len();
+            let nodes: Vec<GraphNode> = job_slots.iter().enumerate().map(|(at, (a, b, ours))| {
                 let needs: Vec<usize> = edges
                     .iter()
                     // What is from elsewhere needs only what is, too.
                     .filter(|(from, to)| *from == at && *to > at && *to < count)
-                    .filter(|(_, to)| *ours || !places[*to].2)
+                    .filter(|(_, to)| *ours || !job_slots[*to].2)
                     .map(|(_, to)| *to)
                     .collect();
                 let name = if *ours { format!("/w/{a}/{b}/p{at}") } else { format!("e{at}") };

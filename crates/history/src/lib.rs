@@ -13,16 +13,16 @@
 //! What is deliberately not here: combining observations into a forecast (core's work), command lines,
 //! values of environment variables and absolute paths, which are never stored.
 
+mod related;
 mod error;
 mod logs;
 mod open;
 mod record;
-mod related;
 mod rows;
 mod schema;
 mod store;
 
 pub use error::HistoryError;
-pub use logs::{EventLog, KEPT_LOGS, LogError, latest, read, recorded};
+pub use logs::{EventLog, KEPT_LOGS, LogError, read, read_header, recorded};
 pub use rows::Row;
 pub use store::{History, Remembered};

@@ -4,9 +4,13 @@
 //! loses at most what it had not flushed; a disk that fills up leaves a torn last line. Reading skips both,
 //! and every event that this version does not know.
 //!
+//! Logs are for their owner only, directory and files: they name the workspace by its path, because a person who looks
+//! for a build knows that. Whole command lines and the environment are in none.
+//!
 //! What is deliberately not here: any meaning of the events (that is the view's), and any failure of the
 //! build. A log that cannot be written goes quiet after one warning.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -14,8 +18,11 @@ use std::path::{Path, PathBuf};
 use plimsoll_core::event::{FORMAT, Header, Record};
 use serde_json::Value;
 
-/// Logs that are kept, the new one included.
+/// Logs that are kept, the new one included; and beside these the last of each workspace.
 pub const KEPT_LOGS: usize = 20;
+
+/// Logs that are kept at most: workspaces come and go.
+const KEPT_AT_MOST: usize = 60;
 
 /// What is buffered at most where the caller flushes late: a second of the busiest sampling.
 const BUFFER: usize = 256 * 1024;
@@ -33,7 +40,7 @@ pub struct EventLog {
 
 impl EventLog {
     /// Begins the log of a build in the directory `dir` (made, for its owner only, where it is missing) and
-    /// removes the oldest logs beyond [`KEPT_LOGS`].
+    /// removes the oldest logs beyond [`KEPT_LOGS`], but none that is the last of its workspace.
     ///
     /// Never fails: a log that cannot be written says so once, for a person, and is quiet from then on.
     #[must_use]
@@ -116,12 +123,6 @@ impl Drop for EventLog {
     }
 }
 
-/// The newest log in `dir`, also of a build that still runs; `None` where there is none.
-#[must_use]
-pub fn latest(dir: &Path) -> Option<PathBuf> {
-    logs(dir).pop()
-}
-
 /// All logs in `dir`, oldest first, also those of builds that still run.
 #[must_use]
 pub fn recorded(dir: &Path) -> Vec<PathBuf> {
@@ -181,6 +182,18 @@ pub fn read(path: &Path) -> Result<(Header, Vec<Record>), LogError> {
     }
 }
 
+/// Reads only the header of a log.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_header(path: &Path) -> Result<Header, LogError> {
+    let failed = |source| LogError::Read { path: path.to_owned(), source };
+    let mut line = Vec::new();
+    let mut reader = BufReader::new(File::open(path).map_err(failed)?);
+    reader.read_until(b'\n', &mut line).map_err(failed)?;
+    header(path, &line)
+}
+
 fn header(path: &Path, line: &[u8]) -> Result<Header, LogError> {
     let not_a_log = || LogError::NotALog { path: path.to_owned() };
     let value: Value = serde_json::from_slice(line).map_err(|_| not_a_log())?;
@@ -231,10 +244,25 @@ fn remove_old(dir: &Path, new: &Path) {
     let mut old = logs(dir);
     old.retain(|path| path != new);
     let surplus = (old.len() + 1).saturating_sub(KEPT_LOGS);
-    for path in &old[..surplus] {
+    if surplus == 0 {
+        return;
+    }
+    let too_many = (old.len() + 1).saturating_sub(KEPT_AT_MOST);
+    let lasts = lasts(old.iter().map(PathBuf::as_path).chain([new]));
+    for (at, path) in old[..surplus].iter().enumerate() {
+        if at >= too_many && lasts.contains(path.as_path()) {
+            continue;
+        }
         // Another build that starts now may have removed it; one that stays is tried again next time.
         let _ = fs::remove_file(path);
     }
+}
+
+/// Those of the logs, the oldest first, that are the last of their workspace. Older logs do not say of which they are.
+fn lasts<'a>(logs: impl Iterator<Item = &'a Path>) -> BTreeSet<&'a Path> {
+    let workspace = |path| Some(read_header(path).ok()?.workspace).filter(|it| !it.is_empty());
+    let of = logs.filter_map(|path| Some((workspace(path)?, path)));
+    of.collect::<BTreeMap<String, &Path>>().into_values().collect()
 }
 
 #[cfg(test)]
@@ -258,6 +286,7 @@ mod tests {
             jobs: 8,
             processors: 8,
             target_was_empty: Some(true),
+            workspace: String::new(),
         }
     }
 
@@ -276,7 +305,8 @@ mod tests {
         let logs = dir.path().join("logs");
         let (mut log, warning) = EventLog::create(&logs, &header(5));
         assert_eq!(warning, None);
-        assert_eq!(latest(&logs).as_deref(), Some(log.path()));
+        assert_eq!(recorded(&logs), [log.path()]);
+        assert_eq!(read_header(log.path()).unwrap(), header(5));
         assert_eq!(read(log.path()).unwrap(), (header(5), Vec::new()));
         for record in records(3) {
             log.append(&record);
@@ -306,6 +336,25 @@ mod tests {
         let (log, _) = EventLog::create(dir.path(), &header(0));
         assert!(log.path().exists());
         assert_eq!(logs(dir.path()).len(), KEPT_LOGS);
+    }
+
+    #[test]
+    fn the_last_build_of_a_workspace_stays_however_often_another_is_built() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = |n, workspace: &str| Header { workspace: workspace.to_owned(), ..header(n) };
+        let mut made = Vec::new();
+        for (n, workspace) in [(1, "/a"), (2, "/a"), (3, "/b"), (4, "")] {
+            made.push(EventLog::create(dir.path(), &of(n, workspace)).0.path().to_owned());
+        }
+        for n in 10..40 {
+            drop(EventLog::create(dir.path(), &of(n, "/c")));
+        }
+        let there: Vec<bool> = made.iter().map(|path| path.exists()).collect();
+        assert_eq!(there, [false, true, true, false]);
+        for n in 100..200 {
+            drop(EventLog::create(dir.path(), &of(n, &format!("/{n}"))));
+        }
+        assert_eq!(recorded(dir.path()).len(), KEPT_AT_MOST);
     }
 
     #[test]
@@ -346,7 +395,7 @@ mod tests {
         assert!(warning.unwrap().contains("cannot write the event log"));
         log.append(&records(1)[0]);
         assert_eq!(log.flush(), None);
-        assert_eq!(latest(dir.path()), None);
+        assert!(recorded(dir.path()).is_empty());
     }
 
     /// `/dev/full` refuses every write with "No space left on device".

@@ -10,10 +10,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use plimsoll_core::Bytes;
-use plimsoll_core::budget::{Cgroup, Killer, Machine, Reading};
+use plimsoll_core::budget::{CgroupMemory, MachineMemory, MemoryReading, OomDaemon};
 use plimsoll_host::{CgroupDir, CgroupLevel, Killers, Limits};
-use plimsoll_testing::cgroup::LimitedCgroup;
 use plimsoll_testing::ignored;
+use plimsoll_testing::cgroup::LimitedCgroup;
 use tempfile::TempDir;
 
 const MEMINFO: &str = "MemTotal:       8388608 kB\nMemFree:         100000 kB\nMemAvailable:   4194304 kB\n\
@@ -59,7 +59,7 @@ impl Tree {
         Limits::discover(self.0.path()).unwrap()
     }
 
-    fn read(&self) -> Reading {
+    fn read(&self) -> MemoryReading {
         self.discover().read()
     }
 }
@@ -77,7 +77,7 @@ fn without_cgroups_the_machine_is_the_only_limit() {
     let reading = tree.read();
     assert_eq!(
         reading.machine,
-        Machine {
+        MachineMemory {
             total: Bytes::gib(8),
             available: Bytes::gib(4),
             swap_free: Bytes::gib(1),
@@ -98,7 +98,7 @@ fn who_kills_first_is_told_once_it_is_heeded() {
     assert_eq!(limits.read().machine.killer, None, "not before it is looked for");
     limits.heed(Killers::find(tree.0.path()));
     let [memory, swap] = [Bytes::gib(2), Bytes::mib(512)];
-    assert_eq!(limits.read().machine.killer, Some(Killer { memory, swap }));
+    assert_eq!(limits.read().machine.killer, Some(OomDaemon { memory, swap }));
 }
 
 #[test]
@@ -131,8 +131,8 @@ fn nested_v2_cgroups_count_what_cannot_be_dropped() {
     assert_eq!(
         reading.cgroups,
         [
-            Cgroup { limit: Bytes::gib(1), held, swap_free: Bytes::ZERO },
-            Cgroup { limit: Bytes::gib(2), held, swap_free: Bytes::MAX },
+            CgroupMemory { limit: Bytes::gib(1), held, swap_free: Bytes::ZERO },
+            CgroupMemory { limit: Bytes::gib(2), held, swap_free: Bytes::MAX },
         ]
     );
     assert_eq!(reading.stall.full_us, 12_345, "our own cgroup's pressure, not the machine's");
@@ -187,7 +187,7 @@ fn v1_cgroups_are_read_with_the_limit_of_an_ancestor_that_cannot_be_seen() {
     // A quarter of this machine's kernel memory cannot be reclaimed, so 10 MiB of the 40.
     assert_eq!(
         reading.cgroups,
-        [Cgroup { limit: Bytes::gib(2), held: Bytes::mib(330), swap_free: Bytes::gib(2) }]
+        [CgroupMemory { limit: Bytes::gib(2), held: Bytes::mib(330), swap_free: Bytes::gib(2) }]
     );
     assert_eq!(reading.stall.refaulted, Bytes(500 * rustix::param::page_size() as u64));
 }
@@ -297,7 +297,7 @@ fn look_from_inside(what: &str) {
     assert!(status.success(), "{status}");
 }
 
-fn hard_limit_around_us() -> Cgroup {
+fn hard_limit_around_us() -> CgroupMemory {
     let reading = Limits::discover(Path::new("/")).unwrap().read();
     let cgroup = reading.cgroups.iter().find(|cgroup| cgroup.limit == Bytes::mib(512));
     cgroup.copied().unwrap_or_else(|| panic!("no cgroup limit of 512 MiB in {reading:?}"))

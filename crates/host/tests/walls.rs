@@ -10,8 +10,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use plimsoll_core::Bytes;
-use plimsoll_core::hard_limit::Height;
-use plimsoll_host::{CgroupDir, HardLimitCgroup, Limits, NoHardLimit};
+use plimsoll_core::hard_limit::HardLimitLevels;
+use plimsoll_host::{HardLimitCgroup, CgroupDir, Limits, NoHardLimit};
 use tempfile::TempDir;
 
 const MEMINFO: &str = "MemTotal: 8388608 kB\nMemAvailable: 4194304 kB\nSwapFree: 0 kB\n";
@@ -72,7 +72,8 @@ fn name() -> String {
     format!("plimsoll-{}-77", std::process::id())
 }
 
-const HEIGHT: Height = Height { limit: Bytes::mib(800), throttle: Bytes::mib(775) };
+const HEIGHT: HardLimitLevels =
+    HardLimitLevels { limit: Bytes::mib(800), throttle: Bytes::mib(775) };
 
 #[test]
 fn where_the_driver_sits_alone_it_makes_room_for_a_hard_limit_beside_itself() {
@@ -121,10 +122,7 @@ fn inside_a_hard_limit_of_somebodys_its_limit_counts() {
     let limits = Limits::within(tree.0.path(), &around).unwrap().read().cgroups;
     assert_eq!(limits.len(), 1);
     assert_eq!(limits[0].limit, Bytes::mib(512));
-    assert!(
-        matches!(tree.raise().unwrap_err(), NoHardLimit::Behind),
-        "and a second one is not needed"
-    );
+    assert!(matches!(tree.raise().unwrap_err(), NoHardLimit::Behind), "and a second one is not needed");
 }
 
 #[test]

@@ -34,4 +34,4 @@ pub use home::{HOME_VARIABLE, StateHome};
 pub use message::{Join, Rerun, ToDriver, ToGovernor, ToShim, exact};
 
 /// The protocol's version, in every hello.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use plimsoll_core::diet::Diet;
 use plimsoll_core::invocation::{Emit, UnitKind};
+use plimsoll_core::oversized::{Oversized, Shrink};
 use plimsoll_core::schedule::Priority;
 use plimsoll_core::settings::Memory;
 use plimsoll_core::unit::UnitFacts;
@@ -117,8 +117,8 @@ pub struct Join {
     pub job_slots: u32,
     /// The build's own budget, where it names one.
     pub memory: Memory,
-    /// A unit above the budget by itself is refused.
-    pub strict: bool,
+    /// What may be done with a unit that is above the budget by itself.
+    pub oversized: Oversized,
     /// The build goes on after a failure.
     pub keep_going: bool,
     /// Somebody else's program reads what compilers say.
@@ -129,8 +129,6 @@ pub struct Join {
     pub priority: Priority,
     /// The target directory; empty where it is not known.
     pub target_dir: PathBuf,
-    /// How far a unit that would cross the budget alone may go to need less.
-    pub diet: Diet,
     /// Its units are admitted stage by stage.
     pub staged: bool,
     /// What single packages need, by the user's word.
@@ -171,7 +169,7 @@ pub enum ToShim {
         /// again; else it passes the child's end on.
         again: bool,
         /// How far the child is to go to need less.
-        diet: Diet,
+        shrink: Shrink,
     },
     /// The governor kills the child now; clean up and wait to be admitted again.
     Retry,
@@ -217,9 +215,9 @@ impl ToGovernor {
             Self::Pause { build, paused } => {
                 LineWriter::new("pause").text("build", build).number("on", *paused)
             }
-            Self::SetPriority { build, priority } => LineWriter::new("set-priority")
-                .text("build", build)
-                .text("priority", priority.as_str()),
+            Self::SetPriority { build, priority } => {
+                LineWriter::new("set-priority").text("build", build).text("priority", priority.as_str())
+            }
             Self::Drain => LineWriter::new("drain").number("v", VERSION),
             Self::Ping => LineWriter::new("ping"),
             Self::Withdraw => LineWriter::new("withdraw"),
@@ -293,10 +291,10 @@ impl ToShim {
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Admit { unit, again, diet } => LineWriter::new("admit")
+            Self::Admit { unit, again, shrink } => LineWriter::new("admit")
                 .number("unit", unit.0)
                 .number("again", *again)
-                .text("diet", diet.as_str()),
+                .text("shrink", shrink.as_str()),
             Self::Retry => LineWriter::new("retry"),
             Self::Leave => LineWriter::new("leave"),
             Self::Refuse { text } => LineWriter::new("refuse").text("text", text),
@@ -317,7 +315,7 @@ impl ToShim {
             b"admit" => Self::Admit {
                 unit: UnitId(fields.number("unit")?),
                 again: fields.flag("again"),
-                diet: parsed(&fields, "diet").unwrap_or_default(),
+                shrink: parsed(&fields, "shrink").unwrap_or_default(),
             },
             b"retry" => Self::Retry,
             b"leave" => Self::Leave,
@@ -373,13 +371,12 @@ fn encode_join(join: &Join) -> LineWriter {
         .number("jobs", join.jobs)
         .number("places", join.job_slots)
         .text("memory", &exact(join.memory))
-        .number("strict", join.strict)
+        .text("oversized", join.oversized.as_str())
         .number("keep_going", join.keep_going)
         .number("json", join.json_messages)
         .number("interactive", join.interactive)
         .text("priority", join.priority.as_str())
         .bytes("target", path_bytes(&join.target_dir))
-        .text("diet", join.diet.as_str())
         .number("staged", join.staged)
         .text("notes", &encode_notes(&join.notes))
 }
@@ -407,13 +404,12 @@ fn decode_join(fields: &Fields<'_>) -> Result<Join, DecodeError> {
         jobs: fields.number("jobs")?,
         job_slots: fields.number("places")?,
         memory: parsed(fields, "memory")?,
-        strict: fields.flag("strict"),
+        oversized: parsed(fields, "oversized").unwrap_or_default(),
         keep_going: fields.flag("keep_going"),
         json_messages: fields.flag("json"),
         interactive: fields.flag("interactive"),
         priority: parsed(fields, "priority")?,
         target_dir: path_from(fields.bytes("target")?),
-        diet: parsed(fields, "diet").unwrap_or(Diet::Preserving),
         staged: fields.flag("staged"),
         notes: fields.text("notes").map(|notes| decode_notes(&notes)).unwrap_or_default(),
     })
@@ -534,13 +530,12 @@ mod tests {
                 jobs: 4,
                 job_slots: 3,
                 memory: Memory::Size(Bytes((1 << 30) + 1)),
-                strict: true,
+                oversized: Oversized::ShrinkOutput,
                 keep_going: false,
                 json_messages: true,
                 interactive: false,
                 priority: Priority::Low,
                 target_dir: PathBuf::from("/t/\u{e4} b"),
-                diet: Diet::Output,
                 staged: true,
                 notes: BTreeMap::from([
                     ("a-b".to_owned(), Bytes::mib(9)),
@@ -575,7 +570,7 @@ mod tests {
             assert_eq!(ToDriver::decode(&line[..line.len() - 1]), Ok(message));
         }
         for message in [
-            ToShim::Admit { unit: UnitId(4), again: true, diet: Diet::Output },
+            ToShim::Admit { unit: UnitId(4), again: true, shrink: Shrink::OtherOutput },
             ToShim::Retry,
             ToShim::Leave,
             ToShim::Refuse { text: "needs 3 GiB,\nhas 2".to_owned() },
@@ -592,7 +587,7 @@ mod tests {
     fn fields_of_a_newer_peer_are_skipped_and_its_verbs_refused() {
         assert_eq!(
             ToShim::decode(b"admit\tunit=4\tnice=5"),
-            Ok(ToShim::Admit { unit: UnitId(4), again: false, diet: Diet::None })
+            Ok(ToShim::Admit { unit: UnitId(4), again: false, shrink: Shrink::No })
         );
         assert!(matches!(ToShim::decode(b"dance"), Err(DecodeError::UnknownVerb(_))));
         assert_eq!(ToShim::decode(b"admit\tunit=x"), Err(DecodeError::BadField("unit")));

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use plimsoll_proto::{Enabled, StateHome};
 
-use crate::{env, name, probe};
+use crate::{env, name, program};
 
 /// The user's own compiler wrapper.
 pub(crate) fn wrapper() -> Option<OsString> {
@@ -57,7 +57,7 @@ fn is_shim(program: &OsStr) -> bool {
     let file = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
     let same = || {
         let own = file(Path::new("/proc/self/exe"))?;
-        Some(file(&probe::find(program)?)? == own)
+        Some(file(&program::find(program)?)? == own)
     };
     name::is_shim(Path::new(program)) || same().unwrap_or(false)
 }

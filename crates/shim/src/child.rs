@@ -11,7 +11,7 @@ use std::sync::Arc;
 use rustix::io::FdFlags;
 use rustix::process::{Pid, PidfdFlags, Signal};
 
-use crate::connection::TokenPipe;
+use crate::tokens::UnitTokens;
 
 /// What the kernel adds to the badness of a compiler, of at most 1,000: it is to die before Cargo, an
 /// editor or a database, for it can be run again.
@@ -27,7 +27,7 @@ impl Child {
     /// Starts `command`. Where a token pipe is given, the child inherits it under these same numbers.
     pub(crate) fn start(
         command: &mut Command,
-        tokens: Option<Arc<TokenPipe>>,
+        tokens: Option<Arc<UnitTokens>>,
         raise: Raise,
         pages: Pages,
     ) -> io::Result<Self> {
@@ -87,7 +87,7 @@ pub(crate) enum Pages {
 }
 
 /// In the child, before it becomes the compiler.
-fn prepare(parent: Pid, raise: Raise, pages: Pages, tokens: Option<&TokenPipe>) -> io::Result<()> {
+fn prepare(parent: Pid, raise: Raise, pages: Pages, tokens: Option<&UnitTokens>) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     if rustix::process::getppid() != Some(parent) {
         // The shim died before the line above: nobody waits for us.
@@ -143,7 +143,7 @@ impl Raise {
 
 /// The jobserver of the unit's own, as `CARGO_MAKEFLAGS` says it to rustc: in the old and the new spelling,
 /// as Cargo itself writes it.
-pub(crate) fn offer(tokens: &TokenPipe, command: &mut Command) {
+pub(crate) fn offer(tokens: &UnitTokens, command: &mut Command) {
     let (read, write) = (tokens.read.as_raw_fd(), tokens.write.as_raw_fd());
     command
         .env(
@@ -155,7 +155,7 @@ pub(crate) fn offer(tokens: &TokenPipe, command: &mut Command) {
 }
 
 /// Puts tokens for all processors into the pipe, so that a unit without a governor is not starved.
-pub(crate) fn fill(tokens: &TokenPipe) {
+pub(crate) fn fill(tokens: &UnitTokens) {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let mut write = match tokens.write.try_clone() {
         Ok(write) => std::fs::File::from(write),

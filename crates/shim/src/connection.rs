@@ -13,23 +13,15 @@ use plimsoll_proto::{LineBuffer, ToGovernor, ToShim};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
+use crate::discovery;
 use crate::silence::Silence;
-use crate::{discovery, transport};
-
-/// A jobserver of the unit's own: what is in it the compiler may take for further threads.
-#[derive(Debug)]
-pub(crate) struct TokenPipe {
-    /// Tokens are taken from here.
-    pub(crate) read: OwnedFd,
-    /// And put back here.
-    pub(crate) write: OwnedFd,
-}
+use crate::tokens::UnitTokens;
 
 /// What came from the governor.
 #[derive(Debug)]
-pub(crate) enum Received {
+pub(crate) enum FromGovernor {
     /// A message, with the token pipe that came along.
-    Message(ToShim, Option<TokenPipe>),
+    Message(ToShim, Option<UnitTokens>),
     /// There is no governor any more (or it speaks what we do not understand).
     Gone,
     /// There is one, which does not answer. With what a person is to be told, where nobody else has done that.
@@ -38,7 +30,7 @@ pub(crate) enum Received {
 
 /// What the governor says to a child's death by a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum DeathVerdict {
     /// It has killed the child itself, which is to run again.
     Retry,
     /// The build is ending.
@@ -51,7 +43,7 @@ pub(crate) enum Verdict {
 const GRACE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// A connection to a governor of our own user.
-pub(crate) struct Connection {
+pub(crate) struct GovernorConnection {
     stream: UnixStream,
     received: LineBuffer,
     descriptors: VecDeque<OwnedFd>,
@@ -62,11 +54,11 @@ pub(crate) struct Connection {
     asked: bool,
 }
 
-impl Connection {
+impl GovernorConnection {
     /// Connects to the socket `name`: a path, or an abstract name. Waits while the governor's queue is full, so
     /// that hundreds of shims can come at once. `None` where nobody listens, or somebody who is not us.
     pub(crate) fn open(name: &OsStr) -> Option<Self> {
-        if transport::is_path(name) {
+        if discovery::is_path(name) {
             let path = Path::new(name);
             return discovery::connect_path(path).ok().map(|stream| Self::over(stream, path));
         }
@@ -108,7 +100,7 @@ impl Connection {
     }
 
     /// Waits for the next message: for as long as it takes from a governor that answers.
-    pub(crate) fn wait(&mut self) -> Received {
+    pub(crate) fn wait(&mut self) -> FromGovernor {
         loop {
             if let Some(received) = self.next() {
                 return received;
@@ -121,7 +113,7 @@ impl Connection {
             match rustix::event::poll(&mut ready, Some(&silence.patience())) {
                 Ok(0) => {
                     if !self.asks() {
-                        return Received::Silent(self.give_up());
+                        return FromGovernor::Silent(self.give_up());
                     }
                 }
                 Ok(_) => {
@@ -155,7 +147,7 @@ impl Connection {
     }
 
     /// The next message that has arrived, if any.
-    pub(crate) fn hear(&mut self) -> Option<Received> {
+    pub(crate) fn hear(&mut self) -> Option<FromGovernor> {
         loop {
             if let Some(received) = self.next() {
                 return Some(received);
@@ -167,13 +159,13 @@ impl Connection {
     }
 
     /// What it says to the child's death, also where its word is still on its way.
-    pub(crate) fn verdict(&mut self) -> Option<Verdict> {
+    pub(crate) fn verdict(&mut self) -> Option<DeathVerdict> {
         loop {
             match self.hear() {
-                Some(Received::Message(ToShim::Retry, _)) => return Some(Verdict::Retry),
-                Some(Received::Message(ToShim::Abort, _)) => return Some(Verdict::Abort),
-                Some(Received::Message(..)) => {}
-                Some(Received::Gone | Received::Silent(_)) => return None,
+                Some(FromGovernor::Message(ToShim::Retry, _)) => return Some(DeathVerdict::Retry),
+                Some(FromGovernor::Message(ToShim::Abort, _)) => return Some(DeathVerdict::Abort),
+                Some(FromGovernor::Message(..)) => {}
+                Some(FromGovernor::Gone | FromGovernor::Silent(_)) => return None,
                 None => {
                     let mut ready = [PollFd::new(&self.stream, PollFlags::IN)];
                     match rustix::event::poll(&mut ready, Some(&GRACE)) {
@@ -186,9 +178,9 @@ impl Connection {
         }
     }
 
-    fn next(&mut self) -> Option<Received> {
+    fn next(&mut self) -> Option<FromGovernor> {
         let Some(line) = self.received.next_line() else {
-            return self.gone.then_some(Received::Gone);
+            return self.gone.then_some(FromGovernor::Gone);
         };
         if std::mem::take(&mut self.asked)
             && let Some(silence) = &self.silence
@@ -199,15 +191,15 @@ impl Connection {
             Ok(ToShim::Pong) => self.next(),
             Ok(message @ ToShim::Admit { .. }) => {
                 let pipe = match (self.descriptors.pop_front(), self.descriptors.pop_front()) {
-                    (Some(read), Some(write)) => Some(TokenPipe { read, write }),
+                    (Some(read), Some(write)) => Some(UnitTokens { read, write }),
                     _ => None,
                 };
-                Some(Received::Message(message, pipe))
+                Some(FromGovernor::Message(message, pipe))
             }
-            Ok(message) => Some(Received::Message(message, None)),
+            Ok(message) => Some(FromGovernor::Message(message, None)),
             Err(_) => {
                 self.gone = true;
-                Some(Received::Gone)
+                Some(FromGovernor::Gone)
             }
         }
     }
@@ -240,7 +232,7 @@ impl Connection {
     }
 }
 
-impl AsFd for Connection {
+impl AsFd for GovernorConnection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }

@@ -7,6 +7,7 @@
 //!
 //! Deliberately not here: what is said on the connection, and what the governor does when it starts.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd as _;
@@ -201,6 +202,11 @@ fn start(program: &Path, home: &Path) -> io::Result<()> {
     command.env(HOME_VARIABLE, home);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.status().map(drop)
+}
+
+/// The socket of an account's governor is a path, a driver's own an abstract name.
+pub(crate) fn is_path(socket: &OsStr) -> bool {
+    socket.as_encoded_bytes().starts_with(b"/")
 }
 
 #[cfg(test)]

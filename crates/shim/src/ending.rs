@@ -13,21 +13,21 @@ const NOT_STARTED: u8 = 127;
 
 /// How the shim is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub(crate) enum ChildEnding {
     /// With this exit code.
     Code(u8),
     /// Of this signal, as the child did.
     Signal(i32),
 }
 
-impl Ending {
+impl ChildEnding {
     /// A failure of our own.
     pub(crate) const FAILED: Self = Self::Code(1);
     /// Nothing could be run.
     pub(crate) const NOT_STARTED: Self = Self::Code(NOT_STARTED);
 }
 
-impl From<ExitStatus> for Ending {
+impl From<ExitStatus> for ChildEnding {
     fn from(status: ExitStatus) -> Self {
         match status.signal() {
             Some(signal) => Self::Signal(signal),
@@ -37,10 +37,10 @@ impl From<ExitStatus> for Ending {
 }
 
 /// Ends the process so. Only the caller's `main` may return after it.
-pub(crate) fn act(ending: Ending) -> ExitCode {
+pub(crate) fn act(ending: ChildEnding) -> ExitCode {
     match ending {
-        Ending::Code(code) => ExitCode::from(code),
-        Ending::Signal(number) => {
+        ChildEnding::Code(code) => ExitCode::from(code),
+        ChildEnding::Signal(number) => {
             die_of(number);
             // The signal is ignored here (Rust ignores SIGPIPE): what a shell would say.
             ExitCode::from(u8::try_from(128 + number).unwrap_or(1))
@@ -59,9 +59,9 @@ fn die_of(number: i32) {
 }
 
 /// Becomes `command`. Returns only where that fails.
-pub(crate) fn become_command(mut command: Command) -> Ending {
+pub(crate) fn become_command(mut command: Command) -> ChildEnding {
     let error = command.exec();
     let program = Path::new(command.get_program()).display().to_string();
     diagnostic::plain(&format!("cannot run `{program}`: {error}"));
-    Ending::NOT_STARTED
+    ChildEnding::NOT_STARTED
 }

@@ -14,12 +14,12 @@ use plimsoll_proto::{ToGovernor, ToShim, VERSION};
 use rustix::event::{PollFd, PollFlags};
 
 use crate::child::{Child, Pages, Raise};
-use crate::connection::{Connection, Received};
-use crate::ending::{self, Ending};
-use crate::{diagnostic, env, linker, loss, partial_outputs, tree};
+use crate::connection::{FromGovernor, GovernorConnection};
+use crate::ending::{self, ChildEnding};
+use crate::{diagnostic, env, partial_outputs, linker, loss, tree};
 
 /// Links.
-pub(crate) fn run(args: &[OsString]) -> Ending {
+pub(crate) fn run(args: &[OsString]) -> ChildEnding {
     let Some(mut governor) = register(args) else {
         return ending::become_command(command(args));
     };
@@ -29,22 +29,22 @@ pub(crate) fn run(args: &[OsString]) -> Ending {
     partial_outputs::note_linking(args);
     loop {
         let comes_back = match governor.wait() {
-            Received::Message(ToShim::Admit { again, .. }, _) => again,
+            FromGovernor::Message(ToShim::Admit { again, .. }, _) => again,
             // It explains the death that we have reported.
-            Received::Message(ToShim::Retry, _) => continue,
-            Received::Message(ToShim::Leave | ToShim::Abort, _) => return Ending::FAILED,
-            Received::Message(ToShim::Refuse { text }, _) => {
+            FromGovernor::Message(ToShim::Retry, _) => continue,
+            FromGovernor::Message(ToShim::Leave | ToShim::Abort, _) => return ChildEnding::FAILED,
+            FromGovernor::Message(ToShim::Refuse { text }, _) => {
                 diagnostic::plain(&text);
-                return Ending::FAILED;
+                return ChildEnding::FAILED;
             }
             // Our parent is the compiler: what is said to a person its shim says.
-            Received::Message(ToShim::Ungoverned { .. } | ToShim::Pong, _)
-            | Received::Gone
-            | Received::Silent(_) => return ending::become_command(command(args)),
+            FromGovernor::Message(ToShim::Ungoverned { .. } | ToShim::Pong, _)
+            | FromGovernor::Gone
+            | FromGovernor::Silent(_) => return ending::become_command(command(args)),
         };
         match attempt(args, &mut governor) {
             Attempt::Again => {}
-            Attempt::Aborted => return Ending::FAILED,
+            Attempt::Aborted => return ChildEnding::FAILED,
             Attempt::Ended { ending, stderr } => {
                 if let Some(signal) = loss::of_linker(ending, &stderr)
                     && comes_back
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &[OsString]) -> Ending {
                     continue;
                 }
                 let _ = std::io::stderr().write_all(&stderr);
-                let ok = ending == Ending::Code(0);
+                let ok = ending == ChildEnding::Code(0);
                 governor.say(&ToGovernor::Finished { ok, differs: false });
                 return ending;
             }
@@ -63,9 +63,9 @@ pub(crate) fn run(args: &[OsString]) -> Ending {
     }
 }
 
-fn register(args: &[OsString]) -> Option<Connection> {
+fn register(args: &[OsString]) -> Option<GovernorConnection> {
     let unit = UnitId(std::env::var(env::UNIT).ok()?.parse().ok()?);
-    let mut governor = Connection::open(&std::env::var_os(env::SOCKET)?)?;
+    let mut governor = GovernorConnection::open(&std::env::var_os(env::SOCKET)?)?;
     let inputs = Bytes(linker::inputs(args));
     governor.say(&ToGovernor::Link { version: VERSION, unit, inputs });
     Some(governor)
@@ -90,12 +90,12 @@ enum Attempt {
     Again,
     Aborted,
     Ended {
-        ending: Ending,
+        ending: ChildEnding,
         stderr: Vec<u8>,
     },
 }
 
-fn attempt(args: &[OsString], governor: &mut Connection) -> Attempt {
+fn attempt(args: &[OsString], governor: &mut GovernorConnection) -> Attempt {
     let mut command = command(args);
     command.stderr(Stdio::piped());
     let mut child = match Child::start(&mut command, None, Raise::needed(), Pages::Usual) {
@@ -122,7 +122,7 @@ fn attempt(args: &[OsString], governor: &mut Connection) -> Attempt {
         if ready.get(1) == Some(&true) {
             while let Some(received) = governor.hear() {
                 match received {
-                    Received::Message(again @ (ToShim::Retry | ToShim::Abort), _) => {
+                    FromGovernor::Message(again @ (ToShim::Retry | ToShim::Abort), _) => {
                         let done = child.kill().is_ok_and(|status| status.success());
                         if done && again == ToShim::Retry {
                             continue;
@@ -135,8 +135,8 @@ fn attempt(args: &[OsString], governor: &mut Connection) -> Attempt {
                             Attempt::Aborted
                         };
                     }
-                    Received::Message(..) => {}
-                    Received::Gone | Received::Silent(_) => {
+                    FromGovernor::Message(..) => {}
+                    FromGovernor::Gone | FromGovernor::Silent(_) => {
                         governed = false;
                         break;
                     }
@@ -153,7 +153,7 @@ fn attempt(args: &[OsString], governor: &mut Connection) -> Attempt {
             }
         }
     }
-    let ending = child.wait().map_or(Ending::FAILED, Ending::from);
+    let ending = child.wait().map_or(ChildEnding::FAILED, ChildEnding::from);
     Attempt::Ended { ending, stderr }
 }
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use plimsoll_core::invocation::Invocation;
 
-use crate::probe;
+use crate::program;
 
 /// What rustc runs on Linux where it is told nothing.
 const DEFAULT: &str = "cc";
@@ -39,7 +39,7 @@ pub(crate) fn detour(invocation: &Invocation, dir: &Path) -> Option<Detour> {
         None => return None,
     };
     // rustc looks for its own `rust-lld` before it asks PATH.
-    if real == "rust-lld" || probe::find(&real).is_none_or(|path| !path.is_file()) {
+    if real == "rust-lld" || program::find(&real).is_none_or(|path| !path.is_file()) {
         return None;
     }
     let link = dir.join(Path::new(&real).file_name()?);

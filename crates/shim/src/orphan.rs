@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::{PidfdFlags, PidfdGetfdFlags};
 
-use crate::connection::TokenPipe;
+use crate::tokens::UnitTokens;
 use crate::{child, env, tree};
 
 /// In the build's temporary directory: somebody has said it.
@@ -23,7 +23,7 @@ const NOTICE: &str =
 
 /// The unit goes on alone: continues what the governor may have stopped, and gives the compiler tokens for all
 /// processors.
-pub(crate) fn carry_on(tokens: Option<&TokenPipe>) {
+pub(crate) fn carry_on(tokens: Option<&UnitTokens>) {
     tree::continue_all();
     if let Some(tokens) = tokens {
         child::fill(tokens);

@@ -8,7 +8,7 @@
 //! can change it. It is kept for real toolchains only: a rustup proxy answers by directory and override.
 //! Anything odd (no directory, no space, a damaged file) and the compiler is asked.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::Write as _;
@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use crate::command_line::CommandLine;
-use crate::{ending, env};
+use crate::{ending, env, program};
 
 /// As many answers as ten toolchains with six targets each leave.
 const MOST_FILES: usize = 64;
@@ -67,7 +67,7 @@ impl Slot {
         if line.wrapper.is_some() || !is_standard(&line.args) {
             return None;
         }
-        let program = find(&line.program)?;
+        let program = program::find(&line.program)?;
         let mut key = Vec::new();
         let mut part = |bytes: &[u8]| {
             key.extend_from_slice(bytes);
@@ -214,16 +214,6 @@ fn is_standard(args: &[OsString]) -> bool {
         && args[2] == "___"
         && args.iter().any(|arg| arg == "--print=cfg")
         && !args.iter().any(elsewhere)
-}
-
-/// The file that `program` names, by `PATH` where it has no slash.
-pub(crate) fn find(program: &OsStr) -> Option<PathBuf> {
-    if program.as_encoded_bytes().contains(&b'/') {
-        return std::path::absolute(program).ok();
-    }
-    std::env::split_paths(&std::env::var_os("PATH")?)
-        .map(|dir| dir.join(program))
-        .find(|path| fs::metadata(path).is_ok_and(|m| m.is_file() && m.mode() & 0o111 != 0))
 }
 
 /// Keeps the directory small. Whoever writes pays, which is once a toolchain and target.

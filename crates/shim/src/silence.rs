@@ -71,7 +71,7 @@ impl Silence {
 
     fn text(&self) -> String {
         format!(
-            "warning: Plimsoll's governor (process {pid}) does not answer; the build goes on without a memory limit until it does \
+            "warning: Plimsoll's governor (process {pid}) does not answer; the build goes on without a memory budget until it does \
              (`kill -CONT {pid}` continues it if it was stopped)\n",
             pid = self.pid
         )

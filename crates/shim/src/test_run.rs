@@ -19,24 +19,20 @@ use plimsoll_proto::{ToGovernor, VERSION};
 
 use crate::admission::{Answer, answer};
 use crate::child::{Child, Pages, Raise};
-use crate::connection::Connection;
-use crate::ending::{self, Ending};
+use crate::connection::GovernorConnection;
+use crate::ending::{self, ChildEnding};
 use crate::transport::Transport;
 use crate::{diagnostic, env};
 
 /// Runs the test program that `args` begins with.
-pub(crate) fn run(args: &[OsString]) -> Ending {
+pub(crate) fn run(args: &[OsString]) -> ChildEnding {
     let Some(program) = args.first() else {
         diagnostic::plain(
             "`plimsoll-test` is started by Cargo in place of a test; run `cargo plimsoll test`",
         );
-        return Ending::Code(2);
+        return ChildEnding::Code(2);
     };
-    let reached = if only_lists(args) {
-        None
-    } else {
-        Transport::find().and_then(|transport| transport.open())
-    };
+    let reached = if only_lists(args) { None } else { Transport::find().and_then(|transport| transport.open()) };
     let Some((mut governor, _)) = reached else { return ending::become_command(command(args)) };
     let var = |name| std::env::var(name).unwrap_or_default();
     let stem = Path::new(program).file_stem().unwrap_or_default().to_string_lossy();
@@ -58,7 +54,7 @@ pub(crate) fn run(args: &[OsString]) -> Ending {
 
 /// Stays above the test, and runs it once more where it was killed for want of memory and the governor says so. A
 /// signal that ends us (Ctrl-C reaches the whole group) ends the test with us.
-fn run_below(args: &[OsString], governor: &mut Connection) -> Ending {
+fn run_below(args: &[OsString], governor: &mut GovernorConnection) -> ChildEnding {
     const KILLED: i32 = 9;
     loop {
         let Ok(mut child) = Child::start(&mut command(args), None, Raise::needed(), Pages::Usual)
@@ -66,9 +62,10 @@ fn run_below(args: &[OsString], governor: &mut Connection) -> Ending {
             return ending::become_command(command(args));
         };
         governor.say(&ToGovernor::Started { pid: child.id() });
-        let ending = child.wait().map_or(Ending::FAILED, Ending::from);
-        if ending != Ending::Signal(KILLED) {
-            governor.say(&ToGovernor::Finished { ok: ending == Ending::Code(0), differs: false });
+        let ending = child.wait().map_or(ChildEnding::FAILED, ChildEnding::from);
+        if ending != ChildEnding::Signal(KILLED) {
+            governor
+                .say(&ToGovernor::Finished { ok: ending == ChildEnding::Code(0), differs: false });
             return ending;
         }
         governor.say(&ToGovernor::Lost { signal: KILLED });

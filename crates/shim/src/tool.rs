@@ -12,7 +12,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use plimsoll_core::diet::Diet;
+use plimsoll_core::oversized::Shrink;
 use plimsoll_core::unit::UnitFacts;
 use plimsoll_proto::{ToGovernor, ToShim, VERSION};
 use rustix::event::{PollFd, PollFlags};
@@ -20,8 +20,8 @@ use rustix::process::Signal;
 
 use crate::admission::{Answer, answer};
 use crate::child::{Child, Pages, Raise};
-use crate::connection::{Connection, Received, Verdict};
-use crate::ending::{self, Ending};
+use crate::connection::{DeathVerdict, FromGovernor, GovernorConnection};
+use crate::ending::{self, ChildEnding};
 use crate::transport::Transport;
 use crate::{diagnostic, env, loss, orphan, tree};
 
@@ -40,10 +40,10 @@ pub fn run(args: &[OsString]) -> ExitCode {
     ending::act(named(args))
 }
 
-fn named(args: &[OsString]) -> Ending {
+fn named(args: &[OsString]) -> ChildEnding {
     let found = args.split_first().and_then(|(name, rest)| {
         let program = std::env::var_os(env::tool(name.to_str()?))?;
-        Some(Tool {
+        Some(ToolRun {
             name: name.to_string_lossy().into_owned(),
             program: program.into(),
             args: rest,
@@ -53,15 +53,15 @@ fn named(args: &[OsString]) -> Ending {
         diagnostic::plain(
             "a tool's script of Plimsoll's is of use below `cargo plimsoll worker build` only; run that",
         );
-        return Ending::Code(2);
+        return ChildEnding::Code(2);
     };
     match Transport::find().and_then(|transport| transport.open()) {
         Some((governor, _)) => tool.under(governor),
-        None => ending::become_command(tool.command(Diet::None)),
+        None => ending::become_command(tool.command(Shrink::No)),
     }
 }
 
-struct Tool<'a> {
+struct ToolRun<'a> {
     name: String,
     program: PathBuf,
     args: &'a [OsString],
@@ -69,7 +69,7 @@ struct Tool<'a> {
 
 /// How one run came to its end.
 enum Outcome {
-    Ended(Ending),
+    Ended(ChildEnding),
     /// It is to run again, because the governor killed it.
     Retry,
     /// By somebody else's signal.
@@ -77,31 +77,31 @@ enum Outcome {
     Abort,
 }
 
-impl Tool<'_> {
-    fn under(&self, mut governor: Connection) -> Ending {
+impl ToolRun<'_> {
+    fn under(&self, mut governor: GovernorConnection) -> ChildEnding {
         let facts = Box::new(self.facts());
         governor.say(&ToGovernor::Hello { version: VERSION, facts, runs: None, priority: None });
         loop {
-            let (again, diet) = match answer(&mut governor) {
-                Answer::Run { again, diet } => (again && self.may_run_twice(), diet),
-                Answer::Alone => return ending::become_command(self.command(Diet::None)),
+            let (again, shrink) = match answer(&mut governor) {
+                Answer::Run { again, shrink } => (again && self.may_run_twice(), shrink),
+                Answer::Alone => return ending::become_command(self.command(Shrink::No)),
                 Answer::End(ending) => return ending,
             };
             tree::adopt_orphans();
-            let pages = if diet == Diet::None { Pages::Usual } else { Pages::Small };
-            let mut command = self.command(diet);
+            let pages = if shrink == Shrink::No { Pages::Usual } else { Pages::Small };
+            let mut command = self.command(shrink);
             let child = match Child::start(&mut command, None, Raise::needed(), pages) {
                 Ok(child) => child,
                 Err(error) => {
                     diagnostic::plain(&format!("cannot run `{}`: {error}", self.program.display()));
                     governor.say(&ToGovernor::Finished { ok: false, differs: false });
-                    return Ending::NOT_STARTED;
+                    return ChildEnding::NOT_STARTED;
                 }
             };
             governor.say(&ToGovernor::Started { pid: child.id() });
             match self.watch(child, &mut governor, again) {
                 Outcome::Ended(ending) => {
-                    let ok = ending == Ending::Code(0);
+                    let ok = ending == ChildEnding::Code(0);
                     governor.say(&ToGovernor::Finished { ok, differs: false });
                     return ending;
                 }
@@ -109,14 +109,14 @@ impl Tool<'_> {
                 Outcome::Lost(signal) => governor.say(&ToGovernor::Lost { signal }),
                 Outcome::Abort => {
                     governor.say(&ToGovernor::Finished { ok: false, differs: false });
-                    return Ending::FAILED;
+                    return ChildEnding::FAILED;
                 }
             }
         }
     }
 
     /// Stays with the tool until it has ended, and does what the governor says.
-    fn watch(&self, mut child: Child, governor: &mut Connection, again: bool) -> Outcome {
+    fn watch(&self, mut child: Child, governor: &mut GovernorConnection, again: bool) -> Outcome {
         let mut is_governed = true;
         loop {
             let mut ready = vec![PollFd::from_borrowed_fd(child.descriptor(), PollFlags::IN)];
@@ -127,40 +127,45 @@ impl Tool<'_> {
             let ended = polled && !ready[0].revents().is_empty();
             while let Some(received) = is_governed.then(|| governor.hear()).flatten() {
                 match received {
-                    Received::Message(ToShim::Retry, _) if self.may_run_twice() => {
+                    FromGovernor::Message(ToShim::Retry, _) if self.may_run_twice() => {
                         if !child.kill().is_ok_and(|status| status.success()) {
                             tree::kill_all();
                             return Outcome::Retry;
                         }
                     }
-                    Received::Message(ToShim::Abort, _) => {
+                    FromGovernor::Message(ToShim::Abort, _) => {
                         let _ = child.kill();
                         tree::kill_all();
                         return Outcome::Abort;
                     }
-                    Received::Message(..) => {}
-                    Received::Gone | Received::Silent(_) => {
+                    FromGovernor::Message(..) => {}
+                    FromGovernor::Gone | FromGovernor::Silent(_) => {
                         is_governed = false;
                         orphan::carry_on(None);
                     }
                 }
             }
             if ended {
-                let ending = child.wait().map_or(Ending::FAILED, Ending::from);
+                let ending = child.wait().map_or(ChildEnding::FAILED, ChildEnding::from);
                 return self.judge(ending, governor, again && is_governed);
             }
         }
     }
 
     /// Whether an end counts.
-    fn judge(&self, ending: Ending, governor: &mut Connection, again: bool) -> Outcome {
+    fn judge(
+        &self,
+        ending: ChildEnding,
+        governor: &mut GovernorConnection,
+        again: bool,
+    ) -> Outcome {
         let Some(signal) = by_somebody(ending) else { return Outcome::Ended(ending) };
         match governor.verdict() {
-            Some(Verdict::Retry) => {
+            Some(DeathVerdict::Retry) => {
                 tree::kill_all();
                 Outcome::Retry
             }
-            Some(Verdict::Abort) => Outcome::Abort,
+            Some(DeathVerdict::Abort) => Outcome::Abort,
             None if again => {
                 tree::kill_all();
                 Outcome::Lost(signal)
@@ -188,10 +193,10 @@ impl Tool<'_> {
     }
 
     /// The tool with its arguments. One that would cross the budget alone gets one thread, where that is told so.
-    fn command(&self, diet: Diet) -> Command {
+    fn command(&self, shrink: Shrink) -> Command {
         let mut command = Command::new(&self.program);
         command.args(self.args);
-        if diet >= Diet::Preserving {
+        if shrink >= Shrink::SameOutput {
             command.env(BINARYEN_CORES, "1");
         }
         command
@@ -200,8 +205,8 @@ impl Tool<'_> {
 
 /// The signal by which somebody else has ended it; also where a script that stands for the tool passes that on, as
 /// shells do.
-fn by_somebody(ending: Ending) -> Option<i32> {
-    let passed_on = |signal: Signal| ending == Ending::Code(128 + signal.as_raw() as u8);
+fn by_somebody(ending: ChildEnding) -> Option<i32> {
+    let passed_on = |signal: Signal| ending == ChildEnding::Code(128 + signal.as_raw() as u8);
     let passed_on = [Signal::KILL, Signal::TERM].into_iter().find(|signal| passed_on(*signal));
     loss::by_somebody(ending).or(passed_on.map(Signal::as_raw))
 }
@@ -215,8 +220,8 @@ fn is_module(arg: &OsStr) -> bool {
 mod tests {
     use super::*;
 
-    fn tool(args: &[OsString]) -> Tool<'_> {
-        Tool { name: "wasm-opt".to_owned(), program: "/bin/true".into(), args }
+    fn tool(args: &[OsString]) -> ToolRun<'_> {
+        ToolRun { name: "wasm-opt".to_owned(), program: "/bin/true".into(), args }
     }
 
     #[test]
@@ -237,9 +242,9 @@ mod tests {
 
     #[test]
     fn a_signal_is_known_through_a_shell() {
-        assert_eq!(by_somebody(Ending::Code(137)), Some(9));
-        assert_eq!(by_somebody(Ending::Signal(15)), Some(15));
-        for own in [Ending::Code(1), Ending::Code(139), Ending::Signal(11)] {
+        assert_eq!(by_somebody(ChildEnding::Code(137)), Some(9));
+        assert_eq!(by_somebody(ChildEnding::Signal(15)), Some(15));
+        for own in [ChildEnding::Code(1), ChildEnding::Code(139), ChildEnding::Signal(11)] {
             assert_eq!(by_somebody(own), None, "{own:?}");
         }
     }

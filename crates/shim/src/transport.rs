@@ -1,11 +1,11 @@
 //! The way to a governor: a driver's own, or the account's, which is started where there is none.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use plimsoll_proto::Governing;
 
-use crate::connection::Connection;
+use crate::connection::GovernorConnection;
 use crate::discovery::{self, Reached};
 use crate::silence::Silence;
 use crate::{chained, env, orphan};
@@ -27,7 +27,7 @@ impl Transport {
     pub(crate) fn find() -> Option<Self> {
         match std::env::var_os(env::SOCKET) {
             Some(socket) if socket.is_empty() => None,
-            Some(socket) if is_path(&socket) => {
+            Some(socket) if discovery::is_path(&socket) => {
                 let home = Path::new(&socket).ancestors().nth(2).map(Path::to_owned);
                 home.map(|home| Self::Joined(socket, home))
             }
@@ -37,10 +37,10 @@ impl Transport {
     }
 
     /// A connection, and the socket's name for a link shim.
-    pub(crate) fn open(&self) -> Option<(Connection, OsString)> {
+    pub(crate) fn open(&self) -> Option<(GovernorConnection, OsString)> {
         match self {
-            Self::Driver(socket) => Some((Connection::open(socket)?, socket.clone())),
-            Self::Joined(socket, home) => match Connection::open(socket) {
+            Self::Driver(socket) => Some((GovernorConnection::open(socket)?, socket.clone())),
+            Self::Joined(socket, home) => match GovernorConnection::open(socket) {
                 Some(connection) => Some((connection, socket.clone())),
                 None => Self::Account(home.clone()).open(),
             },
@@ -54,7 +54,7 @@ impl Transport {
                     }
                     Reached::Nobody => return None,
                 };
-                Some((Connection::over(stream, &path), path.into_os_string()))
+                Some((GovernorConnection::over(stream, &path), path.into_os_string()))
             }
         }
     }
@@ -72,9 +72,4 @@ impl Transport {
     pub(crate) fn leads_to_another(&self) -> bool {
         !matches!(self, Self::Driver(_))
     }
-}
-
-/// The socket of an account's governor is a path, a driver's own an abstract name.
-pub(crate) fn is_path(socket: &OsStr) -> bool {
-    socket.as_encoded_bytes().starts_with(b"/")
 }

@@ -21,8 +21,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use plimsoll_core::UnitId;
-use plimsoll_core::diet::{Diet, Slimmer};
 use plimsoll_core::invocation::{Emit, Invocation};
+use plimsoll_core::oversized::{Shrink, Slimmer};
 use plimsoll_core::unit::UnitFacts;
 use plimsoll_proto::{ToGovernor, ToShim, VERSION};
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -31,31 +31,31 @@ use rustix::fs::{MemfdFlags, OFlags, memfd_create};
 use crate::allocator::GiveBack;
 use crate::child::{self, Child, Pages, Raise};
 use crate::command_line::CommandLine;
-use crate::connection::{Connection, Received, TokenPipe, Verdict};
-use crate::ending::{self, Ending};
+use crate::connection::{DeathVerdict, FromGovernor, GovernorConnection};
+use crate::ending::{self, ChildEnding};
+use crate::partial_outputs::PartialOutputs;
 use crate::linker;
 use crate::metadata::{self, Comparison, Kept};
 use crate::orphan::Starter;
-use crate::partial_outputs::PartialOutputs;
 use crate::stderr::Forwarder;
+use crate::tokens::UnitTokens;
 use crate::transport::Transport;
 use crate::{diagnostic, env, loss, orphan, tree};
 
 /// What a person reads where the governor knows of no build that the unit is of.
 const UNGOVERNED: &str =
-    "warning: Plimsoll finds no Cargo above this compiler; it runs without a memory limit\n";
+    "warning: Plimsoll finds no Cargo above this compiler; it runs without a memory budget\n";
 
 /// A compiler that stands still for so long may have been left so; see [`Unit::mind_silence`].
 const SILENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 /// Compiles, under the governor where there is one.
-pub(crate) fn run(line: &CommandLine, invocation: Invocation) -> Ending {
+pub(crate) fn run(line: &CommandLine, invocation: Invocation) -> ChildEnding {
     let starter = Starter::of_this_process();
     let facts = line.facts(&invocation);
     let retryable = facts.retryable;
-    let reached = Transport::find().and_then(|transport| {
-        transport.open().map(|(governor, socket)| (transport, governor, socket))
-    });
+    let reached =
+        Transport::find().and_then(|transport| transport.open().map(|(governor, socket)| (transport, governor, socket)));
     let Some((transport, mut governor, socket)) = reached else {
         // Either nobody governs, or the driver has died and with it nobody takes its directory away.
         orphan::clean_up();
@@ -63,7 +63,7 @@ pub(crate) fn run(line: &CommandLine, invocation: Invocation) -> Ending {
     };
     governor.say(&hello(&facts, None));
     // What can be known now is found out while the governor thinks.
-    Unit {
+    GovernedUnit {
         line,
         transport,
         socket,
@@ -76,7 +76,7 @@ pub(crate) fn run(line: &CommandLine, invocation: Invocation) -> Ending {
         kept: None,
         runs: 0,
         again: false,
-        diet: Diet::None,
+        shrink: Shrink::No,
         rejoined: 0,
         raise: Raise::needed(),
         starter,
@@ -90,7 +90,7 @@ fn hello(facts: &UnitFacts, runs: Option<u32>) -> ToGovernor {
     ToGovernor::Hello { version: VERSION, facts: Box::new(facts.clone()), runs, priority }
 }
 
-struct Unit<'a> {
+struct GovernedUnit<'a> {
     line: &'a CommandLine,
     /// To whom it turns.
     transport: Transport,
@@ -99,7 +99,7 @@ struct Unit<'a> {
     facts: UnitFacts,
     invocation: Invocation,
     /// `None` once it is gone.
-    governor: Option<Connection>,
+    governor: Option<GovernorConnection>,
     retryable: bool,
     forwarder: Forwarder,
     partial_outputs: PartialOutputs,
@@ -110,7 +110,7 @@ struct Unit<'a> {
     /// Should the compiler be lost to somebody else, it is to be run again.
     again: bool,
     /// How far it is to go to need less.
-    diet: Diet,
+    shrink: Shrink,
     /// How often it has turned to another governor.
     rejoined: u32,
     raise: Raise,
@@ -119,11 +119,11 @@ struct Unit<'a> {
 
 /// The answer to the registration.
 enum Answer {
-    Admitted(UnitId, Option<TokenPipe>),
+    Admitted(UnitId, Option<UnitTokens>),
     /// Nobody governs it (any more).
     Alone,
     /// The unit is not to run.
-    End(Ending),
+    End(ChildEnding),
 }
 
 /// How one run of the compiler came to its end.
@@ -142,7 +142,7 @@ struct Run {
     /// Its standard output (procedural macros print): passed on when it is clear that the run counts.
     printed: Option<File>,
     stderr: Option<ChildStderr>,
-    tokens: Option<Arc<TokenPipe>>,
+    tokens: Option<Arc<UnitTokens>>,
 }
 
 /// A run's own temporary directory, so that what a killed one leaves there can be told. It goes with the run.
@@ -157,27 +157,26 @@ impl Drop for Scratch {
     }
 }
 
-impl Unit<'_> {
-    fn run(mut self) -> Ending {
+impl GovernedUnit<'_> {
+    fn run(mut self) -> ChildEnding {
         let ending = self.run_to_the_end();
         // Its second name goes before the process does.
         self.kept = None;
         self.partial_outputs.finish();
-        if self.governor.is_none() || self.transport.leads_to_another() && orphan::driver_is_gone()
-        {
+        if self.governor.is_none() || self.transport.leads_to_another() && orphan::driver_is_gone() {
             orphan::clean_up();
         }
         ending
     }
 
-    fn run_to_the_end(&mut self) -> Ending {
+    fn run_to_the_end(&mut self) -> ChildEnding {
         loop {
             // Made while the governor thinks, as creating it takes time.
             let scratch = self.scratch();
             let (unit, tokens) = match self.wait() {
                 Answer::Admitted(unit, tokens) => (Some(unit), tokens),
                 // Nobody is left who could use what it makes.
-                Answer::Alone if self.starter.is_gone() => return Ending::FAILED,
+                Answer::Alone if self.starter.is_gone() => return ChildEnding::FAILED,
                 Answer::Alone if self.runs == 0 => {
                     drop(scratch);
                     orphan::clean_up();
@@ -197,19 +196,19 @@ impl Unit<'_> {
                 Outcome::Abort => {
                     self.partial_outputs.sweep(started);
                     self.say(&ToGovernor::Finished { ok: false, differs: false });
-                    return Ending::FAILED;
+                    return ChildEnding::FAILED;
                 }
                 Outcome::Lost(signal) => {
                     tree::kill_all();
                     self.prepare_again(started);
                     self.say(&ToGovernor::Lost { signal });
                 }
-                Outcome::Ended(status) => return self.finish(Ending::from(status)),
+                Outcome::Ended(status) => return self.finish(ChildEnding::from(status)),
                 Outcome::NotStarted(error) => {
                     let program = self.line.program.display().to_string();
                     diagnostic::plain(&format!("cannot run `{program}`: {error}"));
                     self.say(&ToGovernor::Finished { ok: false, differs: false });
-                    return Ending::NOT_STARTED;
+                    return ChildEnding::NOT_STARTED;
                 }
             }
         }
@@ -226,31 +225,31 @@ impl Unit<'_> {
         let Some(governor) = &mut self.governor else { return Answer::Alone };
         loop {
             match governor.wait() {
-                Received::Message(ToShim::Admit { unit, again, diet }, tokens) => {
-                    (self.again, self.diet) = (again, diet);
+                FromGovernor::Message(ToShim::Admit { unit, again, shrink }, tokens) => {
+                    (self.again, self.shrink) = (again, shrink);
                     return Answer::Admitted(unit, tokens);
                 }
                 // The governor has killed what we took for lost: its word comes late.
-                Received::Message(ToShim::Retry, _) => {}
-                Received::Message(ToShim::Leave | ToShim::Abort, _) => {
-                    return Answer::End(Ending::FAILED);
+                FromGovernor::Message(ToShim::Retry, _) => {}
+                FromGovernor::Message(ToShim::Leave | ToShim::Abort, _) => {
+                    return Answer::End(ChildEnding::FAILED);
                 }
-                Received::Message(ToShim::Refuse { text }, _) => {
+                FromGovernor::Message(ToShim::Refuse { text }, _) => {
                     diagnostic::error(&text, self.line.wants_json());
-                    return Answer::End(Ending::FAILED);
+                    return Answer::End(ChildEnding::FAILED);
                 }
-                Received::Message(ToShim::Pong, _) => {}
-                Received::Message(ToShim::Ungoverned { say }, _) => {
+                FromGovernor::Message(ToShim::Pong, _) => {}
+                FromGovernor::Message(ToShim::Ungoverned { say }, _) => {
                     self.governor = None;
                     orphan::say(say.then_some(UNGOVERNED));
                     return Answer::Alone;
                 }
-                Received::Silent(text) => {
+                FromGovernor::Silent(text) => {
                     self.governor = None;
                     orphan::say(text.as_deref());
                     return Answer::Alone;
                 }
-                Received::Gone => {
+                FromGovernor::Gone => {
                     self.governor = None;
                     if self.starter.is_gone() || !self.rejoin(None) {
                         orphan::say_once();
@@ -294,7 +293,7 @@ impl Unit<'_> {
     fn run_once(
         &mut self,
         unit: Option<UnitId>,
-        tokens: Option<TokenPipe>,
+        tokens: Option<UnitTokens>,
         scratch: Option<&Scratch>,
     ) -> Outcome {
         let mut command = self.line.command();
@@ -308,10 +307,10 @@ impl Unit<'_> {
         if let Some(unit) = unit {
             self.send_linker_through_us(unit, &mut command);
         }
-        if self.diet == Diet::Output {
+        if self.shrink == Shrink::OtherOutput {
             command.args(Slimmer::of(&self.invocation).arguments);
         }
-        if self.diet >= Diet::Preserving {
+        if self.shrink >= Shrink::SameOutput {
             GiveBack::Sooner.tell(&mut command);
         } else if self.invocation.links {
             GiveBack::Soon.tell(&mut command);
@@ -326,7 +325,7 @@ impl Unit<'_> {
         if let Some(file) = printed.as_ref().and_then(|file| file.try_clone().ok()) {
             command.stdout(file);
         }
-        let pages = if self.diet == Diet::None { Pages::Usual } else { Pages::Small };
+        let pages = if self.shrink == Shrink::No { Pages::Usual } else { Pages::Small };
         let mut child = match Child::start(&mut command, tokens.clone(), self.raise, pages) {
             Ok(child) => child,
             Err(error) => return Outcome::NotStarted(error),
@@ -393,25 +392,25 @@ impl Unit<'_> {
 
     /// Reads what the governor has said. An outcome where that ended the run.
     fn obey(&mut self, run: &mut Run) -> Option<Outcome> {
-        while let Some(received) = self.governor.as_mut().and_then(Connection::hear) {
+        while let Some(received) = self.governor.as_mut().and_then(GovernorConnection::hear) {
             match received {
-                Received::Message(ToShim::Retry, _) if self.retryable => {
+                FromGovernor::Message(ToShim::Retry, _) if self.retryable => {
                     // It may have been faster: then all is well, and nothing is run again.
                     if !run.child.kill().is_ok_and(|status| status.success()) {
                         tree::kill_all();
                         return Some(Outcome::Retry);
                     }
                 }
-                Received::Message(ToShim::Abort, _) => return Some(Self::end_for_nobody(run)),
-                Received::Message(ToShim::Ungoverned { say }, _) => {
+                FromGovernor::Message(ToShim::Abort, _) => return Some(Self::end_for_nobody(run)),
+                FromGovernor::Message(ToShim::Ungoverned { say }, _) => {
                     self.governor = None;
                     if self.starter.is_gone() {
                         return Some(Self::end_for_nobody(run));
                     }
                     orphan::say(say.then_some(UNGOVERNED));
                 }
-                Received::Message(..) => {}
-                Received::Gone | Received::Silent(_) => {
+                FromGovernor::Message(..) => {}
+                FromGovernor::Gone | FromGovernor::Silent(_) => {
                     self.governor = None;
                     if self.starter.is_gone() {
                         return Some(Self::end_for_nobody(run));
@@ -467,18 +466,18 @@ impl Unit<'_> {
             Ok(status) => status,
             Err(error) => return Outcome::NotStarted(error),
         };
-        let by_somebody = loss::by_somebody(Ending::from(status)).filter(|_| self.retryable);
+        let by_somebody = loss::by_somebody(ChildEnding::from(status)).filter(|_| self.retryable);
         if by_somebody.is_some()
-            && let Some(verdict) = self.governor.as_mut().and_then(Connection::verdict)
+            && let Some(verdict) = self.governor.as_mut().and_then(GovernorConnection::verdict)
         {
             tree::kill_all();
             return match verdict {
-                Verdict::Retry => Outcome::Retry,
-                Verdict::Abort => Outcome::Abort,
+                DeathVerdict::Retry => Outcome::Retry,
+                DeathVerdict::Abort => Outcome::Abort,
             };
         }
         self.forward(&mut run);
-        let by_its_word = loss::by_its_word(Ending::from(status), &self.forwarder);
+        let by_its_word = loss::by_its_word(ChildEnding::from(status), &self.forwarder);
         if let Some(signal) = by_somebody.or(by_its_word)
             && self.retryable
             && self.governor.is_some()
@@ -518,8 +517,8 @@ impl Unit<'_> {
     }
 
     /// The compiler has ended for good.
-    fn finish(&mut self, ending: Ending) -> Ending {
-        let ok = ending == Ending::Code(0);
+    fn finish(&mut self, ending: ChildEnding) -> ChildEnding {
+        let ok = ending == ChildEnding::Code(0);
         let differs = ok
             && self
                 .kept
@@ -530,7 +529,7 @@ impl Unit<'_> {
             return ending;
         }
         diagnostic::error(&self.came_out_differently(), self.line.wants_json());
-        Ending::FAILED
+        ChildEnding::FAILED
     }
 
     /// Why that is, and what helps.

@@ -25,8 +25,7 @@ pub fn swap(mib: u64) {
 
 /// A program in the search path.
 pub fn program(name: &str) {
-    let dirs = std::env::var_os("PATH").unwrap_or_default();
-    if !std::env::split_paths(&dirs).any(|dir| dir.join(name).is_file()) {
+    if which::which(name).is_err() {
         ignored(format!("there is no {name}"));
     }
 }

@@ -7,23 +7,36 @@
 //! Architecture invariant: this crate is pure. It reads no clock (the moment is an argument or in the
 //! records), no file, no environment, knows no terminal and writes no colours; the shell does. (A frame of [`Live`] is a table of cells in memory.)
 
+mod blocks;
 mod cells;
 mod date;
+mod entry;
+mod labels;
 mod live;
+mod outline;
 mod report;
-mod snapshot;
 mod state;
 mod status;
 mod summary;
+mod table;
 mod timeline;
+mod snapshot;
 mod top;
 mod wording;
+mod wrap;
 
-pub use date::utc;
+pub use blocks::{Block, broken};
+pub use date::{ago, utc};
+pub use entry::{Entry, Tone, WORD};
+pub use labels::{Named, labels};
 pub use live::{Key, Live, Wish};
-pub use report::report_text;
-pub use snapshot::{Snapshot, UnitSnapshot};
+pub use outline::{Outline, list, list_json};
+pub use report::{report, report_text};
 pub use state::{BuildState, Counts, Decision, Done, Status, Unit};
-pub use status::{status_line, waiting_line};
+pub use status::{paused_line, status_line, waiting_line, word_column};
 pub use summary::summary;
+pub use table::{Align, table};
+pub use snapshot::{Silent, Snapshot, UnitSnapshot};
 pub use top::top_json;
+pub use wording::{count, names, percent};
+pub use wrap::wrapped;

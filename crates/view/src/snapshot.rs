@@ -3,7 +3,12 @@
 //! It is read leniently, because the governor may be older or newer: what it does not say is empty, what is not
 //! known here is skipped.
 
+use plimsoll_core::Bytes;
 use serde::Deserialize;
+
+use crate::cells::one_line;
+use crate::state::Counts;
+use crate::wording::{amounts, count};
 
 /// One build.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -13,6 +18,8 @@ pub struct Snapshot {
     pub build: String,
     /// Cargo's subcommand.
     pub command: String,
+    /// The directory of its workspace, or where the command runs.
+    pub workspace: String,
     /// Since its start, in milliseconds.
     pub elapsed_ms: u64,
     /// Its share: `low`, `normal`, `high`.
@@ -21,6 +28,8 @@ pub struct Snapshot {
     pub awaited: bool,
     /// Somebody has asked that nothing of it run.
     pub paused: bool,
+    /// Its terminal has stopped it (Ctrl-Z), or somebody by a signal.
+    pub stopped_by_signal: bool,
     /// The budget of all builds of its governor together, in bytes; 0 where that is not said.
     pub machine_budget_bytes: u64,
     /// The budget, in bytes.
@@ -37,6 +46,89 @@ pub struct Snapshot {
     pub stopped: usize,
     /// The units that have not ended.
     pub units: Vec<UnitSnapshot>,
+}
+
+/// A governor that has not answered: of one build, where that hosts its own, else of all of an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Silent {
+    /// Its process.
+    pub pid: u32,
+    /// The directory in which that runs, where it is one build's.
+    pub directory: Option<String>,
+    /// The process is stopped, and so cannot answer.
+    pub stopped: bool,
+}
+
+impl Silent {
+    /// What a person should know of it.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let pid = self.pid;
+        match (&self.directory, self.stopped) {
+            (Some(directory), stopped) => {
+                let what = match stopped {
+                    true => "is stopped: `fg` in its terminal continues it",
+                    false => "does not answer",
+                };
+                format!("the build in {} (process {pid}) {what}", last_of(directory))
+            }
+            (None, stopped) => {
+                let why = match stopped {
+                    true => format!(": it is stopped, and `kill -CONT {pid}` continues it"),
+                    false => String::new(),
+                };
+                format!(
+                    "the account's governor (process {pid}) does not answer{why}. Its builds go on without a memory budget"
+                )
+            }
+        }
+    }
+}
+
+/// The last part of a path.
+fn last_of(path: &str) -> String {
+    one_line(path.trim_end_matches('/').rsplit('/').next().unwrap_or_default())
+}
+
+impl Snapshot {
+    /// The name of its workspace: the last part of the path.
+    #[must_use]
+    pub fn workspace_name(&self) -> String {
+        last_of(&self.workspace)
+    }
+
+    /// What it holds of its budget: `1.21 of 1.56 GiB`.
+    #[must_use]
+    pub fn memory(&self) -> String {
+        amounts(Bytes(self.used_bytes), Bytes(self.budget_bytes))
+    }
+
+    /// `1 job`, `8 jobs`.
+    #[must_use]
+    pub fn allowed_jobs(&self) -> String {
+        count(self.jobs as usize, "job")
+    }
+
+    /// What its units do, and what is to be known of it as a whole.
+    #[must_use]
+    pub fn doing(&self) -> String {
+        let counts = Counts {
+            running: self.running,
+            waiting: self.waiting,
+            stopped: self.stopped,
+            ..Counts::default()
+        };
+        let all = crate::status::counts(counts);
+        match (self.stopped_by_signal, self.paused, self.priority.as_str(), self.awaited) {
+            // Nothing of it runs, whatever its governor counts.
+            (true, ..) => "stopped (Ctrl-Z)".to_owned(),
+            (_, true, ..) => "paused (p continues)".to_owned(),
+            (_, _, "high", _) => all + "; high priority",
+            (_, _, "low", _) => all + "; low priority",
+            (_, _, _, true) => all + "; goes first",
+            _ => all,
+        }
+    }
 }
 
 /// One unit.
@@ -63,9 +155,14 @@ impl UnitSnapshot {
     /// What it does, and why where that is said.
     #[must_use]
     pub fn state(&self) -> String {
+        let status = match self.status.as_str() {
+            "suspended" => "paused",
+            "link-held" => "link waits",
+            other => other,
+        };
         match self.why.as_str() {
-            "" => self.status.clone(),
-            why => format!("{}: {why}", self.status),
+            "" => status.to_owned(),
+            why => format!("{status}: {why}"),
         }
     }
 }

@@ -10,9 +10,11 @@
 
 use std::collections::BTreeMap;
 
-use plimsoll_core::event::{Cause, Event, Header, Record};
-use plimsoll_core::forecast::Source;
+use plimsoll_core::event::{Event, Header, Record};
+use plimsoll_core::forecast::ForecastSource;
 use plimsoll_core::invocation::UnitKind;
+use plimsoll_core::schedule::StopReason;
+use plimsoll_core::unit::CompileConditions;
 use plimsoll_core::{Bytes, Millis, UnitId};
 use serde::Serialize;
 
@@ -88,7 +90,9 @@ pub struct Unit {
     /// The peak that was expected.
     pub forecast: Bytes,
     /// Where the expectation came from.
-    pub source: Source,
+    pub source: ForecastSource,
+    /// How it is made; nothing in older logs.
+    pub made: Option<Box<CompileConditions>>,
     /// The unit in whose process tree it runs.
     pub inside: Option<UnitId>,
     /// What it does.
@@ -109,7 +113,7 @@ pub struct Unit {
     pub wall: Millis,
     /// How long it waited for its first admission; zero before the end.
     pub waited: Millis,
-    /// How often it was suspended.
+    /// How often it was suspended for memory.
     pub suspensions: u32,
     /// How often it was paged out while it was stopped.
     pub paged_out: u32,
@@ -122,7 +126,7 @@ pub struct Unit {
     /// By which other settings than Cargo's it was compiled.
     pub slimmed: Option<String>,
     /// Why it was suspended or killed, while it has not gone on.
-    pub held_by: Option<Cause>,
+    pub held_by: Option<StopReason>,
     /// The status that a suspension interrupted.
     before: Status,
 }
@@ -209,6 +213,14 @@ pub struct Done {
     pub governor_cpu: Millis,
 }
 
+impl Done {
+    /// The signal that ended it, as a shell's exit code says it.
+    #[must_use]
+    pub fn signal(self) -> Option<i32> {
+        self.exit.checked_sub(128).filter(|signal| (1..=64).contains(signal))
+    }
+}
+
 /// What is known of a build at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BuildState {
@@ -224,10 +236,13 @@ pub struct BuildState {
     budget_at_peak: Bytes,
     decisions: Vec<Decision>,
     notices: Vec<String>,
+    is_unlogged: bool,
     stages: Vec<StageEnded>,
     lost_cpu: Millis,
     links_waited: Millis,
     waits: Waits,
+    /// Somebody has paused the build.
+    paused: bool,
     done: Option<Done>,
 }
 
@@ -260,10 +275,12 @@ impl BuildState {
             budget_at_peak: header.budget,
             decisions: Vec::new(),
             notices: Vec::new(),
+            is_unlogged: false,
             stages: Vec::new(),
             lost_cpu: Millis::ZERO,
             links_waited: Millis::ZERO,
             waits: Waits::default(),
+            paused: false,
             done: None,
         }
     }
@@ -272,7 +289,7 @@ impl BuildState {
     pub fn apply(&mut self, record: &Record) {
         self.now = self.now.max(record.t);
         match &record.event {
-            Event::Registered { unit, title, kind, forecast, source, inside, .. } => {
+            Event::Registered { unit, title, kind, forecast, source, inside, made, .. } => {
                 self.units.entry(*unit).or_insert_with(|| {
                     self.counts.waiting += 1;
                     Unit {
@@ -281,6 +298,7 @@ impl BuildState {
                         kind: *kind,
                         forecast: *forecast,
                         source: *source,
+                        made: made.clone(),
                         inside: *inside,
                         status: Status::Waiting,
                         attempts: 0,
@@ -325,7 +343,7 @@ impl BuildState {
                     if unit.status != Status::Suspended {
                         unit.before = unit.status;
                     }
-                    unit.suspensions += 1;
+                    unit.suspensions += u32::from(*cause != StopReason::Paused);
                 });
                 self.decide(record, Some(*unit));
             }
@@ -350,7 +368,7 @@ impl BuildState {
                 let next = if *link_only { Status::LinkHeld } else { Status::Waiting };
                 self.with(*unit, next, |unit| {
                     unit.held_by = Some(*cause);
-                    unit.kills += u32::from(*cause != Cause::Ending);
+                    unit.kills += u32::from(*cause != StopReason::Ending);
                     unit.memory = Bytes::ZERO;
                 });
                 self.decide(record, Some(*unit));
@@ -378,7 +396,7 @@ impl BuildState {
                 }
                 self.decide(record, Some(*unit));
             }
-            Event::Refused { unit, needs, budget } => {
+            Event::Refused { unit, needs, budget, .. } => {
                 self.with(*unit, Status::Refused, |unit| {
                     let (rest, programs) = (Bytes::ZERO, Vec::new());
                     unit.above = Some(Above { needs: *needs, budget: *budget, rest, programs });
@@ -409,7 +427,8 @@ impl BuildState {
                 self.budget = *budget;
                 self.decide(record, None);
             }
-            Event::Notice { text } => {
+            Event::Notice { text } | Event::Unlogged { text } => {
+                self.is_unlogged |= matches!(record.event, Event::Unlogged { .. });
                 self.notices.push(one_line(text));
                 self.decide(record, None);
             }
@@ -418,6 +437,7 @@ impl BuildState {
                 self.stages.push(StageEnded { number, of, name, peak: *peak, wall: *wall });
                 self.decide(record, None);
             }
+            Event::BuildPaused { paused } => self.paused = *paused,
             Event::Done { exit, wall, peak, governor_cpu } => {
                 self.peak = self.peak.max(*peak);
                 self.done = Some(Done { exit: *exit, wall: *wall, governor_cpu: *governor_cpu });
@@ -490,6 +510,18 @@ impl BuildState {
     #[must_use]
     pub fn notices(&self) -> &[String] {
         &self.notices
+    }
+
+    /// No log keeps all of this build.
+    #[must_use]
+    pub fn is_unlogged(&self) -> bool {
+        self.is_unlogged
+    }
+
+    /// Somebody has paused the build: nothing of it runs.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.paused
     }
 
     /// How the build ended, once it has.

@@ -1,42 +1,91 @@
 //! One line about a build that runs: for a terminal, and for a log that nobody watches.
 
 use plimsoll_core::{Bytes, Millis};
+use unicode_width::UnicodeWidthStr as _;
 
 use crate::cells::fit;
+use crate::entry::{Entry, Tone, WORD};
 use crate::state::{BuildState, Counts, Status, Unit};
-use crate::wording::short;
+use crate::wording::{amounts, short};
 
-/// The status line of a terminal, in at most `columns` cells:
-/// `plimsoll 1.21/1.56 GiB  5 running 12 waiting 1 stopped  cranelift-codegen 812 MiB`.
+/// From this width on memory is drawn as a bar, too.
+const ROOM_FOR_BAR: usize = 112;
+
+/// From this width on the status word stands in Cargo's column.
+const ROOM_FOR_COLUMN: usize = 72;
+
+/// Cells of the bar, without its ends.
+const BAR: usize = 20;
+
+/// A unit's name that is cut to less tells nothing.
+const LEAST_NAME: usize = 6;
+
+/// The row at the bottom of a terminal, in at most `columns` cells:
+/// `Plimsoll 1.21 of 1.56 GiB: 5 running, 12 waiting, 1 paused; cranelift-codegen 812 MiB`.
+///
+/// What is shown hangs on the width and on nothing that changes while a build runs, so that the row stands still.
 #[must_use]
-pub fn status_line(state: &BuildState, columns: usize) -> String {
-    let mut parts = vec![format!("plimsoll {}", amounts(state.used(), state.budget(), "/"))];
-    let counts = counts(state.counts(), " ");
-    if !counts.is_empty() {
-        parts.push(counts);
+pub fn status_line(state: &BuildState, columns: usize) -> Entry {
+    let word = if state.is_paused() { "Paused" } else { "Plimsoll" };
+    let tone = if state.is_paused() { Tone::Caution } else { Tone::Info };
+    let room = columns.saturating_sub(word_column(columns).max(word.len()) + 1);
+    if state.is_paused() {
+        return Entry::new(tone, word, fit(PAUSED, room));
     }
+    let mut text = String::new();
+    if columns >= ROOM_FOR_BAR {
+        text.push_str(&bar(state.used().share_of(state.budget())));
+        text.push(' ');
+    }
+    text.push_str(&standing(state));
     if let Some(unit) = running(state).max_by_key(|unit| unit.memory) {
-        parts.push(format!("{} {}", short(&unit.title), unit.memory));
+        let memory = format!(" {}", unit.memory);
+        let left = room.saturating_sub(text.width() + "; ".len() + memory.width());
+        let name = short(&unit.title);
+        if left >= name.width().min(LEAST_NAME) {
+            text.push_str(&format!("; {}{memory}", fit(&name, left)));
+        }
     }
-    fit(&parts.join("  "), columns)
+    Entry::new(tone, word, fit(&text, room))
+}
+
+/// Cells of the column in which the status word of a row of so many columns stands.
+#[must_use]
+pub fn word_column(columns: usize) -> usize {
+    if columns >= ROOM_FOR_COLUMN { WORD } else { 0 }
+}
+
+/// What a build that was paused says in its own terminal.
+const PAUSED: &str = "from `cargo plimsoll top`; press p there to continue";
+
+/// The budget for a log without a terminal in which a build was paused, or goes on.
+#[must_use]
+pub fn paused_line(paused: bool) -> Entry {
+    match paused {
+        true => Entry::new(Tone::Caution, "Paused", PAUSED.to_owned()),
+        false => Entry::new(Tone::Info, "Continued", "from `cargo plimsoll top`".to_owned()),
+    }
 }
 
 /// The budget that is written once a minute where there is no terminal:
-/// `plimsoll: 1.21 of 1.56 GiB, 5 running, 12 waiting, 1 stopped; longest: wasmtime, 2 min 3 s, 812 MiB`.
+/// `Plimsoll 1.21 of 1.56 GiB: 5 running, 12 waiting, 1 paused; longest wasmtime, 2m 03s, 812 MiB`.
 #[must_use]
-pub fn waiting_line(state: &BuildState) -> String {
-    let mut line = format!("plimsoll: {}", amounts(state.used(), state.budget(), " of "));
-    let counts = counts(state.counts(), ", ");
-    if !counts.is_empty() {
-        line.push_str(", ");
-        line.push_str(&counts);
+pub fn waiting_line(state: &BuildState) -> Entry {
+    if state.is_paused() {
+        return paused_line(true);
     }
+    let mut text = standing(state);
     let oldest = running(state).min_by_key(|unit| unit.admitted);
     if let Some(unit) = oldest {
         let since = state.now() - unit.admitted.unwrap_or(Millis::ZERO);
-        line.push_str(&format!("; longest: {}, {since}, {}", short(&unit.title), unit.memory));
+        text.push_str(&format!("; longest {}, {since}, {}", short(&unit.title), unit.memory));
     }
-    line
+    Entry::new(Tone::Info, "Plimsoll", text)
+}
+
+fn standing(state: &BuildState) -> String {
+    let (amounts, counts) = (amounts(state.used(), state.budget()), counts(state.counts()));
+    if counts.is_empty() { amounts } else { format!("{amounts}: {counts}") }
 }
 
 fn running(state: &BuildState) -> impl Iterator<Item = &Unit> {
@@ -44,21 +93,20 @@ fn running(state: &BuildState) -> impl Iterator<Item = &Unit> {
 }
 
 /// How many units do what, without zeros.
-pub(crate) fn counts(counts: Counts, between: &str) -> String {
+pub(crate) fn counts(counts: Counts) -> String {
     let all =
-        [(counts.running, "running"), (counts.waiting, "waiting"), (counts.stopped, "stopped")];
+        [(counts.running, "running"), (counts.waiting, "waiting"), (counts.stopped, "paused")];
     let shown: Vec<String> =
         all.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
-    shown.join(between)
+    shown.join(", ")
 }
 
-/// Memory and line in the unit of the budget: `1.21/1.56 GiB`, `80/700 MiB`.
-pub(crate) fn amounts(used: Bytes, budget: Bytes, between: &str) -> String {
-    if budget == Bytes::MAX {
-        used.to_string()
-    } else if budget >= Bytes::gib(1) {
-        format!("{:.2}{between}{budget}", used.as_mib() / 1024.0)
-    } else {
-        format!("{:.0}{between}{:.0} MiB", used.as_mib(), budget.as_mib())
+/// As Cargo draws its own.
+fn bar(share: f64) -> String {
+    let filled = ((share * BAR as f64).round() as usize).min(BAR);
+    let mut done = "=".repeat(filled);
+    if filled < BAR {
+        done.push('>');
     }
+    format!("[{done:<BAR$}]")
 }

@@ -1,4 +1,5 @@
-//! What is said at the end of a build: six lines at most, the calm ones first; and one for each stage.
+//! What is said at the end of a build: a budget or two, three or four where something was done, each with a status word
+//! as Cargo has them.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -6,126 +7,167 @@ use std::collections::BTreeMap;
 use plimsoll_core::Bytes;
 use plimsoll_core::event::Header;
 
-use crate::state::{Above, BuildState, StageEnded, Status, Unit};
-use crate::wording::{Loss, at_least, count, names, peak_share, percent, programs, short};
+use crate::entry::{Entry, Tone};
+use crate::outline::labelled;
+use crate::state::{Above, BuildState, Done, StageEnded, Status, Unit};
+use crate::wording::{Loss, amounts, at_least, count, names, peak_share, percent, programs, short};
 
 /// Names shown in one line of the summary; the report has them all.
 const NAMES: usize = 3;
 
-/// The summary of a build that ended, at most six lines and one for each stage, each ending in a line break; empty where
-/// nothing was compiled and nothing must be said.
+/// The summary of a build that ended, at most nine lines and one for each stage; empty where nothing was compiled and
+/// nothing must be said.
 #[must_use]
-pub fn summary(state: &BuildState, header: &Header) -> String {
-    let ran = state.tally().ran;
-    let mut lines: Vec<String> = stages(state).collect();
-    lines.extend(held_back(state));
+pub fn summary(state: &BuildState, header: &Header) -> Vec<Entry> {
+    let mut lines: Vec<Entry> = stages(state).collect();
+    lines.extend(paused(state));
+    lines.extend(restarted(state));
     lines.extend(heaviest(state));
-    lines.extend(too_large(state));
-    lines.extend(not_started(state));
-    lines.extend(notices(state.notices()));
-    if ran == 0 && lines.is_empty() {
-        return String::new();
+    lines.extend(oversized(state));
+    lines.extend(refused(state));
+    lines.extend(changed(state));
+    lines.extend(not_built(state));
+    lines.extend(notices(state));
+    if state.tally().ran > 0 || !lines.is_empty() {
+        lines.insert(0, head(state, header));
     }
-    let of = peak_share(state).map_or_else(String::new, |(budget, share)| {
+    lines
+}
+
+/// What the build needed of its budget, and how long it took.
+fn head(state: &BuildState, header: &Header) -> Entry {
+    let ran = state.tally().ran;
+    let budget = state.budget_at_peak();
+    if ran == 0 {
+        let text = match budget {
+            Bytes::MAX => "ran nothing".to_owned(),
+            budget => format!("ran nothing; the memory budget is {budget}"),
+        };
+        return Entry::new(Tone::Info, "Plimsoll", text);
+    }
+    let share = peak_share(state).map_or_else(String::new, |(_, share)| {
         let auto = if header.memory == "auto" { ", auto" } else { "" };
-        format!(" of {budget} ({share}{auto})")
+        format!(" ({share}{auto})")
     });
-    let mut text =
-        format!("plimsoll: peak {}{of}, {}, {}\n", state.peak(), state.wall(), count(ran, "unit"),);
-    for line in lines {
-        text.push_str("  ");
-        text.push_str(&line);
-        text.push('\n');
+    let text = format!(
+        "peak memory {}{share}, {} in {}{}",
+        amounts(state.peak(), budget),
+        count(ran, "unit"),
+        state.wall(),
+        state.done().map_or_else(String::new, ended_by),
+    );
+    let tone = if state.peak() > budget { Tone::Caution } else { Tone::Good };
+    Entry::new(tone, "Plimsoll", text)
+}
+
+/// How the build ended, where that was by a signal: nobody else says so.
+fn ended_by(done: Done) -> String {
+    match done.signal() {
+        None => String::new(),
+        // SIGHUP, SIGINT, SIGQUIT, SIGTERM: somebody asked for it.
+        Some(1 | 2 | 3 | 15) => ", then cancelled".to_owned(),
+        Some(signal) => format!(", then killed by signal {signal}"),
     }
-    text
 }
 
 /// The stages of a staged build, one in a line.
-fn stages(state: &BuildState) -> impl Iterator<Item = String> {
+fn stages(state: &BuildState) -> impl Iterator<Item = Entry> {
     state.stages().iter().map(|stage| {
         let StageEnded { number, of, name, peak, wall } = stage;
-        format!("stage {number} of {of}: {name}: peak {peak}, {wall}")
+        let text = format!("{number} of {of}: {name}: peak memory {peak}, {wall}");
+        Entry::new(Tone::Info, "Stage", text)
     })
 }
 
-/// What was suspended and what was run again, why, and what that cost.
-fn held_back(state: &BuildState) -> Option<String> {
-    let mut parts = Vec::new();
-    let suspended = heaviest_names(state, Unit::was_suspended);
-    if !suspended.is_empty() {
-        let units = count(suspended.len(), "unit");
-        parts.push(format!("suspended {units} near the budget ({})", names(&suspended, NAMES)));
-    }
+/// What stood still for a while.
+fn paused(state: &BuildState) -> Option<Entry> {
+    let paused = heaviest_names(state, Unit::was_suspended);
     let paged_out = heaviest_names(state, Unit::was_paged_out);
+    let mut parts = Vec::new();
+    if !paused.is_empty() {
+        let units = count(paused.len(), "unit");
+        parts.push(format!("{units} to stay within the budget: {}", names(&paused, NAMES)));
+    }
     if !paged_out.is_empty() {
         let units = count(paged_out.len(), "unit");
-        parts.push(format!("paged out {units} meanwhile ({})", names(&paged_out, NAMES)));
+        parts.push(format!("paged out {units} meanwhile: {}", names(&paged_out, NAMES)));
     }
+    (!parts.is_empty()).then(|| Entry::new(Tone::Info, "Paused", parts.join("; ")))
+}
+
+/// What was run again, why, and what that cost.
+fn restarted(state: &BuildState) -> Option<Entry> {
+    let mut parts = Vec::new();
     let killed = heaviest_names(state, Unit::was_killed);
     if !killed.is_empty() {
         let (units, lost) = (count(killed.len(), "unit"), state.lost_cpu());
         parts.push(format!(
-            "killed and ran again {units} to stay below it ({}), {lost} of CPU time lost ({})",
+            "{units} to stay within the budget: {} (lost {lost} of CPU time, {})",
             names(&killed, NAMES),
             percent(state.lost_share())
         ));
     }
     for (loss, how) in [
-        (Loss::Killed, "that somebody else killed"),
-        (Loss::Ended, "that somebody else ended with SIGTERM, as earlyoom does,"),
-        (Loss::NoMemory, "alone that had found no memory"),
+        (Loss::Killed, "that another program killed"),
+        (Loss::Ended, "that another program ended (SIGTERM, as earlyoom sends it)"),
+        (Loss::NoMemory, "that found no memory"),
     ] {
         let lost = heaviest_names(state, |unit| Loss::is_of(unit, loss));
         if !lost.is_empty() {
             let units = count(lost.len(), "unit");
-            parts.push(format!("ran again {units} {how} ({})", names(&lost, NAMES)));
+            parts.push(format!("{units} {how}: {}", names(&lost, NAMES)));
         }
     }
-    (!parts.is_empty()).then(|| parts.join("; "))
+    (!parts.is_empty()).then(|| Entry::new(Tone::Caution, "Restarted", parts.join("; ")))
 }
 
-fn heaviest(state: &BuildState) -> Option<String> {
+fn heaviest(state: &BuildState) -> Option<Entry> {
     let heaviest: Vec<String> = state
         .heaviest()
         .iter()
         .take(NAMES)
         .map(|unit| format!("{} {}", short(&unit.title), unit.peak))
         .collect();
-    (!heaviest.is_empty()).then(|| format!("heaviest: {}", heaviest.join(", ")))
+    (!heaviest.is_empty()).then(|| Entry::new(Tone::Info, "Heaviest", heaviest.join(", ")))
 }
 
-/// Units with which the budget was crossed though nothing ran beside them, and what was compiled otherwise for that: one line.
-fn too_large(state: &BuildState) -> Option<String> {
-    let parts: Vec<String> =
-        oversized(state).into_iter().chain(crowded(state)).chain(slimmed(state)).collect();
-    (!parts.is_empty()).then(|| parts.join("; "))
+/// Units that exceeded the budget though nothing ran beside them.
+fn oversized(state: &BuildState) -> Option<Entry> {
+    let parts: Vec<String> = over_budget(state, false, " (ran alone)").chain(crowded(state)).collect();
+    (!parts.is_empty()).then(|| Entry::new(Tone::Caution, "Oversized", parts.join("; ")))
 }
 
-/// Units that by themselves are above the budget: what they need is what a person has to know. The budget moves: each is told
-/// with the one that it was above.
-fn oversized(state: &BuildState) -> Vec<String> {
+/// Units that were not run, because they exceed the budget, or what the machine has.
+fn refused(state: &BuildState) -> Option<Entry> {
+    let parts: Vec<String> = over_budget(state, true, "").collect();
+    (!parts.is_empty()).then(|| Entry::new(Tone::Bad, "Refused", parts.join("; ")))
+}
+
+/// Units that by themselves exceed the budget: what they need is what a person has to know. The budget moves: each is
+/// told with the one that it exceeded.
+fn over_budget(
+    state: &BuildState,
+    refused: bool,
+    what: &'static str,
+) -> impl Iterator<Item = String> + use<> {
     let mut by_budget: BTreeMap<Reverse<Bytes>, Vec<(Bytes, &Unit)>> = BTreeMap::new();
-    for unit in state.units() {
+    for unit in state.units().filter(|unit| (unit.status == Status::Refused) == refused) {
         if let (Some(needs), Some(above)) = (unit.oversized(), &unit.above) {
             by_budget.entry(Reverse(above.budget)).or_default().push((needs, unit));
         }
     }
-    let tell = |(Reverse(budget), mut oversized): (Reverse<Bytes>, Vec<(Bytes, &Unit)>)| {
-        oversized.sort_by_key(|(needs, unit)| (Reverse(*needs), unit.id));
-        let told: Vec<String> = oversized
+    let tell = |(Reverse(budget), mut over_budget): (Reverse<Bytes>, Vec<(Bytes, &Unit)>)| {
+        over_budget.sort_by_key(|(needs, unit)| (Reverse(*needs), unit.id));
+        let told: Vec<String> = over_budget
             .iter()
-            .map(|(needs, unit)| {
-                let refused = unit.status == Status::Refused;
-                let what = if refused { "refused" } else { "ran alone" };
-                format!("{} needs {} ({what})", short(&unit.title), at_least(*needs))
-            })
+            .map(|(needs, unit)| format!("{} needs {}", short(&unit.title), at_least(*needs)))
             .collect();
-        format!("more than the budget of {budget} by itself: {}", names(&told, NAMES))
+        format!("{}, more than the budget of {budget}{what}", names(&told, NAMES))
     };
-    by_budget.into_iter().map(tell).collect()
+    by_budget.into_iter().map(tell).collect::<Vec<_>>().into_iter()
 }
 
-/// Units that are not above the budget by themselves, but with what belongs to no unit: that is told by its name.
+/// Units that do not exceed the budget by themselves, but with what belongs to no unit: that is told by its name.
 fn crowded(state: &BuildState) -> Option<String> {
     let mut units: Vec<(&Above, &Unit)> = state
         .units()
@@ -139,49 +181,68 @@ fn crowded(state: &BuildState) -> Option<String> {
         .collect();
     let (most, _) = units.iter().max_by_key(|(above, _)| above.rest)?;
     Some(format!(
-        "above the budget of {} with {} that belong to no unit{}: {}",
-        most.budget,
+        "{}: with the {} of the build's other processes{}, more than the budget of {}",
+        names(&told, NAMES),
         most.rest,
         programs(&most.programs),
-        names(&told, NAMES)
+        most.budget,
     ))
 }
 
 /// What was compiled by other settings than Cargo's: its output is another.
-fn slimmed(state: &BuildState) -> Option<String> {
+fn changed(state: &BuildState) -> Option<Entry> {
     let changed = |unit: &Unit| {
         let changes = unit.slimmed.as_ref()?;
         Some(format!("{} ({changes})", short(&unit.title)))
     };
     let told: Vec<String> = state.units().filter_map(changed).collect();
-    (!told.is_empty()).then(|| {
+    let text = || {
         format!(
-            "other output than plain Cargo's, by --diet output: {} (undone by `cargo clean -p` and a build without it)",
+            "output, because of `--oversized shrink-output`: {}. `cargo clean -p <crate>` undoes that",
             names(&told, NAMES)
         )
-    })
+    };
+    (!told.is_empty()).then(|| Entry::new(Tone::Caution, "Changed", text()))
 }
 
-fn not_started(state: &BuildState) -> Option<String> {
+/// What had not begun when something failed. Cargo counts it among what could not be compiled.
+fn not_built(state: &BuildState) -> Option<Entry> {
+    // Of a build that somebody has ended, nobody expects more than had been built.
+    if state.done().is_some_and(|done| done.signal().is_some()) {
+        return None;
+    }
     let left = heaviest_names(state, |unit| unit.status == Status::Left);
-    (!left.is_empty()).then(|| {
-        let units = count(left.len(), "unit");
-        format!("not started after the first failure: {units} ({})", names(&left, NAMES))
-    })
+    let first = |status, what| {
+        let units = state.which(|unit| unit.status == status && unit.inside.is_none());
+        units.first().map(|unit| format!("{} {what}", short(&unit.title)))
+    };
+    let cause = first(Status::Refused, "was refused").or_else(|| first(Status::Failed, "failed"));
+    let text = || {
+        format!(
+            "{}: waited for memory when {}. Cargo says `could not compile`, but there is no error in {}",
+            names(&left, NAMES),
+            cause.unwrap_or_else(|| "the build failed".to_owned()),
+            if left.len() == 1 { "it" } else { "them" }
+        )
+    };
+    (!left.is_empty()).then(|| Entry::new(Tone::Caution, "Not built", text()))
 }
 
-/// One line, whatever was said: the last word, and how many there were.
-fn notices(notices: &[String]) -> Option<String> {
-    let last = notices.last()?;
-    Some(match notices.len() - 1 {
-        0 => last.clone(),
-        more => {
-            format!("{last} (and {}: cargo plimsoll report --text)", count(more, "more notice"))
+/// One line, whatever was said: the last word, and how many there were. All of it where no log keeps the rest.
+fn notices(state: &BuildState) -> Vec<Entry> {
+    let note = |text: String| Entry::new(Tone::Caution, "Note", text);
+    match state.notices() {
+        [] => Vec::new(),
+        all if state.is_unlogged() => all.iter().cloned().map(note).collect(),
+        [only] => vec![note(only.clone())],
+        [more @ .., last] => {
+            let more = count(more.len(), "more note");
+            vec![note(format!("{last} (and {more}: cargo plimsoll report)"))]
         }
-    })
+    }
 }
 
 /// The short names of some units, the most important first.
 fn heaviest_names(state: &BuildState, is: impl Fn(&Unit) -> bool) -> Vec<String> {
-    state.which(is).iter().map(|unit| short(&unit.title)).collect()
+    labelled(&state.which(is))
 }

@@ -51,7 +51,10 @@ pub(crate) fn draw(points: &[Point], end: Millis) -> String {
     text.push_str(&format!("{:>10} └{}\n", "0", "─".repeat(COLUMNS)));
     text.push_str(&format!("{:>10}  0{end:>right$}\n", "", right = width - 1));
     if !in_sight {
-        text.push_str(&format!("{:>10}  (the budget, {budget_top}, is above the picture)\n", ""));
+        text.push_str(&format!(
+            "{:>10}  (the memory budget, {budget_top}, is above the picture)\n",
+            ""
+        ));
     }
     text
 }

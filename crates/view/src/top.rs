@@ -2,8 +2,8 @@
 
 use std::cmp::Reverse;
 
-use plimsoll_core::event::{Header, Now};
-use plimsoll_core::forecast::Source;
+use plimsoll_core::event::{BuildLiveState, Header};
+use plimsoll_core::forecast::ForecastSource;
 use plimsoll_core::invocation::UnitKind;
 use plimsoll_core::{BuildId, Bytes, Millis, UnitId};
 use serde::Serialize;
@@ -19,6 +19,8 @@ struct Top<'a> {
     plimsoll_top: u32,
     build: &'a BuildId,
     command: &'a str,
+    /// The directory of its workspace, or where the command runs; empty where nobody knows.
+    workspace: &'a str,
     elapsed_ms: Millis,
     /// `low`, `normal`, `high`.
     priority: &'static str,
@@ -26,6 +28,8 @@ struct Top<'a> {
     awaited: bool,
     /// Somebody has asked that nothing of it run.
     paused: bool,
+    /// Its terminal has stopped it (Ctrl-Z), or somebody by a signal.
+    stopped_by_signal: bool,
     /// The budget of all builds of its governor together.
     machine_budget_bytes: Bytes,
     budget_bytes: Bytes,
@@ -53,7 +57,7 @@ struct TopUnit<'a> {
     memory_bytes: Bytes,
     peak_bytes: Bytes,
     forecast_bytes: Bytes,
-    forecast_from: Source,
+    forecast_from: ForecastSource,
     /// Since its first admission; since its registration where it waits for that.
     elapsed_ms: Millis,
 }
@@ -63,7 +67,7 @@ struct TopUnit<'a> {
 /// Amounts are bytes, times milliseconds. `units` are what runs, the heaviest first; then what is stopped;
 /// then what waits, in the order of registration.
 #[must_use]
-pub fn top_json(state: &BuildState, header: &Header, now: &Now) -> String {
+pub fn top_json(state: &BuildState, header: &Header, now: &BuildLiveState) -> String {
     let units = live(state)
         .into_iter()
         .map(|unit| TopUnit {
@@ -84,10 +88,12 @@ pub fn top_json(state: &BuildState, header: &Header, now: &Now) -> String {
         plimsoll_top: FORMAT,
         build: &header.build,
         command: &header.command,
+        workspace: &header.workspace,
         elapsed_ms: now.elapsed,
         priority: now.standing.priority.as_str(),
         awaited: now.standing.awaited,
         paused: now.standing.paused,
+        stopped_by_signal: now.standing.stands,
         machine_budget_bytes: now.machine_budget,
         budget_bytes: state.budget(),
         used_bytes: state.used(),

@@ -1,7 +1,8 @@
 //! How units, counts and decisions are said to a person.
 
-use plimsoll_core::event::{Cause, Event};
-use plimsoll_core::forecast::Source;
+use plimsoll_core::event::Event;
+use plimsoll_core::forecast::ForecastSource;
+use plimsoll_core::schedule::StopReason;
 use plimsoll_core::{Bytes, Millis};
 
 use crate::state::{BuildState, Unit};
@@ -35,6 +36,17 @@ impl Loss {
     }
 }
 
+/// Memory and budget in one unit, which is the budget's: `1.21 of 1.56 GiB`, `80 of 700 MiB`.
+pub(crate) fn amounts(used: Bytes, budget: Bytes) -> String {
+    if budget == Bytes::MAX {
+        used.to_string()
+    } else if budget >= Bytes::gib(1) {
+        format!("{:.2} of {budget}", used.as_mib() / 1024.0)
+    } else {
+        format!("{:.0} of {:.0} MiB", used.as_mib(), budget.as_mib())
+    }
+}
+
 /// The budget at the moment of the build's peak, and the peak's share of it; `None` where there is no budget.
 pub(crate) fn peak_share(state: &BuildState) -> Option<(Bytes, String)> {
     let budget = state.budget_at_peak();
@@ -42,26 +54,37 @@ pub(crate) fn peak_share(state: &BuildState) -> Option<(Bytes, String)> {
 }
 
 /// `1 unit`, `2 units`.
-pub(crate) fn count(n: usize, noun: &str) -> String {
+#[must_use]
+pub fn count(n: usize, noun: &str) -> String {
     format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
 }
 
-/// A unit's title without its version: `serde`, `app (test)`.
+/// A unit's title without its version: `serde`, `app (test)`. What build scripts do is said in the words of Cargo's
+/// progress bar: `zstd-sys (build)` is one that runs, `zstd-sys (build.rs)` one that is compiled.
 pub(crate) fn short(title: &str) -> String {
-    let version = |word: &str| {
-        word.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-    };
-    let words: Vec<&str> = title
-        .split(' ')
-        .enumerate()
-        .filter(|(place, word)| *place != 1 || !version(word))
-        .map(|(_, word)| word)
-        .collect();
-    words.join(" ")
+    if let Some(name) = title.strip_suffix(" (build script run)") {
+        return short(name) + " (build)";
+    }
+    if let Some(name) = title.strip_suffix(" (build script)") {
+        return short(name) + " (build.rs)";
+    }
+    let words = title.split(' ').enumerate();
+    let words = words.filter(|(at, word)| *at != 1 || version_in(word).is_none());
+    words.map(|(_, word)| word).collect::<Vec<_>>().join(" ")
+}
+
+/// The version in a unit's title: `1.0.228`.
+pub(crate) fn version(title: &str) -> Option<&str> {
+    title.split(' ').nth(1).and_then(version_in)
+}
+
+fn version_in(word: &str) -> Option<&str> {
+    word.strip_prefix('v').filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 /// The first `most` names, and how many more there are: `a, b, c and 4 more`.
-pub(crate) fn names(names: &[String], most: usize) -> String {
+#[must_use]
+pub fn names(names: &[String], most: usize) -> String {
     let shown = names.iter().take(most).map(String::as_str).collect::<Vec<_>>().join(", ");
     match names.len().saturating_sub(most) {
         0 => shown,
@@ -69,46 +92,47 @@ pub(crate) fn names(names: &[String], most: usize) -> String {
     }
 }
 
-/// A share in per cent, without digits that nobody needs: `97 %`, `1.2 %`. Only what is whole is `100 %`:
-/// 99.8 % is still below the budget, and 100.2 % is not.
-pub(crate) fn percent(share: f64) -> String {
+/// A share in per cent, without digits that nobody needs: `97%`, `1.2%`. Only what is whole is `100%`:
+/// 99.8% is still within the budget, and 100.2% is not.
+#[must_use]
+pub fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if percent < 10.0 {
-        format!("{percent:.1} %")
+        format!("{percent:.1}%")
     } else if percent <= 100.0 {
-        format!("{:.0} %", percent.floor())
+        format!("{:.0}%", percent.floor())
     } else {
-        format!("{:.0} %", percent.ceil())
+        format!("{:.0}%", percent.ceil())
     }
 }
 
 /// Where a forecast came from, in a word.
-pub(crate) fn source(source: Source) -> &'static str {
+pub(crate) fn source(source: ForecastSource) -> &'static str {
     match source {
-        Source::History => "history",
-        Source::RelatedCrate => "related",
-        Source::Cold => "cold",
+        ForecastSource::History => "history",
+        ForecastSource::RelatedCrate => "related",
+        ForecastSource::Cold => "cold",
     }
 }
 
-fn why(cause: Cause) -> &'static str {
+fn why(cause: StopReason) -> &'static str {
     match cause {
-        Cause::Pressure => "memory was about to cross the budget",
-        Cause::NoRoom => "the budget had no room for it yet",
-        Cause::TooLarge => "it alone is above what the machine has",
-        Cause::Ending => "the build was ending",
-        Cause::Paused => "somebody paused the build",
+        StopReason::Pressure => "memory was about to exceed the budget",
+        StopReason::NoRoom => "the budget had no room for it yet",
+        StopReason::TooLarge => "it needs more by itself than the machine has",
+        StopReason::Ending => "the build was ending",
+        StopReason::Paused => "you paused the build in `cargo plimsoll top`",
     }
 }
 
 /// Why a unit does not run, in so few words that they fit into a table.
-pub(crate) fn briefly(cause: Cause) -> &'static str {
+pub(crate) fn briefly(cause: StopReason) -> &'static str {
     match cause {
-        Cause::Pressure => "near the budget",
-        Cause::NoRoom => "no room yet",
-        Cause::TooLarge => "too large",
-        Cause::Ending => "the build ends",
-        Cause::Paused => "paused",
+        StopReason::Pressure => "budget full",
+        StopReason::NoRoom => "no room yet",
+        StopReason::TooLarge => "too large",
+        StopReason::Ending => "build ends",
+        StopReason::Paused => "by you",
     }
 }
 
@@ -116,56 +140,65 @@ pub(crate) fn briefly(cause: Cause) -> &'static str {
 pub(crate) fn decision(event: &Event, title: &str) -> Option<String> {
     Some(match event {
         Event::Suspended { cause, holds, .. } => {
-            format!("suspended {title} at {holds}: {}", why(*cause))
+            format!("paused {title} at {holds}: {}", why(*cause))
         }
         Event::PagedOut { holds, .. } => format!("paged out {title} at {holds}"),
         Event::Resumed { .. } => format!("resumed {title}"),
         Event::LinkAdmitted { waited, .. } if *waited >= HELD => {
-            format!("let {title} link after {waited}")
+            format!("started the linker of {title}, which had waited {waited}")
         }
         Event::Killed { cause, freed, lost_cpu, link_only, .. } => format!(
-            "killed {}{title} at {freed}, to run it again; {lost_cpu} of CPU time lost: {}",
+            "killed {}{title} at {freed} to run it again later, {lost_cpu} of CPU time lost: {}",
             if *link_only { "the linker of " } else { "" },
             why(*cause)
         ),
-        Event::Lost { signal, link_only, .. } => format!(
-            "{}{title} {} (signal {signal}); it runs again",
-            if *link_only { "the linker of " } else { "" },
+        Event::Lost { signal, link_only, .. } => {
+            let what = if *link_only { format!("the linker of {title}") } else { title.to_owned() };
             match Loss::of(*signal) {
-                Loss::NoMemory => "found no memory",
-                Loss::Ended => "was told to end by somebody else",
-                Loss::Killed => "was killed by somebody else",
-            },
-        ),
-        Event::Lone { needs, budget, rest, programs, .. }
-            if Bytes::ZERO < *budget && needs <= budget =>
-        {
+                Loss::NoMemory => {
+                    format!("{what} found no memory (signal {signal}); it runs again")
+                }
+                Loss::Ended => {
+                    format!("another program ended {what} (signal {signal}); it runs again")
+                }
+                Loss::Killed => {
+                    format!(
+                        "another program or the kernel killed {what} (signal {signal}); it runs again"
+                    )
+                }
+            }
+        }
+        Event::Lone { needs, budget, rest, programs, .. } if Bytes::ZERO < *budget && needs <= budget => {
             format!(
-                "{title} runs alone: it needs {needs}, and {rest} belong to no unit{}; the budget is {budget}",
+                "{title} runs alone: it needs {needs}, the build's other processes hold {rest}{}, and the memory \
+                 budget is {budget}",
                 self::programs(programs)
             )
         }
         Event::Lone { needs, budget, .. } => {
-            // Older logs do not say which line that was.
+            // Older logs do not say which budget that was.
             let budget = match *budget {
                 Bytes::ZERO => String::new(),
-                budget => format!(", the budget is {budget}"),
+                budget => format!(", and the memory budget is {budget}"),
             };
             format!("{title} runs alone: by itself it needs {}{budget}", at_least(*needs))
         }
         Event::Refused { needs, budget, .. } => {
-            format!("refused {title}: it needs {}, the budget is {budget}", at_least(*needs))
+            format!(
+                "refused {title}: it needs {}, and the memory budget is {budget}",
+                at_least(*needs)
+            )
         }
         Event::Slimmed { changes, .. } => {
-            format!("{title} is compiled by other settings, to need less: {changes}")
+            format!("{title} is compiled with other settings, so that it needs less: {changes}")
         }
-        Event::Left { .. } => format!("{title} left without having run: the build had failed"),
+        Event::Left { .. } => format!("{title} was not started: the build had failed"),
         Event::Finished { ok: false, .. } => format!("{title} failed"),
-        Event::Budget { budget } => format!("the budget is {budget} from now on"),
+        Event::Budget { budget } => format!("the memory budget changed to {budget}"),
         Event::StageEnded { stage, of, name, peak, wall } => {
-            format!("stage {stage} of {of} ended ({name}): peak {peak}, {wall}")
+            format!("stage {stage} of {of} ended ({name}): peak memory {peak}, {wall}")
         }
-        Event::Notice { text } => text.clone(),
+        Event::Notice { text } | Event::Unlogged { text } => text.clone(),
         _ => return None,
     })
 }
@@ -189,7 +222,8 @@ mod tests {
     fn names_are_short_but_tell_targets_apart() {
         assert_eq!(short("serde v1.0.228"), "serde");
         assert_eq!(short("app v0.1.0 (bin v8)"), "app (bin v8)");
-        assert_eq!(short("v8 v130.0.1 (build script)"), "v8 (build script)");
+        assert_eq!(short("v8 v130.0.1 (build script)"), "v8 (build.rs)");
+        assert_eq!(short("v8 v130.0.1 (build script run)"), "v8 (build)");
         assert_eq!(short("v8"), "v8");
         assert_eq!(short("app vendored"), "app vendored");
         let all = ["a", "b", "c"].map(str::to_owned);
@@ -198,6 +232,6 @@ mod tests {
             ("a, b, c".to_owned(), "a and 2 more".to_owned())
         );
         let shares = [0.0123, 0.974, 0.998, 1.0, 1.002].map(percent);
-        assert_eq!(shares, ["1.2 %", "97 %", "99 %", "100 %", "101 %"]);
+        assert_eq!(shares, ["1.2%", "97%", "99%", "100%", "101%"]);
     }
 }

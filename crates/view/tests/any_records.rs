@@ -1,13 +1,15 @@
 //! Whatever is in a log, in whatever order: no text panics, counts add up, limits hold.
 
-use plimsoll_core::diet::Diet;
-use plimsoll_core::event::{Cause, Event, FORMAT, Header, Now, Record};
-use plimsoll_core::forecast::Source;
+use plimsoll_core::event::{BuildLiveState, Event, FORMAT, Header, Record};
+use plimsoll_core::forecast::ForecastSource;
 use plimsoll_core::invocation::UnitKind;
+use plimsoll_core::oversized::Shrink;
+use plimsoll_core::schedule::StopReason;
 use plimsoll_core::unit::UnitKey;
 use plimsoll_core::{BuildId, Bytes, Millis, UnitId};
 use plimsoll_view::{
-    BuildState, Status, report_text, status_line, summary, top_json, waiting_line,
+    BuildState, Status, WORD, report_text, status_line, summary, top_json, waiting_line,
+    word_column,
 };
 use proptest::prelude::*;
 use unicode_width::UnicodeWidthStr as _;
@@ -24,17 +26,17 @@ fn millis() -> impl Strategy<Value = Millis> + Clone {
     prop_oneof![9 => (0u64..300_000).prop_map(Millis), 1 => Just(Millis(u64::MAX))]
 }
 
-fn diet() -> impl Strategy<Value = Diet> {
-    proptest::sample::select(vec![Diet::None, Diet::Preserving, Diet::Output])
+fn shrink() -> impl Strategy<Value = Shrink> {
+    proptest::sample::select(vec![Shrink::No, Shrink::SameOutput, Shrink::OtherOutput])
 }
 
-fn cause() -> impl Strategy<Value = Cause> {
+fn cause() -> impl Strategy<Value = StopReason> {
     proptest::sample::select(vec![
-        Cause::Pressure,
-        Cause::NoRoom,
-        Cause::TooLarge,
-        Cause::Ending,
-        Cause::Paused,
+        StopReason::Pressure,
+        StopReason::NoRoom,
+        StopReason::TooLarge,
+        StopReason::Ending,
+        StopReason::Paused,
     ])
 }
 
@@ -53,15 +55,15 @@ fn event() -> impl Strategy<Value = Event> {
                 kind: UnitKind::Lib,
                 key: UnitKey(String::new()),
                 forecast,
-                source: Source::Cold,
+                source: ForecastSource::Cold,
                 inside,
                 cold: None,
                 made: None,
             }),
-        (unit(), any::<u32>(), diet()).prop_map(|(unit, attempt, diet)| Event::Admitted {
+        (unit(), any::<u32>(), shrink()).prop_map(|(unit, attempt, shrink)| Event::Admitted {
             unit,
             attempt,
-            diet
+            shrink
         }),
         (unit(), "\\PC{0,30}").prop_map(|(unit, changes)| Event::Slimmed { unit, changes }),
         (unit(), bytes()).prop_map(|(unit, holds)| Event::PagedOut { unit, holds }),
@@ -94,6 +96,7 @@ fn event() -> impl Strategy<Value = Event> {
             }
         ),
         (unit(), bytes(), bytes()).prop_map(|(unit, needs, budget)| Event::Refused {
+            asked: true,
             unit,
             needs,
             budget
@@ -115,7 +118,8 @@ fn event() -> impl Strategy<Value = Event> {
                 units,
             }
         }),
-        bytes().prop_map(|budget| Event::Budget { budget }),
+        bytes().prop_map(|line| Event::Budget { line }),
+        any::<bool>().prop_map(|paused| Event::BuildPaused { paused }),
         "\\PC{0,20}|a\nb\n\nc".prop_map(|text| Event::Notice { text }),
         ("\\PC{0,20}|a\nb", any::<u32>(), bytes(), millis()).prop_map(
             |(name, stage, peak, wall)| Event::StageEnded { stage, of: stage, name, peak, wall }
@@ -163,6 +167,7 @@ proptest! {
             jobs: 2,
             processors: 2,
             target_was_empty: None,
+            workspace: String::new(),
         };
         let records: Vec<Record> =
             records.into_iter().map(|(t, event)| Record { t, event }).collect();
@@ -184,44 +189,58 @@ proptest! {
             }
             prop_assert!(state.used() <= state.peak());
         }
-        let text = summary(&state, &header);
-        prop_assert!(text.lines().count() <= 6 + state.stages().len(), "{}", text);
+        let lines = summary(&state, &header);
+        for line in &lines {
+            prop_assert!(budget.word.width() <= WORD);
+            let wrapped = budget.wrapped(columns).join(" ");
+            prop_assert!(wrapped.split_whitespace().eq(line.text.split_whitespace()));
+        }
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        prop_assert!(text.lines().count() <= 9 + state.stages().len(), "{}", text);
         prop_assert!(text.chars().all(|c| c == '\n' || !c.is_control()));
         let status = status_line(&state, columns);
-        prop_assert!(status.width() <= columns, "{:?} in {}", status, columns);
-        prop_assert_eq!(waiting_line(&state).lines().count(), 1);
+        let width = status.text.width();
+        prop_assert!(width == 0 || word_column(columns).max(status.word.len()) + 1 + width <= columns);
+        let said = waiting_line(&state).to_string();
+        prop_assert_eq!(said.lines().count(), 1);
         let now = state.now();
-        let json = top_json(&state, &header, &Now { elapsed: now, ..Now::default() });
+        let json = top_json(&state, &header, &BuildLiveState { elapsed: now, ..BuildLiveState::default() });
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
         prop_assert_eq!(value["running"].as_u64(), Some(state.counts().running as u64));
         prop_assert_eq!(
             value["units"].as_array().map(Vec::len),
             Some(state.units().count() - state.counts().ended)
         );
-        let report = report_text(&header, &records);
+        let report = report_text(&header, &records, 9_000, false);
         // All say the same: units and their peaks, the time, what was stopped and killed and what that has cost.
         if let Some(first) = text.lines().next() {
             let units = if state.tally().ran == 1 { "unit" } else { "units" };
             let ran = format!("{} {units}", state.tally().ran);
-            prop_assert!(first.ends_with(&format!(", {}, {ran}", state.wall())), "{}", first);
             prop_assert!(report.contains(&format!("\n  {ran} ran: ")), "{}", report);
-            let peak = format!("peak {}", state.peak());
-            prop_assert!(first.contains(&peak) && report.contains(&peak), "{}\n{}", first, report);
+            prop_assert!(report.contains(&format!("peak memory {}", state.peak())), "{}", report);
+            if state.tally().ran > 0 {
+                prop_assert!(first.contains(&format!(", {ran} in {}", state.wall())), "{}", first);
+                prop_assert!(first.starts_with("    Plimsoll peak memory "), "{}", first);
+            } else {
+                prop_assert!(first.starts_with("    Plimsoll ran nothing"), "{}", first);
+            }
         }
         let totals = report.split("\nTotals\n").nth(1).unwrap_or_default();
         for (of_summary, of_report) in [
-            ("suspended ", " suspended"),
-            ("paged out ", " paged out meanwhile"),
-            ("killed and ran again ", " killed and run again"),
+            ("Paused ", " paused"),
+            ("paged out ", " of them paged out"),
+            ("Restarted ", " killed and run again"),
         ] {
-            let (one, other) = (after(&text, of_summary), before(totals, of_report));
+            let line = text.lines().find(|line| line.contains(of_summary)).unwrap_or_default();
+            let is_for_memory = of_summary != "Restarted " || line.contains("within the budget");
+            let one = if is_for_memory { after(line, of_summary) } else { 0 };
+            let other = before(totals, of_report);
             prop_assert_eq!(one, other, "{}\n{}{}", of_summary, text, report);
         }
         prop_assert_eq!(value["peak_bytes"].as_u64(), Some(state.peak().0));
-        let said = waiting_line(&state);
-        for what in ["running", "waiting", "stopped"] {
-            let number = before(said.split(';').next().unwrap(), &format!(" {what}"));
-            prop_assert_eq!(Some(number), value[what].as_u64(), "{}", said);
+        for (word, key) in [("running", "running"), ("waiting", "waiting"), ("paused", "stopped")] {
+            let number = before(said.split(';').next().unwrap(), &format!(" {word}"));
+            prop_assert_eq!(Some(number).filter(|_| !state.is_paused()), value[key].as_u64().filter(|_| !state.is_paused()), "{}", said);
         }
         prop_assert!(report.chars().all(|c| c == '\n' || !c.is_control()));
     }

@@ -2,8 +2,8 @@
 
 use toml_edit::Value;
 
-pub(crate) use crate::toml_text::BadText;
-use crate::toml_text::{self, Line};
+pub(crate) use plimsoll_cargo::toml_text::BadText;
+use plimsoll_cargo::toml_text::{self, Line};
 
 /// The table of both.
 const TABLE: &[&str] = &["build"];

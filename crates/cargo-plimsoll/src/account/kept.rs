@@ -13,7 +13,7 @@ use std::time::SystemTime;
 
 use anyhow::Context as _;
 
-use super::config_file::{self, PRIVATE};
+use plimsoll_cargo::config_file::{self, PRIVATE};
 
 /// The bytes before and after.
 #[derive(Clone, Debug, PartialEq, Eq)]

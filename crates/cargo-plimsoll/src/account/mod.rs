@@ -12,20 +12,20 @@
 //! What it deliberately does not do: start or stop the governor, or look at what other files and the
 //! environment say ([`crate::commands::status`] does).
 
-pub(crate) mod config_file;
 pub(crate) mod config_text;
 mod kept;
+pub(crate) mod state;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::Context as _;
+use plimsoll_cargo::{CargoConfig, config_file};
 use plimsoll_core::settings::Memory;
 use plimsoll_proto::Enabled;
 use rustix::fs::{FlockOperation, flock};
 
-use crate::cargo_config::CargoConfig;
 use crate::env::Environment;
 use crate::shims::Shims;
 use config_text::{BadText, Key, Written};
@@ -125,7 +125,7 @@ impl Account {
         let written = self.put(text, shims)?;
         let changes = bytes.as_deref() != Some(written.as_bytes());
         let said = CargoConfig::of_file(&self.config, self.text(original.as_deref())?);
-        let chained = |given: Option<crate::cargo_config::Given<PathBuf>>| {
+        let chained = |given: Option<plimsoll_cargo::Given<PathBuf>>| {
             let program = given?.value;
             (!program.as_os_str().is_empty() && !shims.include(&program)).then_some(program)
         };
@@ -246,8 +246,7 @@ impl Account {
         let other = Self { config: before.config.clone(), ..self.clone() };
         anyhow::ensure!(
             before.config == self.config || !other.names_shims(shims)?,
-            "Plimsoll is enabled in `{}`, and CARGO_HOME is another directory now (`{}`); run `cargo plimsoll \
-             disable` first",
+            "Plimsoll is enabled in `{}`, but CARGO_HOME now leads to `{}`; run `cargo plimsoll disable` first",
             before.config.display(),
             self.config.display()
         );
@@ -260,7 +259,10 @@ impl Account {
         let pairs = [(Key::Rustdoc, &shims.rustdoc), (Key::RustcWrapper, &shims.rustc)];
         pairs.into_iter().try_fold(text.to_owned(), |text, (key, shim)| {
             let shim = shim.to_str().with_context(|| {
-                format!("`{}` is no UTF-8, which Cargo's configuration must be", shim.display())
+                format!(
+                    "`{}` is not UTF-8, so Cargo's configuration cannot name it",
+                    shim.display()
+                )
             })?;
             let same = config_text::get(&text, key)
                 .is_ok_and(|now| now.is_some_and(|now| now.value == shim));
@@ -321,7 +323,7 @@ impl Account {
     }
 
     fn cannot_edit(&self) -> String {
-        format!("cannot edit `{}`, which was left as it is", self.config.display())
+        format!("cannot edit `{}`; it stays as it is", self.config.display())
     }
 }
 

@@ -1,7 +1,11 @@
 //! Command lines and what is read of them.
 
 use super::*;
+use crate::options::{Asked, in_one_word};
 use plimsoll_core::Bytes;
+use plimsoll_core::oversized::Oversized;
+use plimsoll_core::schedule::Priority;
+use plimsoll_core::settings::Memory;
 
 fn aliases() -> BTreeMap<String, Vec<String>> {
     [("b2", "build -j2 --release"), ("rel", "build --release"), ("nt", "nextest run")]
@@ -16,11 +20,12 @@ fn words(line: &str) -> Vec<OsString> {
     line.split_whitespace().map(OsString::from).collect()
 }
 
-fn try_read(line: &str) -> Result<(CargoCall, OwnOptions), BadArguments> {
-    CargoCall::read(Vec::new(), &words(line), &aliases())
+fn try_read(line: &str) -> Result<(CargoCall, Asked), clap::Error> {
+    let (call, ours) = CargoCall::read(Vec::new(), &words(line), &aliases()).unwrap();
+    Ok((call, Asked::read(in_one_word(ours))?))
 }
 
-fn read(line: &str) -> (CargoCall, OwnOptions) {
+fn read(line: &str) -> (CargoCall, Asked) {
     try_read(line).unwrap_or_else(|error| panic!("{line}: {error}"))
 }
 
@@ -72,18 +77,40 @@ fn jobs_are_taken_out_where_they_are_cargos() {
 #[test]
 fn our_options_may_stand_among_cargos() {
     let four = Some(Memory::Size(Bytes::gib(4)));
-    for (line, memory, strict, rest) in [
+    for (line, memory, hard, rest) in [
         ("build --memory 4G --release -p cli", four, false, "build --release -p cli"),
-        ("build --memory=4G --strict", four, true, "build"),
+        ("build --memory=4G --hard", four, true, "build"),
+        ("build --memory 4G --memory=4G", four, false, "build"),
         ("nextest run --memory 4G", four, false, "nextest run"),
-        ("test name --strict -- --memory 4G", None, true, "test name -- --memory 4G"),
+        ("test name --hard -- --memory 4G", None, true, "test name -- --memory 4G"),
         ("run app --memory 4G", None, false, "run app --memory 4G"),
-        ("run --memory 4G app --strict", four, false, "run app --strict"),
-        ("deny check --strict", None, false, "deny check --strict"),
-        ("build --package --strict", None, true, "build --package"),
+        ("run --memory 4G app --hard", four, false, "run app --hard"),
+        ("deny check --hard", None, false, "deny check --hard"),
+        ("build --package --hard", None, true, "build --package"),
     ] {
-        let (call, own) = read(line);
-        assert_eq!((own.memory, own.strict), (memory, strict), "{line}");
+        let (call, asked) = read(line);
+        assert_eq!((asked.memory, asked.hard), (memory, hard), "{line}");
+        assert_eq!(passed_on(&call), rest, "{line}");
+    }
+    let (call, asked) = read("build --priority low -r --oversized shrink-output --staged --list");
+    assert_eq!(passed_on(&call), "build -r");
+    assert_eq!(asked.priority, Some(Priority::Low));
+    assert_eq!(asked.oversized, Some(Oversized::ShrinkOutput));
+    assert!(asked.staged && asked.list);
+    assert_eq!(passed_on(&read("nextest list --list").0), "nextest list --list");
+}
+
+#[test]
+fn quiet_is_cargos_where_cargo_has_it_and_ours_where_not() {
+    for (line, ours, cargos, rest) in [
+        ("build -q", false, true, "build -q"),
+        ("test --quiet", false, true, "test --quiet"),
+        ("nextest run -q -p a", true, false, "nextest run -p a"),
+        ("nextest run --quiet", true, false, "nextest run"),
+        ("nextest run -- -q", false, false, "nextest run -- -q"),
+    ] {
+        let (call, asked) = read(line);
+        assert_eq!((asked.quiet, call.quiet), (ours, cargos), "{line}");
         assert_eq!(passed_on(&call), rest, "{line}");
     }
 }
@@ -116,11 +143,20 @@ fn tests_are_retried_where_that_is_asked_for_before_what_is_theirs() {
 
 #[test]
 fn our_options_that_cannot_be_read_are_refused() {
-    assert_eq!(try_read("build --memory"), Err(BadArguments::NoMemory));
-    assert_eq!(try_read("build --memory --release"), Err(BadArguments::NoMemory));
-    assert_eq!(try_read("build --memory 1G --memory 2G"), Err(BadArguments::MemoryTwice));
-    assert!(matches!(try_read("build --memory=lots"), Err(BadArguments::Memory(_))));
-    assert!(matches!(try_read("+nightly"), Err(BadArguments::NoSubcommand(_))));
+    for (line, said) in [
+        ("build --memory", "a value is required for '--memory"),
+        ("build --memory --release", "a value is required for '--memory"),
+        ("build --memory 1G --memory 2G", "cannot be used multiple times"),
+        ("build --memory=lots", "`lots` is not an amount"),
+        ("build --hard=yes", "'--hard'"),
+        ("build --oversized shrimk", "a similar value exists: 'shrink'"),
+    ] {
+        let error = try_read(line).unwrap_err();
+        assert_eq!(error.exit_code(), 2, "{line}");
+        assert!(error.to_string().contains(said), "{line}: {error}");
+    }
+    let alone = CargoCall::read(Vec::new(), &words("+nightly"), &aliases());
+    assert!(matches!(alone, Err(BadArguments::NoSubcommand(_))));
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! What `--help` says below the options: units, examples, exit statuses.
 
 pub(super) const BENCH_HELP: &str = "\
-Every arm builds clean in a target directory of its own below the workspace's, which is removed afterwards. The peak is \
+Each arm builds everything in a target directory of its own below the workspace's, and removes it afterwards. The peak is \
 the highest memory of all processes of the build together, sampled 20 times a second in the same way for each arm. \
-Plimsoll's arms get the recipe's peak as their budget, unless --memory names one, and begin without history. Compiler \
-caches are bypassed.
+Plimsoll's arms get the recipe's peak as their budget, unless you set --memory, and begin without history. Compiler \
+caches are off.
 
 Examples:
   cargo plimsoll bench                               the dev profile, all arms
@@ -18,62 +18,76 @@ time as shares of plain Cargo's in the same round (peak_vs_plain, wall_vs_plain)
 Cargo's own benchmarks run inside the budget with `cargo plimsoll cargo bench`.";
 
 pub(super) const INIT_HELP: &str = "\
-Every setting is listed, written or not, with the reason and, where recorded builds know it, the figure. Written \
-lines say in a comment what they do and cost; everything else in the files stays as it is.
+Lists every setting, written or not, with the reason and, where your recorded builds know it, a measured figure. It \
+writes only what is right on every machine; settings that depend on yours are printed as advice. A comment behind each \
+written line says what it does and costs. Everything else in Cargo.toml stays as it is.
 
 Examples:
-  cargo plimsoll init                    what changes nothing in the programs: jobs, linker, split debug info
+  cargo plimsoll init                    write what does not change your programs
   cargo plimsoll init --lowmem           also thin LTO, more codegen units, less debug info …
-  cargo plimsoll init --profile small    the same as a profile of its own: cargo build --profile small
-  cargo plimsoll init --check            the difference, for a script: exit status 1 where there is one
-  cargo plimsoll init --undo             exactly that back, also after other edits
-  cargo plimsoll init --scripts          four scripts for those who type ./build-low-memory.sh --release -p cli
+  cargo plimsoll init --profile small    the same in a separate profile: cargo build --profile small
+  cargo plimsoll init --check            show the difference; the exit status is 1 if there is one
+  cargo plimsoll init --undo             take exactly that back, even after other edits
+  cargo plimsoll init --scripts          write four scripts for people who type ./build-low-memory.sh
 
-The scripts work without Plimsoll, too, with plain Cargo and smaller settings. What stands at their top (MEMORY_LIMIT) \
-is yours to set and stays when they are written again.
+The scripts also work without Plimsoll, with plain Cargo and smaller settings. You can edit MEMORY_LIMIT at their top: \
+it stays when you write them again, and --undo leaves a script that you edited.
 
 Cargo's own command is `cargo init`.";
 
 pub(super) const ENV_HELP: &str = "\
-As `enable`, for one shell and what it starts: nothing is written outside Plimsoll's home. A compiler wrapper that is \
-set already (sccache) is chained. Cargo keeps its own jobs: -j is yours. `plimsoll_leave` ends it in that shell.
+Does what `enable` does, but only for one shell and the programs that you start from it; Cargo's configuration stays as \
+it is. A compiler wrapper that you use already, such as sccache, still runs. Cargo keeps its own number of jobs. \
+`plimsoll_leave` ends it in that shell.
 
 Examples:
   source <(cargo plimsoll env)                     bash, zsh
-  eval \"$(cargo plimsoll --memory 4G env)\"        any POSIX shell; inside 4 GiB
+  eval \"$(cargo plimsoll --memory 4G env)\"        any POSIX shell, with a budget of 4 GiB
   cargo plimsoll env --shell fish | source         fish";
 
 pub(super) const ENABLE_HELP: &str = "\
-Cargo's own configuration file in its home (~/.cargo/config.toml) names Plimsoll's programs from then on; \
-everything else in it stays. A compiler wrapper that stands there already (sccache) is chained. Without \
---memory the budget is auto, or what was named before.
+Adds Plimsoll's programs to Cargo's own configuration file (~/.cargo/config.toml); everything else in it stays. A \
+compiler wrapper that you use already, such as sccache, still runs. Without --memory, the budget is what you named \
+before, or auto.
 
 Examples:
-  cargo plimsoll enable                  everything on this account inside what the machine leaves
-  cargo plimsoll enable --memory 6G      inside 6 GiB; run it again to name another line";
+  cargo plimsoll enable                  all builds of your account share what the machine can spare
+  cargo plimsoll enable --memory 6G      all builds of your account share 6 GiB; run it again to change that";
 
 pub(super) const DISABLE_HELP: &str = "\
-The configuration file comes back byte for byte; where it was edited since, only Plimsoll's entries are taken \
-out. Builds that run go on.
+Cargo's configuration file becomes what it was, byte for byte; if you edited it since, only Plimsoll's entries go. \
+Running builds go on. What your builds recorded stays; `cargo plimsoll uninstall` removes that, too.
 
 Example:
   cargo plimsoll disable";
+
+pub(super) const UNINSTALL_HELP: &str = "\
+Undoes `enable` and removes Plimsoll's state directory: what your builds recorded, their logs, and links to tools. It \
+asks first, and it removes nothing while a build runs. Your settings (~/.config/plimsoll/plimsoll.toml), the files of \
+your workspaces and the programs stay; it prints the command that removes the programs. In a workspace, `cargo \
+plimsoll init --undo` takes back what `init` wrote.
+
+Examples:
+  cargo plimsoll uninstall
+  cargo plimsoll uninstall --yes && cargo uninstall cargo-plimsoll
+
+The exit status is 1 if nothing was removed because a build runs or there is neither --yes nor a terminal to ask on.";
 
 pub(super) const RUN_UNDER_HELP: &str = "\
 Examples:
   cargo plimsoll run-under -- make -j8
   cargo plimsoll --memory 2GiB run-under -- cmake --build build
 
-The command and all that it starts are held together inside the budget: it is stopped while there is no room for it,
-and continued when there is. make and ninja get a jobserver, so that a -j of theirs is a ceiling. The compilers of a
-Cargo that it runs are units of their own, as under `cargo plimsoll build`.";
+Plimsoll measures the command and everything that it starts together. It pauses them while there is no room in the
+budget, and continues them when there is. make and ninja get a jobserver; their own -j is then the highest number of
+jobs. If the command runs Cargo, its compilers are units of their own, as under `cargo plimsoll build`.";
 
 pub(super) const WORKER_HELP: &str = "\
-A package that depends on the library `worker` is built by worker-build; one with `wasm-bindgen` alone as wasm-pack does it
-for bundlers, with its JavaScript beside it. Compilers, wasm-bindgen, wasm-opt and esbuild are units of one build inside
-the budget. Each tool is taken from its variable (WASM_BINDGEN_BIN, WASM_OPT_BIN, ESBUILD_BIN), from PATH, from
-node_modules/.bin, or from what worker-build has fetched; what is missing or does not fit the lock file is said before
-anything is built, with the command that installs it. The exit status is 2 then.
+worker-build builds a package that depends on the library `worker`. A package with `wasm-bindgen` alone is built as \
+wasm-pack does it for bundlers, with its JavaScript beside it. Compilers, wasm-bindgen, wasm-opt and esbuild are units \
+of one build inside the budget. Each tool comes from its variable (WASM_BINDGEN_BIN, WASM_OPT_BIN, ESBUILD_BIN), from \
+PATH, from node_modules/.bin, or from what worker-build has downloaded. If a tool is missing or does not fit the lock \
+file, you read that before anything is built, with the command that installs it; the exit status is then 2.
 
 Examples:
   cargo plimsoll worker build                        in the Worker's directory: into build/, for wrangler
@@ -81,43 +95,93 @@ Examples:
   cargo plimsoll worker build -p site --zip          also target/site-worker.zip
   cargo plimsoll worker build -- --features kv       more arguments for `cargo build`
 
-Wrangler builds so itself with `[build] command = \"cargo plimsoll worker build\"` in wrangler.toml.";
+To let wrangler build this way, write `[build] command = \"cargo plimsoll worker build\"` into wrangler.toml.";
 
 pub(super) const STATUS_HELP: &str = "\
-The exit status is 0 whatever the answer is; a script reads `enabled` and `effective` of --json.
+Run it in a workspace to see whether anything there bypasses the budget. The exit status is always 0; scripts read \
+`enabled` and `effective` of --json.
 
 Examples:
-  cargo plimsoll status                  in a workspace: does anything there go past the budget?
+  cargo plimsoll status
   cargo plimsoll status --json";
 
 pub(super) const CLEAN_HELP: &str = "\
-Nothing that the next build would take for fresh is removed, whatever its profile, features and command: what cannot be \
-told stays. It waits for builds that run in the same target directory, as Cargo does. Where other workspaces build \
-there, too, nothing is told.
+Removes what no build of this workspace can use again: old versions of packages, removed packages, what was built from \
+them, and what toolchains built that you no longer have. Everything that a build with any installed toolchain, profile \
+or feature set reuses stays. Like Cargo, it waits for a build that runs in the same target directory. A target \
+directory that several workspaces share stays as it is.
+
+Without rustup nobody can list the installed toolchains: what other toolchains built then stays, unless you name \
+those to keep.
 
 Examples:
-  cargo plimsoll clean --dry-run           what is stale, how old and how large
-  cargo plimsoll clean                     the same, then removed when you say so
-  cargo plimsoll clean --yes --keep-days 7 for a script; nothing of the last week
+  cargo plimsoll clean --dry-run                    show what would go, how large and how old
+  cargo plimsoll clean                              the same, and remove it after a question
+  cargo plimsoll clean --yes --keep-days 7          for scripts; keep everything of the last week
+  cargo plimsoll clean --keep-toolchains current    also remove what other installed toolchains built
 
-The exit status is 1 where something is stale, --yes was not said and nobody can be asked. Cargo's own command, which \
-removes everything, is `cargo clean`, or `cargo plimsoll cargo clean`.";
+The exit status is 1 if something could go but there is neither --yes nor a terminal to ask on. To remove everything, \
+use `cargo clean`.";
 
 pub(super) const DOCTOR_HELP: &str = "\
-Three questions. Without an option: are this machine and workspace set up well? With a log, or --last: what killed that \
-build? With --slow: why was it slow?
+Answers three questions. Without an option: are this machine and workspace set up well? With a log, or --last: what \
+killed that build? With --slow: why was it slow?
 
 Examples:
-  cargo plimsoll doctor                    every finding with why it matters here and what fixes it
-  cargo plimsoll doctor --fix              the safe ones applied, asking before each
-  cargo plimsoll doctor --last             what ended the last build
-  cargo plimsoll doctor < build.log        the same of a log from anywhere: a CI, another machine
+  cargo plimsoll doctor                    every finding, worst first: why it matters here and what fixes it
+  cargo plimsoll doctor -v                 also the checks that passed
+  cargo plimsoll doctor --fix              apply the safe fixes, asking before each
+  cargo plimsoll doctor --last             what ended the last build of this workspace
+  cargo plimsoll doctor --last --all       what ended the last build of every workspace
+  cargo plimsoll doctor < build.log        the same for a log from anywhere: CI, another machine
   cargo build 2>&1 | cargo plimsoll doctor -
-  cargo plimsoll doctor --slow             where the last build's time went
+  cargo plimsoll doctor --slow             where the time of this workspace's last build went
 
-A log may have colours, CRLF, and the times and prefixes of GitHub, GitLab, BuildKit, act or the journal; it is read \
+A log may have colors, CRLF, and the times and prefixes of GitHub, GitLab, BuildKit, act or the journal; it is read \
 as a stream. JSON of a killed build: memory, cause, certainty (certain, likely, possible), unit, evidence (line, text), \
-remedies (command, why).
+remedies (command, why); with --last also build, workspace, command and started_unix_ms.
 
-The exit status is 1 where something was found, or the build died for want of memory; 0 where all is well, the build \
-failed for another reason, or nothing tells how it ended.";
+The exit status is 1 if there is a problem, or if the build died for lack of memory; 0 if all is well, if the build \
+failed for another reason, or if nothing tells how it ended.";
+
+pub(super) const SETTINGS_HELP: &str = "\
+Options stand before variables, variables before the workspace's plimsoll.toml, that before your own \
+(~/.config/plimsoll/plimsoll.toml).
+
+Examples:
+  cargo plimsoll settings
+  cargo plimsoll settings --memory 50% --json
+
+JSON: one object. `settings` is a list; each entry has `name`, `value` (a number of bytes for a size, otherwise as it \
+is written in plimsoll.toml) and `origin` (default, option, variable, file, cargo or account) with `from` in words. \
+`budget_bytes` is the memory budget as it is now, or null.";
+pub(super) const REPORT_HELP: &str = "\
+Examples:
+  cargo plimsoll report                    the last build of this workspace
+  cargo plimsoll report --list             the recorded builds of this workspace, the newest first
+  cargo plimsoll report --list --all       the recorded builds of every workspace
+  cargo plimsoll report 17953              the build whose id begins so, of any workspace
+  cargo plimsoll report --json             a summary for a program
+
+Plimsoll keeps the last 20 builds, and the last build of each workspace. Their logs are readable by you only; they \
+contain neither command lines nor environment variables.
+
+JSON: plimsoll_report (the version of this form, 1), build, workspace (null where it is unknown), command, \
+started_unix_ms, result (finished, failed, cancelled, killed, running, incomplete), exit (null before the end), wall_ms, \
+peak_bytes, budget_bytes, budget_at_peak_bytes (null without a budget), memory, jobs, units (ran, finished, failed, \
+refused, not_started, under_way, nested), paused, paged_out, killed_and_restarted, killed_by_others (numbers of units), \
+cpu_ms, lost_cpu_ms, governor_cpu_ms, notices, heaviest (name, title, status, peak_bytes, forecast_bytes, forecast_from, \
+cpu_ms, wall_ms, waited_ms, runs), version. With --list: plimsoll_builds (1) and builds, each with the fields from build \
+to peak_bytes.
+
+The exit status is 1 where no such build is recorded.";
+
+pub(super) const HISTORY_HELP: &str = "\
+Examples:
+  cargo plimsoll history                   every crate, the heaviest first
+  cargo plimsoll history serde             crates whose name contains this
+
+JSON: plimsoll_history (the version of this form, 1) and units, each with package, version, kind, profile, runs, \
+peak_bytes (of the last run), highest_bytes, at_least_bytes (where a run was killed), linker_bytes, cpu_ms, wall_ms.
+
+The exit status is 1 where nothing is recorded.";

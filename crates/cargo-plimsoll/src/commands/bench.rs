@@ -1,11 +1,15 @@
 //! `cargo plimsoll bench`: this workspace under plain Cargo, the usual remedies and Plimsoll, side by side.
 
+use std::fs;
 use std::path::Path;
 
-use crate::bench::session::Session;
+use anyhow::Context as _;
+use plimsoll_compare::{Outcome, Request, Said, Session, What};
+use plimsoll_core::settings::Memory;
+
 use crate::cli::BenchOptions;
 use crate::env::Environment;
-use crate::exit::Failure;
+use crate::exit::{Failure, OUT};
 use crate::settings::Settings;
 use crate::shell::Shell;
 
@@ -20,7 +24,53 @@ pub fn run(
     cwd: &Path,
     shell: &mut Shell,
 ) -> Result<i32, Failure> {
-    let mut session = Session::prepare(options, settings, environment, cwd, shell)?;
-    session.run(shell)?;
-    session.tell(options, shell)
+    let what = What::read(&options.args).map_err(|error| Failure::BadBench(error.to_string()))?;
+    let request = Request {
+        arms: options.arms(),
+        rounds: options.rounds,
+        rebuild: options.rebuild,
+        touch: options.touch.clone(),
+        keep: options.keep,
+        what,
+        cwd,
+        environment,
+        jobs: settings.jobs.value,
+        processors: settings.processors.value,
+        budget: match settings.memory.value {
+            Memory::Size(budget) => Some(budget),
+            _ => None,
+        },
+        target: settings.cargo.target_dir.as_ref().map(|given| given.value.clone()),
+        home: settings.home.value.as_deref(),
+    };
+    let mut say = |said| match said {
+        Said::Note(text) => shell.note(text),
+        Said::Warning(text) => shell.warn(text),
+    };
+    let mut session = Session::prepare(request, &mut say)?;
+    session.run(&mut say)?;
+    tell(session.outcome(), options, shell)?;
+    Ok(session.exit())
+}
+
+/// Prints the table and writes the files.
+fn tell(outcome: &Outcome, options: &BenchOptions, shell: &mut Shell) -> Result<(), Failure> {
+    let to_file = |path: &Path, text: &str| {
+        fs::write(path, text).with_context(|| format!("cannot write `{}`", path.display()))
+    };
+    let mut printed = false;
+    for (path, text) in [(&options.json, outcome.json()), (&options.markdown, outcome.markdown())] {
+        match path {
+            Some(path) if path.as_os_str() == "-" => {
+                shell.answer(text).context(OUT)?;
+                printed = true;
+            }
+            Some(path) => to_file(path, &text)?,
+            None => {}
+        }
+    }
+    if !printed {
+        shell.answer(outcome.text()).context(OUT)?;
+    }
+    Ok(())
 }

@@ -7,14 +7,14 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use anyhow::Context as _;
+use plimsoll_clean::files::{self, Found};
+use plimsoll_clean::layout::{self, Home};
+use plimsoll_clean::place::{Builder, Keep, Kept, Place, Untold};
+use plimsoll_clean::stale::{self, Now, Why};
+use plimsoll_clean::units::{self, Unit};
 use plimsoll_core::Bytes;
+use plimsoll_view::{Align, table};
 
-use super::table::{self, Align};
-use crate::clean::files::{self, Found};
-use crate::clean::layout::{self, Home};
-use crate::clean::place::{Builder, Place};
-use crate::clean::stale::{self, Now, Why};
-use crate::clean::units::{self, Unit};
 use crate::cli::CleanOptions;
 use crate::env::Environment;
 use crate::exit::{Failure, OUT};
@@ -43,7 +43,10 @@ pub fn run(
     // Until the end: what was found must be what is removed.
     let _locks = match options.dry_run {
         true => Vec::new(),
-        false => place.lock(&profiles, shell)?,
+        false => place.lock(&profiles, &mut |profile| {
+            let where_to = profile.display();
+            shell.note(format_args!("waiting for the build in `{where_to}` to end"));
+        })?,
     };
     let mut left = false;
     // Of all profiles together: a build for another platform needs the host's, too.
@@ -54,7 +57,7 @@ pub fn run(
         if let Some(unknown) = contents.unknown {
             left = true;
             shell.note(format_args!(
-                "`{}` is in no layout of Cargo's that is known here: nothing is removed from `{}`",
+                "`{}` is nothing that a known version of Cargo writes, so all of `{}` stays",
                 unknown.display(),
                 profile.display()
             ));
@@ -67,8 +70,17 @@ pub fn run(
     let mut rows = Vec::new();
     if !place.others_build_here(&units) {
         let kept_since = options.keep_days.and_then(Now::keep_days);
-        let rustc = place.now.as_ref().map(|now| now.rustc);
-        let now = Now { root: &place.root, locked: Some(&place.locked), rustc, kept_since };
+        let compilers = place.kept(&keep(options), &units, environment)?;
+        if let Kept::All(why) = &compilers {
+            left = true;
+            shell.note(all_stays(why));
+        }
+        let now = Now {
+            root: &place.root,
+            locked: Some(&place.locked),
+            compilers: &compilers,
+            kept_since,
+        };
         let stale = stale::find(&units, &now);
         for (profile, own) in known {
             let (of_it, live) = of_profile(&place, &profile, &units, own, &stale, kept_since);
@@ -81,17 +93,14 @@ pub fn run(
     } else {
         left = true;
         shell.note(format_args!(
-            "other workspaces build in `{}`, too: what they use cannot be told, and stays",
+            "other workspaces build in `{}`, too, so everything there stays",
             place.build.display()
         ));
-    }
-    if place.now.is_none() {
-        shell.note("the compiler cannot be told: what other ones have built stays");
     }
     let total: Bytes = rows.iter().flat_map(|row| &row.found).map(|found| found.size).sum();
     if rows.is_empty() {
         let rest = if left { "nothing else" } else { "nothing" };
-        let nothing = format!("{rest} in {} is stale\n", place.build.display());
+        let nothing = format!("{rest} to remove in {}\n", place.build.display());
         shell.answer(nothing).context(OUT)?;
         return Ok(0);
     }
@@ -101,7 +110,7 @@ pub fn run(
     }
     if !options.yes {
         if !std::io::stdin().is_terminal() {
-            shell.note("nothing was removed: --yes removes it, and nobody can be asked here");
+            shell.note("nothing was removed, because there is no terminal to ask on; --yes removes without asking");
             return Ok(1);
         }
         shell.answer("remove it? [y/N] ").context(OUT)?;
@@ -147,7 +156,7 @@ fn of_profile<'a>(
     let mut rows: Vec<Row> = rows.into_values().collect();
     let sessions = files::spare_sessions(profile, &live, kept_since);
     if !sessions.is_empty() {
-        rows.push(Row { what: "incremental sessions of no unit", profile: name, found: sessions });
+        rows.push(Row { what: "unused incremental data", profile: name, found: sessions });
     }
     (rows, live)
 }
@@ -162,19 +171,45 @@ fn otherwise_set(profile: &Path, live: &[&Unit], now: &Builder) -> Option<String
     let layout = if now.is_newer { "older" } else { "newer" };
     (count > 0).then(|| {
         format!(
-            "{count} units in `{}` lie in Cargo's {layout} layout, by this same compiler: this Cargo does not use them as it is \
-             set here, but may where it is set otherwise, so they stay",
+            "{count} units in `{}` stay: this compiler built them in Cargo's {layout} directory layout, which other settings of \
+             Cargo use",
             profile.display()
         )
     })
 }
 
+/// Whose work stays.
+fn keep(options: &CleanOptions) -> Keep {
+    match options.keep_toolchains.as_slice() {
+        [] => Keep::Installed,
+        [one] if one == "installed" => Keep::Installed,
+        [one] if one == "current" => Keep::Current,
+        names => Keep::Named(names.to_vec()),
+    }
+}
+
+/// Why what other compilers built stays, and what removes it.
+fn all_stays(why: &Untold) -> String {
+    let current = "`--keep-toolchains current` removes what others built";
+    match why {
+        Untold::Current => {
+            "Cargo cannot compile here, so what other toolchains built stays".to_owned()
+        }
+        Untold::NoRustup => format!(
+            "there is no rustup to list the installed toolchains, so what others built stays; {current}"
+        ),
+        Untold::Broken(name) => format!(
+            "the installed toolchain `{name}` does not work, so what other toolchains built stays; {current}"
+        ),
+    }
+}
+
 fn said(why: Why) -> &'static str {
     match why {
-        Why::Toolchain => "built by another compiler",
-        Why::Gone => "of versions and packages that are gone",
+        Why::Toolchain => "built by other toolchains",
+        Why::Gone => "removed packages and old versions",
         Why::Outdated => "built from those",
-        Why::Unneeded => "needed by those alone",
+        Why::Unneeded => "needed only by those",
     }
 }
 
@@ -195,13 +230,13 @@ fn text(place: &Place, rows: &[Row], total: Bytes) -> String {
         })
         .collect();
     let columns = [
-        ("stale", Align::Left),
+        ("to remove", Align::Left),
         ("profile", Align::Left),
         ("size", Align::Right),
         ("files", Align::Right),
         ("newest", Align::Left),
     ];
-    format!("{}\n{}{total} in all\n", place.build.display(), table::render(columns, &cells))
+    format!("{}\n{}{total} in all\n", place.build.display(), table(columns, &cells))
 }
 
 /// In whole days, as `--keep-days` counts.

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use super::uninstall::kept;
+use crate::account::state::State;
 use crate::account::{Account, Disabling};
 use crate::env::Environment;
 use crate::exit::{Failure, OUT};
@@ -11,7 +13,7 @@ use crate::settings::Settings;
 use crate::shell::Shell;
 use crate::shims::Shims;
 
-/// Takes the shims out of Cargo's own configuration and says what was done.
+/// Takes the shims out of Cargo's own configuration and says what was done, and what stays.
 ///
 /// # Errors
 /// Where a home is not known, or a file cannot be read, understood or written.
@@ -24,18 +26,31 @@ pub fn run(
     let home = settings.home.value.as_ref().ok_or(Failure::NoHome)?;
     let account = Account::find(home, environment, cwd).ok_or(Failure::NoCargoHome)?;
     let config = Account::enabled(home).map_or(account.config.clone(), |enabled| enabled.config);
-    let config = config.display();
-    let said = match account.disable(&Shims::named()?)? {
-        Disabling::Restored => format!("disabled: `{config}` is what it was before"),
+    let done = account.disable(&Shims::named()?)?;
+    let mut text = said(done, &config.display().to_string());
+    let state = State::find(home);
+    if done != Disabling::NotEnabled && state.entries.iter().any(|path| !path.ends_with("run")) {
+        text.push_str(&format!(
+            "`{}` stays: {}; `cargo plimsoll uninstall` removes it\n",
+            home.display(),
+            kept(&state)
+        ));
+    }
+    Ok(shell.answer(text).context(OUT)?)
+}
+
+/// What was done to the configuration, in a budget.
+pub(super) fn said(done: Disabling, config: &str) -> String {
+    match done {
+        Disabling::Restored => format!("disabled: `{config}` is what it was before `enable`\n"),
         Disabling::TakenOut => format!(
-            "disabled: `{config}` has been edited since, so only Plimsoll's entries were taken out of it"
+            "disabled: removed Plimsoll's entries from `{config}`; your later edits of the file stay\n"
         ),
-        Disabling::GoneAlready => format!(
-            "disabled: `{config}` did not name Plimsoll any more and was left as it is; its record is removed"
-        ),
-        Disabling::NotEnabled => {
-            "not enabled: plain `cargo` runs without a budget, and nothing was changed".to_owned()
+        Disabling::GoneAlready => {
+            format!("disabled: `{config}` no longer named Plimsoll, so it stays as it is\n")
         }
-    };
-    Ok(shell.answer(said).context(OUT)?)
+        Disabling::NotEnabled => {
+            "not enabled: plain `cargo` has no memory budget, and nothing changed\n".to_owned()
+        }
+    }
 }

@@ -6,6 +6,7 @@ use crate::cli::DoctorOptions;
 use crate::doctor;
 use crate::env::Environment;
 use crate::exit::Failure;
+use crate::plimsoll_toml::BadFile;
 use crate::settings::Settings;
 use crate::shell::Shell;
 
@@ -16,20 +17,20 @@ use crate::shell::Shell;
 pub fn run(
     options: &DoctorOptions,
     settings: &Settings,
-    environment: &Environment,
-    cwd: &Path,
+    bad_files: &[BadFile],
+    (environment, cwd): (&Environment, &Path),
     shell: &mut Shell,
 ) -> Result<i32, Failure> {
     if let Some(build) = &options.slow {
-        doctor::slow::run(build.as_deref(), options.json, settings, shell)
+        doctor::slow::run(build.as_deref(), options, settings, cwd, shell)
     } else if let Some(build) = &options.last {
-        doctor::killed::of_build(build.as_deref(), options.json, settings, shell)
+        doctor::killed::of_build(build.as_deref(), options, settings, cwd, shell)
     } else if options.fix {
         // What comes on standard input answers its questions.
-        doctor::setup::run(options, settings, environment, cwd, shell)
+        doctor::setup::run(options, settings, bad_files, (environment, cwd), shell)
     } else if let Some(log) = doctor::killed::log(options.log.as_deref(), shell) {
         doctor::log::of_log(&log, options.json, shell)
     } else {
-        doctor::setup::run(options, settings, environment, cwd, shell)
+        doctor::setup::run(options, settings, bad_files, (environment, cwd), shell)
     }
 }

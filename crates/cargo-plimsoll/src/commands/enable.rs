@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+use plimsoll_cargo::CargoConfig;
 
 use super::status;
 use crate::account::{Account, Enabling};
-use crate::cargo_config::CargoConfig;
 use crate::env::{Environment, HOME};
 use crate::exit::{Failure, OUT};
 use crate::settings::{Asked, Origin, Settings};
@@ -31,21 +31,23 @@ pub fn run(
     let (done, enabled) = account.enable(asked.memory, &shims)?;
     if let Some(unread) = &account.unread {
         shell.warn(format_args!(
-            "both `{}` and `{}` exist, and Cargo reads only the first",
+            "both `{}` and `{}` exist; Cargo reads only the first",
             account.config.display(),
             unread.display()
         ));
     }
     let said = match done {
-        Enabling::Done => "enabled: plain `cargo`, and whatever runs it, is inside one line",
-        Enabling::Updated => "enabled already; the record is brought up to date",
-        Enabling::Already => "enabled already; nothing was changed",
+        Enabling::Done => {
+            "enabled: plain `cargo`, and every tool that runs it, now shares one memory budget"
+        }
+        Enabling::Updated => "already enabled; updated",
+        Enabling::Already => "already enabled; nothing changed",
     };
-    let mut text = format!("{said}\n  line    {}\n", enabled.memory);
-    text.push_str(&format!("  config  {}\n", enabled.config.display()));
+    let mut text = format!("{said}\n  budget  {}\n", enabled.memory);
+    text.push_str(&format!("  file    {}\n", enabled.config.display()));
     for (tool, program) in [("rustc", &enabled.wrapper), ("rustdoc", &enabled.rustdoc)] {
         if let Some(program) = program {
-            text.push_str(&format!("  chained `{}` for {tool}\n", program.display()));
+            text.push_str(&format!("  runs    `{}` for {tool}, as before\n", program.display()));
         }
     }
     text.push_str("  undo    cargo plimsoll disable\n");
@@ -68,11 +70,11 @@ fn warn_of_variable(
     let relative = environment.get(HOME).filter(|home| Path::new(home).is_relative());
     anyhow::ensure!(
         relative.is_none(),
-        "PLIMSOLL_HOME is relative, and Cargo starts compilers in other directories; name it from `/` on"
+        "PLIMSOLL_HOME is a relative path, but Cargo starts compilers in other directories; set an absolute path"
     );
     shell.warn(format_args!(
-        "{name} is set here: a program that is started without it (an editor) finds neither the budget nor what is \
-         chained; set it for the whole session"
+        "only this shell sets {name}: a program without it, such as an editor, finds no memory budget; set it for \
+         your whole session"
     ));
     Ok(())
 }

@@ -8,8 +8,8 @@ use std::io::IsTerminal as _;
 use std::os::unix::ffi::OsStrExt as _;
 
 use anyhow::Context as _;
+use plimsoll_cargo::config_file;
 
-use crate::account::config_file;
 use crate::cli::Language;
 use crate::drive::shim_variables;
 use crate::env::{ENABLED, Environment, MEMORY};
@@ -60,7 +60,7 @@ pub fn run(
             Language::Bash => "source <(cargo plimsoll env)",
             Language::Fish => "cargo plimsoll env --shell fish | source",
         };
-        shell.note(format_args!("this is for a shell to read: {how}"));
+        shell.note(format_args!("your shell has to read this text: {how}"));
     }
     Ok(shell.answer(text).context(OUT)?)
 }
@@ -74,7 +74,7 @@ impl Language {
             text.push('\n');
         }
         if was_in {
-            text.push_str("# `cargo` in this shell was inside Plimsoll's budget before\n");
+            text.push_str("# `cargo` in this shell already had Plimsoll's memory budget\n");
             return Some(text);
         }
         let back: Option<Vec<String>> = variables
@@ -90,7 +90,7 @@ impl Language {
         let body: String = body.map(|line| format!("    {line}\n")).collect();
         text.push_str(&format!("{head}\n{body}{tail}\n"));
         text.push_str(
-            "# `cargo` in this shell is inside Plimsoll's budget until: plimsoll_leave\n",
+            "# `cargo` in this shell has Plimsoll's memory budget; `plimsoll_leave` ends that\n",
         );
         Some(text)
     }
@@ -106,11 +106,11 @@ impl Language {
         })
     }
 
-    /// Between single quotes nothing has a meaning but the quote itself; in fish the backslash, too.
+    /// As one word. Fish reads quotes in its own way: between single ones only they and the backslash have a meaning.
     fn quoted(self, value: &OsStr) -> Option<String> {
         let value = std::str::from_utf8(value.as_bytes()).ok()?;
         Some(match self {
-            Self::Bash => format!("'{}'", value.replace('\'', r"'\''")),
+            Self::Bash => shlex::try_quote(value).ok()?.into_owned(),
             Self::Fish => format!("'{}'", value.replace('\\', r"\\").replace('\'', r"\'")),
         })
     }
@@ -131,7 +131,9 @@ mod tests {
     #[test]
     fn a_shell_is_told_how_to_come_in_and_how_to_leave() {
         let bash = Language::Bash.text(&variables(), false).unwrap();
-        assert!(bash.starts_with("export A='it'\\''s \\ $x'\nexport B='1'\nplimsoll_leave() {\n"));
+        let words = shlex::split(bash.lines().next().unwrap()).unwrap();
+        assert_eq!(words, ["export", "A=it's \\ $x"]);
+        assert!(bash.contains("\nexport B=1\nplimsoll_leave() {\n"), "{bash}");
         assert!(
             bash.contains("    unset A\n    export B='old one'\n    unset -f plimsoll_leave\n}\n")
         );

@@ -1,10 +1,11 @@
-//! `cargo plimsoll history [CRATE]`: what is remembered of crates, heaviest first.
+//! `cargo plimsoll history [CRATE]`: what crates needed in past builds, heaviest first.
 
 use anyhow::Context as _;
 use plimsoll_core::Bytes;
 use plimsoll_history::{History, Row};
+use plimsoll_view::{Align, table};
+use serde_json::{Value, json};
 
-use super::table::{self, Align};
 use crate::exit::{Failure, OUT};
 use crate::settings::Settings;
 use crate::shell::Shell;
@@ -13,7 +14,12 @@ use crate::shell::Shell;
 ///
 /// # Errors
 /// Where there is nothing, or it cannot be read or written.
-pub fn run(settings: &Settings, name: Option<&str>, shell: &mut Shell) -> Result<(), Failure> {
+pub fn run(
+    settings: &Settings,
+    name: Option<&str>,
+    json: bool,
+    shell: &mut Shell,
+) -> Result<(), Failure> {
     let home = settings.home.value.as_ref().ok_or(Failure::NoHome)?;
     let nothing = || Failure::NoHistory(name.map(str::to_owned));
     if !home.is_dir() {
@@ -28,7 +34,30 @@ pub fn run(settings: &Settings, name: Option<&str>, shell: &mut Shell) -> Result
     if rows.is_empty() {
         return Err(nothing());
     }
-    Ok(shell.answer(text(&rows)).context(OUT)?)
+    let said = if json { as_json(&rows).to_string() } else { text(&rows) };
+    Ok(shell.answer(said).context(OUT)?)
+}
+
+/// The form of the JSON; the number changes where a reader would misunderstand it.
+const FORMAT: u32 = 1;
+
+fn as_json(rows: &[Row]) -> Value {
+    let unit = |row: &Row| {
+        json!({
+            "package": row.package,
+            "version": row.version,
+            "kind": row.kind,
+            "profile": row.profile,
+            "runs": row.runs,
+            "peak_bytes": row.peak_last,
+            "highest_bytes": row.peak_max,
+            "at_least_bytes": row.at_least,
+            "linker_bytes": row.link_peak,
+            "cpu_ms": row.cpu,
+            "wall_ms": row.wall,
+        })
+    };
+    json!({ "plimsoll_history": FORMAT, "units": rows.iter().map(unit).collect::<Vec<_>>() })
 }
 
 fn text(rows: &[Row]) -> String {
@@ -42,9 +71,9 @@ fn text(rows: &[Row]) -> String {
         ("highest", Align::Right),
         ("linker", Align::Right),
         ("cpu", Align::Right),
-        ("wall", Align::Right),
+        ("time", Align::Right),
     ];
-    table::render(columns, &cells)
+    table(columns, &cells)
 }
 
 fn cells(row: &Row) -> [String; 9] {

@@ -4,14 +4,14 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
+use plimsoll_init::figures::Figures;
+use plimsoll_init::plan::{Finding, Group, Lowmem, Verdict};
+use plimsoll_init::workspace::Workspace;
+use plimsoll_init::{edit, plan, scripts};
 
 use crate::cli::InitOptions;
 use crate::env::Environment;
 use crate::exit::{Failure, OUT};
-use crate::init::figures::Figures;
-use crate::init::plan::{Finding, Group, Lowmem, Verdict, tier};
-use crate::init::workspace::Workspace;
-use crate::init::{edit, plan, scripts};
 use crate::settings::Settings;
 use crate::shell::Shell;
 
@@ -31,7 +31,7 @@ pub fn run(
     let workspace = find()?;
     if let Some(unread) = &workspace.unread {
         shell.warn(format_args!(
-            "both `{}` and `{}` exist, and Cargo reads only the first; so does init",
+            "both `{}` and `{}` exist; Cargo and init read only the first",
             workspace.config.path.display(),
             unread.display()
         ));
@@ -42,7 +42,7 @@ pub fn run(
         scripts::take_back(&workspace.root, &mut taken)?;
         for (key, file) in taken.edited {
             let key = key.map(|key| format!("`{key}` in ")).unwrap_or_default();
-            shell.note(format_args!("{key}`{}` was edited since, and stays", file.display()));
+            shell.note(format_args!("{key}`{}` stays, because it was edited", file.display()));
         }
         taken.edits
     } else if options.scripts {
@@ -60,7 +60,7 @@ pub fn run(
     }
     // Cargo has the last word on what was written.
     edit::apply(&edits, || {
-        find().map(drop).context("Cargo refuses what was written; nothing was changed")
+        find().map(drop).context("Cargo refuses the new settings; nothing changed")
     })?;
     if options.scripts {
         scripts::make_executable(&edits)?;
@@ -69,17 +69,16 @@ pub fn run(
     }
     for edit in &edits {
         let name = edit.file.path.strip_prefix(&workspace.root).unwrap_or(&edit.file.path);
-        let done = match (options.undo, &edit.new) {
-            (true, None) => "removed",
-            (true, Some(_)) => "as it was before in",
-            (false, _) if options.scripts => "written",
-            (false, _) => "written into",
+        let done = match (options.undo, &edit.new, &edit.file.text) {
+            (_, None, _) => "removed",
+            (true, Some(_), _) => "restored",
+            (false, _, None) => "wrote",
+            (false, ..) => "edited",
         };
         shell.answer(format_args!("{done} {}\n", name.display())).context(OUT)?;
     }
     if edits.is_empty() {
-        let nothing =
-            if options.undo { "there is nothing to take back\n" } else { "nothing to write\n" };
+        let nothing = if options.undo { "nothing to take back\n" } else { "nothing to write\n" };
         shell.answer(nothing).context(OUT)?;
     } else if !options.undo {
         shell.answer("`cargo plimsoll init --undo` takes it back\n").context(OUT)?;
@@ -99,7 +98,8 @@ pub(crate) fn figures(settings: &Settings, workspace: &Workspace, shell: &mut Sh
     match history.list(None) {
         Ok(rows) => Figures::new(rows, &workspace.packages),
         Err(error) => {
-            shell.warn(format_args!("no figures of recorded builds: {error}"));
+            shell
+                .warn(format_args!("cannot read recorded builds, so no measured figures: {error}"));
             Figures::default()
         }
     }
@@ -120,36 +120,39 @@ fn lowmem(options: &InitOptions) -> Lowmem {
 fn text(workspace: &Workspace, findings: &[Finding], options: &InitOptions) -> String {
     let count = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
     let mut text = format!(
-        "{}: {}, {}; this machine: {} ({}), {}\n",
+        "{}: {}, {}\n",
         workspace.root.display(),
         count(workspace.members.len(), "package"),
         count(workspace.programs, "program"),
-        workspace.memory,
-        tier(workspace.memory).1,
-        count(workspace.processors as usize, "processor"),
     );
-    let asked = if options.lowmem || options.profile.is_some() {
-        "These change what is built; you asked for them:"
+    let changing = if options.lowmem || options.profile.is_some() {
+        "These settings change your programs; you asked for them:"
     } else {
-        "These change what is built; --lowmem writes them into the profiles, --profile NAME into one of its own:"
+        "These settings change your programs; --lowmem writes them, --profile NAME writes them into a new profile:"
     };
-    for (group, title) in
-        [(Group::Preserving, "These change nothing in what is built:"), (Group::Changing, asked)]
-    {
+    let machine = format!(
+        "These settings depend on the machine, so init does not write them (here: {}, {}):",
+        workspace.memory,
+        count(workspace.processors as usize, "processor")
+    );
+    for (group, title) in [
+        (Group::Preserving, "These settings do not change your programs:"),
+        (Group::Changing, changing),
+        (Group::Machine, &machine),
+    ] {
         let _ = writeln!(text, "\n{title}");
         for finding in findings.iter().filter(|it| it.group == group) {
             let setting = &finding.setting;
-            let _ = match &finding.verdict {
-                Verdict::Write(change) => {
-                    writeln!(text, "  written   {setting} = {}", change.literal)
-                }
-                Verdict::Offer(change) => {
-                    writeln!(text, "  on demand {setting} = {}", change.literal)
-                }
-                Verdict::Stands => writeln!(text, "  is so     {setting}"),
-                Verdict::Kept => writeln!(text, "  yours     {setting}"),
-                Verdict::No => writeln!(text, "  not       {setting}"),
+            let (word, value) = match &finding.verdict {
+                Verdict::Write(change) => ("written", Some(&change.literal)),
+                Verdict::Offer(change) => ("available", Some(&change.literal)),
+                Verdict::Advise => ("advice", None),
+                Verdict::Stands => ("already", None),
+                Verdict::Kept => ("yours", None),
+                Verdict::No => ("skipped", None),
             };
+            let value = value.map(|value| format!(" = {value}")).unwrap_or_default();
+            let _ = writeln!(text, "  {word:<9} {setting}{value}");
             let _ = writeln!(text, "            {}", finding.why);
             if let Some(figure) = &finding.figure {
                 let _ = writeln!(text, "            ({figure})");

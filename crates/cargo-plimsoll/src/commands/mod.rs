@@ -1,4 +1,4 @@
-//! Plimsoll's own commands, one file each. Each answers on stdout; only `enable`, `disable`, `init`, `clean` and `worker` change anything.
+//! Plimsoll's own commands, one file each. Each answers on stdout; only `enable`, `disable`, `uninstall`, `init`, `clean` and `worker` change anything.
 
 pub mod bench;
 pub mod clean;
@@ -8,9 +8,10 @@ pub mod enable;
 pub mod env;
 pub mod history;
 pub mod init;
+pub(crate) mod recorded;
 pub mod report;
 pub mod settings;
 pub mod status;
-pub(crate) mod table;
 pub mod top;
+pub mod uninstall;
 pub mod worker;

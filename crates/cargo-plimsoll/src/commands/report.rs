@@ -1,43 +1,41 @@
-//! `cargo plimsoll report --text [ID]`: a build from its event log.
+//! `cargo plimsoll report [ID]`: a build from its event log, or a list of them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context as _;
+use plimsoll_view::{Outline, list, list_json, report};
 
+use super::recorded;
+use crate::cli::ReportOptions;
 use crate::exit::{Failure, OUT};
 use crate::settings::Settings;
 use crate::shell::Shell;
 
-/// Prints the report of the newest build, or of the newest whose id begins with `id`.
+/// Prints the report of the last build of this workspace, or of the one that is named; or the list of builds.
 ///
 /// # Errors
-/// Where there is no such log, or it cannot be read or the report not be written.
-pub fn run(settings: &Settings, id: Option<&str>, shell: &mut Shell) -> Result<(), Failure> {
-    let path = log_of(settings, id)?;
-    let (header, records) = plimsoll_history::read(&path).map_err(anyhow::Error::from)?;
-    let report = plimsoll_view::report_text(&header, &records);
-    Ok(shell.answer(report).context(OUT)?)
-}
-
-/// The log of the newest build, or of the newest whose id begins with `id`.
-///
-/// # Errors
-/// Where there is none.
-pub(crate) fn log_of(settings: &Settings, id: Option<&str>) -> Result<PathBuf, Failure> {
-    let home = settings.home.value.as_ref().ok_or(Failure::NoHome)?;
-    let dir = home.join("logs");
-    match id {
-        None => plimsoll_history::latest(&dir).ok_or(Failure::NoLog(dir)),
-        Some(id) => find(&dir, id)
-            .ok_or_else(|| Failure::NoSuchLog { id: id.to_owned(), logs: dir.clone() }),
+/// Where there is no such build, or it cannot be read or the report not be written.
+pub fn run(
+    options: &ReportOptions,
+    settings: &Settings,
+    cwd: &Path,
+    shell: &mut Shell,
+) -> Result<(), Failure> {
+    let now = recorded::now();
+    if options.list {
+        let builds = recorded::list(&options.which, settings, cwd)?;
+        let builds: Vec<Outline> = builds
+            .iter()
+            .map(|build| Outline::new(&build.header, &build.records, build.runs()))
+            .collect();
+        let said = if options.json { list_json(&builds).to_string() } else { list(&builds, now) };
+        return Ok(shell.answer(said).context(OUT)?);
     }
-}
-
-/// The newest log of a build whose id begins with `id`.
-fn find(dir: &Path, id: &str) -> Option<PathBuf> {
-    let entries = std::fs::read_dir(dir).ok()?;
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let wanted =
-        |name: &String| name.strip_prefix("build-").is_some_and(|rest| rest.starts_with(id));
-    Some(dir.join(names.filter(wanted).max()?))
+    let build = recorded::find(options.id.as_deref(), &options.which, settings, cwd)?;
+    if options.json {
+        let outline = Outline::new(&build.header, &build.records, build.runs());
+        return Ok(shell.answer(outline.as_json()).context(OUT)?);
+    }
+    let blocks = report(&build.header, &build.records, now, build.runs());
+    Ok(shell.blocks(&blocks, recorded::columns()).context(OUT)?)
 }

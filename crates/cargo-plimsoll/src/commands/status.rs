@@ -8,21 +8,22 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use anyhow::Context as _;
+use plimsoll_cargo::{CargoConfig, Given, Origin};
 use plimsoll_core::Bytes;
 use plimsoll_core::settings::Memory;
 use plimsoll_proto::Enabled;
+use plimsoll_setup::Obstacle;
 use plimsoll_shim::discovery;
 use plimsoll_view::Snapshot;
 use serde_json::{Value, json};
 
 use crate::account::Account;
-use crate::cargo_config::{CargoConfig, Given, Origin};
 use crate::commands::settings::budget_now;
 use crate::commands::top::account_builds;
 use crate::env::Environment;
 use crate::exit::{Failure, OUT};
 use crate::plimsoll_toml;
-use crate::settings::{BadSettings, Settings};
+use crate::settings::Settings;
 use crate::shell::Shell;
 use crate::shims::Shims;
 
@@ -43,17 +44,6 @@ pub fn run(
     let status = Status::find(settings, environment, cwd)?;
     let text = if json { status.json().to_string() } else { status.text() };
     Ok(shell.answer(text).context(OUT)?)
-}
-
-/// Something that goes past the shims.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Obstacle {
-    /// `rustc` or `rustdoc`.
-    pub(crate) tool: &'static str,
-    /// What is so.
-    pub(crate) what: String,
-    /// What to do about it.
-    pub(crate) advice: String,
 }
 
 /// All that is said.
@@ -77,8 +67,9 @@ impl Status {
             obstacles: obstacles(&settings.cargo, enabled.as_ref(), &Shims::named()?),
             since_unix_ms: since.and_then(|since| u64::try_from(since.as_millis()).ok()),
             governor: governor(home),
+            // A file that cannot be used was warned of before.
             budget: plimsoll_toml::user(environment)
-                .map_err(BadSettings::from)?
+                .unwrap_or_default()
                 .of_account(enabled.as_ref().map(|enabled| enabled.memory).unwrap_or_default()),
             enabled,
         })
@@ -116,7 +107,7 @@ impl Status {
         match &self.enabled {
             None => rows.push((
                 "enabled",
-                "no: plain `cargo` runs without a budget (`cargo plimsoll enable` changes that)"
+                "no: plain `cargo` has no memory budget (`cargo plimsoll enable` gives it one)"
                     .to_owned(),
             )),
             Some(enabled) => {
@@ -127,18 +118,18 @@ impl Status {
                 let now = budget_now(budget, reserve).filter(|now| budget != Memory::Size(*now));
                 let now = now.map(|now| format!(" (now {now})")).unwrap_or_default();
                 rows.push(("budget", format!("{budget}{now}")));
-                rows.push(("config", enabled.config.display().to_string()));
+                rows.push(("file", enabled.config.display().to_string()));
                 for (tool, program) in [("rustc", &enabled.wrapper), ("rustdoc", &enabled.rustdoc)]
                 {
                     if let Some(program) = program {
-                        rows.push(("chained", format!("{} for {tool}", program.display())));
+                        rows.push(("runs", format!("{} for {tool}, as before", program.display())));
                     }
                 }
                 rows.push(("governor", governor_text(&self.governor)));
                 if self.effective() {
-                    rows.push(("here", "plain `cargo` is inside the budget".to_owned()));
+                    rows.push(("here", "plain `cargo` keeps to the budget".to_owned()));
                 } else {
-                    rows.push(("here", "plain `cargo` is NOT inside the budget:".to_owned()));
+                    rows.push(("here", "plain `cargo` does NOT keep to the budget:".to_owned()));
                 }
             }
         }
@@ -181,24 +172,27 @@ fn governor(home: &Path) -> Value {
 fn governor_text(governor: &Value) -> String {
     let number = |key: &str| governor[key].as_u64().unwrap_or_default();
     if governor.is_null() {
-        return "none runs; one starts with the next build".to_owned();
+        return "not running; it starts with the next build".to_owned();
     }
     if governor["answers"] == false {
         let pid = number("pid");
         return format!(
-            "process {pid} does not answer: builds go on without a memory limit (`kill -CONT {pid}` continues it if it \
-             was stopped)"
+            "process {pid} does not answer, so builds run without a memory budget; if somebody stopped it, `kill -CONT \
+             {pid}` continues it"
         );
     }
-    let budget = match governor["budget_bytes"].as_u64() {
+    let (pid, version) = (number("pid"), governor["version"].as_str().unwrap_or_default());
+    let budget = match governor["line_bytes"].as_u64() {
         Some(budget) => format!(" of {}", Bytes(budget)),
         None => String::new(),
     };
+    let builds = match number("builds") {
+        0 => return format!("process {pid}, version {version}: no build runs"),
+        1 => "1 build uses".to_owned(),
+        builds => format!("{builds} builds use"),
+    };
     format!(
-        "process {}, version {}: {} builds, {}{budget} in use, {} units run, {} wait",
-        number("pid"),
-        governor["version"].as_str().unwrap_or_default(),
-        number("builds"),
+        "process {pid}, version {version}: {builds} {}{budget}; {} units running, {} waiting",
         Bytes(number("used_bytes")),
         number("running"),
         number("waiting"),
@@ -214,13 +208,10 @@ pub(crate) fn obstacles(
     let rustc = Tool {
         name: "rustc",
         key: "build.rustc-wrapper",
-        lost: "plain `cargo` runs without a budget",
+        lost: "plain `cargo` has no memory budget",
     };
-    let rustdoc = Tool {
-        name: "rustdoc",
-        key: "build.rustdoc",
-        lost: "documentation is made outside the budget",
-    };
+    let rustdoc =
+        Tool { name: "rustdoc", key: "build.rustdoc", lost: "rustdoc runs outside the budget" };
     let wrapper = rustc.obstacle(cargo.rustc_wrapper.as_ref(), enabled, shims);
     wrapper.into_iter().chain(rustdoc.obstacle(cargo.rustdoc.as_ref(), enabled, shims)).collect()
 }
@@ -244,12 +235,12 @@ impl Tool {
             (Some(given), _) if shims.include(&given.value) => self.our_own(given, enabled)?,
             (_, None) => return None,
             (None, Some(enabled)) => (
-                format!("`{}` does not name Plimsoll any more", enabled.config.display()),
+                format!("`{}` no longer names Plimsoll", enabled.config.display()),
                 "run `cargo plimsoll enable` again, or `cargo plimsoll disable`".to_owned(),
             ),
             (Some(given), Some(enabled)) => self.anothers(given, enabled),
         };
-        let what = if enabled.is_some() { format!("{what}: {}", self.lost) } else { what };
+        let what = if enabled.is_some() { format!("{what}; {}", self.lost) } else { what };
         Some(Obstacle { tool: self.name, what, advice })
     }
 
@@ -262,18 +253,18 @@ impl Tool {
         let program = given.value.display();
         if given.value.is_absolute() && !given.value.exists() {
             let what = format!(
-                "{} names `{program}`, which does not exist: Cargo cannot compile",
+                "{} names `{program}`, which does not exist, so Cargo cannot compile",
                 place(given, self.key)
             );
-            let advice = "run `cargo plimsoll enable` (it names where Plimsoll is now) or `cargo plimsoll disable`";
+            let advice = "run `cargo plimsoll enable`, which writes the current path, or `cargo plimsoll disable`";
             return Some((what, advice.to_owned()));
         }
         let Origin::File(file) = &given.origin else { return None };
         enabled.is_none().then(|| {
             (
                 format!("`{}` names `{program}`, but Plimsoll is not enabled here", file.display()),
-                "run `cargo plimsoll enable`, or `cargo plimsoll disable` (with the PLIMSOLL_HOME \
-                 under which it was enabled)"
+                "run `cargo plimsoll enable`, or `cargo plimsoll disable` with the same PLIMSOLL_HOME as \
+                 when you enabled it"
                     .to_owned(),
             )
         })
@@ -283,18 +274,18 @@ impl Tool {
     fn anothers(&self, given: &Given<PathBuf>, enabled: &Enabled) -> (String, String) {
         let place = place(given, self.key);
         let what = if given.value.as_os_str().is_empty() {
-            format!("{place} is set and empty, which means none")
+            format!("{place} is empty, which switches the wrapper off")
         } else {
             format!("{place} is `{}`", given.value.display())
         };
-        let keep = "or call `cargo plimsoll build` in place of `cargo build`: it is inside the budget all the same";
+        let keep = "or use `cargo plimsoll build`, which keeps to the budget anyway";
         let advice = match &given.origin {
             Origin::File(file) if *file == enabled.config => {
-                "run `cargo plimsoll enable` again, which chains it, or `cargo plimsoll disable`"
+                "run `cargo plimsoll enable` again, which keeps it and runs it behind Plimsoll, or `cargo plimsoll disable`"
                     .to_owned()
             }
-            Origin::File(_) => format!("take it out there, {keep}"),
-            Origin::CommandLine => format!("leave that out, {keep}"),
+            Origin::File(_) => format!("remove it there, {keep}"),
+            Origin::CommandLine => format!("omit that option, {keep}"),
             Origin::Variable(name) => format!("`unset {name}`, {keep}"),
         };
         (what, advice)
@@ -305,7 +296,7 @@ impl Tool {
 fn place(given: &Given<PathBuf>, key: &str) -> String {
     match &given.origin {
         Origin::CommandLine => format!("`--config {key}`"),
-        Origin::Variable(name) => format!("the variable {name}"),
+        Origin::Variable(name) => format!("the environment variable {name}"),
         Origin::File(file) => format!("`{key}` in `{}`", file.display()),
     }
 }
@@ -368,7 +359,7 @@ mod tests {
             (
                 Some(("", variable("RUSTC_WRAPPER"))),
                 true,
-                "RUSTC_WRAPPER is set and empty",
+                "RUSTC_WRAPPER is empty",
                 "unset RUSTC_WRAPPER",
             ),
             (Some(("kache", variable("RUSTC_WRAPPER"))), true, "RUSTC_WRAPPER is `kache`", "unset"),
@@ -382,7 +373,7 @@ mod tests {
                 Some(("kache", workspace)),
                 true,
                 "in `/w/.cargo/config.toml` is `kache`",
-                "take it out there",
+                "remove it there",
             ),
             (
                 Some(("kache", config())),
@@ -390,7 +381,7 @@ mod tests {
                 "in `/h/.cargo/config.toml` is `kache`",
                 "enable` again",
             ),
-            (None, true, "does not name Plimsoll any more", "enable` again"),
+            (None, true, "no longer names Plimsoll", "enable` again"),
             (Some(("/gone/plimsoll-rustc", config())), true, "does not exist", "enable"),
             (Some(("HERE/plimsoll-rustc", config())), false, "not enabled", "disable"),
         ] {

@@ -17,9 +17,8 @@ use anyhow::Context as _;
 use plimsoll_core::{Bytes, Millis};
 use plimsoll_proto::ToGovernor;
 use plimsoll_shim::discovery;
-use plimsoll_view::Snapshot;
+use plimsoll_view::{Align, Silent, Snapshot, table};
 
-use super::table::{self, Align};
 use crate::env::Environment;
 use crate::exit::{Failure, OUT};
 use crate::shell::Shell;
@@ -50,22 +49,21 @@ pub fn run(
     if form == Form::Live && terminal {
         return Ok(live::run(home)?);
     }
-    let answers = answers(home, PATIENCE).context("cannot read `/proc/net/unix`")?;
-    if let Some(pid) = home.and_then(silent_governor) {
-        shell.warn(format_args!(
-            "the account's governor (process {pid}) does not answer: its builds are not shown, and go on without a memory \
-             limit (`kill -CONT {pid}` continues it if it was stopped)"
-        ));
+    let Look { answers, silent } = look(home, PATIENCE).context("cannot read `/proc/net/unix`")?;
+    for governor in &silent {
+        shell.warn(governor.text());
     }
     if answers.is_empty() {
-        return Err(Failure::NothingRuns);
+        return Err(match silent.is_empty() {
+            true => Failure::NothingRuns,
+            false => Failure::NothingAnswers,
+        });
     }
     for (answer, _) in answers {
         if form == Form::Json {
             shell.answer(answer + "\n").context(OUT)?;
         } else {
-            let snapshot =
-                serde_json::from_str(&answer).context("a build's answer cannot be read")?;
+            let snapshot = serde_json::from_str(&answer).context("a build's answer cannot be read")?;
             shell.answer(text(&snapshot)).context(OUT)?;
         }
     }
@@ -84,10 +82,13 @@ enum Governor {
     Account(PathBuf),
 }
 
-/// What the running builds say now, as far as they answer in time and can be understood, and who governs each.
-fn builds(home: Option<&Path>, patience: Duration) -> Vec<(Snapshot, Governor)> {
-    let answers = answers(home, patience).unwrap_or_default().into_iter();
-    answers.filter_map(|(json, from)| Some((serde_json::from_str(&json).ok()?, from))).collect()
+/// What all governors said when they were asked.
+#[derive(Debug, Default)]
+struct Look {
+    /// One line of JSON of each running build, and who governs it.
+    answers: Vec<(String, Governor)>,
+    /// Who was asked and said nothing.
+    silent: Vec<Silent>,
 }
 
 /// What the builds of the account's governor say now.
@@ -99,28 +100,59 @@ pub(super) fn account_builds(home: &Path) -> std::io::Result<Vec<Snapshot>> {
     Ok(lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
-/// The account's governor, where it listens and says nothing: it was stopped, or hangs.
-#[cfg(target_os = "linux")]
-pub(super) fn silent_governor(home: &Path) -> Option<u32> {
-    let governing = discovery::governing(home)?;
-    let silent = account_builds(home).is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
-    silent.then_some(governing.pid)
-}
-
-/// One line of JSON of each running build, and who governs it.
-fn answers(home: Option<&Path>, patience: Duration) -> std::io::Result<Vec<(String, Governor)>> {
+/// Asks every governor of this user's how its builds are.
+fn look(home: Option<&Path>, patience: Duration) -> std::io::Result<Look> {
     let uid = rustix::process::getuid().as_raw();
     let table = std::fs::read("/proc/net/unix")?;
     let drivers = sockets(&table, uid).into_iter().map(Governor::Driver);
     let governors = drivers.chain(home.map(|home| Governor::Account(home.to_owned())));
-    let ask = |governor: Governor| {
-        let lines = governor.ask(&ToGovernor::Status, patience).unwrap_or_default();
-        lines.into_iter().map(move |line| (line, governor.clone()))
-    };
-    Ok(governors.flat_map(ask).collect())
+    let mut look = Look::default();
+    for governor in governors {
+        let pid = governor.process();
+        // Nobody waits for a process that is stopped.
+        let stopped = pid.is_some_and(is_stopped);
+        let answer = match stopped {
+            true => Err(ErrorKind::WouldBlock.into()),
+            false => governor.ask(&ToGovernor::Status, patience),
+        };
+        match (answer, pid) {
+            (Ok(lines), _) => {
+                look.answers.extend(lines.into_iter().map(|line| (line, governor.clone())));
+            }
+            (Err(error), Some(pid)) if error.kind() == ErrorKind::WouldBlock => {
+                let directory = governor.directory(pid);
+                look.silent.push(Silent { pid, directory, stopped });
+            }
+            // It has ended meanwhile, or is somebody else's.
+            (Err(_), _) => {}
+        }
+    }
+    Ok(look)
+}
+
+/// A signal has stopped the process, or its terminal has: fields 2 and 3 of its `stat` (proc(5)).
+fn is_stopped(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(['T', 't']))
 }
 
 impl Governor {
+    /// Its process.
+    fn process(&self) -> Option<u32> {
+        match self {
+            // `plimsoll-<uid>-<start>-<pid>-<noise>`.
+            Self::Driver(name) => std::str::from_utf8(name).ok()?.split('-').nth(3)?.parse().ok(),
+            Self::Account(home) => discovery::governing(home).map(|governing| governing.pid),
+        }
+    }
+
+    /// Where it runs, where it governs nothing but the build that it has started.
+    fn directory(&self, pid: u32) -> Option<String> {
+        let Self::Driver(_) = self else { return None };
+        let directory = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_default();
+        Some(directory.to_string_lossy().into_owned())
+    }
+
     fn connect(&self) -> std::io::Result<UnixStream> {
         match self {
             Self::Driver(name) => {
@@ -173,18 +205,24 @@ fn sockets(table: &[u8], uid: u32) -> Vec<Vec<u8>> {
     names
 }
 
+/// Nothing for nothing: a unit that waits holds none.
+fn amount(bytes: u64) -> String {
+    if bytes == 0 { String::new() } else { Bytes(bytes).to_string() }
+}
+
 /// The state as a person reads it. What an older or newer governor does not say is left blank.
 fn text(snapshot: &Snapshot) -> String {
     let mut text = format!(
-        "cargo {}: {} of {}, {} jobs, {}: {} running, {} waiting, {} stopped\n",
+        "cargo {}{}: {}, {}, {}: {}\n",
         snapshot.command,
-        Bytes(snapshot.used_bytes),
-        Bytes(snapshot.budget_bytes),
-        snapshot.jobs,
+        match snapshot.workspace.as_str() {
+            "" => String::new(),
+            path => format!(" in {path}"),
+        },
+        snapshot.memory(),
+        snapshot.allowed_jobs(),
         Millis(snapshot.elapsed_ms),
-        snapshot.running,
-        snapshot.waiting,
-        snapshot.stopped,
+        snapshot.doing(),
     );
     if snapshot.units.is_empty() {
         return text;
@@ -194,8 +232,8 @@ fn text(snapshot: &Snapshot) -> String {
         .iter()
         .map(|unit| {
             [
-                Bytes(unit.memory_bytes).to_string(),
-                Bytes(unit.forecast_bytes).to_string(),
+                amount(unit.memory_bytes),
+                amount(unit.forecast_bytes),
                 unit.forecast_from.clone(),
                 Millis(unit.elapsed_ms).to_string(),
                 unit.state(),
@@ -207,11 +245,11 @@ fn text(snapshot: &Snapshot) -> String {
         ("memory", Align::Right),
         ("forecast", Align::Right),
         ("from", Align::Left),
-        ("for", Align::Right),
-        ("status", Align::Left),
+        ("time", Align::Right),
+        ("state", Align::Left),
         ("unit", Align::Left),
     ];
-    text.push_str(&table::render(columns, &rows));
+    text.push_str(&table(columns, &rows));
     text
 }
 
@@ -238,21 +276,21 @@ Num       RefCount Protocol Flags    Type St Inode Path
     #[test]
     fn an_answer_is_a_table_for_a_person() {
         let state = serde_json::json!({
-            "plimsoll_top": 1, "build": "2-7", "command": "build", "elapsed_ms": 12_400,
-            "budget_bytes": 1600u64 << 20, "used_bytes": 812 << 20, "jobs": 2,
+            "plimsoll_top": 1, "build": "2-7", "command": "build", "workspace": "/home/a/shop", "elapsed_ms": 12_400,
+            "line_bytes": 1600u64 << 20, "used_bytes": 812 << 20, "jobs": 2,
             "running": 1, "waiting": 1, "stopped": 0,
             "units": [
                 {"unit": 1, "title": "cranelift-codegen 0.120", "status": "running",
                  "memory_bytes": 700 << 20, "forecast_bytes": 1300u64 << 20,
                  "forecast_from": "history", "elapsed_ms": 9000},
-                {"unit": 2, "title": "regalloc2 0.12", "status": "waiting", "why": "near the budget"},
+                {"unit": 2, "title": "regalloc2 0.12", "status": "waiting", "why": "budget full"},
             ],
         });
         let expected = "\
-cargo build: 812 MiB of 1.56 GiB, 2 jobs, 12.4 s: 1 running, 1 waiting, 0 stopped
- memory  forecast  from       for  status                  unit
-700 MiB  1.27 GiB  history  9.0 s  running                 cranelift-codegen 0.120
-  0 KiB     0 KiB            0 ms  waiting: near the budget  regalloc2 0.12
+cargo build in /home/a/shop: 0.79 of 1.56 GiB, 2 jobs, 12.40s: 1 running, 1 waiting
+ memory  forecast  from      time  state                 unit
+700 MiB  1.27 GiB  history  9.00s  running               cranelift-codegen 0.120
+                            0.00s  waiting: budget full  regalloc2 0.12
 ";
         assert_eq!(text(&serde_json::from_value(state).unwrap()), expected);
     }

@@ -6,23 +6,24 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use plimsoll_cargo::CargoConfig;
+use plimsoll_cargo::Jobs;
 use plimsoll_core::Bytes;
+use plimsoll_view::percent;
+use plimsoll_worker::output::{self, Limits, Piece};
+use plimsoll_worker::project::{Kind, Packing, Project};
+use plimsoll_worker::steps::{self, Pack};
+use plimsoll_worker::tools::{self, Found, Missing, Tool};
+use plimsoll_worker::{TARGET, rustc};
 
 use crate::cargo_args::CargoCall;
-use crate::cargo_config::CargoConfig;
 use crate::cli::WorkerOptions;
 use crate::drive::{self, Foreign, Pipeline, PipelineTool};
 use crate::env::Environment;
 use crate::exit::Failure;
-use crate::jobs::Jobs;
 use crate::plain;
 use crate::settings::Settings;
 use crate::shell::Shell;
-use crate::worker::output::{self, Limits, Piece};
-use crate::worker::project::{Kind, Packing, Project};
-use crate::worker::steps::{self, Pack};
-use crate::worker::tools::{self, Found, Missing, Tool};
-use crate::worker::{TARGET, rustc};
 
 /// A Worker's build, of which all that it needs is there.
 #[derive(Debug)]
@@ -194,8 +195,8 @@ impl<'a> WorkerBuild<'a> {
         }
     }
 
-    fn program(&self, is: impl Fn(Tool) -> bool) -> anyhow::Result<PathBuf> {
-        let found = self.tools.iter().find(|found| is(found.tool));
+    fn program(&self, is: impl Fn(&Tool) -> bool) -> anyhow::Result<PathBuf> {
+        let found = self.tools.iter().find(|found| is(&found.tool));
         found.map(|found| found.program.clone()).context("a tool that was found is not there")
     }
 
@@ -254,10 +255,10 @@ fn glue(project: &Project, options: &WorkerOptions) -> Result<Option<PathBuf>, F
 fn wanted(project: &Project, packing: &Packing, options: &WorkerOptions) -> Vec<Tool> {
     let optimises = packing.wasm_opt_words(options.profile() == "dev").is_some() && !options.no_opt;
     let mut wanted = Vec::new();
-    if let Kind::Worker(library) = project.kind {
-        wanted.extend([Tool::WorkerBuild(library), Tool::Esbuild]);
+    if let Kind::Worker(library) = &project.kind {
+        wanted.extend([Tool::WorkerBuild(library.clone()), Tool::Esbuild]);
     }
-    wanted.push(Tool::WasmBindgen(project.bindgen));
+    wanted.push(Tool::WasmBindgen(project.bindgen.clone()));
     wanted.extend(optimises.then_some(Tool::WasmOpt));
     wanted
 }
@@ -299,9 +300,9 @@ fn table(pieces: &[Piece], compiled: Bytes) -> Vec<String> {
         lines.push(format!("  {}: {before}{} packed", piece.name.display(), kib(piece.bytes)));
     }
     let (whole, compressed) = weigh(pieces);
-    let share = |limit: Bytes| compressed.share_of(limit) * 100.0;
+    let share = |limit: Bytes| percent(compressed.share_of(limit));
     lines.push(format!(
-        "  Worker: {} in {} files, {} compressed ({:.0} % of the free plan's 3 MiB, {:.0} % of a paid one's 10)",
+        "  Worker: {} in {} files, {} compressed ({} of the free plan's 3 MiB, {} of a paid one's 10)",
         kib(whole),
         pieces.len(),
         kib(compressed),
@@ -363,7 +364,7 @@ mod tests {
             table(&[piece("index.js", 2048, 1024), piece("i_bg.wasm", 4096, 2048)], Bytes(1 << 20));
         assert_eq!(lines[0], "  i_bg.wasm: 1024 KiB compiled, 4 KiB packed");
         assert!(
-            lines[1].starts_with("  Worker: 6 KiB in 2 files, 3 KiB compressed (0 %"),
+            lines[1].starts_with("  Worker: 6 KiB in 2 files, 3 KiB compressed (0."),
             "{}",
             lines[1]
         );

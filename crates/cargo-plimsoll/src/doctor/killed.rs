@@ -4,13 +4,18 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
-use plimsoll_doctor::recorded;
+use anyhow::Context as _;
+use plimsoll_doctor::recorded_text;
+use plimsoll_view::{Block, Outline};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 
-use super::log::{STDIN, say};
-use crate::commands::report;
-use crate::exit::Failure;
+use serde_json::json;
+
+use super::log::{JSON, STDIN};
+use crate::cli::DoctorOptions;
+use crate::commands::recorded;
+use crate::exit::{Failure, OUT};
 use crate::settings::Settings;
 use crate::shell::Shell;
 
@@ -57,17 +62,33 @@ pub(crate) fn log(named: Option<&Path>, shell: &mut Shell) -> Option<PathBuf> {
 /// Where there is no such record, it cannot be read, or the answer not be written.
 pub(crate) fn of_build(
     build: Option<&str>,
-    json: bool,
+    options: &DoctorOptions,
     settings: &Settings,
+    cwd: &Path,
     shell: &mut Shell,
 ) -> Result<i32, Failure> {
-    let path = report::log_of(settings, build)?;
-    let (header, records) = plimsoll_history::read(&path).map_err(anyhow::Error::from)?;
-    say(&recorded(&header, &records, runs(&header.build.0)), json, shell)
-}
-
-/// Whether the process is there whose number ends the build's id.
-fn runs(build: &str) -> bool {
-    let process = build.rsplit_once('-').map(|(_, process)| Path::new("/proc").join(process));
-    process.is_some_and(|process| process.exists())
+    let build = recorded::find(build, &options.which(), settings, cwd)?;
+    let runs = build.runs();
+    let header = &build.header;
+    let verdict = plimsoll_doctor::recorded(header, &build.records, runs);
+    if options.json {
+        let mut said = serde_json::to_value(&verdict).context(JSON)?;
+        if let Some(said) = said.as_object_mut() {
+            let workspace = Some(&header.workspace).filter(|it| !it.is_empty());
+            said.insert("build".to_owned(), json!(header.build));
+            said.insert("workspace".to_owned(), json!(workspace));
+            said.insert("command".to_owned(), json!(header.command));
+            said.insert("started_unix_ms".to_owned(), json!(header.started_unix_ms));
+        }
+        shell.answer(said).context(OUT)?;
+    } else {
+        let outline = Outline::new(header, &build.records, runs);
+        let blocks = [
+            Block::Entry(outline.heading(recorded::now())),
+            Block::Entry(outline.result()),
+            Block::Text(format!("\n{}", recorded_text(&verdict))),
+        ];
+        shell.blocks(&blocks, recorded::columns()).context(OUT)?;
+    }
+    Ok(i32::from(verdict.memory))
 }

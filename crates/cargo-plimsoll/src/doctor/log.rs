@@ -16,6 +16,9 @@ use crate::shell::Shell;
 /// What names standard input.
 pub(crate) const STDIN: &str = "-";
 
+/// What could not be done, where a verdict is no JSON.
+pub(crate) const JSON: &str = "cannot write the verdict as JSON";
+
 /// What is read at once.
 const CHUNK: usize = 64 * 1024;
 
@@ -51,11 +54,7 @@ fn judge(mut log: impl Read) -> io::Result<Verdict> {
 /// # Errors
 /// Where the answer cannot be written.
 pub(crate) fn say(verdict: &Verdict, json: bool, shell: &mut Shell) -> Result<i32, Failure> {
-    let answer = if json {
-        serde_json::to_string(verdict).context("cannot write the verdict as JSON")?
-    } else {
-        text(verdict)
-    };
+    let answer = if json { serde_json::to_string(verdict).context(JSON)? } else { text(verdict) };
     shell.answer(answer).context(OUT)?;
     Ok(i32::from(verdict.memory))
 }

@@ -1,69 +1,81 @@
-//! Whether this machine and workspace are set up well.
+//! Whether this machine and workspace are set up well: looking, saying what was found, and applying what is safe.
 //!
-//! [`read`] looks, [`findings`] judges without reading anything (what is the machine's in `machine`, what is Cargo's
-//! and the workspace's in `building`), [`text`] says it, and [`fix`] applies what `init` would write by itself.
-
-mod building;
-mod facts;
-mod findings;
-mod fix;
-mod flags;
-mod machine;
-mod profiles;
-mod read;
-mod text;
+//! What is looked at and what it means is `plimsoll-setup`'s.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, IsTerminal as _};
 use std::path::Path;
 
 use anyhow::Context as _;
+use plimsoll_init::workspace::Workspace;
+use plimsoll_setup::{Candidate, Facts, Finding, Own, Severity};
 
-use self::facts::Facts;
-use self::findings::{Finding, Severity};
-use self::fix::Candidate;
-pub(super) use self::text::wrapped;
+use crate::account::Account;
 use crate::cli::DoctorOptions;
+use crate::commands;
 use crate::env::Environment;
 use crate::exit::{Failure, OUT};
-use crate::init::workspace::Workspace;
-use crate::settings::Settings;
+use crate::plimsoll_toml::BadFile;
+use crate::settings::{Origin, Settings};
 use crate::shell::Shell;
+use crate::shims::Shims;
 
 /// Says what was found, and with `--fix` applies what is safe. The exit status: 1 where something is a problem, or
 /// where nobody could be asked.
 pub(crate) fn run(
     options: &DoctorOptions,
     settings: &Settings,
-    environment: &Environment,
-    cwd: &Path,
+    bad_files: &[BadFile],
+    (environment, cwd): (&Environment, &Path),
     shell: &mut Shell,
 ) -> Result<i32, Failure> {
-    let facts = read::facts(settings, environment, cwd, shell)?;
-    let findings = findings::judge(&facts);
+    let mut facts = plimsoll_setup::look(own(settings)?, environment, cwd, &mut |workspace| {
+        commands::init::figures(settings, workspace, shell)
+    })?;
+    facts.bad_files = bad_files.iter().map(ToString::to_string).collect();
+    let findings = plimsoll_setup::judge(&facts);
     if !options.json {
-        shell.answer(text::text(&findings)).context(OUT)?;
+        let stdout = std::io::stdout();
+        let columns = rustix::termios::tcgetwinsize(&stdout).map_or(0, |size| size.ws_col);
+        let said = plimsoll_setup::text(&findings, options.verbose, usize::from(columns));
+        shell.answer(said).context(OUT)?;
     }
     let mut unasked = false;
     let mut applied = Vec::new();
     if options.fix {
-        let candidates = fix::candidates(&findings);
+        let candidates = plimsoll_setup::candidates(&findings);
         let asks = !options.yes;
         // Questions would stand in the JSON.
         unasked =
             asks && !candidates.is_empty() && (options.json || !std::io::stdin().is_terminal());
         if unasked {
-            shell.note("nothing was applied: --yes applies it, and nobody can be asked here");
+            shell.note("nothing was applied, because there is no terminal to ask on; --yes applies without asking");
         } else {
             applied = accepted(candidates, asks, shell)?;
             apply(&facts, &applied, (environment, cwd), options.json, shell)?;
         }
     }
     if options.json {
-        shell.answer(text::as_json(&findings, &applied)).context(OUT)?;
+        shell.answer(plimsoll_setup::as_json(&findings, &applied)).context(OUT)?;
     }
     let problem = |finding: &Finding| finding.severity == Severity::Problem;
     Ok(i32::from(unasked || findings.iter().any(problem)))
+}
+
+/// What the doctor needs to know of Plimsoll itself.
+fn own(settings: &Settings) -> anyhow::Result<Own> {
+    let shims = Shims::named()?;
+    let enabled = settings.home.value.as_deref().and_then(Account::enabled);
+    let wrapper = settings.cargo.rustc_wrapper.as_ref();
+    Ok(Own {
+        processors: settings.processors.value,
+        jobs: matches!(settings.jobs.origin, Origin::Variable(_) | Origin::File(_))
+            .then(|| (settings.jobs.origin.to_string(), settings.jobs.value)),
+        obstacles: commands::status::obstacles(&settings.cargo, enabled.as_ref(), &shims),
+        wrapper_is_ours: wrapper.is_some_and(|given| shims.include(&given.value)),
+        enabled: enabled.is_some(),
+        cargo: settings.cargo.clone(),
+    })
 }
 
 /// Those that the user wants.
@@ -82,7 +94,7 @@ fn accepted(
 }
 
 fn ask(question: &str, shell: &mut Shell) -> Result<bool, Failure> {
-    shell.answer(format_args!("\n{question}\napply it? [y/N]")).context(OUT)?;
+    shell.answer(format_args!("\n{question}\nApply it? [y/N]")).context(OUT)?;
     let mut said = String::new();
     std::io::stdin().lock().read_line(&mut said).context("cannot read the answer")?;
     Ok(matches!(said.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
@@ -98,20 +110,20 @@ fn apply(
     let (Some(here), false) = (&facts.here, applied.is_empty()) else {
         if !quiet {
             shell
-                .answer("\nnothing was applied; the commands above are yours to run")
+                .answer("\nNothing was applied. The fixes above are commands that you can run.")
                 .context(OUT)?;
         }
         return Ok(());
     };
     let wanted: BTreeSet<String> = applied.iter().cloned().collect();
-    let files = fix::apply(here, &wanted, || {
+    let files = plimsoll_setup::apply(here, &wanted, || {
         let found = Workspace::find(environment, cwd, facts.machine.processors);
-        found.map(drop).context("Cargo refuses what was written; nothing was changed")
+        found.map(drop).context("Cargo refuses the new settings; nothing changed")
     })?;
     if !quiet {
         let files = files.join(" and ");
         let said = format!(
-            "\nwritten into {files}: {}\n`cargo plimsoll init --undo` takes it back",
+            "\nwrote to {files}: {}\n`cargo plimsoll init --undo` takes it back",
             applied.join(", ")
         );
         shell.answer(said).context(OUT)?;

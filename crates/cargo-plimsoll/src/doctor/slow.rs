@@ -1,17 +1,15 @@
-//! Why a recorded build took as long as it did.
+//! Why a recorded build took as long as it did: finding its log and the earlier ones, and printing.
 //!
-//! [`past`] reduces a log, [`rebuilt`] compares it with earlier ones of the same workspace, [`causes`] judges; none of
-//! them reads anything. Read are only the event logs, of which twenty are kept.
+//! What they say is `plimsoll-slow`'s. Read are only the event logs, of which twenty are kept.
 
-mod causes;
-mod past;
-mod rebuilt;
-mod text;
+use std::path::Path;
 
 use anyhow::Context as _;
+use plimsoll_slow::Past;
+use plimsoll_view::Outline;
 
-use self::past::Past;
-use crate::commands::report::log_of;
+use crate::cli::DoctorOptions;
+use crate::commands::recorded::{self, Recorded};
 use crate::exit::{Failure, OUT};
 use crate::settings::Settings;
 use crate::shell::Shell;
@@ -20,12 +18,14 @@ use crate::shell::Shell;
 /// made it slow.
 pub(crate) fn run(
     build: Option<&str>,
-    json: bool,
+    options: &DoctorOptions,
     settings: &Settings,
+    cwd: &Path,
     shell: &mut Shell,
 ) -> Result<i32, Failure> {
-    let log = log_of(settings, build)?;
-    let (header, records) = plimsoll_history::read(&log).map_err(anyhow::Error::from)?;
+    let Recorded { path: log, header, records } =
+        recorded::find(build, &options.which(), settings, cwd)?;
+    let outline = Outline::new(&header, &records, false);
     let past = Past::new(header, &records);
     let logs = plimsoll_history::recorded(log.parent().unwrap_or(&log));
     // What cannot be read, of a newer version or torn, is nothing to compare with.
@@ -37,13 +37,13 @@ pub(crate) fn run(
         .filter_map(|other| plimsoll_history::read(other).ok())
         .map(|(header, records)| Past::new(header, &records))
         .collect();
-    let rebuilt = rebuilt::compare(&past, &earlier);
-    let causes = causes::find(&past, &rebuilt);
-    let said = if json {
-        text::as_json(&past, &rebuilt, &causes).to_string()
+    let rebuilt = plimsoll_slow::compare(&past, &earlier);
+    let causes = plimsoll_slow::find(&past, &rebuilt);
+    if options.json {
+        shell.answer(plimsoll_slow::as_json(&past, &rebuilt, &causes)).context(OUT)?;
     } else {
-        text::text(&past, &rebuilt, &causes)
-    };
-    shell.answer(said).context(OUT)?;
+        let blocks = plimsoll_slow::blocks(&past, &outline, &rebuilt, &causes, recorded::now());
+        shell.blocks(&blocks, recorded::columns()).context(OUT)?;
+    }
     Ok(i32::from(!causes.is_empty()))
 }

@@ -7,7 +7,7 @@
 //!        | no
 //! said in one line, with what would help; the build goes on with its budget alone
 //! ```
-//! How high it is `plimsoll_core::hard limit` decides; what there is to make one of, `plimsoll_host::BuildWall`.
+//! How high it is `plimsoll_core::hard_limit` decides; what there is to make one of, `plimsoll_host::BuildWall`.
 //!
 //! The driver, and the governor in it, stay outside: they have to see to the build while that is at its hard limit, and it
 //! is none of the limits above them. A process goes behind it by itself, as [`ENTER`], and then becomes Cargo: nothing that Cargo starts can be missed, and no other thread's
@@ -21,9 +21,9 @@ use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
-use plimsoll_core::hard_limit::HardLimit as Height;
+use plimsoll_core::hard_limit::HardLimit;
 use plimsoll_core::{Bytes, Millis};
-use plimsoll_host::{CgroupPath, HardLimitCgroup, Limits, NoHardLimit};
+use plimsoll_host::{HardLimitCgroup, Limits, NoHardLimit, CgroupPath};
 use plimsoll_shim::env as private;
 
 use crate::env::Environment;
@@ -42,9 +42,9 @@ const EVERY: Millis = Millis(100);
 
 /// A hard limit around one build.
 #[derive(Debug)]
-pub(super) struct HardLimit {
+pub(super) struct RaisedLimit {
     hard_limit: HardLimitCgroup,
-    height: Height,
+    height: HardLimit,
     looked: Option<Millis>,
     /// The budget and whether there was an oversized unit, when it was last moved.
     heard: (Bytes, bool),
@@ -54,7 +54,7 @@ pub(super) struct HardLimit {
     stuck: bool,
 }
 
-impl HardLimit {
+impl RaisedLimit {
     /// Raises it where it is asked for; says it where it cannot be had. Before anything else is started: where it can
     /// only be had in a cgroup of systemd's making this process becomes the same command in one, and does not come
     /// back.
@@ -69,7 +69,7 @@ impl HardLimit {
         match HardLimitCgroup::raise(Path::new("/"), std::process::id()) {
             Ok(hard_limit) => Some(Self {
                 hard_limit,
-                height: Height::new(settings.strict.value),
+                height: HardLimit::new(settings.oversized.value.refuses()),
                 looked: None,
                 heard: (Bytes::ZERO, false),
                 kills: 0,
@@ -124,10 +124,7 @@ impl HardLimit {
                 let sinks = height.limit < before.limit();
                 self.height = before;
                 if !sinks && !std::mem::replace(&mut self.stuck, true) {
-                    return Some(format!(
-                        "the hard limit cannot be moved: {error}: {}",
-                        error.source
-                    ));
+                    return Some(format!("the hard limit cannot be moved: {error}: {}", error.source));
                 }
             }
         }
@@ -152,7 +149,7 @@ impl HardLimit {
 
 /// Whoever is still behind it goes on where the driver began: the user's own program under `cargo run`, a server that
 /// the build has started.
-impl Drop for HardLimit {
+impl Drop for RaisedLimit {
     fn drop(&mut self) {
         // What stays the next driver sweeps away.
         let _ = self.hard_limit.place().remove();

@@ -193,6 +193,8 @@ impl Joined {
             return;
         }
         let now = self.now();
+        // Whoever had paused the build has told that to the one that is gone.
+        watch.record(BuildNo(1), &Record { t: now, event: Event::BuildPaused { paused: false } });
         match join_any(&self.home, &self.join, &self.jobserver, now) {
             Ok(welcome) => self.wire = Some(welcome.wire),
             Err(why) => {
@@ -248,8 +250,8 @@ impl Why {
         match self {
             Self::Unreachable => None,
             Self::Silent(pid) => Some(format!(
-                "the account's governor (process {pid}) does not answer; this build has a line of its own, and other \
-                 builds do not count under it (`kill -CONT {pid}` continues the governor if it was stopped)"
+                "the account's governor (process {pid}) does not answer; this build has a memory budget of its own, which \
+                 does not know of other builds (`kill -CONT {pid}` continues the governor if it was stopped)"
             )),
         }
     }

@@ -8,17 +8,16 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use plimsoll_governor::GraphCommand;
+use plimsoll_cargo::{Given, Origin};
 use plimsoll_host::{HostError, Jobserver, MakeflagsForm, ToolVersions};
 use plimsoll_shim::env as private;
 
+use super::cargo::RUSTC_WRAPPER;
 use super::scratch::Scratch;
 use super::task::{Pipeline, Task};
 use crate::account::Account;
 use crate::cargo_args::CargoCall;
-use crate::cargo_config::{Given, Origin};
 use crate::env::Environment;
-use crate::plain;
 use crate::settings::Settings;
 use crate::shims::Shims;
 
@@ -29,25 +28,14 @@ pub(super) fn jobserver(
     environment: &Environment,
 ) -> Result<Jobserver, HostError> {
     // Asking for versions costs two processes: only where there is a ninja at all.
-    let named = scratch.tmp().filter(|_| {
-        in_path("ninja", environment) && ToolVersions::probe().form() == MakeflagsForm::Fifo
+    let named = scratch.tmp().filter(|tmp| {
+        environment.program("ninja", tmp).is_some()
+            && ToolVersions::probe().form() == MakeflagsForm::Fifo
     });
     match named {
         Some(tmp) => Jobserver::with_fifo(jobs, &tmp.join("jobserver")),
         None => Jobserver::new(jobs),
     }
-}
-
-fn in_path(program: &str, environment: &Environment) -> bool {
-    let path = environment.get("PATH").unwrap_or_default();
-    std::env::split_paths(path).any(|directory| directory.join(program).is_file())
-}
-
-/// Cargo's command, with what its fingerprints are to be told.
-pub(super) fn cargo(call: &CargoCall, environment: &Environment) -> Command {
-    let mut call = call.clone();
-    call.globals.extend(fingerprinted_wrapper(environment));
-    plain::cargo(&call, environment)
 }
 
 /// Puts a command, and the Cargos that it is or runs, inside the budget.
@@ -164,38 +152,21 @@ fn govern_tools(command: &mut Command, pipeline: &Pipeline, scratch: &Scratch) {
 
 /// Writes a script that hands its arguments to `own`. One that is there stays: somebody may be reading it.
 fn stand_in(script: &Path, own: &Path, name: &str) -> std::io::Result<()> {
-    use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-    let quoted = own.as_os_str().as_bytes().split(|byte| *byte == b'\'').collect::<Vec<_>>();
-    let quoted = OsString::from_vec(quoted.join(&b"'\\''"[..]));
-    let mut text = OsString::from("#!/bin/sh\nexec '");
-    text.push(quoted);
-    text.push(format!("' {} {name} \"$@\"\n", plimsoll_shim::tool::ARGUMENT));
-    if std::fs::read(script).is_ok_and(|found| found == text.as_bytes()) {
+    use std::os::unix::ffi::OsStrExt as _;
+    let own = shlex::bytes::try_quote(own.as_os_str().as_bytes()).map_err(std::io::Error::other)?;
+    let mut text = b"#!/bin/sh\nexec ".to_vec();
+    text.extend_from_slice(&own);
+    text.extend(format!(" {} {name} \"$@\"\n", plimsoll_shim::tool::ARGUMENT).bytes());
+    if std::fs::read(script).is_ok_and(|found| found == text) {
         return Ok(());
     }
     let directory = script.parent().unwrap_or(Path::new("."));
     let file = tempfile::NamedTempFile::new_in(directory)?;
-    std::fs::write(file.path(), text.as_bytes())?;
+    std::fs::write(file.path(), text)?;
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
     std::fs::set_permissions(file.path(), mode)?;
     file.persist(script).map_err(|error| error.error)?;
     Ok(())
-}
-
-/// Where the user has set `RUSTC_WRAPPER`, it has to be replaced; but what Cargo compares for a build script
-/// that watches it is what an `[env]` table says (cargo 1.95: `core/compiler/fingerprint/mod.rs`,
-/// `LocalFingerprint::from_env`). The build script itself is told of the wrapper that Cargo uses, ours.
-fn fingerprinted_wrapper(environment: &Environment) -> Vec<OsString> {
-    let given = environment.raw(Tool::RUSTC.variable).and_then(|given| given.to_str());
-    // A string is written in TOML as in JSON.
-    let Some(value) = given.and_then(|given| serde_json::to_string(given).ok()) else {
-        return Vec::new();
-    };
-    [format!("value={value}"), "force=true".to_owned()]
-        .into_iter()
-        .flat_map(|set| ["--config".to_owned(), format!("env.{}.{set}", Tool::RUSTC.variable)])
-        .map(OsString::from)
-        .collect()
 }
 
 /// One tool of Cargo's that can be replaced.
@@ -212,7 +183,7 @@ struct Tool {
 
 impl Tool {
     const RUSTC: Self = Self {
-        variable: "RUSTC_WRAPPER",
+        variable: RUSTC_WRAPPER,
         config: "CARGO_BUILD_RUSTC_WRAPPER",
         chained: private::WRAPPER,
         shim: |shims| &shims.rustc,
@@ -281,31 +252,4 @@ fn wrap(
         None => command.env_remove(tool.chained),
     };
     behind.is_some()
-}
-
-/// How to ask Cargo for the unit graph of this build, for the subcommands that can tell it.
-pub(super) fn graph(call: &CargoCall, environment: &Environment) -> Option<GraphCommand> {
-    if !GraphCommand::can_tell(&call.resolved) {
-        return None;
-    }
-    let command = plain::cargo(call, environment);
-    let words: Vec<OsString> = command.get_args().map(OsString::from).collect();
-    let args = words.into_iter().take_while(|word| word != "--").collect();
-    Some(GraphCommand::new(command.get_program().to_owned(), args))
-}
-
-/// The directory in which units are built, `build.build-dir` or the target directory, as far as it can be told without
-/// asking Cargo, whether it is there or not; where it cannot be told, a directory on what is most likely its file
-/// system.
-pub(super) fn build_dir(call: &CargoCall, settings: &Settings) -> Option<PathBuf> {
-    let manifest = call.manifest_path.as_ref().and_then(|path| path.parent());
-    let from = std::path::absolute(manifest.unwrap_or(Path::new("."))).ok()?;
-    // Cargo's lock file lies at the workspace's root, and from the first build on it is there.
-    let root = from.ancestors().find(|dir| dir.join("Cargo.lock").is_file());
-    if let Some(build) = &settings.cargo.build_dir {
-        return Some(build.value.resolve(root.unwrap_or(&from)));
-    }
-    let given = call.target_dir.clone();
-    let given = given.or_else(|| settings.cargo.target_dir.as_ref().map(|dir| dir.value.clone()));
-    Some(given.unwrap_or_else(|| root.map_or(from.clone(), |root| root.join("target"))))
 }

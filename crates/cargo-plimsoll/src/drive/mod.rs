@@ -6,18 +6,17 @@
 //!
 //! What it deliberately does not do: decide (the schedule's work) or touch what shims run by itself.
 
-mod governor_link;
+mod cargo;
 pub(crate) mod guard;
-pub(crate) mod hard_limit;
 mod joined;
 mod launch;
+mod governor_link;
 mod scratch;
-pub(crate) mod signals;
 pub(crate) mod stages;
 mod task;
+pub(crate) mod hard_limit;
 mod watch;
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -26,11 +25,10 @@ use std::process::{Child, Command};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context as _;
+use plimsoll_cargo::Kind;
+use plimsoll_core::Millis;
 use plimsoll_core::event::Header;
-use plimsoll_core::schedule::Terms;
-use plimsoll_core::{Bytes, Millis};
 use plimsoll_governor::{BuildOptions, Ending, Governor, Options};
-use plimsoll_host::Jobserver;
 use plimsoll_proto::{Enabled, Join, Rerun, VERSION};
 
 use crate::cargo_args::CargoCall;
@@ -40,16 +38,15 @@ use crate::plimsoll_toml::CrateNote;
 use crate::settings::Settings;
 use crate::shell::Shell;
 use crate::shims::Shims;
-use crate::subcommand::Kind;
-use governor_link::GovernorLink;
 use guard::Guard;
-use hard_limit::HardLimit;
 use joined::{Joined, NotJoined, Why};
 pub(crate) use launch::shim_variables;
+use governor_link::GovernorLink;
+use plimsoll_host::{Jobserver, Signal, Signals};
 use scratch::Scratch;
-use signals::{Signal, Signals};
 use task::Task;
 pub(crate) use task::{Foreign, Pipeline, PipelineTool};
+use hard_limit::RaisedLimit;
 use watch::Watch;
 
 /// Runs Cargo inside the budget; gives its exit status (128 + n for a signal).
@@ -62,7 +59,7 @@ pub(crate) fn run(
     environment: &Environment,
     shell: &mut Shell,
 ) -> anyhow::Result<i32> {
-    if call.kind == Kind::NeverBuilds || call.compiles_nothing {
+    if !call.builds() {
         return plain::run(call, environment);
     }
     run_task(Task::Cargo(call), settings, environment, shell)
@@ -101,11 +98,11 @@ fn run_task(
     environment: &Environment,
     shell: &mut Shell,
 ) -> anyhow::Result<i32> {
-    let hard_limit = HardLimit::raise(settings, environment, shell);
+    let hard_limit = RaisedLimit::raise(settings, environment, shell);
     let mut build = match Build::prepare(task, settings, environment, hard_limit) {
         Ok(build) => build,
         Err(error) => {
-            shell.warn(format_args!("this build has no budget: {error:#}"));
+            shell.warn(format_args!("this build runs without a memory budget: {error:#}"));
             return task.run_plain(environment);
         }
     };
@@ -130,7 +127,7 @@ struct Build<'a> {
     /// Removed with the rest.
     _scratch: Scratch,
     /// Where one was asked for and could be had. Before the guard: it is taken away first.
-    hard_limit: Option<HardLimit>,
+    hard_limit: Option<RaisedLimit>,
     /// From the first unit on.
     guard: Option<Guard>,
     /// A shell stands above us that can continue what was stopped.
@@ -147,7 +144,7 @@ impl<'a> Build<'a> {
         task: Task<'a>,
         settings: &Settings,
         environment: &Environment,
-        hard_limit: Option<HardLimit>,
+        hard_limit: Option<RaisedLimit>,
     ) -> anyhow::Result<Self> {
         let shims = Shims::find()?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -161,11 +158,14 @@ impl<'a> Build<'a> {
         rustix::process::set_child_subreaper(rustix::process::Pid::from_raw(1))
             .context("cannot adopt the build's processes")?;
         let signals = Signals::catch().context("cannot catch signals")?;
-        let governor = match join(task, settings, environment, jobserver) {
+        let described = described(task, settings);
+        let governor = match join(described.clone(), settings, environment, jobserver) {
             Ok(joined) => GovernorLink::Joined(Box::new(joined)),
             Err(NotJoined { jobserver, why }) => {
-                let notice = why.notice();
-                host(task, settings, environment, &scratch, jobserver, unix_ms, notice)?
+                let graph = task.graph(environment);
+                let build =
+                    BuildOptions { graph, ..BuildOptions::of(described, None, Some(jobserver)) };
+                host(build, settings, &scratch, unix_ms, why.notice())?
             }
         };
         let pipe = governor.jobserver().context("no jobserver")?;
@@ -180,7 +180,7 @@ impl<'a> Build<'a> {
             signals,
             hard_limit,
             guard: None,
-            job_control: signals::have_job_control(),
+            job_control: plimsoll_host::have_job_control(),
             may_run_twice: task.may_run_twice(settings),
             interrupted: false,
             aside: false,
@@ -211,7 +211,7 @@ impl<'a> Build<'a> {
     /// What a person should know where Cargo has failed for something that it puts right by itself when it is asked
     /// again. Not where somebody reads its JSON, which would repeat itself.
     fn reason_to_rerun(&mut self) -> Option<&'static str> {
-        let by_oomd = self.hard_limit.as_mut().is_some_and(HardLimit::was_emptied_by_oomd);
+        let by_oomd = self.hard_limit.as_mut().is_some_and(RaisedLimit::was_emptied_by_oomd);
         if self.interrupted || self.task.json_messages() {
             return None;
         }
@@ -240,8 +240,7 @@ impl<'a> Build<'a> {
 
     fn run_cargo(&mut self, watch: &mut Watch) -> anyhow::Result<i32> {
         if let Some(hard_limit) = &self.hard_limit {
-            self.guard =
-                Guard::start(watch.has_row(), self.job_control, Some(hard_limit.place())).ok();
+            self.guard = Guard::start(watch.has_row(), self.job_control, Some(hard_limit.place())).ok();
         }
         self.follow_hard_limit(watch);
         let program = self.command.get_program().to_owned();
@@ -339,7 +338,7 @@ impl<'a> Build<'a> {
             Signal::Stop if !self.job_control => {}
             Signal::Stop => {
                 watch.suspend();
-                signals::stop_self();
+                plimsoll_host::stop_self();
                 watch.restore();
                 self.governor.suspend_again();
             }
@@ -365,9 +364,30 @@ impl<'a> Build<'a> {
     }
 }
 
-/// Joins the account's budget, where there is one.
+/// What the governor is told of this build, whether it is the account's or the driver's own.
+fn described(task: Task<'_>, settings: &Settings) -> Join {
+    let noted = |(name, known): (&String, &CrateNote)| Some((name.clone(), known.memory?));
+    let target_dir = task.build_dir(settings).and_then(|dir| std::path::absolute(dir).ok());
+    Join {
+        version: VERSION,
+        command: task.name(),
+        jobs: task.jobs(settings),
+        job_slots: task.job_slots(settings),
+        memory: settings.memory.value,
+        oversized: settings.oversized.value,
+        keep_going: task.keep_going(),
+        json_messages: task.json_messages(),
+        interactive: std::io::stderr().is_terminal(),
+        priority: settings.priority.value,
+        target_dir: target_dir.unwrap_or_default(),
+        staged: task.is_staged(),
+        notes: settings.crates.iter().filter_map(noted).collect(),
+    }
+}
+
+/// Joins the account's governor, where there is one.
 fn join(
-    task: Task<'_>,
+    described: Join,
     settings: &Settings,
     environment: &Environment,
     jobserver: Jobserver,
@@ -378,41 +398,14 @@ fn join(
     let Some(home) = home else {
         return Err(NotJoined { jobserver, why: Why::Unreachable });
     };
-    let join = Join {
-        version: VERSION,
-        command: task.name(),
-        jobs: task.jobs(settings),
-        job_slots: task.job_slots(settings),
-        memory: settings.memory.value,
-        strict: settings.strict.value,
-        keep_going: task.keep_going(),
-        json_messages: task.json_messages(),
-        interactive: std::io::stderr().is_terminal(),
-        priority: settings.priority.value,
-        target_dir: task
-            .build_dir(settings)
-            .and_then(|dir| std::path::absolute(dir).ok())
-            .unwrap_or_default(),
-        diet: settings.diet.value,
-        staged: task.is_staged(),
-        notes: notes(settings),
-    };
-    Joined::open(home, join, jobserver)
+    Joined::open(home, described, jobserver)
 }
 
-/// What single packages need, by the word of a `plimsoll.toml`.
-fn notes(settings: &Settings) -> BTreeMap<String, Bytes> {
-    let noted = |(name, known): (&String, &CrateNote)| Some((name.clone(), known.memory?));
-    settings.crates.iter().filter_map(noted).collect()
-}
-
-/// A budget of this build's own; with a notice of what a person should know of that.
+/// A governor of this build's own; with a notice of what a person should know of that.
 fn host(
-    task: Task<'_>,
+    build: BuildOptions,
     settings: &Settings,
-    environment: &Environment,
     scratch: &Scratch,
-    jobserver: Jobserver,
     unix_ms: u64,
     notice: Option<String>,
 ) -> anyhow::Result<GovernorLink> {
@@ -421,24 +414,7 @@ fn host(
         memory: settings.memory.value,
         reserve: settings.reserve.value,
         home: settings.home.value.clone().unwrap_or_else(|| scratch.state()),
-    };
-    let build = BuildOptions {
-        terms: Terms {
-            jobs: task.jobs(settings),
-            strict: settings.strict.value,
-            keep_going: task.keep_going(),
-            job_slots: Some(task.job_slots(settings)),
-            diet: settings.diet.value,
-            staged: task.is_staged(),
-            ..Terms::default()
-        },
-        memory: settings.memory.value,
-        notes: notes(settings),
-        command: task.name(),
-        json_messages: task.json_messages(),
-        graph: task.graph(environment),
-        target_dir: task.build_dir(settings),
-        jobserver: Some(jobserver),
+        workspace_root: crate::plimsoll_toml::workspace_root,
     };
     let root = std::process::id();
     let mut governor = Governor::new(options, root, unix_ms)?;

@@ -2,10 +2,10 @@
 
 use anyhow::Context as _;
 use plimsoll_governor::GraphCommand;
+use plimsoll_view::{Align, table};
 
-use super::launch;
+use super::cargo;
 use crate::cargo_args::CargoCall;
-use crate::commands::table::{self, Align};
 use crate::env::Environment;
 use crate::exit::{Failure, OUT};
 use crate::shell::Shell;
@@ -19,7 +19,7 @@ pub(crate) fn question(
     environment: &Environment,
 ) -> Result<GraphCommand, Failure> {
     let name = || call.resolved.to_string_lossy().into_owned();
-    launch::graph(call, environment).ok_or_else(|| Failure::NotStaged(name()))
+    cargo::graph(call, environment).ok_or_else(|| Failure::NotStaged(name()))
 }
 
 /// Prints the stages.
@@ -47,6 +47,6 @@ pub(crate) fn list(
         ("units", Align::Right),
         ("packages", Align::Left),
     ];
-    shell.answer(table::render(columns, &rows)).context(OUT)?;
+    shell.answer(table(columns, &rows)).context(OUT)?;
     Ok(0)
 }

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context as _;
+use plimsoll_cargo::Kind;
 use plimsoll_governor::GraphCommand;
 
-use super::launch;
+use super::cargo;
 use crate::cargo_args::CargoCall;
 use crate::env::Environment;
 use crate::plain;
 use crate::settings::Settings;
-use crate::subcommand::Kind;
 
 /// A command that is not Cargo.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -215,17 +215,17 @@ impl<'a> Task<'a> {
     }
 
     pub(super) fn build_dir(&self, settings: &Settings) -> Option<PathBuf> {
-        launch::build_dir(self.cargo()?, settings)
+        cargo::build_dir(self.cargo()?, settings)
     }
 
     pub(super) fn graph(&self, environment: &Environment) -> Option<GraphCommand> {
-        launch::graph(self.cargo()?, environment)
+        cargo::graph(self.cargo()?, environment)
     }
 
     /// Its command, to be put inside the budget.
     pub(super) fn command(&self, environment: &Environment) -> Command {
         match self {
-            Self::Cargo(call) => launch::cargo(call, environment),
+            Self::Cargo(call) => cargo::command(call, environment),
             Self::Other(command) => command.command(),
         }
     }

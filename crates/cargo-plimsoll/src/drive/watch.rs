@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 
-use plimsoll_core::event::{Event, Header, Now, Record};
+use plimsoll_core::event::{BuildLiveState, Event, Header, Record};
 use plimsoll_core::{BuildNo, Bytes, Millis};
 use plimsoll_governor::Observer;
-use plimsoll_view::{BuildState, Unit, status_line, summary, top_json, waiting_line};
+use plimsoll_view::{BuildState, Unit, paused_line, status_line, summary, top_json, waiting_line};
 
+use crate::color;
 use crate::env::Environment;
 use crate::shell::Shell;
-use crate::status::{StatusLine, Terminal};
+use crate::status::{Screen as _, StatusLine, Terminal};
 
 /// Without a terminal: when something was last seen to end, or a budget was written.
 struct Silence(Millis);
@@ -29,6 +30,14 @@ impl Silence {
         self.0 = record.t;
         due
     }
+}
+
+/// Clears the rest of the budget on which the cursor stands, and goes on below it (ECMA-48, EL).
+const LINE_IS_LEFT: &str = "\x1b[K\n";
+
+/// How wide stderr is, where it is a terminal.
+fn columns() -> Option<usize> {
+    Terminal::stderr()?.size().map(|(_, columns)| usize::from(columns))
 }
 
 /// The watcher of one build.
@@ -52,7 +61,8 @@ impl Watch {
         Self {
             header: header.clone(),
             state: BuildState::new(header),
-            line: terminal.and_then(|terminal| StatusLine::new(terminal, environment)),
+            line: terminal
+                .and_then(|terminal| StatusLine::new(terminal, environment, color::on_stderr())),
             silence: (!quiet && !std::io::stderr().is_terminal()).then_some(Silence(Millis::ZERO)),
             words,
             told: false,
@@ -102,24 +112,29 @@ impl Watch {
     pub(super) fn close(mut self, shell: &mut Shell) {
         self.line = None;
         if !self.told {
-            let text = summary(&self.state, &self.header);
-            if !text.is_empty() {
-                shell.note(text);
+            let lines = summary(&self.state, &self.header);
+            if !lines.is_empty() && self.was_cut_short() {
+                shell.note(LINE_IS_LEFT);
             }
+            shell.entries(&lines, columns());
         }
+    }
+
+    /// A signal has ended Cargo, which left its progress bar on the terminal, and the terminal a `^C` before it.
+    fn was_cut_short(&self) -> bool {
+        self.state.done().is_some_and(|done| done.signal().is_some())
+            && std::io::stderr().is_terminal()
     }
 
     fn tell(&mut self) {
         self.told = true;
-        let text = summary(&self.state, &self.header);
-        if !text.is_empty() {
-            self.words.note(text);
-        }
+        self.words.entries(&summary(&self.state, &self.header), columns());
     }
 }
 
 impl Observer for Watch {
     fn record(&mut self, _build: BuildNo, record: &Record) {
+        let was_paused = self.state.is_paused();
         self.state.apply(record);
         if let Some(line) = &mut self.line
             && matches!(record.event, Event::Sample { .. } | Event::Suspended { .. })
@@ -127,8 +142,12 @@ impl Observer for Watch {
             let state = &self.state;
             line.draw(record.t, |columns| status_line(state, columns));
         }
+        let is_paused = self.state.is_paused();
+        if is_paused != was_paused && !self.has_row() {
+            self.words.entries(&[paused_line(is_paused)], columns());
+        }
         if self.silence.as_mut().is_some_and(|silence| silence.breaks(record)) {
-            self.words.note(waiting_line(&self.state));
+            self.words.entries(&[waiting_line(&self.state)], None);
         }
     }
 
@@ -136,8 +155,8 @@ impl Observer for Watch {
 
     fn closed(&mut self, _build: BuildNo) {}
 
-    fn status(&self, builds: &BTreeMap<BuildNo, Now>) -> String {
-        let json = |now: &Now| top_json(&self.state, &self.header, now) + "\n";
+    fn status(&self, builds: &BTreeMap<BuildNo, BuildLiveState>) -> String {
+        let json = |now: &BuildLiveState| top_json(&self.state, &self.header, now) + "\n";
         builds.values().map(json).collect()
     }
 }

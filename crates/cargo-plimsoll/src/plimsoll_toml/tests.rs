@@ -1,4 +1,4 @@
-use plimsoll_core::diet::Diet;
+use plimsoll_core::oversized::Oversized;
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn everything_that_can_be_said_is_read_with_its_line() {
 memory = \"60%\"
 jobs = -1
 reserve = \"2G\"
-diet = false
+oversized = 'run'
 
 [crates.big-one]
 memory = \"900 MiB\"
@@ -30,7 +30,7 @@ small.memory = \"70M\"
     );
     assert_eq!(says.jobs.unwrap().value.resolve(8), 7);
     assert_eq!(says.reserve.unwrap().value, Memory::Size(Bytes::gib(2)));
-    assert_eq!(says.diet.unwrap().value, Diet::None);
+    assert_eq!(says.oversized.unwrap().value, Oversized::Run);
     let big = &says.crates["big-one"];
     assert_eq!((big.memory, big.note.as_deref()), (Some(Bytes::mib(900)), Some("generated code")));
     assert_eq!(big.place.line, 7);
@@ -44,7 +44,7 @@ fn what_means_nothing_is_an_error_with_line_and_advice() {
         ("# a\nmemroy = \"1G\"\n", "plimsoll.toml:2: unknown key `memroy`; did you mean `memory`?"),
         (
             "linker = \"evil\"\n",
-            "plimsoll.toml:1: unknown key `linker`; known are memory, jobs, reserve, diet, hard, crates",
+            "plimsoll.toml:1: unknown key `linker`; known are memory, jobs, reserve, oversized, hard, crates",
         ),
         (
             "[crates.a]\nnots = 1\n",
@@ -54,7 +54,11 @@ fn what_means_nothing_is_an_error_with_line_and_advice() {
         ("memory = 12\n", "plimsoll.toml:1: memory: write a size"),
         ("jobs = 0\n", "plimsoll.toml:1: jobs: write a number other than 0"),
         ("reserve = \"1M\"\n", "plimsoll.toml:1: reserve: Plimsoll keeps more than that free"),
-        ("diet = \"yes\"\n", "plimsoll.toml:1: diet: write `true`, `false` or `\"output\"`"),
+        (
+            "oversized = \"yes\"\n",
+            "plimsoll.toml:1: oversized: `yes` is not a way to treat an oversized unit",
+        ),
+        ("oversized = true\n", "plimsoll.toml:1: oversized: write `\"refuse\"`, `\"run\"`"),
         ("crates = 1\n", "plimsoll.toml:1: crates: write a table, for example `[crates.serde]`"),
         ("[crates]\na = 1\n", "plimsoll.toml:2: crates.a: write a table"),
         ("[crates.a]\nmemory = \"50%\"\n", "plimsoll.toml:2: crates.a.memory: write a size"),
@@ -105,9 +109,9 @@ fn the_files_are_found_where_cargo_and_the_xdg_specification_look() {
 }
 
 #[test]
-fn the_readmes_example_means_something() {
-    let readme = include_str!("../../../../README.md");
-    let example = readme.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
-    let says = parse(Path::new("README.md"), example).unwrap();
+fn the_books_example_means_something() {
+    let page = include_str!("../../../../docs/src/settings.md");
+    let example = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let says = parse(Path::new("settings.md"), example).unwrap();
     assert!(says.memory.is_some() && says.reserve.is_some() && !says.crates.is_empty());
 }

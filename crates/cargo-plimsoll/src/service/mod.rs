@@ -11,8 +11,9 @@
 //! takes over by starting beside the old one, which sees its builds to their end. Whoever starts one inherits neither
 //! a descriptor nor a session to it, so no pipe or CI step waits for it.
 
-mod serve;
 mod watchdog;
+mod serve;
+mod spoken;
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, BufRead as _, BufReader};

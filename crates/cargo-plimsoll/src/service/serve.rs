@@ -12,17 +12,17 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use plimsoll_core::event::{Header, Now, Record};
+use plimsoll_core::event::{BuildLiveState, Header, Record};
 use plimsoll_core::settings::Memory;
 use plimsoll_core::{BuildNo, Millis};
 use plimsoll_governor::{Governor, Observer, Options};
 use plimsoll_host::StoppedProcess;
 use plimsoll_proto::{Enabled, Governing, ToGovernor, VERSION};
 use plimsoll_shim::discovery;
-use plimsoll_view::{BuildState, top_json};
+use plimsoll_view::{BuildState, paused_line, top_json};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::{READY, RUNS, STOPPED, lock, socket_of};
+use super::{READY, RUNS, STOPPED, lock, socket_of, spoken};
 use crate::env::{ENABLED, Environment, MEMORY};
 use crate::plimsoll_toml;
 
@@ -39,7 +39,13 @@ pub(super) fn run(home: &Path) -> io::Result<()> {
     let place = Place::take(home)?;
     let listener = place.listen()?;
     let (memory, reserve) = budget(home).unwrap_or_default();
-    let options = Options { cores: processors(), memory, reserve, home: home.to_owned() };
+    let options = Options {
+        cores: processors(),
+        memory,
+        reserve,
+        home: home.to_owned(),
+        workspace_root: crate::plimsoll_toml::workspace_root,
+    };
     let mut governor = Governor::of_account(options, listener).map_err(io::Error::other)?;
     plimsoll_host::raise_open_files();
     // Where the watchdog is gone, the next turn says so and is the last.
@@ -197,8 +203,12 @@ impl Observer for Builds {
     }
 
     fn record(&mut self, build: BuildNo, record: &Record) {
-        if let Some((_, state)) = self.0.get_mut(&build) {
+        if let Some((header, state)) = self.0.get_mut(&build) {
+            let was_paused = state.is_paused();
             state.apply(record);
+            if state.is_paused() != was_paused {
+                spoken::say(header, &paused_line(!was_paused));
+            }
         }
     }
 
@@ -206,8 +216,8 @@ impl Observer for Builds {
         self.0.remove(&build);
     }
 
-    fn status(&self, builds: &BTreeMap<BuildNo, Now>) -> String {
-        let json = |(build, now): (&BuildNo, &Now)| {
+    fn status(&self, builds: &BTreeMap<BuildNo, BuildLiveState>) -> String {
+        let json = |(build, now): (&BuildNo, &BuildLiveState)| {
             let (header, state) = self.0.get(build)?;
             Some(top_json(state, header, now) + "\n")
         };

@@ -1,5 +1,4 @@
 use plimsoll_core::Bytes;
-use plimsoll_core::diet::Diet;
 
 use super::*;
 
@@ -9,9 +8,9 @@ fn resolve(
     build_jobs: Option<&str>,
 ) -> Result<Settings, BadSettings> {
     let environment = Environment::from_iter(variables.iter().copied());
-    let jobs = build_jobs.map(|text| cargo_config::Given {
+    let jobs = build_jobs.map(|text| plimsoll_cargo::Given {
         value: text.parse().unwrap(),
-        origin: cargo_config::Origin::Variable("CARGO_BUILD_JOBS"),
+        origin: plimsoll_cargo::Origin::Variable("CARGO_BUILD_JOBS"),
     });
     let cargo = CargoConfig { jobs, ..CargoConfig::default() };
     from_files(asked, &environment, &Files::default(), cargo)
@@ -63,9 +62,10 @@ fn a_repository_stays_within_what_the_user_gives() {
     ] {
         assert_eq!(settled(repo, user).reserve.value, reserve.parse().unwrap());
     }
-    assert_eq!(settled("", "").diet.value, Diet::Preserving);
-    assert_eq!(settled("diet = false", "diet = true").diet.value, Diet::None);
-    assert_eq!(settled("", "diet = \"output\"").diet.value, Diet::Output);
+    let oversized = |repo: &str, user: &str| settled(repo, user).oversized.value;
+    assert_eq!(oversized("", ""), Oversized::Shrink);
+    assert_eq!(oversized("oversized = 'run'", "oversized = 'refuse'"), Oversized::Run);
+    assert_eq!(oversized("", "oversized = 'shrink-output'"), Oversized::ShrinkOutput);
     for (repo, user, hard) in [
         ("hard = true", "", true),
         ("hard = true", "hard = false", true),
@@ -92,14 +92,14 @@ fn an_option_goes_before_the_environment_and_that_before_the_default() {
     assert_eq!(nothing.memory, Sourced::new(Memory::Auto, Origin::Default));
     assert_eq!(nothing.jobs, Sourced::new(8, Origin::Default));
     assert_eq!(nothing.processors, Sourced::new(8, Origin::Default));
-    assert_eq!(nothing.strict, Sourced::new(false, Origin::Default));
+    assert_eq!(nothing.oversized, Sourced::new(Oversized::Shrink, Origin::Default));
     let home = PathBuf::from("/h/.local/state/plimsoll");
     assert_eq!(nothing.home, Sourced::new(Some(home), Origin::Default));
 
     let variables = [
         (env::MEMORY, "2G"),
         (env::JOBS, "3"),
-        (env::STRICT, "yes"),
+        (env::OVERSIZED, "refuse"),
         (env::QUIET, "off"),
         (env::HOME, "kept"),
     ];
@@ -107,7 +107,7 @@ fn an_option_goes_before_the_environment_and_that_before_the_default() {
     let two = Memory::Size(Bytes::gib(2));
     assert_eq!(set.memory, Sourced::new(two, Origin::Variable(env::MEMORY)));
     assert_eq!(set.jobs, Sourced::new(3, Origin::Variable(env::JOBS)));
-    assert_eq!(set.strict, Sourced::new(true, Origin::Variable(env::STRICT)));
+    assert_eq!(set.oversized, Sourced::new(Oversized::Refuse, Origin::Variable(env::OVERSIZED)));
     assert_eq!(set.quiet, Sourced::new(false, Origin::Variable(env::QUIET)));
     assert_eq!(set.home.value, Some(PathBuf::from("/w/kept")));
 
@@ -156,17 +156,18 @@ fn contradictions_and_unreadable_variables_are_refused() {
     let asked = Asked { jobs: four, cargo_jobs: "-4".parse().ok(), ..Asked::default() };
     assert_eq!(resolve(asked, &[], None).unwrap().jobs.value, 4);
 
-    let asked = Asked { memory: Some(Memory::Auto), ..Asked::default() };
-    let own =
-        OwnOptions { memory: Some(Memory::Percent(5)), strict: true, ..OwnOptions::default() };
-    assert!(matches!(asked.and(own), Err(BadSettings::MemoryTwice { .. })));
-
-    for (name, value) in
-        [(env::MEMORY, "lots"), (env::JOBS, "0"), (env::PROCESSORS, "many"), (env::STRICT, "maybe")]
-    {
+    for (name, value, said) in [
+        (env::MEMORY, "lots", "is not an amount of memory"),
+        (env::JOBS, "0", "not a number of jobs"),
+        (env::PROCESSORS, "0", "not a number of processors"),
+        (env::OVERSIZED, "maybe", "`shrink-output`"),
+        (env::PRIORITY, "first", "`normal`"),
+        (env::HARD, "maybe", "neither yes nor no"),
+    ] {
         let error = resolve(Asked::default(), &[(name, value)], None).unwrap_err();
         let text = error.to_string();
-        assert!(text.contains(name) && text.contains(value), "{text}");
+        assert!(text.contains(name) && text.contains(value) && text.contains(said), "{text}");
+        assert!(std::error::Error::source(&error).is_none(), "a cause would be printed once more");
         assert!(resolve(Asked::default(), &[(name, "")], None).is_ok(), "{name} unset");
     }
 }

@@ -81,7 +81,7 @@ fn without_a_wrapper_of_ones_own_cargo_compiles_and_documents_through_the_shims(
     let done = scene.ok(&mut on_account(&scene, scene.cargo("doc --no-deps -v")));
     assert!(done.stderr.contains("plimsoll-rustdoc"), "{}", done.stderr);
     let ours = scene.ok(&mut on_account(&scene, scene.plimsoll("build")));
-    assert!(ours.stderr.contains("plimsoll: peak"), "{}", ours.stderr);
+    assert!(ours.stderr.contains("Plimsoll peak memory"), "{}", ours.stderr);
     scene.assert_fresh(&mut on_account(&scene, scene.cargo("build")));
     assert_eq!(wrapped(&scene), 0);
     // The program that is configured may go; the record may not be there: the compiler runs.
@@ -117,4 +117,20 @@ fn a_driver_below_a_driver_chains_what_that_chains() {
             scene.read("wrapped").lines().filter(|line| line.contains("name inner")).count();
         assert_eq!((wrapped(&scene), inner), (4, 1), "enabled: {enabled}");
     }
+}
+
+#[test]
+fn uninstall_lets_the_governor_leave_and_gives_everything_back() {
+    let scene = scene();
+    let config = scene.read("cargo/config.toml");
+    scene.ok(&mut on_account(&scene, scene.plimsoll("enable")));
+    scene.ok(&mut on_account(&scene, scene.cargo("build")));
+    let status = scene.ok(&mut on_account(&scene, scene.plimsoll("status"))).stdout;
+    assert!(status.contains("governor  process "), "{status}");
+    let done = scene.ok(&mut on_account(&scene, scene.plimsoll("uninstall --yes"))).stdout;
+    assert!(done.contains("is what it was before `enable`"), "{done}");
+    assert_eq!(scene.read("cargo/config.toml"), config);
+    assert!(!scene.at("home").exists(), "{done}");
+    scene.assert_fresh(&mut on_account(&scene, scene.cargo("build")));
+    scene.assert_clean();
 }

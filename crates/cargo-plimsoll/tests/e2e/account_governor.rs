@@ -150,7 +150,8 @@ fn directory_and_socket_are_for_their_owner_only() {
     assert_eq!(mode("home/run"), 0o700);
     let socket = scene.governor().map(|pid| format!("home/run/{pid}.sock")).unwrap();
     assert_eq!(mode(&socket), 0o600);
-    let log = fs::read_dir(scene.at("home/logs")).unwrap().next().unwrap().unwrap();
+    // The governor writes it after it has let the compiler run.
+    let log = until("there is a log", || fs::read_dir(scene.at("home/logs")).ok()?.next()).unwrap();
     assert_eq!(log.metadata().unwrap().mode() & 0o077, 0, "{log:?}");
     scene.write("go", "");
     assert_eq!(running.end().code(), 0);
@@ -657,6 +658,24 @@ fn a_build_is_paused_and_favoured_from_outside() {
     until("its compiler goes on", || runs(a).then_some(()));
     scene.write("go", "");
     assert_eq!(running.end().code(), 0);
+}
+
+/// It has no driver that could: its governor does.
+#[test]
+fn a_plain_cargos_build_that_is_paused_says_so_in_its_own_terminal() {
+    let scene = enabled("1GiB");
+    scene.lib("a", &[], "// fake: log run-a; until go\n");
+    let terminal = Terminal::start(&scene, &mut cargo(&scene, "build", "target"));
+    scene.wait_for_lines("run-a", 1);
+    let build = &until("it is governed", || builds(&scene).pop());
+    let id = build["build"].as_str().unwrap().to_owned();
+    say(&scene, &format!("pause\tbuild={id}\ton=1\n"));
+    terminal.shows("      Paused from `cargo plimsoll top`; press p there to continue\r\n", 1);
+    say(&scene, &format!("pause\tbuild={id}\ton=0\n"));
+    terminal.shows("   Continued from `cargo plimsoll top`\r\n", 1);
+    scene.write("go", "");
+    let screen = terminal.end();
+    assert!(screen.contains("status 0"), "{screen}");
 }
 
 #[test]

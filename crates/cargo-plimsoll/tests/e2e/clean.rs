@@ -109,14 +109,14 @@ fn what_is_gone_goes_and_nothing_is_built_again() {
     let (apps, olds) = (kept(&debug, "app").len(), kept(&debug, "old"));
     assert!(!olds.is_empty());
     let shown = scene.ok(&mut clean(&scene, "--dry-run")).stdout;
-    for said in ["versions and packages that are gone", "built from those", "release", "today"] {
+    for said in ["removed packages and old versions", "built from those", "release", "today"] {
         assert!(shown.contains(said), "{said}\n{shown}");
     }
     let unasked = scene.run(&mut clean(&scene, ""));
     assert_eq!(unasked.code(), 1, "{}", unasked.stderr);
     assert_eq!(kept(&debug, "old"), olds, "nobody has said yes");
     let kept_all = scene.ok(&mut clean(&scene, "--yes --keep-days 1")).stdout;
-    assert!(kept_all.contains("nothing in "), "{kept_all}");
+    assert!(kept_all.contains("nothing to remove in "), "{kept_all}");
 
     let live = sessions(&debug, "base") + sessions(&debug, "it");
     assert!(sessions(&debug, "it") > 0);
@@ -134,7 +134,7 @@ fn what_is_gone_goes_and_nothing_is_built_again() {
         scene.assert_fresh(&mut command);
     }
     let again = scene.ok(&mut clean(&scene, "--yes")).stdout;
-    assert!(again.contains("nothing in "), "{again}");
+    assert!(again.contains("nothing to remove in "), "{again}");
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn what_another_compiler_built_goes() {
     scene.lib("b", &["a"], "");
     members(&scene, &["a", "b"]);
     scene.ok(&mut commands(&scene)[0]);
-    assert!(scene.ok(&mut clean(&scene, "--yes")).stdout.contains("nothing in "));
+    assert!(scene.ok(&mut clean(&scene, "--yes")).stdout.contains("nothing to remove in "));
     let debug = scene.at("ws/target/debug");
     let all = fingerprints(&debug);
     assert_eq!(all.len(), 2, "{all:?}");
@@ -152,11 +152,46 @@ fn what_another_compiler_built_goes() {
         let text = fs::read_to_string(&file).unwrap();
         fs::write(&file, text.replacen("\"rustc\":", "\"rustc\":1", 1)).unwrap();
     }
-    let done = scene.ok(&mut clean(&scene, "--yes")).stdout;
-    assert!(done.contains("built by another compiler"), "{done}");
+    let done = scene.ok(&mut clean(&scene, "--yes --keep-toolchains current")).stdout;
+    assert!(done.contains("built by other toolchains"), "{done}");
     assert_eq!(fingerprints(&debug), Vec::<PathBuf>::new());
     assert!(kept(&debug, "a").is_empty() && kept(&debug, "b").is_empty());
     scene.ok(&mut commands(&scene)[0]);
+}
+
+#[test]
+fn without_rustup_what_other_compilers_built_stays_unless_that_is_asked_for() {
+    let scene = Scene::new();
+    scene.lib("a", &[], "");
+    members(&scene, &["a"]);
+    scene.ok(&mut commands(&scene)[0]);
+    let debug = scene.at("ws/target/debug");
+    for file in fingerprints(&debug) {
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(&file, text.replacen("\"rustc\":", "\"rustc\":1", 1)).unwrap();
+    }
+    let programs = |program: &str| {
+        let found = Command::new("rustc").args(["--print", "sysroot"]).output().unwrap();
+        Path::new(String::from_utf8(found.stdout).unwrap().trim()).join("bin").join(program)
+    };
+    let without = |args: &str| {
+        let mut command = clean(&scene, args);
+        command.env("RUSTUP_HOME", scene.at("none")).env("RUSTC", programs("rustc"));
+        command.env("CARGO", programs("cargo"));
+        command
+    };
+    let done = scene.ok(&mut without("--yes"));
+    assert!(done.stderr.contains("no rustup to list the installed toolchains"), "{}", done.stderr);
+    assert_eq!(fingerprints(&debug).len(), 1);
+    let done = scene.ok(&mut without("--yes --keep-toolchains current"));
+    assert!(done.stdout.contains("built by other toolchains"), "{}", done.stdout);
+    let refused = scene.run(&mut clean(&scene, "--yes --keep-toolchains none-such"));
+    assert_eq!(refused.code(), 2, "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("toolchain `none-such` is not installed"),
+        "{}",
+        refused.stderr
+    );
 }
 
 #[test]
@@ -179,7 +214,7 @@ fn a_directory_that_others_use_or_cargo_did_not_make_stays() {
     scene.write("mine/debug/.fingerprint/x", "");
     let refused = scene.run(clean(&scene, "--yes").env("CARGO_TARGET_DIR", scene.at("mine")));
     assert_eq!(refused.code(), 101, "{}", refused.stderr);
-    assert!(refused.stderr.contains("was not made by Cargo"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("is not a target directory of Cargo's"), "{}", refused.stderr);
 }
 
 #[test]
@@ -189,11 +224,15 @@ fn what_is_in_no_known_layout_is_said_and_stays() {
     let olds = kept(&debug, "old");
     scene.write("ws/target/debug/build/app/unit-7/output/app.o", "");
     let done = scene.ok(&mut clean(&scene, "--yes"));
-    assert!(done.stderr.contains("build/app/unit-7` is in no layout"), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("build/app/unit-7` is nothing that a known version of Cargo writes"),
+        "{}",
+        done.stderr
+    );
     assert_eq!(kept(&debug, "old"), olds);
     assert!(kept(&release, "old").is_empty(), "what is known there is cleaned");
     let again = scene.ok(&mut clean(&scene, "--yes")).stdout;
-    assert!(again.contains("nothing else in "), "{again}");
+    assert!(again.contains("nothing else to remove in "), "{again}");
     fs::remove_dir_all(debug.join("build/app/unit-7")).unwrap();
 
     // A Cargo that keeps nothing where it is known.
@@ -203,7 +242,11 @@ fn what_is_in_no_known_layout_is_said_and_stays() {
     let cargo = scene.script("bin/unknown-cargo", cargo);
     let refused = scene.run(clean(&scene, "--yes").env("CARGO", cargo));
     assert_eq!(refused.code(), 101, "{}", refused.stderr);
-    assert!(refused.stderr.contains("in a way that is not known here"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("a layout of the build directory that Plimsoll does not know"),
+        "{}",
+        refused.stderr
+    );
     assert_eq!(kept(&debug, "old"), olds);
 }
 
@@ -233,7 +276,7 @@ fn what_another_workspace_has_built_stays_also_where_the_directory_is_inside_thi
         scene.ok(&mut build);
         scene.ok(&mut in_workspace(&scene, scene.cargo("build")));
         let done = scene.ok(&mut clean(&scene, "--yes"));
-        assert!(done.stdout.starts_with("nothing else in "), "{}", done.stdout);
+        assert!(done.stdout.starts_with("nothing else to remove in "), "{}", done.stdout);
         assert!(done.stderr.contains("other workspaces build in `"), "{}", done.stderr);
         scene.assert_fresh(&mut build);
     }
@@ -249,7 +292,7 @@ fn a_link_to_a_profile_is_none() {
     scene.ok(&mut build);
     std::os::unix::fs::symlink("debug", scene.at("ws/target/now")).unwrap();
     let done = scene.ok(&mut clean(&scene, "--yes"));
-    assert!(done.stdout.starts_with("nothing in "), "{}", done.stdout);
+    assert!(done.stdout.starts_with("nothing to remove in "), "{}", done.stdout);
     scene.assert_fresh(&mut build);
 }
 
@@ -330,7 +373,7 @@ mod nightly {
             let done = scene.ok(in_layout(nightly(&mut clean(&scene, "--yes")), newer));
             let layout = if newer { "older" } else { "newer" };
             assert!(
-                done.stderr.contains(&format!("lie in Cargo's {layout} layout")),
+                done.stderr.contains(&format!("in Cargo's {layout} directory layout")),
                 "{}",
                 done.stderr
             );
@@ -373,10 +416,22 @@ mod nightly {
             let debug = scene.at("ws/target/debug");
             let of_both = fingerprints(&debug).len();
             let live = sessions(&debug, "app") + sessions(&debug, "it");
+            // Both are installed, so both stay, unless that is asked for.
             let mut cleaning = clean(&scene, "--yes");
             then(&mut cleaning);
             let done = scene.ok(&mut cleaning);
-            assert!(done.stdout.contains("built by another compiler"), "{}", done.stdout);
+            assert!(!done.stdout.contains("built by other toolchains"), "{}", done.stdout);
+            assert_eq!(fingerprints(&debug).len(), of_both);
+            for set in [first, then] {
+                for mut command in commands(&scene) {
+                    set(&mut command);
+                    scene.assert_fresh(&mut command);
+                }
+            }
+            let mut cleaning = clean(&scene, "--yes --keep-toolchains current");
+            then(&mut cleaning);
+            let done = scene.ok(&mut cleaning);
+            assert!(done.stdout.contains("built by other toolchains"), "{}", done.stdout);
             assert_eq!(fingerprints(&debug).len() * 2, of_both);
             assert_eq!(names(&debug.join(".fingerprint")).is_empty(), newer_remains);
             assert_eq!(debug.join("build/app").exists(), newer_remains);

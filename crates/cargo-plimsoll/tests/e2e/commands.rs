@@ -30,7 +30,8 @@ fn a_build_that_has_ended_is_reported_and_remembered() {
     );
     scene.ok(&mut scene.fake("--memory 1GiB build"));
     let report = scene.ok(&mut scene.plimsoll("report --text")).stdout;
-    assert!(report.contains("a v0.1.0") && report.contains("b v0.1.0"), "{report}");
+    assert!(report.contains("     1  a\n") && report.contains("     1  b\n"), "{report}");
+    assert!(report.contains(&format!("cargo build in {}", scene.at("ws").display())), "{report}");
     let all = scene.ok(&mut scene.plimsoll("history")).stdout;
     assert!(all.contains('a') && all.contains('b'), "{all}");
     let one = scene.ok(&mut scene.plimsoll("history a")).stdout;
@@ -58,4 +59,25 @@ fn where_nothing_runs_top_says_so() {
     let scene = Scene::new();
     scene.lib("a", &[], "");
     assert!(scene.top().is_none());
+}
+
+#[test]
+fn uninstall_waits_for_no_build_and_takes_nothing_from_one() {
+    let scene = Scene::new();
+    scene.lib("a", &[], "// fake: alloc 50MiB in 100ms; touch up; until go\n");
+    let uninstall = || {
+        let mut command = scene.plimsoll("uninstall --yes");
+        command.env("CARGO_HOME", scene.at("cargo"));
+        command
+    };
+    let running = scene.start(&mut scene.fake("--memory 1GiB build"));
+    scene.wait_for("up");
+    let refused = scene.run(&mut uninstall());
+    assert_eq!(refused.code(), 1);
+    assert!(refused.stderr.contains("nothing was removed: process "), "{}", refused.stderr);
+    assert!(scene.at("home/logs").exists());
+    scene.write("go", "");
+    assert_eq!(running.end().code(), 0);
+    scene.ok(&mut uninstall());
+    assert!(!scene.at("home").exists());
 }

@@ -223,7 +223,11 @@ fn a_compiler_that_somebody_kills_runs_once_more() {
     let done = running.end();
     assert_eq!(done.code(), 0, "{}", done.stderr);
     assert_eq!(done.stderr.matches("unused variable").count(), 1, "{}", done.stderr);
-    assert!(done.stderr.contains("ran again 1 unit that somebody else killed"), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("Restarted 1 unit that another program killed"),
+        "{}",
+        done.stderr
+    );
     assert_eq!(scene.events("lost"), 1);
     scene.assert_fresh(&mut scene.fake_cargo("build"));
 }
@@ -240,7 +244,7 @@ fn a_compiler_that_somebody_tells_to_end_runs_once_more() {
     let done = running.end();
     assert_eq!(done.code(), 0, "{}", done.stderr);
     assert!(
-        done.stderr.contains("ran again 1 unit that somebody else ended with SIGTERM"),
+        done.stderr.contains("Restarted 1 unit that another program ended (SIGTERM"),
         "{}",
         done.stderr
     );

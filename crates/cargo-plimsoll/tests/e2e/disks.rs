@@ -21,7 +21,7 @@ fn one_crate() -> Scene {
 fn a_home_that_cannot_be_written_costs_only_the_memory_of_it() {
     let scene = one_crate();
     let done = scene.ok(scene.plimsoll("--memory 1GiB build").env("PLIMSOLL_HOME", UNWRITABLE));
-    assert!(done.stderr.contains("plimsoll: peak"), "{}", done.stderr);
+    assert!(done.stderr.contains("Plimsoll peak memory"), "{}", done.stderr);
     assert!(done.stderr.contains(UNWRITABLE), "a reason is given: {}", done.stderr);
     scene.assert_fresh(&mut scene.cargo("build"));
 }
@@ -37,7 +37,7 @@ fn without_any_home_the_build_goes_on() {
         .env("RUSTUP_HOME", or("RUSTUP_HOME", ".rustup"));
     command.env_remove("HOME").env_remove("PLIMSOLL_HOME").env_remove("XDG_STATE_HOME");
     let done = scene.ok(&mut command);
-    assert!(done.stderr.contains("plimsoll: peak"), "{}", done.stderr);
+    assert!(done.stderr.contains("Plimsoll peak memory"), "{}", done.stderr);
     scene.assert_fresh(&mut scene.cargo("build"));
 }
 
@@ -45,7 +45,7 @@ fn without_any_home_the_build_goes_on() {
 fn a_temporary_directory_that_cannot_be_written_stops_nothing() {
     let scene = one_crate();
     let done = scene.ok(scene.plimsoll("--memory 1GiB build").env("TMPDIR", UNWRITABLE));
-    assert!(done.stderr.contains("plimsoll: peak"), "{}", done.stderr);
+    assert!(done.stderr.contains("Plimsoll peak memory"), "{}", done.stderr);
     scene.assert_fresh(&mut scene.cargo("build"));
 }
 
@@ -55,7 +55,7 @@ fn a_temporary_directory_that_does_not_exist_is_not_made() {
     let scene = one_crate();
     let absent = scene.at("absent");
     let done = scene.ok(scene.plimsoll("--memory 1GiB build").env("TMPDIR", &absent));
-    assert!(done.stderr.contains("plimsoll: peak"), "{}", done.stderr);
+    assert!(done.stderr.contains("Plimsoll peak memory"), "{}", done.stderr);
     assert!(!absent.exists());
     scene.assert_fresh(scene.cargo("build").env("TMPDIR", &absent));
 }
@@ -85,7 +85,7 @@ fn a_full_disk_for_history_and_log_costs_only_them() {
     let fill = "cat /dev/zero >\"$PLIMSOLL_HOME/fill\" 2>/dev/null";
     let command = scene.plimsoll("--memory 1GiB build");
     let done = scene.ok(&mut on_small_disk(&scene, "", fill, &command));
-    assert!(done.stderr.contains("plimsoll: peak"), "{}", done.stderr);
+    assert!(done.stderr.contains("Plimsoll peak memory"), "{}", done.stderr);
     assert!(done.stderr.contains("No space left"), "a reason is given: {}", done.stderr);
     scene.assert_fresh(&mut scene.cargo("build"));
 }
@@ -96,7 +96,7 @@ fn a_read_only_home_costs_only_the_memory_of_it() {
     needs_mounts(&scene);
     let command = scene.plimsoll("--memory 1GiB build");
     let done = scene.ok(&mut on_small_disk(&scene, ",ro", ":", &command));
-    assert!(done.stderr.contains("plimsoll: peak"), "{}", done.stderr);
+    assert!(done.stderr.contains("Plimsoll peak memory"), "{}", done.stderr);
     scene.assert_fresh(&mut scene.cargo("build"));
 }
 

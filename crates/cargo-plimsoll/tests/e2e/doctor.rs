@@ -81,16 +81,16 @@ fn a_workspace_that_does_everything_wrong_is_told_all_of_it() {
     let wrapper = one("wrapper");
     assert!(wrapper["what"].as_str().unwrap().contains("wrap/wrapper"), "{wrapper}");
     let jobs = one("jobs");
-    assert!(jobs["what"].as_str().unwrap().contains("is 64, on"), "{jobs}");
+    assert!(jobs["what"].as_str().unwrap().contains("is 64, and this machine has"), "{jobs}");
     let linker = of(&said, "findings", "linker");
     assert_eq!(linker.len(), 1, "{linker:?}");
 
     // As text, and without what hides the linker.
     let text = scene.run(&mut scene.plimsoll("doctor")).stdout;
     assert!(text.contains("profile `release` has fat LTO and one codegen unit"), "{text}");
-    assert!(text.contains("links with bfd, as your flags say"), "{text}");
-    assert!(!text.contains("RUSTFLAGS hides"), "{text}");
-    assert!(text.contains("looked at and fine"), "{text}");
+    assert!(text.contains("the linker is bfd, which your flags choose"), "{text}");
+    assert!(!text.contains("RUSTFLAGS overrides"), "{text}");
+    assert!(text.contains(" checks passed (-v lists them)"), "{text}");
     // Nothing was touched.
     assert!(files(&scene)[1].contains("jobs = 64 # many"));
 }
@@ -101,11 +101,11 @@ fn what_is_safe_is_applied_and_taken_exactly_back() {
         let before = files(&scene);
         let unasked = scene.run(&mut scene.plimsoll("doctor --fix"));
         assert_eq!(unasked.code(), 1);
-        assert!(unasked.stderr.contains("nobody can be asked"), "{}", unasked.stderr);
+        assert!(unasked.stderr.contains("no terminal to ask on"), "{}", unasked.stderr);
         assert_eq!(files(&scene), before);
 
         let done = scene.run(&mut scene.plimsoll("doctor --fix --yes"));
-        assert!(done.stdout.contains("written into "), "{}\n{}", done.stdout, done.stderr);
+        assert!(done.stdout.contains("wrote to "), "{}\n{}", done.stdout, done.stderr);
         let after = files(&scene);
         assert!(after[0].contains("split-debuginfo = \"unpacked\""), "{}", after[0]);
         assert!(after[0].contains("lto = true # all"), "programs stay as they are: {}", after[0]);
@@ -125,25 +125,42 @@ fn what_is_safe_is_applied_and_taken_exactly_back() {
 }
 
 #[test]
-fn a_person_is_asked_for_each_and_only_what_is_wanted_is_written() {
-    let scene = scene();
-    let before = files(&scene);
-    let (_, said) = json(&scene, scene.plimsoll("doctor --json"));
-    let offered = of(&said, "findings", "init");
-    assert!(offered.len() >= 2, "{said}");
-    let mut terminal = Terminal::start(&scene, &mut scene.plimsoll("doctor --fix"));
-    for (at, finding) in offered.iter().enumerate() {
-        terminal.shows("apply it? [y/N]", at + 1);
-        let wanted = finding["what"].as_str().unwrap().contains("build.jobs");
+fn a_person_is_asked_and_only_what_is_wanted_is_written() {
+    for wanted in [false, true] {
+        let scene = scene();
+        let before = files(&scene);
+        let mut terminal = Terminal::start(&scene, &mut scene.plimsoll("doctor --fix"));
+        terminal.shows("Apply it? [y/N]", 1);
         terminal.press(if wanted { b'y' } else { b'n' });
         terminal.press(b'\n');
+        let screen = terminal.end();
+        assert_eq!(
+            screen.contains("wrote to Cargo.toml: profile.dev.split-debuginfo"),
+            wanted,
+            "{screen}"
+        );
+        assert_eq!(files(&scene)[0] != before[0], wanted);
+        scene.ok(&mut scene.plimsoll("init --undo"));
+        assert_eq!(files(&scene), before);
     }
-    let screen = terminal.end();
-    assert!(screen.contains("written into .cargo/config.toml: build.jobs"), "{screen}");
-    assert_eq!(files(&scene)[0], before[0], "the profile was not wanted");
-    assert!(files(&scene)[1].contains("jobs = "), "{}", files(&scene)[1]);
-    scene.ok(&mut scene.plimsoll("init --undo"));
-    assert_eq!(files(&scene), before);
+}
+
+#[test]
+fn a_plimsoll_toml_with_an_error_is_a_finding_and_stops_only_what_needs_it() {
+    let scene = scene();
+    scene.write("ws/plimsoll.toml", "memroy = \"1G\"\n");
+    let (code, said) = json(&scene, scene.plimsoll("doctor --json"));
+    assert_eq!(code, 1);
+    let first = &said["findings"][0];
+    assert_eq!((&first["topic"], &first["severity"]), (&"plimsoll.toml".into(), &"problem".into()));
+    assert!(first["what"].as_str().unwrap().contains("did you mean `memory`"), "{first}");
+    for command in ["tree", "init", "metadata --format-version 1 --no-deps"] {
+        let done = scene.ok(&mut scene.plimsoll(command));
+        assert!(done.stderr.contains("ignores a file with an error"), "{command}: {}", done.stderr);
+    }
+    for command in ["build", "settings", "check"] {
+        assert_eq!(scene.run(&mut scene.plimsoll(command)).code(), 2, "{command}");
+    }
 }
 
 #[test]
@@ -154,7 +171,12 @@ fn a_wrapper_that_is_gone_is_a_problem_and_outside_a_workspace_the_machine_is_lo
     let (code, said) = json(&scene, command);
     assert_eq!(code, 1);
     assert_eq!(of(&said, "findings", "wrapper")[0]["severity"], "problem");
-    assert!(of(&said, "findings", "workspace")[0]["what"].as_str().unwrap().contains("none here"));
+    assert!(
+        of(&said, "findings", "workspace")[0]["what"]
+            .as_str()
+            .unwrap()
+            .contains("no workspace here")
+    );
     assert_eq!(of(&said, "findings", "memory").len(), 1);
 }
 

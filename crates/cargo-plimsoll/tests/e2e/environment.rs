@@ -110,10 +110,13 @@ fn settings_can_be_given_by_the_environment() {
     let scene = Scene::new();
     scene.lib("a", &[], "// fake: alloc 150MiB in 300ms\n");
     let mut command = scene.fake("build");
-    command.env("PLIMSOLL_MEMORY", "123MiB").env("PLIMSOLL_JOBS", "3").env("PLIMSOLL_STRICT", "1");
+    command
+        .env("PLIMSOLL_MEMORY", "123MiB")
+        .env("PLIMSOLL_JOBS", "3")
+        .env("PLIMSOLL_OVERSIZED", "refuse");
     let done = scene.run(&mut command);
     assert_eq!(done.code(), 101);
-    assert!(done.stderr.contains("above the budget of 123 MiB"), "{}", done.stderr);
+    assert!(done.stderr.contains("the memory budget of 123 MiB"), "{}", done.stderr);
     let header: serde_json::Value =
         serde_json::from_str(scene.log().lines().next().unwrap()).unwrap();
     assert_eq!((header["memory"].as_str(), header["jobs"].as_u64()), (Some("123 MiB"), Some(3)));
@@ -131,7 +134,7 @@ fn where_proc_is_another_namespaces_the_build_has_no_budget() {
     let build = scene.plimsoll("--memory 1GiB build");
     let mut build = scene.in_namespaces(&["--pid"], &build);
     let done = scene.ok(&mut build);
-    assert!(done.stderr.contains("this build has no budget"), "{}", done.stderr);
+    assert!(done.stderr.contains("this build runs without a memory budget"), "{}", done.stderr);
     assert!(done.stderr.contains("--mount-proc"), "{}", done.stderr);
     scene.assert_fresh(&mut scene.cargo("build"));
 }

@@ -39,11 +39,11 @@ fn what_waits_leaves_when_something_fails() {
     for said in words {
         assert_eq!(done.stderr.matches(said).count(), 1, "{said}: {}", done.stderr);
     }
-    let words = "error: the build has failed; what still waited for memory is not compiled";
+    let words = "error: the build has failed, so crates that still waited for memory are not compiled (Cargo says `could not compile` of each, but there is no error in them)";
     assert_eq!(done.stderr.matches(words).count(), 1, "{}", done.stderr);
     assert!(!done.stderr.contains("Caused by"), "{}", done.stderr);
     assert!(
-        done.stderr.contains("not started after the first failure: 1 unit (late)"),
+        done.stderr.contains("Not built late: waited for memory when bad failed"),
         "{}",
         done.stderr
     );
@@ -82,7 +82,7 @@ fn what_waits_leaves_when_a_build_script_fails() {
     assert!(!scene.at("run-late").exists(), "it has been compiled although the build had failed");
     let words = "failed to run custom build command for `scripted";
     assert_eq!(done.stderr.matches(words).count(), 1, "{}", done.stderr);
-    let words = "not started after the first failure: 1 unit (late)";
+    let words = "Not built late: waited for memory when scripted (build) failed";
     assert!(done.stderr.contains(words), "{}", done.stderr);
 }
 

@@ -42,7 +42,7 @@ fn it_writes_what_keeps_outputs_and_takes_it_exactly_back() {
     let check = scene.run(&mut scene.plimsoll("init --check"));
     assert_eq!(check.code(), 1, "{}", check.stderr);
     assert!(
-        check.stdout.contains("+jobs = ") && check.stdout.contains("+split-debuginfo = "),
+        !check.stdout.contains("jobs") && check.stdout.contains("+split-debuginfo = "),
         "{}",
         check.stdout
     );
@@ -50,14 +50,15 @@ fn it_writes_what_keeps_outputs_and_takes_it_exactly_back() {
 
     let said = scene.ok(&mut scene.plimsoll("init")).stdout;
     for setting in [
-        "written   build.jobs",
-        "on demand profile.release.lto",
-        "not       profile.release.incremental",
+        "written   profile.dev.split-debuginfo",
+        "available profile.release.lto",
+        "skipped   profile.release.incremental",
     ] {
         assert!(said.contains(setting), "{setting}:\n{said}");
     }
     let after = files(&scene);
     assert!(after[0].starts_with(&before[0]), "what stood there stays: {}", after[0]);
+    assert!(!scene.at("ws/.cargo").exists(), "nothing that depends on this machine is written");
     assert_eq!(scene.ok(&mut scene.plimsoll("init --check")).stdout, "");
     scene.ok(&mut scene.plimsoll("init"));
     assert_eq!(files(&scene), after, "a second time changes nothing");
@@ -117,33 +118,48 @@ fn a_profile_of_its_own_builds_beside_the_others() {
     // Cargo has the last word.
     let refused = scene.run(&mut scene.plimsoll("init --profile build"));
     assert_eq!(refused.code(), 101);
-    assert!(refused.stderr.contains("nothing was changed"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("nothing changed"), "{}", refused.stderr);
     assert_eq!(files(&scene), before);
 }
 
+/// An earlier `init` wrote this machine's number of jobs into a file that is committed.
 #[test]
-fn jobs_that_init_wrote_bind_plain_cargo_and_edited_ones_us_as_well() {
+fn jobs_that_an_earlier_init_wrote_are_taken_out_again() {
+    const OLD: &str = "# Made by `cargo plimsoll init`; `cargo plimsoll init --undo` takes it back.\n\
+        [build] # plimsoll init\njobs = 2 # plimsoll init wrote 2: for plain cargo\n";
+    for command in ["init", "init --undo"] {
+        let scene = scene("");
+        scene.write("ws/.cargo/config.toml", OLD);
+        let said = scene.ok(&mut scene.plimsoll(command)).stdout;
+        assert!(said.contains("removed .cargo/config.toml"), "{said}");
+        assert!(!scene.at("ws/.cargo").exists());
+        // What a person has edited since is theirs.
+        scene.write("ws/.cargo/config.toml", OLD.replace("jobs = 2 #", "jobs = 3 #"));
+        scene.ok(&mut scene.plimsoll(command));
+        assert_eq!(scene.read("ws/.cargo/config.toml"), "[build]\njobs = 3\n");
+        let said = scene.ok(&mut scene.plimsoll("init")).stdout;
+        assert!(said.contains("yours     build.jobs"), "{said}");
+    }
+}
+
+#[test]
+fn a_script_that_a_person_has_edited_stays() {
     let scene = scene("");
-    let jobs = |scene: &Scene| {
-        let said = scene.ok(&mut scene.plimsoll("settings")).stdout;
-        said.lines().find(|line| line.starts_with("jobs")).unwrap().to_owned()
-    };
-    let free = jobs(&scene);
-    scene.ok(&mut scene.plimsoll("init"));
-    assert_eq!(jobs(&scene), free);
-    let config = scene.read("ws/.cargo/config.toml");
-    let line = config.lines().find(|line| line.starts_with("jobs = ")).unwrap();
-    let edited = line.replacen(line.split(' ').nth(2).unwrap(), "1", 1);
-    // The same number is no edit; another comment makes it the user's.
-    let edited = edited.split(" # ").next().unwrap().to_owned();
-    scene.write("ws/.cargo/config.toml", config.replace(line, &edited));
-    let bound = jobs(&scene);
+    scene.ok(&mut scene.plimsoll("init --scripts"));
+    let name = "ws/build-low-memory.sh";
+    let text = scene.read(name);
+    assert!(!text.contains("cargo install cargo-plimsoll"), "{text}");
+    assert!(text.contains("cargo install --locked --path crates/cargo-plimsoll"), "{text}");
+    let edited = text.replace("MEMORY_LIMIT=\"auto\"", "MEMORY_LIMIT=\"3G\"");
+    scene.write(name, &edited);
+    let undone = scene.ok(&mut scene.plimsoll("init --undo"));
+    assert_eq!(scene.read(name), edited);
     assert!(
-        bound.contains("build.jobs in") && bound.split_whitespace().nth(1) == Some("1"),
-        "{bound}"
+        undone.stderr.contains("build-low-memory.sh` stays, because it was edited"),
+        "{}",
+        undone.stderr
     );
-    let said = scene.ok(&mut scene.plimsoll("init")).stdout;
-    assert!(said.contains("yours     build.jobs"), "{said}");
+    assert!(!scene.at("ws/build-env.sh").exists());
 }
 
 #[test]
@@ -152,7 +168,6 @@ fn a_package_without_a_workspace_and_one_below_another_are_written_at_their_root
     scene.package("alone", &[], "src/main.rs", "fn main() {}");
     scene.ok(&mut at(&scene, "ws/alone/src", "init"));
     assert!(scene.read("ws/alone/Cargo.toml").contains("split-debuginfo"));
-    assert!(scene.at("ws/alone/.cargo/config.toml").exists());
     assert!(!scene.at("ws/.cargo").exists());
     scene.ok(&mut at(&scene, "ws/alone", "build -q"));
     scene.ok(&mut at(&scene, "ws/alone", "init --undo"));
@@ -166,9 +181,9 @@ fn configuration_in_two_files_and_by_include_is_read_as_cargo_does() {
     scene.write("ws/.cargo/config.toml", "# not read\n");
     scene.write("ws/.cargo/more.toml", "[build]\njobs = 3\n");
     let done = scene.ok(&mut scene.plimsoll("init"));
-    assert!(done.stderr.contains("Cargo reads only the first"), "{}", done.stderr);
+    assert!(done.stderr.contains("read only the first"), "{}", done.stderr);
     assert!(
-        done.stdout.contains("3 in") && done.stdout.contains("more.toml is yours"),
+        done.stdout.contains("you set 3 in") && done.stdout.contains("more.toml;"),
         "{}",
         done.stdout
     );
@@ -219,5 +234,5 @@ fn figures_of_recorded_builds_are_told() {
     );
     scene.ok(&mut scene.fake("--memory 1GiB build"));
     let said = scene.ok(&mut scene.plimsoll("init")).stdout;
-    assert!(said.contains("the heaviest unit recorded is b with"), "{said}");
+    assert!(said.contains("largest compiler in your recorded builds: b with"), "{said}");
 }

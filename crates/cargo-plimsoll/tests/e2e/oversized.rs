@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use plimsoll_testing::cgroup::LimitedCgroup;
 use plimsoll_testing::needs;
+use plimsoll_testing::cgroup::LimitedCgroup;
 
 use crate::process::{is_stopped, until};
 use crate::scene::Scene;
@@ -29,9 +29,10 @@ fn slims() -> Scene {
 #[test]
 fn an_oversized_unit_is_compiled_by_other_settings_only_where_that_was_agreed_to() {
     let scene = slims();
-    let done = scene.ok(&mut scene.fake("--memory 200MiB --diet output build"));
+    let done = scene.ok(&mut scene.fake("--memory 200MiB --oversized shrink-output build"));
     assert!(
-        done.stderr.contains("by --diet output: giant (codegen units 1 to 16)"),
+        done.stderr
+            .contains("because of `--oversized shrink-output`: giant (codegen units 1 to 16)"),
         "{}",
         done.stderr
     );
@@ -41,18 +42,18 @@ fn an_oversized_unit_is_compiled_by_other_settings_only_where_that_was_agreed_to
 
     // What was seen of it so is no example of what it needs by its own settings.
     fs::remove_dir_all(scene.at("target")).unwrap();
-    let done = scene.ok(&mut scene.fake("--memory 200MiB --diet output build"));
-    assert!(done.stderr.contains("by --diet output: giant"), "{}", done.stderr);
+    let done = scene.ok(&mut scene.fake("--memory 200MiB --oversized shrink-output build"));
+    assert!(
+        done.stderr.contains("because of `--oversized shrink-output`: giant"),
+        "{}",
+        done.stderr
+    );
     assert_eq!(scene.read("run").lines().count(), 3, "at once: {}", done.stderr);
 
     fs::remove_dir_all(scene.at("target")).unwrap();
     let done = scene.ok(&mut scene.fake("--memory 200MiB build"));
-    assert!(!done.stderr.contains("--diet output:"), "{}", done.stderr);
-    assert!(
-        done.stderr.contains("more than the budget of 200 MiB by itself: giant"),
-        "{}",
-        done.stderr
-    );
+    assert!(!done.stderr.contains("Changed output"), "{}", done.stderr);
+    assert!(done.stderr.contains("Oversized giant needs 3"), "{}", done.stderr);
 }
 
 #[test]
@@ -73,7 +74,7 @@ fn what_is_above_the_whole_machine_is_stopped_with_what_was_tried_and_what_helps
         "Tried: alone (not once more with one thread",
         "while it was still growing: how far that leads nobody knows",
         "at least 1.00 GiB of swap more",
-        "`--diet output`, which compiles it with codegen units 1 to 16",
+        "`--oversized shrink-output`, which compiles it with codegen units 1 to 16",
         "could not compile `giant`",
     ] {
         assert!(done.stderr.contains(said), "{said}: {}", done.stderr);
@@ -89,7 +90,7 @@ fn what_is_above_the_whole_machine_is_stopped_with_what_was_tried_and_what_helps
 fn with_swap_long_work_is_paged_out_and_not_done_again() {
     needs::swap(600);
     needs::root();
-    for (diet, again) in [("preserving", false), ("none", true)] {
+    for (oversized, again) in [("shrink", false), ("run", true)] {
         let cgroup = LimitedCgroup::with_swap(520 * MIB);
         let scene = Scene::new();
         scene.lib("a", &[], "// fake: alloc 40MiB in 80ms; touch a-is-up; until grow; alloc 170MiB in 700ms; touch grown; until go\n");
@@ -99,7 +100,7 @@ fn with_swap_long_work_is_paged_out_and_not_done_again() {
             "// fake: until a-is-up; log run-b; alloc 150MiB in 300ms; cpu 6s; touch b-is-up; until go\n",
         );
         scene.lib("c", &["a", "b"], "");
-        let build = scene.fake(&format!("--diet {diet} --jobs 4 build"));
+        let build = scene.fake(&format!("--oversized {oversized} --jobs 4 build"));
         let running = scene.start(&mut scene.inside(cgroup.entrance(), &build));
         let b = scene.wait_for_lines("run-b", 1);
         scene.wait_for("b-is-up");
@@ -117,7 +118,7 @@ fn with_swap_long_work_is_paged_out_and_not_done_again() {
         assert_eq!(cgroup.kills(), 0, "{}", done.stderr);
         assert_eq!(scene.read("run-b").lines().count() > 1, again, "{}", done.stderr);
         assert_eq!(
-            done.stderr.contains("paged out 1 unit meanwhile (b)"),
+            done.stderr.contains("paged out 1 unit meanwhile: b"),
             !again,
             "{}",
             done.stderr

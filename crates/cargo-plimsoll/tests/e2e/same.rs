@@ -104,7 +104,7 @@ fn an_installed_program_works() {
     let root = scene.at("root");
     let args = format!("install --path a --root {}", root.display());
     let done = scene.ok(&mut scene.plimsoll(&args));
-    assert!(done.stderr.contains("plimsoll: peak"), "{}", done.stderr);
+    assert!(done.stderr.contains("Plimsoll peak memory"), "{}", done.stderr);
     let said = Command::new(root.join("bin/a")).output().unwrap();
     assert_eq!(said.stdout, b"42\n");
 }

@@ -58,7 +58,7 @@ fn a_build_goes_on_without_a_governor_that_stands_still_says_so_once_and_joins_i
     signal(governor, Signal::CONT);
     let third = scene.start(&mut build(&scene, "c"));
     scene.wait_for("c-is-up");
-    until("both builds are governed", || status(&scene).contains(": 2 builds, ").then_some(()));
+    until("both builds are governed", || status(&scene).contains(": 2 builds use ").then_some(()));
     scene.write("go", "");
     for running in [first, third] {
         let done = running.end();
@@ -78,7 +78,7 @@ fn a_unit_that_waits_when_its_governor_is_stopped_goes_on_and_fails_nothing() {
     let first = scene.start(&mut build(&scene, "a"));
     scene.wait_for("a-is-up");
     let second = scene.start(&mut build(&scene, "c"));
-    until("b waits", || status(&scene).contains(", 1 wait").then_some(()));
+    until("b waits", || status(&scene).contains(", 1 waiting").then_some(()));
     let governor = scene.governor().expect("one governs");
     signal(governor, Signal::STOP);
     scene.wait_for_lines("run-b", 2);

@@ -47,8 +47,11 @@ fn stages_are_listed_and_built_one_after_the_other() {
     let done = scene.ok(&mut scene.fake("--jobs 4 build --staged"));
     let expected = ["a v0.1.0", "b v0.1.0", "c v0.1.0", "z v0.1.0 (bin)"];
     assert_eq!(order(&scene), (expected.map(str::to_owned).to_vec(), 0), "{}", scene.log());
-    for said in ["stage 1 of 4: a: peak ", "stage 4 of 4: z: peak ", "stages brought nothing here"]
-    {
+    for said in [
+        "Stage 1 of 4: a: peak memory ",
+        "Stage 4 of 4: z: peak memory ",
+        "stages brought nothing here",
+    ] {
         assert!(done.stderr.contains(said), "{said}\n{}", done.stderr);
     }
     scene.assert_fresh(&mut scene.fake_cargo("build"));
@@ -81,7 +84,7 @@ fn stages_hold_under_the_accounts_governor_too() {
     };
     scene.ok(&mut on_account(scene.plimsoll("enable")));
     let done = scene.ok(&mut on_account(scene.fake("--jobs 4 build --staged")));
-    assert!(done.stderr.contains("stage 2 of 4: b: "), "{}", done.stderr);
+    assert!(done.stderr.contains("Stage 2 of 4: b: "), "{}", done.stderr);
     assert_eq!(order(&scene).1, 0, "{}", scene.log());
     scene.ok(&mut on_account(scene.plimsoll("disable")));
 }

@@ -210,6 +210,104 @@ fn ctrl_c_ends_everything() {
     assert!(screen.contains("status 130"), "{screen}");
 }
 
+/// Cargo leaves its progress bar, the terminal writes `^C` over its beginning, and the summary begins below it.
+#[test]
+fn the_summary_of_a_cancelled_build_stands_on_lines_of_its_own_and_blames_nobody() {
+    let scene = crowded();
+    let mut command = scene.fake(CROWDED);
+    let mut terminal = Terminal::start(&scene, command.env_remove("CI"));
+    stopped(&scene);
+    terminal.press(CTRL_C);
+    let screen = terminal.end();
+    let (_, summary) = screen.rsplit_once("\x1b[K\r\n").expect("the rest of the budget is cleared");
+    assert!(summary.contains("Plimsoll\x1b[0m peak memory "), "{screen:?}");
+    assert!(summary.contains(", then cancelled\r\n"), "{screen:?}");
+    assert!(!summary.contains("Not built") && !summary.contains("failed"), "{screen:?}");
+}
+
+#[test]
+fn a_build_that_is_paused_in_top_says_so_in_its_own_terminal() {
+    let scene = crowded();
+    let mut command = scene.fake(CROWDED);
+    let terminal = Terminal::start(&scene, command.env_remove("CI"));
+    stopped(&scene);
+    let a = scene.wait_for_lines("run-a", 1);
+    pause(&scene, true);
+    terminal.shows("from `cargo plimsoll top`; press p there to continue", 1);
+    until("a is stopped", || is_stopped(a).then_some(()));
+    pause(&scene, false);
+    until("a goes on", || runs(a).then_some(()));
+    scene.write("go", "");
+    let screen = terminal.end();
+    assert!(screen.contains("status 0"), "{screen}");
+    assert!(!screen.contains("Continued"), "its row says so: {screen}");
+}
+
+/// Without a row of its own a build says it in a budget.
+#[test]
+fn a_build_in_a_log_that_is_paused_in_top_says_so_once() {
+    let scene = crowded();
+    let running = scene.start(&mut scene.fake(CROWDED));
+    stopped(&scene);
+    let a = scene.wait_for_lines("run-a", 1);
+    for paused in [true, true, false] {
+        pause(&scene, paused);
+        until("a follows", || (is_stopped(a) == paused).then_some(()));
+    }
+    scene.write("go", "");
+    let done = running.end();
+    assert_eq!(done.code(), 0, "{}", done.stderr);
+    for line in [
+        "      Paused from `cargo plimsoll top`; press p there to continue\n",
+        "   Continued from `cargo plimsoll top`\n",
+    ] {
+        assert_eq!(done.stderr.matches(line).count(), 1, "{}", done.stderr);
+    }
+    assert!(!done.stderr.contains('\x1b'), "{}", done.stderr);
+}
+
+/// Says to the driver of the scene's build what `top` says.
+fn pause(scene: &Scene, paused: bool) {
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixStream};
+    let build = until("it is governed", || scene.top());
+    let build = build["build"].as_str().unwrap();
+    let table = std::fs::read_to_string("/proc/net/unix").unwrap();
+    let name = table
+        .split_whitespace()
+        .find_map(|word| word.strip_prefix('@').filter(|name| name.contains(build)))
+        .unwrap();
+    let address = SocketAddr::from_abstract_name(name).unwrap();
+    let mut stream = UnixStream::connect_addr(&address).unwrap();
+    let paused = u8::from(paused);
+    stream.write_all(format!("pause\tbuild={build}\ton={paused}\n").as_bytes()).unwrap();
+    stream.read_exact(&mut [0]).unwrap();
+}
+
+#[test]
+fn a_build_that_its_terminal_has_stopped_is_told_by_top() {
+    let scene = crowded();
+    let mut terminal = Terminal::start(&scene, &mut scene.fake(CROWDED));
+    stopped(&scene);
+    terminal.press(CTRL_Z);
+    scene.wait_for("back");
+    let driver = scene.wait_for_process("the driver is stopped", |p| {
+        p.program == "cargo-plimsoll"
+            && p.state == 'T'
+            && !p.args.iter().any(|arg| arg.starts_with("__"))
+    });
+    let top = scene.run(&mut scene.plimsoll("top --once"));
+    let said = format!(
+        "the build in ws (process {}) is stopped: `fg` in its terminal continues it",
+        driver.pid
+    );
+    assert!(top.stderr.contains(&said), "{}", top.stderr);
+    scene.write("fg", "");
+    scene.write("go", "");
+    let screen = terminal.end();
+    assert!(screen.contains("status 0"), "{screen}");
+}
+
 #[test]
 fn a_terminal_that_goes_away_ends_everything() {
     let scene = crowded();
@@ -311,11 +409,11 @@ fn top_follows_a_build_in_any_size_and_gives_the_terminal_back() {
     let running = scene.start(&mut scene.fake(CROWDED));
     stopped(&scene);
     let mut terminal = Terminal::start(&scene, &mut scene.plimsoll("top"));
-    terminal.shows("near the budget", 1);
+    terminal.shows("budget full", 1);
     // Room for the units of what other tests build meanwhile, too.
     for (times, rows) in [(2, 18), (3, 40)] {
         resize(&terminal.keys, rows, 100);
-        terminal.shows("near the budget", times);
+        terminal.shows("budget full", times);
     }
     // It was only looked at: the build goes on when its watcher leaves.
     terminal.press(b'q');

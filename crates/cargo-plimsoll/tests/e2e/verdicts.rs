@@ -31,8 +31,10 @@ fn doctor_last_names_the_unit_that_was_killed() {
     let evidence = said["evidence"]["text"].as_str().unwrap();
     assert!(evidence.contains("signal 9"), "{evidence}");
     let text = scene.run(&mut scene.plimsoll("doctor --last"));
-    assert!(text.stdout.starts_with("victim v0.1.0 was killed"), "{}", text.stdout);
-    assert!(text.stdout.contains("cargo plimsoll build"), "{}", text.stdout);
+    assert!(text.stdout.contains("\n\nvictim v0.1.0 was killed"), "{}", text.stdout);
+    // It ran under Plimsoll already: that would be no help.
+    assert!(!text.stdout.contains("  cargo plimsoll build\n"), "{}", text.stdout);
+    assert!(text.stdout.contains("  cargo plimsoll --memory 60% build\n"), "{}", text.stdout);
 
     // And by the words of the same build, in a file, by redirection, and through a pipe.
     scene.write("build.log", &built.stderr);
@@ -75,6 +77,88 @@ fn a_build_script_and_a_test_that_were_killed_are_named_by_their_paths() {
         let (said, _) = verdict(&scene, scene.plimsoll("doctor --json").arg(scene.at("build.log")));
         assert_eq!(said["unit"], unit, "{said}\n{}", built.stderr);
     }
+}
+
+/// A build script asks the compiler what it can do, as those of proc-macro2 and thiserror do: "no" is an answer.
+#[test]
+fn doctor_last_blames_the_type_error_and_not_a_probe_of_a_dependency() {
+    const PROBE: &str = "use std::process::{Command, Stdio};
+        fn main() {
+            let out = std::env::var(\"OUT_DIR\").unwrap();
+            let rustc = std::env::var_os(\"RUSTC\").unwrap();
+            let wrapper = std::env::var_os(\"RUSTC_WRAPPER\").filter(|it| !it.is_empty());
+            let mut command = match wrapper {
+                Some(wrapper) => { let mut it = Command::new(wrapper); it.arg(rustc); it }
+                None => Command::new(rustc),
+            };
+            let status = command
+                .args([\"--edition=2021\", \"--crate-name=probing\", \"--crate-type=lib\", \"--cap-lints=allow\"])
+                .args([\"--emit=dep-info,metadata\", \"--out-dir\", &out, \"src/probe.rs\"])
+                .stderr(Stdio::null()).status().unwrap();
+            assert!(!status.success());
+        }";
+    let scene = Scene::new();
+    scene.lib("probing", &[], "").write("ws/probing/build.rs", PROBE);
+    scene.write("ws/probing/src/probe.rs", "#![feature(of_no_compiler)]\n");
+    scene.lib("wrong", &["probing"], "pub fn f() -> u32 { \"nine\" }\n");
+    let built = scene.run(&mut scene.plimsoll("--memory 1GiB build"));
+    assert_eq!(built.code(), 101, "{}", built.stderr);
+    assert!(scene.log().contains("\"inside\":"), "the probe is in the log: {}", scene.log());
+    let (said, status) = verdict(&scene, &mut scene.plimsoll("doctor --last --json"));
+    assert_eq!(
+        (&said["unit"], &said["cause"], status),
+        (&"wrong v0.1.0".into(), &"failed".into(), 0)
+    );
+    assert_eq!(said["workspace"], scene.at("ws").display().to_string());
+}
+
+/// What was just done is no advice.
+#[test]
+fn doctor_says_after_a_refusal_what_runs_the_unit() {
+    let scene = Scene::new();
+    scene.lib("giant", &[], "// fake: alloc 300MiB in 600ms; until go\n");
+    let built = scene.run(&mut scene.fake("--memory 200MiB --oversized refuse build"));
+    assert_eq!(built.code(), 101, "{}", built.stderr);
+    scene.write("build.log", &built.stderr);
+    let mut of_log = scene.plimsoll("doctor --json");
+    of_log.arg(scene.at("build.log"));
+    for mut question in [scene.plimsoll("doctor --last --json"), of_log] {
+        let (said, status) = verdict(&scene, &mut question);
+        assert_eq!((&said["cause"], status), (&"refused".into(), 1), "{said}");
+        let first = said["remedies"][0]["command"].as_str().unwrap();
+        assert_eq!(first, "cargo plimsoll --oversized shrink build");
+    }
+    scene.write("go", "");
+    scene.ok(&mut scene.fake("--memory 200MiB --oversized shrink build"));
+}
+
+/// What joins the account's governor, and a plain Cargo after `enable`, are of a workspace, too.
+#[test]
+fn builds_of_the_account_are_found_by_their_workspace() {
+    let scene = Scene::new();
+    scene.lib("a", &[], "");
+    scene.write("other/Cargo.toml", "[package]\nname = \"o\"\nedition = \"2021\"\n[workspace]\n");
+    scene.write("other/src/lib.rs", "");
+    let on_account = |mut command: Command| {
+        command.env("CARGO_HOME", scene.at("cargo"));
+        command
+    };
+    scene.ok(&mut on_account(scene.plimsoll("enable --memory 1GiB")));
+    scene.ok(&mut on_account(scene.plimsoll("check")));
+    let mut plain = on_account(scene.cargo("build"));
+    scene.ok(plain.current_dir(scene.at("other")));
+    let last = |directory: &str| {
+        let mut asked = on_account(scene.plimsoll("report --list --json"));
+        let done = scene.run(asked.current_dir(scene.at(directory)));
+        let said: Value =
+            serde_json::from_str(&done.stdout).unwrap_or_else(|_| panic!("{}", done.stderr));
+        said["builds"].as_array().map(|builds| {
+            builds.iter().map(|it| it["command"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(last("ws"), Some(vec!["check".to_owned()]));
+    assert_eq!(last("other/src"), Some(vec!["build".to_owned()]));
+    scene.ok(&mut on_account(scene.plimsoll("disable")));
 }
 
 #[test]

@@ -251,7 +251,7 @@ fn a_tool_that_would_cross_the_budget_alone_gets_one_thread() {
     scene.ok(&mut build(&scene, "-p pack --memory 1GiB --jobs 2"));
     let done = scene.ok(&mut build(&scene, "-p pack --memory 200MiB --jobs 2"));
     assert!(
-        done.stderr.contains("more than the budget of 200 MiB by itself: pack (wasm-opt)"),
+        done.stderr.contains("Oversized pack (wasm-opt) needs"),
         "{}{}",
         done.stderr,
         scene.log()
@@ -260,9 +260,9 @@ fn a_tool_that_would_cross_the_budget_alone_gets_one_thread() {
     let threads: Vec<&str> = threads.lines().collect();
     assert_eq!(threads.last(), Some(&"1"), "{threads:?}");
 
-    let done = scene.run(&mut build(&scene, "-p pack --memory 200MiB --strict"));
+    let done = scene.run(&mut build(&scene, "-p pack --memory 200MiB --oversized refuse"));
     assert_ne!(done.code(), 0, "{}", done.stderr);
-    assert!(done.stderr.contains("it is refused because of `--strict`"), "{}", done.stderr);
+    assert!(done.stderr.contains("`--oversized refuse` refuses it"), "{}", done.stderr);
 }
 
 #[test]

@@ -8,14 +8,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Curve, Forecast, Source};
+use super::{Curve, Forecast, ForecastSource};
 use crate::invocation::{Emit, UnitKind};
 use crate::measure::{Bytes, Millis};
 use crate::unit::UnitFacts;
 
 /// What can be known of a unit before it starts, beside its command line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sizes {
+pub struct SourceSizes {
     /// Bytes of Rust source below the crate's root, generated code (`OUT_DIR`) included; of a tool's run, of the file
     /// that it reads.
     pub source: Bytes,
@@ -92,7 +92,7 @@ const LOG_SD: (f64, f64) = (0.4, 0.65);
 const LARGE: f64 = 80.0;
 
 impl Fit {
-    fn predict(&self, facts: &UnitFacts, sizes: &Sizes) -> f64 {
+    fn predict(&self, facts: &UnitFacts, sizes: &SourceSizes) -> f64 {
         let kind = facts.kind;
         let dependencies = sizes.dependencies.as_mib();
         let source = sizes.source.0 as f64 / 1024.0;
@@ -118,7 +118,7 @@ impl Fit {
 impl Forecast {
     /// The forecast of the cold model.
     #[must_use]
-    pub fn cold(facts: &UnitFacts, sizes: &Sizes) -> Self {
+    pub fn cold(facts: &UnitFacts, sizes: &SourceSizes) -> Self {
         let (mib, cpu) = match facts.kind {
             // Most only print a few lines; what is known of the others is how large a source they may compile.
             UnitKind::BuildScriptRun => {
@@ -136,7 +136,7 @@ impl Forecast {
             log_sd: if mib < LARGE { LOG_SD.0 } else { LOG_SD.1 },
             link_peak: Bytes::ZERO,
             critical_path: None,
-            source: Source::Cold,
+            source: ForecastSource::Cold,
         }
         .with_threads(facts.threads)
     }
@@ -176,10 +176,10 @@ mod tests {
     }
 
     fn peak(facts: &UnitFacts, source_kib: u64, dependencies_mib: u64) -> f64 {
-        let sizes = Sizes {
+        let sizes = SourceSizes {
             source: Bytes::kib(source_kib),
             dependencies: Bytes::mib(dependencies_mib),
-            ..Sizes::default()
+            ..SourceSizes::default()
         };
         Forecast::cold(facts, &sizes).curve.peak().as_mib()
     }
@@ -220,7 +220,7 @@ mod tests {
             ("verilog", 44, 379.0),
             ("julia", 52, 633.0),
         ] {
-            let sizes = Sizes { native: Bytes::mib(native), ..Sizes::default() };
+            let sizes = SourceSizes { native: Bytes::mib(native), ..SourceSizes::default() };
             let forecast = Forecast::cold(&script, &sizes).curve.peak().as_mib();
             assert!((mib / 1.8..mib * 1.8).contains(&forecast), "{name}: {forecast:.0} MiB");
         }
@@ -230,7 +230,7 @@ mod tests {
     fn wasm_opt_is_forecast_by_its_module() {
         let tool = UnitFacts::tool("wasm-opt".to_owned(), "a".to_owned(), String::new(), "".into());
         for (kib, mib) in [(185, 173.0), (2_420, 210.0), (4_076, 271.0), (15_473, 528.0)] {
-            let sizes = Sizes { source: Bytes::kib(kib), ..Sizes::default() };
+            let sizes = SourceSizes { source: Bytes::kib(kib), ..SourceSizes::default() };
             let forecast = Forecast::cold(&tool, &sizes).curve.peak().as_mib();
             assert!((mib / 1.1..mib * 1.1).contains(&forecast), "{kib} KiB: {forecast:.0} MiB");
         }
@@ -251,7 +251,7 @@ mod tests {
         checked.emit = Emit::Check;
         assert!(peak(&checked, 2000, 10) < peak(&built, 2000, 10));
         let sd = |kib| {
-            let sizes = Sizes { source: Bytes::kib(kib), ..Sizes::default() };
+            let sizes = SourceSizes { source: Bytes::kib(kib), ..SourceSizes::default() };
             Forecast::cold(&built, &sizes).log_sd
         };
         assert!(sd(20) < sd(20_000));

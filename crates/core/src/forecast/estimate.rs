@@ -1,6 +1,6 @@
 //! From what was recorded of a unit, or of its relatives, to what is expected of it.
 
-use super::{Curve, Forecast, Observation, Source};
+use super::{Curve, Forecast, ForecastSource, Observation};
 use crate::measure::Bytes;
 
 /// What one more token adds to a compiler's peak, as a share of its peak with one: cranelift-codegen at
@@ -36,7 +36,7 @@ impl Forecast {
             log_sd: if exact { spread(&peaks) } else { RELATIVE },
             link_peak: link,
             critical_path: newest.critical_path,
-            source: if exact { Source::History } else { Source::RelatedCrate },
+            source: if exact { ForecastSource::History } else { ForecastSource::RelatedCrate },
         })
     }
 
@@ -89,10 +89,7 @@ mod tests {
         let forecast = Forecast::recorded(&[seen(500, 1), seen(550, 1)], true).unwrap();
         assert_eq!(forecast.curve.peak(), Bytes::mib(550));
         assert_eq!(forecast.link_peak, Bytes::mib(55));
-        assert_eq!(
-            (forecast.source, forecast.critical_path),
-            (Source::History, Some(Millis(7000)))
-        );
+        assert_eq!((forecast.source, forecast.critical_path), (ForecastSource::History, Some(Millis(7000))));
         assert!(Forecast::recorded(&[], true).is_none());
     }
 
@@ -106,7 +103,7 @@ mod tests {
     #[test]
     fn a_relative_is_less_certain_and_a_bound_lifts() {
         let related = Forecast::recorded(&[seen(100, 1)], false).unwrap();
-        assert!(related.log_sd > 0.2 && related.source == Source::RelatedCrate);
+        assert!(related.log_sd > 0.2 && related.source == ForecastSource::RelatedCrate);
         assert_eq!(related.at_least(Bytes::mib(300)).curve.peak(), Bytes::mib(300));
     }
 }

@@ -10,7 +10,7 @@ mod threads;
 
 use serde::{Deserialize, Serialize};
 
-pub use cold::{Sizes, cold_link};
+pub use cold::{SourceSizes, cold_link};
 pub use curve::{Curve, CurveBuilder};
 pub use estimate::MEMORY_PER_TOKEN;
 
@@ -19,7 +19,7 @@ use crate::measure::{Bytes, Millis};
 /// Where a forecast came from, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Source {
+pub enum ForecastSource {
     /// This very unit was seen before.
     History,
     /// The same crate was seen in another version, profile or with other features.
@@ -43,7 +43,7 @@ pub struct Forecast {
     /// its dependents (its *bottom level*), where the graph is known.
     pub critical_path: Option<Millis>,
     /// Where all this came from.
-    pub source: Source,
+    pub source: ForecastSource,
 }
 
 /// What one complete run of a unit showed. Runs that were killed, stopped for long or starved of

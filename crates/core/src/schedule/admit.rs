@@ -2,7 +2,7 @@
 
 use super::outlook::{Outlook, Pace};
 use super::room::{Ahead, Room, Scope};
-use super::unit::{LinkState, RunState, Unit};
+use super::unit::{LinkState, RunState, ScheduledUnit};
 use super::{Effect, Schedule};
 use crate::ids::{BuildNo, UnitId};
 use crate::measure::{Bytes, Millis};
@@ -32,7 +32,11 @@ impl Schedule {
     }
 
     /// As if only these of its units were there.
-    pub(super) fn outlook_of(&self, scope: Scope, which: impl Fn(&Unit) -> bool) -> Outlook {
+    pub(super) fn outlook_of(
+        &self,
+        scope: Scope,
+        which: impl Fn(&ScheduledUnit) -> bool,
+    ) -> Outlook {
         let units = self.units.iter().map(|(_, unit)| unit);
         let units = units.filter(|unit| self.covers(scope, unit) && which(unit));
         Outlook::of(units, self.rest_in(scope), self.pace())
@@ -40,7 +44,8 @@ impl Schedule {
 
     /// The machine's, if all that may stand still for what a person waits for did so from now on.
     pub(super) fn outlook_if_others_yield(&self, now: Millis) -> Outlook {
-        let yields = |id: UnitId, unit: &Unit| unit.is_running() && self.may_yield(id, unit, now);
+        let yields =
+            |id: UnitId, unit: &ScheduledUnit| unit.is_running() && self.may_yield(id, unit, now);
         let (yielding, others): (Vec<_>, Vec<_>) =
             self.units.iter().partition(|(id, unit)| yields(*id, unit));
         let others = others.into_iter().map(|(_, unit)| unit);
@@ -50,7 +55,7 @@ impl Schedule {
     }
 
     /// Nobody waits for it, it can be stopped, and it was not stopped for long.
-    fn may_yield(&self, id: UnitId, unit: &Unit, now: Millis) -> bool {
+    fn may_yield(&self, id: UnitId, unit: &ScheduledUnit, now: Millis) -> bool {
         !self.builds.goes_first(unit.build)
             && self.units.may_stand(id, unit)
             && unit.stood_still(now) < YIELDS_AT_MOST
@@ -58,13 +63,14 @@ impl Schedule {
 
     /// The anchor, too, stands still while something runs that a person waits for: for a while.
     pub(super) fn gives_way(&self, id: UnitId, now: Millis) -> bool {
-        let awaited =
-            |unit: &Unit| unit.is_running() && !unit.hosts() && self.builds.goes_first(unit.build);
+        let awaited = |unit: &ScheduledUnit| {
+            unit.is_running() && !unit.hosts() && self.builds.goes_first(unit.build)
+        };
         self.units.get(id).is_some_and(|unit| self.may_yield(id, unit, now))
             && self.units.iter().any(|(other, unit)| other != id && awaited(unit))
     }
 
-    pub(super) fn covers(&self, scope: Scope, unit: &Unit) -> bool {
+    pub(super) fn covers(&self, scope: Scope, unit: &ScheduledUnit) -> bool {
         self.bounds(scope, unit.build)
     }
 
@@ -72,7 +78,7 @@ impl Schedule {
     fn bounds(&self, scope: Scope, build: BuildNo) -> bool {
         match scope {
             Scope::Machine => true,
-            Scope::CgroupLimit(no) => self.cgroups.holds(no, build),
+            Scope::Cgroup(no) => self.cgroups.holds(no, build),
             Scope::Build(no) => no == build,
         }
     }
@@ -82,7 +88,7 @@ impl Schedule {
         let of = |no| self.builds.get(no).map(|build| build.rest).unwrap_or_default();
         match scope {
             Scope::Machine => self.rest,
-            Scope::CgroupLimit(no) => self.cgroups.builds(no).map(of).sum(),
+            Scope::Cgroup(no) => self.cgroups.builds(no).map(of).sum(),
             Scope::Build(no) => of(no),
         }
     }
@@ -91,7 +97,7 @@ impl Schedule {
     pub(super) fn budget_in(&self, scope: Scope) -> Bytes {
         let own = match scope {
             Scope::Machine => None,
-            Scope::CgroupLimit(no) => self.cgroups.get(no).map(|cgroup| cgroup.budget),
+            Scope::Cgroup(no) => self.cgroups.get(no).map(|cgroup| cgroup.budget),
             Scope::Build(no) => self.builds.terms(no).budget,
         };
         own.unwrap_or(self.budget)
@@ -100,10 +106,9 @@ impl Schedule {
     /// What those there could hold at the very most.
     pub(super) fn capacity_in(&self, scope: Scope) -> Bytes {
         match scope {
-            Scope::CgroupLimit(no) => self
-                .cgroups
-                .get(no)
-                .map_or(self.machine, |cgroup| cgroup.capacity.min(self.machine)),
+            Scope::Cgroup(no) => {
+                self.cgroups.get(no).map_or(self.machine, |cgroup| cgroup.capacity.min(self.machine))
+            }
             Scope::Machine | Scope::Build(_) => self.machine,
         }
     }
@@ -112,14 +117,14 @@ impl Schedule {
     pub(super) fn anchor_in(&self, scope: Scope) -> Option<UnitId> {
         match scope {
             Scope::Machine => self.anchor,
-            Scope::CgroupLimit(no) => self.cgroups.anchor(no),
+            Scope::Cgroup(no) => self.cgroups.anchor(no),
             Scope::Build(no) => self.builds.get(no).and_then(|build| build.anchor),
         }
     }
 
     /// Everything that has a budget: the machine, then the cgroup limits, then the builds with lines of their own.
     pub(super) fn scopes(&self) -> Vec<Scope> {
-        let cgroups = self.cgroups.numbers().into_iter().map(Scope::CgroupLimit);
+        let cgroups = self.cgroups.numbers().into_iter().map(Scope::Cgroup);
         let builds = self.builds.numbers().into_iter();
         let own = builds.filter(|no| self.builds.terms(*no).budget.is_some()).map(Scope::Build);
         [Scope::Machine].into_iter().chain(cgroups).chain(own).collect()
@@ -134,7 +139,7 @@ impl Schedule {
         let ahead = |scope| {
             let builds = match scope {
                 Scope::Machine => None,
-                Scope::CgroupLimit(no) => Some(self.cgroups.builds(no).collect()),
+                Scope::Cgroup(no) => Some(self.cgroups.builds(no).collect()),
                 Scope::Build(no) => Some([no].into()),
             };
             Ahead::new(scope, self.outlook_in(scope), self.budget_in(scope), builds)
@@ -172,8 +177,9 @@ impl Schedule {
             })
             .collect();
         asking.sort_unstable_by_key(|(since, id, _)| (*since, *id));
-        let links =
-            |unit: &Unit| matches!(unit.link, LinkState::Running { .. }) && unit.is_running();
+        let links = |unit: &ScheduledUnit| {
+            matches!(unit.link, LinkState::Running { .. }) && unit.is_running()
+        };
         let guests_wait = self.guests_wait();
         let mut another = self.units.iter().any(|(_, unit)| links(unit));
         for (_, id, peak) in asking {
@@ -186,7 +192,7 @@ impl Schedule {
             room.remove(build, &before);
             // What may wait for it, or for what waits behind it, is nothing to wait for.
             let idle_ones_wait = guests_wait || self.units.is_nested(id);
-            let works = |unit: &Unit| {
+            let works = |unit: &ScheduledUnit| {
                 let waits = unit.hosts() || idle_ones_wait && unit.is_idle(now);
                 unit.uses_processor() && !waits && !self.builds.is_paused(unit.build)
             };
@@ -246,8 +252,8 @@ impl Schedule {
     }
 
     /// Something of these runs, and not only for others inside it to be let in.
-    fn something_goes_on(&self, which: impl Fn(&Unit) -> bool) -> bool {
-        let goes_on = |id, unit: &Unit| {
+    fn something_goes_on(&self, which: impl Fn(&ScheduledUnit) -> bool) -> bool {
+        let goes_on = |id, unit: &ScheduledUnit| {
             unit.is_running()
                 && unit.guests == 0
                 && which(unit)
@@ -263,8 +269,8 @@ impl Schedule {
     }
 
     /// Those of them for which this holds.
-    pub(super) fn active_where(&self, which: impl Fn(&Unit) -> bool) -> usize {
-        let active = |unit: &Unit| {
+    pub(super) fn active_where(&self, which: impl Fn(&ScheduledUnit) -> bool) -> usize {
+        let active = |unit: &ScheduledUnit| {
             unit.uses_processor() && which(unit) && !self.builds.is_paused(unit.build)
         };
         self.units.iter().filter(|(_, unit)| active(unit)).count()

@@ -18,9 +18,9 @@ use std::str::FromStr;
 
 use super::stages;
 use super::unit::{RunState, UnitTable};
-use crate::diet::Diet;
 use crate::ids::{BuildNo, UnitId};
 use crate::measure::{Bytes, Millis};
+use crate::oversized::Oversized;
 
 /// A build that waits for so long without a single unit that runs goes before everybody else: longer than a small
 /// build takes as a whole, so that five large ones do not share its processors with it.
@@ -88,11 +88,11 @@ impl std::error::Error for BadPriority {}
 
 /// What a build asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Terms {
+pub struct BuildTerms {
     /// Units at once, and threads at once, at most: what Cargo calls jobs.
     pub jobs: u32,
-    /// A unit that is above the budget by itself is refused instead of run alone.
-    pub strict: bool,
+    /// What may be done with a unit that is above the budget by itself.
+    pub oversized: Oversized,
     /// The build goes on after a failure (`--keep-going`).
     pub keep_going: bool,
     /// A line of its own, inside the machine's.
@@ -104,23 +104,20 @@ pub struct Terms {
     pub priority: Priority,
     /// A person waits for it.
     pub interactive: bool,
-    /// How far a unit that would cross the budget alone may go to need less.
-    pub diet: Diet,
     /// Its units are admitted stage by stage: each waits until its stage is known ([`super::Input::Stage`]).
     pub staged: bool,
 }
 
-impl Default for Terms {
+impl Default for BuildTerms {
     fn default() -> Self {
         Self {
             jobs: u32::MAX,
-            strict: false,
+            oversized: Oversized::default(),
             keep_going: false,
             budget: None,
             job_slots: None,
             priority: Priority::Normal,
             interactive: false,
-            diet: Diet::Preserving,
             staged: false,
         }
     }
@@ -128,19 +125,21 @@ impl Default for Terms {
 
 /// How a build stands among the others.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct BuildStanding {
     /// Its share.
     pub priority: Priority,
     /// A person waits for it, or for somebody who waits for it.
     pub awaited: bool,
     /// Somebody has asked that nothing of it run.
     pub paused: bool,
+    /// Its terminal has stopped it (Ctrl-Z), or somebody by a signal.
+    pub stands: bool,
 }
 
 /// One build.
 #[derive(Debug)]
-pub(super) struct Build {
-    pub(super) terms: Terms,
+pub(super) struct ScheduledBuild {
+    pub(super) terms: BuildTerms,
     /// Somebody that a person waits for waits for a lock that this build holds.
     pub(super) lifted: bool,
     /// Somebody has asked that nothing of it run.
@@ -162,13 +161,13 @@ pub(super) struct Build {
     /// The longest path to its end that a unit of it has had.
     pub(super) path: Option<Millis>,
     /// Where it stands, if it is staged.
-    pub(super) stage: stages::Standing,
+    pub(super) stage: stages::StageStanding,
     /// Since when it has waited without anything that runs.
     waits_since: Option<Millis>,
 }
 
-impl Build {
-    pub(super) fn new(terms: Terms) -> Self {
+impl ScheduledBuild {
+    pub(super) fn new(terms: BuildTerms) -> Self {
         Self {
             terms,
             lifted: false,
@@ -181,7 +180,7 @@ impl Build {
             charged: 0,
             given: Millis::ZERO,
             path: None,
-            stage: stages::Standing::default(),
+            stage: stages::StageStanding::default(),
             waits_since: None,
         }
     }
@@ -191,9 +190,9 @@ impl Build {
         self.lifted || (self.terms.interactive && self.terms.priority != Priority::Low)
     }
 
-    pub(super) fn standing(&self) -> Standing {
+    pub(super) fn standing(&self) -> BuildStanding {
         let (priority, awaited) = (self.terms.priority, self.goes_first());
-        Standing { priority, awaited, paused: self.paused }
+        BuildStanding { priority, awaited, paused: self.paused, stands: self.stands }
     }
 
     fn starves(&self, now: Millis) -> bool {
@@ -220,15 +219,15 @@ pub(super) struct Turn {
 /// All builds.
 #[derive(Debug, Default)]
 pub(super) struct Builds {
-    builds: BTreeMap<BuildNo, Build>,
+    builds: BTreeMap<BuildNo, ScheduledBuild>,
 }
 
 impl Builds {
     /// A build came, or asks for something else than before.
-    pub(super) fn open(&mut self, no: BuildNo, terms: Terms) {
+    pub(super) fn open(&mut self, no: BuildNo, terms: BuildTerms) {
         match self.builds.get_mut(&no) {
             Some(build) => build.terms = terms,
-            None => _ = self.builds.insert(no, Build::new(terms)),
+            None => _ = self.builds.insert(no, ScheduledBuild::new(terms)),
         }
     }
 
@@ -236,11 +235,11 @@ impl Builds {
         self.builds.remove(&no);
     }
 
-    pub(super) fn get(&self, no: BuildNo) -> Option<&Build> {
+    pub(super) fn get(&self, no: BuildNo) -> Option<&ScheduledBuild> {
         self.builds.get(&no)
     }
 
-    pub(super) fn with(&mut self, no: BuildNo, change: impl FnOnce(&mut Build)) {
+    pub(super) fn with(&mut self, no: BuildNo, change: impl FnOnce(&mut ScheduledBuild)) {
         self.builds.get_mut(&no).map(change).unwrap_or_default();
     }
 
@@ -249,7 +248,7 @@ impl Builds {
     }
 
     /// What a build asked for; what nobody has asked for where it is not known.
-    pub(super) fn terms(&self, no: BuildNo) -> Terms {
+    pub(super) fn terms(&self, no: BuildNo) -> BuildTerms {
         self.get(no).map(|build| build.terms).unwrap_or_default()
     }
 
@@ -259,7 +258,7 @@ impl Builds {
     }
 
     pub(super) fn goes_first(&self, no: BuildNo) -> bool {
-        self.get(no).is_some_and(Build::goes_first)
+        self.get(no).is_some_and(ScheduledBuild::goes_first)
     }
 
     /// Whose turn it is among the builds.
@@ -287,7 +286,7 @@ impl Builds {
         let path = path.max(build.and_then(|build| build.path));
         Turn {
             waits_its_turn: !build.is_some_and(|build| build.starves(now)),
-            in_the_background: !build.is_some_and(Build::goes_first),
+            in_the_background: !build.is_some_and(ScheduledBuild::goes_first),
             ahead: charged.saturating_sub(least) / (AHEAD.0 * Priority::Normal.price()),
             path: path.unwrap_or(Millis(u64::MAX)),
             charged: if path.is_some() { 0 } else { charged },

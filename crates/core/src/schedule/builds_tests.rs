@@ -1,7 +1,7 @@
 //! Several builds under one line, case by case.
 
 use super::*;
-use crate::forecast::{Curve, Source};
+use crate::forecast::{Curve, ForecastSource};
 
 const BUDGET: u64 = 1000;
 
@@ -14,19 +14,19 @@ fn unit(build: u32, peak: u64, cpu: u64) -> Box<NewUnit> {
             log_sd: 0.05,
             link_peak: Bytes::ZERO,
             critical_path: None,
-            source: Source::History,
+            source: ForecastSource::History,
         },
         retryable: true,
         links: false,
         inside: None,
         running: false,
-        role: Role::Compiler,
+        role: UnitRole::Compiler,
         cargo: Some(build),
     })
 }
 
 /// A schedule on two processors, with these builds.
-fn schedule(builds: &[Terms]) -> Schedule {
+fn schedule(builds: &[BuildTerms]) -> Schedule {
     let mut schedule = Schedule::new(2, Bytes::mib(BUDGET));
     for (number, terms) in builds.iter().enumerate() {
         let open = Input::Open(BuildNo(number as u32 + 1), *terms);
@@ -35,12 +35,12 @@ fn schedule(builds: &[Terms]) -> Schedule {
     schedule
 }
 
-fn background() -> Terms {
-    Terms::default()
+fn background() -> BuildTerms {
+    BuildTerms::default()
 }
 
-fn awaited() -> Terms {
-    Terms { interactive: true, ..Terms::default() }
+fn awaited() -> BuildTerms {
+    BuildTerms { interactive: true, ..BuildTerms::default() }
 }
 
 fn admitted(effects: &[Effect]) -> Vec<u32> {
@@ -102,7 +102,7 @@ fn equals_take_turns_by_what_they_were_given_and_a_newcomer_has_nothing_saved_up
 
 #[test]
 fn a_share_is_as_large_as_its_priority() {
-    let high = Terms { priority: Priority::High, ..Terms::default() };
+    let high = BuildTerms { priority: Priority::High, ..BuildTerms::default() };
     let mut schedule = schedule(&[background(), high]);
     // Both wait behind one that must be alone.
     register(&mut schedule, 0, 1, unit(1, 5000, 1000));
@@ -142,7 +142,7 @@ fn a_build_in_which_nothing_runs_for_long_gets_its_turn_before_those_that_are_aw
 #[test]
 fn whoever_holds_a_lock_that_a_person_waits_for_is_lifted() {
     let mut schedule = schedule(&[background(), background(), awaited()]);
-    let lift = |on| Input::Lift(BuildNo(2), on);
+    let lift = |on| Input::LockAwaited(BuildNo(2), on);
     let _ = schedule.handle(Millis(0), lift(true));
     for id in 1..=4 {
         register(&mut schedule, 0, id, unit(1, 20, 1000));
@@ -164,7 +164,7 @@ fn two_oversized_units_are_never_together_and_small_ones_run_beside_the_first() 
 
 #[test]
 fn a_line_of_its_own_bounds_a_build_and_nobody_else() {
-    let own = Terms { budget: Some(Bytes::mib(300)), ..Terms::default() };
+    let own = BuildTerms { budget: Some(Bytes::mib(300)), ..BuildTerms::default() };
     let mut schedule = schedule(&[own, background()]);
     assert_eq!(register(&mut schedule, 0, 1, unit(1, 200, 1000)), [1]);
     assert_eq!(register(&mut schedule, 0, 2, unit(1, 200, 1000)), [] as [u32; 0]);
@@ -181,14 +181,14 @@ fn a_line_of_its_own_bounds_a_build_and_nobody_else() {
 fn a_hard_limit_bounds_those_inside_together_and_nobody_else() {
     let mut schedule = schedule(&[background(), background(), background()]);
     let builds = [BuildNo(1), BuildNo(2)].into();
-    let cgroup = CgroupLimit {
+    let cgroup = CgroupBudget {
         budget: Bytes::mib(300),
         capacity: Bytes::mib(350),
         swap: Bytes::ZERO,
         builds,
     };
     assert!(
-        schedule.handle(Millis(0), Input::CgroupLimits([(CgroupNo(7), cgroup)].into())).is_empty()
+        schedule.handle(Millis(0), Input::CgroupBudgets([(CgroupNo(7), cgroup)].into())).is_empty()
     );
     assert_eq!(register(&mut schedule, 0, 1, unit(1, 200, 1000)), [1]);
     assert_eq!(register(&mut schedule, 0, 2, unit(2, 200, 1000)), [] as [u32; 0]);
@@ -200,7 +200,7 @@ fn a_hard_limit_bounds_those_inside_together_and_nobody_else() {
     assert_eq!(register(&mut schedule, 900, 4, unit(1, 400, 1000)), [] as [u32; 0]);
     assert_eq!(finish(&mut schedule, 1000, 2), [4]);
     // And is refused where even the cgroup limit has no more, whatever the machine has.
-    let measured = Measured {
+    let measured = UnitMeasurement {
         unit: UnitId(4),
         memory: Bytes::mib(360),
         link_memory: Bytes::ZERO,
@@ -223,7 +223,7 @@ fn a_paused_build_stands_still_and_the_others_go_on() {
     register(&mut schedule, 0, 2, unit(2, 20, 1000));
     register(&mut schedule, 0, 3, unit(1, 20, 1000));
     let effects = schedule.handle(Millis(10), Input::Pause(BuildNo(1), true));
-    assert!(effects.contains(&Effect::Suspend(UnitId(1), Cause::Paused)), "{effects:?}");
+    assert!(effects.contains(&Effect::Suspend(UnitId(1), StopReason::Paused)), "{effects:?}");
     assert!(!admitted(&effects).contains(&3));
     assert_eq!(register(&mut schedule, 20, 4, unit(2, 20, 1000)), [4]);
     assert_eq!(finish(&mut schedule, 400, 2), [] as [u32; 0]);
@@ -238,7 +238,7 @@ fn a_paused_build_stands_still_and_the_others_go_on() {
 fn what_is_paused_is_nothing_that_another_build_waits_for() {
     let mut schedule = schedule(&[background(), background()]);
     assert_eq!(register(&mut schedule, 0, 1, unit(1, 20, 1000)), [1]);
-    let lost = Input::Lost { unit: UnitId(1), link: false, again: Again::Alone };
+    let lost = Input::Lost { unit: UnitId(1), link: false, again: RestartMode::Alone };
     assert_eq!(admitted(&schedule.handle(Millis(5), lost)), [1]);
     assert_eq!(register(&mut schedule, 10, 2, unit(2, 20, 1000)), [] as [u32; 0], "alone");
     let effects = schedule.handle(Millis(15), Input::Pause(BuildNo(1), true));
@@ -253,14 +253,14 @@ fn a_build_that_stands_still_by_itself_holds_nobody_up_and_is_left_alone() {
     let mut schedule = schedule(&[background(), background()]);
     assert_eq!(register(&mut schedule, 0, 1, unit(1, 900, 1000)), [1]);
     assert_eq!(register(&mut schedule, 10, 2, unit(2, 900, 1000)), [] as [u32; 0]);
-    let effects = schedule.handle(Millis(15), Input::Stands(BuildNo(1), true));
+    let effects = schedule.handle(Millis(15), Input::RootStopped(BuildNo(1), true));
     assert_eq!(admitted(&effects), [2]);
     let signal =
         |it: &Effect| matches!(it, Effect::Suspend(..) | Effect::Resume(_) | Effect::Kill(..));
     assert!(!effects.iter().any(signal), "{effects:?}");
     assert_eq!(finish(&mut schedule, 400, 2), [] as [u32; 0]);
     assert_eq!(register(&mut schedule, 410, 3, unit(1, 20, 1000)), [] as [u32; 0]);
-    let effects = schedule.handle(Millis(900), Input::Stands(BuildNo(1), false));
+    let effects = schedule.handle(Millis(900), Input::RootStopped(BuildNo(1), false));
     assert_eq!(admitted(&effects), [3]);
 }
 
@@ -280,7 +280,7 @@ fn tests_start_as_they_fit_and_what_they_compile_never_waits_for_them() {
     let mut schedule = schedule(&[background()]);
     let test = |peak| {
         let mut new = unit(1, peak, 5000);
-        (new.role, new.retryable) = (Role::Test, false);
+        (new.role, new.retryable) = (UnitRole::Test, false);
         new
     };
     assert_eq!(register(&mut schedule, 0, 1, test(600)), [1]);
@@ -305,7 +305,7 @@ fn tests_start_as_they_fit_and_what_they_compile_never_waits_for_them() {
 fn a_command_that_waits_for_what_it_hosts_takes_no_processor() {
     let mut schedule = schedule(&[background()]);
     let mut command = unit(1, 10, 50_000);
-    (command.role, command.retryable, command.running) = (Role::Command, false, true);
+    (command.role, command.retryable, command.running) = (UnitRole::Command, false, true);
     let _ = register(&mut schedule, 0, 1, command);
     let compiler = || {
         let mut compiler = unit(1, 100, 50_000);
@@ -322,7 +322,7 @@ fn a_test_is_never_stopped_and_a_command_only_where_nothing_runs_below_it() {
     let stopped = |role, below| {
         let mut schedule = schedule(&[background()]);
         let mut new = unit(1, 300, 50_000);
-        (new.role, new.retryable, new.running) = (role, false, role == Role::Command);
+        (new.role, new.retryable, new.running) = (role, false, role == UnitRole::Command);
         let _ = register(&mut schedule, 0, 1, unit(1, 300, 50_000));
         let _ = register(&mut schedule, 0, 2, new);
         let mut compiler = unit(1, 20, 50_000);
@@ -330,7 +330,7 @@ fn a_test_is_never_stopped_and_a_command_only_where_nothing_runs_below_it() {
         let _ = register(&mut schedule, 0, 3, compiler);
         let mut suspended = Vec::new();
         for (at, mib) in [(300, 200), (400, 300), (500, 400)] {
-            let measured = |id, mib| Measured {
+            let measured = |id, mib| UnitMeasurement {
                 unit: UnitId(id),
                 memory: Bytes::mib(mib),
                 link_memory: Bytes::ZERO,
@@ -351,9 +351,9 @@ fn a_test_is_never_stopped_and_a_command_only_where_nothing_runs_below_it() {
         }
         suspended.contains(&2)
     };
-    assert!(!stopped(Role::Test, None));
-    assert!(stopped(Role::Command, None));
-    assert!(!stopped(Role::Command, Some(UnitId(2))));
+    assert!(!stopped(UnitRole::Test, None));
+    assert!(stopped(UnitRole::Command, None));
+    assert!(!stopped(UnitRole::Command, Some(UnitId(2))));
 }
 
 #[test]
@@ -400,7 +400,7 @@ fn a_way_that_turns_out_to_be_short_counts_as_that() {
     assert_eq!(register(&mut schedule, 0, 11, path(2, 100_000)), [] as [u32; 0]);
     let known = schedule.handle(Millis(100), Input::CriticalPath(UnitId(11), Millis(3000)));
     assert_eq!(admitted(&known), [] as [u32; 0]);
-    let planned = schedule.handle(Millis(100), Input::Replan(BuildNo(2)));
+    let planned = schedule.handle(Millis(100), Input::GraphKnown(BuildNo(2)));
     assert_eq!(admitted(&planned), [11]);
 }
 
@@ -435,7 +435,7 @@ fn two_builds_of_one_length_do_not_overtake_each_other_in_turns() {
 
 /// A measurement of these units (number, MiB), each on a processor of its own since the start.
 fn sample(schedule: &mut Schedule, at: u64, units: &[(u32, u64)]) -> Vec<Effect> {
-    let measured = |(id, mib): &(u32, u64)| Measured {
+    let measured = |(id, mib): &(u32, u64)| UnitMeasurement {
         unit: UnitId(*id),
         memory: Bytes::mib(*mib),
         link_memory: Bytes::ZERO,
@@ -450,8 +450,7 @@ fn sample(schedule: &mut Schedule, at: u64, units: &[(u32, u64)]) -> Vec<Effect>
 }
 
 #[test]
-fn what_a_person_waits_for_starts_beside_an_oversized_unit_and_the_oversized_unit_stands_still_for_it()
- {
+fn what_a_person_waits_for_starts_beside_an_oversized_unit_and_the_oversized_unit_stands_still_for_it() {
     let stops =
         |effects: &[Effect]| effects.iter().any(|it| matches!(it, Effect::Suspend(UnitId(1), _)));
     let goes_on = |effects: &[Effect]| effects.contains(&Effect::Resume(UnitId(1)));
@@ -466,7 +465,10 @@ fn what_a_person_waits_for_starts_beside_an_oversized_unit_and_the_oversized_uni
         let mut at = 600;
         while !stops(&effects) {
             effects = sample(&mut schedule, at, &[(1, 600 + at / 5), (3, 15)]);
-            assert!(!effects.contains(&Effect::Suspend(UnitId(3), Cause::Pressure)), "at {at}");
+            assert!(
+                !effects.contains(&Effect::Suspend(UnitId(3), StopReason::Pressure)),
+                "at {at}"
+            );
             at += 100;
         }
         let stopped = at;

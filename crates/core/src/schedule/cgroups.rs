@@ -8,7 +8,7 @@ use crate::measure::Bytes;
 
 /// A cgroup limit as it stands now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CgroupLimit {
+pub struct CgroupBudget {
     /// The budget inside it.
     pub budget: Bytes,
     /// What those inside could hold at the very most, swap included: see [`super::Input::Budget`].
@@ -21,29 +21,29 @@ pub struct CgroupLimit {
 
 /// All of them.
 #[derive(Debug, Default)]
-pub(super) struct CgroupLimits {
-    cgroups: BTreeMap<CgroupNo, CgroupLimit>,
+pub(super) struct CgroupBudgets {
+    budgets: BTreeMap<CgroupNo, CgroupBudget>,
     /// The one unit inside each that its budget never suspends or kills; see [`super::UnitTable::anchor`].
     anchors: BTreeMap<CgroupNo, UnitId>,
 }
 
-impl CgroupLimits {
+impl CgroupBudgets {
     /// These are all that there are.
-    pub(super) fn set(&mut self, cgroups: BTreeMap<CgroupNo, CgroupLimit>) {
-        self.cgroups = cgroups;
-        self.anchors.retain(|no, _| self.cgroups.contains_key(no));
+    pub(super) fn set(&mut self, budgets: BTreeMap<CgroupNo, CgroupBudget>) {
+        self.budgets = budgets;
+        self.anchors.retain(|no, _| self.budgets.contains_key(no));
     }
 
-    pub(super) fn all(&self) -> &BTreeMap<CgroupNo, CgroupLimit> {
-        &self.cgroups
+    pub(super) fn all(&self) -> &BTreeMap<CgroupNo, CgroupBudget> {
+        &self.budgets
     }
 
-    pub(super) fn get(&self, no: CgroupNo) -> Option<&CgroupLimit> {
-        self.cgroups.get(&no)
+    pub(super) fn get(&self, no: CgroupNo) -> Option<&CgroupBudget> {
+        self.budgets.get(&no)
     }
 
     pub(super) fn numbers(&self) -> Vec<CgroupNo> {
-        self.cgroups.keys().copied().collect()
+        self.budgets.keys().copied().collect()
     }
 
     /// Those inside.

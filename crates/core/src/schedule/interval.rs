@@ -2,7 +2,7 @@
 
 use super::Schedule;
 use super::room::Scope;
-use super::unit::Unit;
+use super::unit::ScheduledUnit;
 use crate::measure::Millis;
 
 /// A unit of a second should still leave a curve behind.
@@ -37,7 +37,7 @@ impl Schedule {
         let headroom = (self.budget_in(scope) - self.used_by_all(scope)).0 as f64;
         // A unit that starts may grow at 1 MiB/ms before its growth has been seen; but only as many at
         // once as there are processors for.
-        let is_young = |unit: &Unit| unit.unseen || unit.cpu < Millis(300);
+        let is_young = |unit: &ScheduledUnit| unit.unseen || unit.cpu < Millis(300);
         let young = running().filter(|(_, unit)| is_young(unit)).count() as f64;
         let unseen = (young * 0.5).min(f64::from(self.cores)) * f64::from(1 << 20);
         // One that was quiet may burst; of those, too, only as many at once as there are processors for.

@@ -37,19 +37,20 @@ mod unit;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::diet::Diet;
-use crate::event::Cause;
+use serde::{Deserialize, Serialize};
+
 use crate::forecast::Forecast;
 use crate::ids::{BuildNo, CgroupNo, UnitId};
 use crate::measure::{Bytes, Millis};
+use crate::oversized::Shrink;
 
 use builds::Builds;
-pub use builds::{BadPriority, Priority, Standing, Terms};
-pub use cgroups::CgroupLimit;
-use cgroups::CgroupLimits;
+pub use builds::{BadPriority, BuildStanding, BuildTerms, Priority};
+pub use cgroups::CgroupBudget;
+use cgroups::CgroupBudgets;
 use processors::Processors;
 pub use unit::{LinkState, RunState, UnitView};
-use unit::{Unit, UnitTable};
+use unit::{ScheduledUnit, UnitTable};
 
 /// What a unit brings when it registers.
 #[derive(Clone, Debug)]
@@ -69,7 +70,7 @@ pub struct NewUnit {
     /// It runs already: a build script, or one that another governor had admitted.
     pub running: bool,
     /// What it is to the schedule.
-    pub role: Role,
+    pub role: UnitRole,
     /// The Cargo that asks, by its process id: others may run in the same build, and each fails for itself. None where
     /// a build script has started it by itself: a probe may fail by design.
     pub cargo: Option<u32>,
@@ -77,7 +78,7 @@ pub struct NewUnit {
 
 /// What a unit is to the schedule.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Role {
+pub enum UnitRole {
     /// A compiler or documenter: its shim waits to be admitted, and can run it again.
     #[default]
     Compiler,
@@ -91,7 +92,7 @@ pub enum Role {
     Command,
 }
 
-impl Role {
+impl UnitRole {
     /// Others may run below it that are units of their own: nobody of those waits for its end.
     pub(super) fn hosts(self) -> bool {
         matches!(self, Self::Test | Self::Command)
@@ -100,7 +101,7 @@ impl Role {
 
 /// The measured state of one unit.
 #[derive(Clone, Copy, Debug)]
-pub struct Measured {
+pub struct UnitMeasurement {
     /// The unit.
     pub unit: UnitId,
     /// Tree memory, the linker's included.
@@ -119,7 +120,7 @@ pub struct Measured {
 
 /// How a unit runs again that somebody else has killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Again {
+pub enum RestartMode {
     /// Like any other.
     Plainly,
     /// Preferably with nothing beside it: it may have been for want of memory.
@@ -128,19 +129,35 @@ pub enum Again {
     Alone,
 }
 
+/// Why a unit was paused or killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopReason {
+    /// The build's memory is about to cross the budget.
+    Pressure,
+    /// A build script started that the budget had no room for yet.
+    NoRoom,
+    /// It alone is above what the machine has.
+    TooLarge,
+    /// The build is ending: an error elsewhere, or an interrupt.
+    Ending,
+    /// Somebody has paused the build.
+    Paused,
+}
+
 /// Something that happened.
 #[derive(Clone, Debug)]
 pub enum Input {
     /// A build came, or asks for something else than before.
-    Open(BuildNo, Terms),
+    Open(BuildNo, BuildTerms),
     /// A build is over; its units have ended, or end by themselves.
     Close(BuildNo),
     /// Somebody wants that nothing of this build runs, or no longer wants that.
     Pause(BuildNo, bool),
     /// The build's first process is stopped, by somebody else; or goes on.
-    Stands(BuildNo, bool),
+    RootStopped(BuildNo, bool),
     /// It holds a lock that somebody waits for whom a person waits for, or no longer does.
-    Lift(BuildNo, bool),
+    LockAwaited(BuildNo, bool),
     /// A unit asks to be admitted (or, a build script, was found running).
     Register(UnitId, Box<NewUnit>),
     /// Its metadata is written: killing it now makes work for its dependents.
@@ -161,7 +178,7 @@ pub enum Input {
         /// Only the linker was lost.
         link: bool,
         /// How it runs again.
-        again: Again,
+        again: RestartMode,
     },
     /// It ended, well or not.
     Finished {
@@ -171,7 +188,7 @@ pub enum Input {
         ok: bool,
     },
     /// Its shim vanished without a word: its Cargo takes that for a failure.
-    Gone(UnitId),
+    ShimGone(UnitId),
     /// A measurement of everything.
     Sample {
         /// Memory below the budget that belongs to no unit: cargo, the governor, helpers.
@@ -181,7 +198,7 @@ pub enum Input {
         /// Processor time of everything so far, what has ended included.
         cpu: Millis,
         /// The units.
-        units: Vec<Measured>,
+        units: Vec<UnitMeasurement>,
     },
     /// The budget moved.
     Budget {
@@ -198,10 +215,10 @@ pub enum Input {
         thrashes: bool,
     },
     /// The cgroup limits that stand now around some of the builds.
-    CgroupLimits(BTreeMap<CgroupNo, CgroupLimit>),
+    CgroupBudgets(BTreeMap<CgroupNo, CgroupBudget>),
     /// How this build's units hang together is known now, and [`Input::CriticalPath`]s have said it: what its way to the end
     /// was taken for before does not count.
-    Replan(BuildNo),
+    GraphKnown(BuildNo),
     /// The longest path from this unit to the end of the build became known.
     CriticalPath(UnitId, Millis),
     /// The stage of a staged build that this unit belongs to became known.
@@ -220,7 +237,7 @@ pub enum Effect {
         /// Counted from 1.
         attempt: u32,
         /// How far it is to go to need less, for the unit is expected to cross the budget alone.
-        diet: Diet,
+        shrink: Shrink,
     },
     /// Make the unit's issued tokens this many (beside the implicit one); tokens that it has read
     /// cannot be taken back.
@@ -233,15 +250,15 @@ pub enum Effect {
     /// Let the unit's linker run.
     AdmitLink(UnitId),
     /// Stop its processes.
-    Suspend(UnitId, Cause),
+    Suspend(UnitId, StopReason),
     /// Write what it holds to the swap, now that it is stopped.
     PageOut(UnitId),
     /// Let its processes go on.
     Resume(UnitId),
     /// Kill its compiler; its shim waits to be admitted again.
-    Kill(UnitId, Cause),
+    Kill(UnitId, StopReason),
     /// Kill its linker only; its link shim waits to be admitted again.
-    KillLink(UnitId, Cause),
+    KillLink(UnitId, StopReason),
     /// It is above the budget by itself (or what there is is above the machine) and may not run: tell its shim to fail.
     Refuse {
         /// The unit.
@@ -279,7 +296,7 @@ pub struct Schedule {
     /// run only where the processors are seen to idle.
     cores: u32,
     builds: Builds,
-    cgroups: CgroupLimits,
+    cgroups: CgroupBudgets,
     units: UnitTable,
     /// Memory below the budget that belongs to no unit.
     rest: Bytes,
@@ -304,7 +321,7 @@ impl Schedule {
         Self {
             cores,
             builds: Builds::default(),
-            cgroups: CgroupLimits::default(),
+            cgroups: CgroupBudgets::default(),
             units: UnitTable::default(),
             rest: Bytes::ZERO,
             budget,
@@ -358,7 +375,7 @@ impl Schedule {
 
     /// The cgroup limits as they were told last.
     #[must_use]
-    pub fn cgroups(&self) -> &BTreeMap<CgroupNo, CgroupLimit> {
+    pub fn cgroup_budgets(&self) -> &BTreeMap<CgroupNo, CgroupBudget> {
         self.cgroups.all()
     }
 
@@ -376,8 +393,8 @@ impl Schedule {
 
     /// How a build stands among the others.
     #[must_use]
-    pub fn standing(&self, build: BuildNo) -> Standing {
-        self.builds.get(build).map(builds::Build::standing).unwrap_or_default()
+    pub fn standing(&self, build: BuildNo) -> BuildStanding {
+        self.builds.get(build).map(builds::ScheduledBuild::standing).unwrap_or_default()
     }
 
     /// Whether a person waits for the build, or for somebody who waits for it.
@@ -407,9 +424,9 @@ impl Schedule {
         match input {
             Input::Open(no, terms) => self.builds.open(no, terms),
             Input::Close(no) => self.builds.close(no),
-            Input::Stands(no, stands) => self.builds.with(no, |build| build.stands = stands),
+            Input::RootStopped(no, stands) => self.builds.with(no, |build| build.stands = stands),
             Input::Pause(no, paused) => self.builds.with(no, |build| build.paused = paused),
-            Input::Lift(no, lifted) => self.builds.with(no, |build| build.lifted = lifted),
+            Input::LockAwaited(no, lifted) => self.builds.with(no, |build| build.lifted = lifted),
             Input::Register(id, new) => self.register(now, id, *new),
             Input::Announced { unit, repeats } => self.units.with(unit, |unit| {
                 (unit.announced, unit.repeats) = (true, repeats);
@@ -434,7 +451,7 @@ impl Schedule {
                 }
                 self.units.remove(unit);
             }
-            Input::Gone(unit) => {
+            Input::ShimGone(unit) => {
                 self.fail(unit);
                 self.units.remove(unit);
             }
@@ -452,11 +469,9 @@ impl Schedule {
                 (self.budget, self.machine, self.swap) = (budget, machine, swap);
                 self.processors.thrashes(thrashes);
             }
-            Input::CgroupLimits(cgroups) => self.cgroups.set(cgroups),
-            Input::Replan(no) => self.builds.with(no, |build| build.path = None),
-            Input::CriticalPath(id, critical_path) => {
-                self.units.with(id, |unit| unit.forecast.critical_path = Some(critical_path))
-            }
+            Input::CgroupBudgets(cgroups) => self.cgroups.set(cgroups),
+            Input::GraphKnown(no) => self.builds.with(no, |build| build.path = None),
+            Input::CriticalPath(id, critical_path) => self.units.with(id, |unit| unit.forecast.critical_path = Some(critical_path)),
             Input::Stage(id, stage) => self.units.with(id, |unit| unit.stage = Some(stage)),
             Input::Tick => {}
         }
@@ -465,13 +480,13 @@ impl Schedule {
     fn register(&mut self, now: Millis, id: UnitId, new: NewUnit) {
         self.builds.wakes(new.build, &self.units);
         self.builds.with(new.build, |build| build.stage.stir());
-        self.units.insert(id, Unit::new(now, new));
+        self.units.insert(id, ScheduledUnit::new(now, new));
     }
 
     /// The unit's Cargo will not get what it asked for. A test that fails is no reason to compile less. Whether a Cargo
     /// inside another unit goes on after a failure is not known.
     fn fail(&mut self, id: UnitId) {
-        let own = self.units.get(id).filter(|unit| unit.role != Role::Test);
+        let own = self.units.get(id).filter(|unit| unit.role != UnitRole::Test);
         if let Some(unit) = own.filter(|unit| !self.builds.terms(unit.build).keep_going) {
             self.failed.extend(unit.cargo);
         }
@@ -485,12 +500,13 @@ impl Schedule {
             return;
         }
         let mut leaving = Vec::new();
-        let has_failed = |unit: &Unit| unit.cargo.is_some_and(|cargo| self.failed.contains(&cargo));
+        let has_failed =
+            |unit: &ScheduledUnit| unit.cargo.is_some_and(|cargo| self.failed.contains(&cargo));
         for (id, unit) in self.units.iter().filter(|(_, unit)| has_failed(unit)) {
             match unit.state {
                 RunState::Waiting => {}
                 RunState::Suspended if unit.retryable => {
-                    effects.push(Effect::Kill(id, Cause::Ending))
+                    effects.push(Effect::Kill(id, StopReason::Ending))
                 }
                 _ => continue,
             }
@@ -514,25 +530,25 @@ impl Schedule {
             .map(|(id, _)| id)
             .collect();
         for id in runs {
-            self.units.with(id, |unit| effects.push(unit.suspend(now, id, Cause::Paused)));
+            self.units.with(id, |unit| effects.push(unit.suspend(now, id, StopReason::Paused)));
         }
     }
 
     fn choose_anchor(&mut self, now: Millis, effects: &mut Vec<Effect>) {
         for no in self.builds.numbers() {
-            let own = |unit: &Unit| unit.build == no;
+            let own = |unit: &ScheduledUnit| unit.build == no;
             let anchor = self.units.anchor(now, self.builds.get(no).and_then(|it| it.anchor), own);
             self.builds.with(no, |build| build.anchor = anchor);
         }
         for no in self.cgroups.numbers() {
             // What somebody has paused does not move: another one in there must be able to.
-            let inside = |unit: &Unit| {
+            let inside = |unit: &ScheduledUnit| {
                 self.cgroups.holds(no, unit.build) && !self.builds.is_paused(unit.build)
             };
             let anchor = self.units.anchor(now, self.cgroups.anchor(no), inside);
             self.cgroups.set_anchor(no, anchor);
         }
-        let may_run = |unit: &Unit| !self.builds.is_paused(unit.build);
+        let may_run = |unit: &ScheduledUnit| !self.builds.is_paused(unit.build);
         let anchor = self.units.anchor(now, self.anchor, may_run);
         if anchor != self.anchor {
             self.anchor = anchor;
@@ -561,13 +577,16 @@ impl Schedule {
 #[cfg(test)]
 mod builds_tests;
 #[cfg(test)]
-mod diet_tests;
-#[cfg(test)]
 mod nested_tests;
+#[cfg(test)]
+mod oversized_tests;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+use crate::oversized::Oversized;
 
 /// What one build asks for, beside the machine's processors.
 #[cfg(test)]
@@ -575,7 +594,7 @@ mod tests;
 struct Config {
     jobs: u32,
     cores: u32,
-    strict: bool,
+    oversized: Oversized,
     keep_going: bool,
 }
 
@@ -583,10 +602,10 @@ struct Config {
 impl Schedule {
     /// The schedule of a driver with one build.
     fn of_one(config: Config, budget: Bytes) -> Self {
-        let Config { jobs, cores, strict, keep_going } = config;
+        let Config { jobs, cores, oversized, keep_going } = config;
         let mut schedule = Self::new(cores, budget);
         let job_slots = Some(jobs.saturating_sub(1));
-        let terms = Terms { jobs, strict, keep_going, job_slots, ..Terms::default() };
+        let terms = BuildTerms { jobs, oversized, keep_going, job_slots, ..BuildTerms::default() };
         assert!(schedule.handle(Millis::ZERO, Input::Open(BuildNo(1), terms)).is_empty());
         schedule
     }

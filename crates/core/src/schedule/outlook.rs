@@ -6,8 +6,8 @@
 //! as independent: deviations add in quadrature, so many small units cost little margin and one unknown
 //! oversized unit costs much.
 
-use super::unit::{LinkState, RunState, Unit};
-use crate::forecast::{MEMORY_PER_TOKEN, Source};
+use super::unit::{LinkState, RunState, ScheduledUnit};
+use crate::forecast::{ForecastSource, MEMORY_PER_TOKEN};
 use crate::measure::{Bytes, Millis};
 
 /// Ends of the spans, in milliseconds from now. The last one never ends.
@@ -61,13 +61,13 @@ impl Pace {
     }
 }
 
-impl Unit {
+impl ScheduledUnit {
     /// What lies ahead of it, if it runs from now on.
     pub(super) fn project(&self, pace: Pace) -> Projection {
         let (narrow, wide, caution) = match self.forecast.source {
-            Source::History => (0.7, 1.4, 1.0),
-            Source::RelatedCrate => (0.5, 2.0, 0.7),
-            Source::Cold => (0.3, 3.0, COLD_CAUTION),
+            ForecastSource::History => (0.7, 1.4, 1.0),
+            ForecastSource::RelatedCrate => (0.5, 2.0, 0.7),
+            ForecastSource::Cold => (0.3, 3.0, COLD_CAUTION),
         };
         let curve = &self.forecast.curve;
         let tokens = 1.0 + MEMORY_PER_TOKEN * f64::from(self.issued.max(self.aimed));
@@ -129,8 +129,8 @@ impl Unit {
         };
         // What the cold model guessed too high is corrected while it runs; history is believed.
         let least = match self.forecast.source {
-            Source::Cold if self.cpu.0 * 2 > curve.cpu().0 => 0.6,
-            Source::Cold | Source::RelatedCrate | Source::History => 1.0,
+            ForecastSource::Cold if self.cpu.0 * 2 > curve.cpu().0 => 0.6,
+            ForecastSource::Cold | ForecastSource::RelatedCrate | ForecastSource::History => 1.0,
         };
         now.max(known).max(least)
     }
@@ -171,7 +171,11 @@ pub(super) struct Outlook {
 
 impl Outlook {
     /// The outlook for `units`, if nothing is admitted, resumed or stopped.
-    pub(super) fn of<'a>(units: impl Iterator<Item = &'a Unit>, rest: Bytes, pace: Pace) -> Self {
+    pub(super) fn of<'a>(
+        units: impl Iterator<Item = &'a ScheduledUnit>,
+        rest: Bytes,
+        pace: Pace,
+    ) -> Self {
         let mut outlook = Self { mean: [rest.0 as f64; SPANS.len()], variance: [0.0; SPANS.len()] };
         for unit in units {
             match unit.state {

@@ -6,11 +6,11 @@
 //! written and read back at the speed of a disk, work is done again at that of a processor.
 
 use super::room::Scope;
-use super::unit::{RunState, Unit};
+use super::unit::{RunState, ScheduledUnit};
 use super::{Effect, Schedule};
-use crate::diet::Diet;
 use crate::ids::UnitId;
 use crate::measure::{Bytes, Millis};
+use crate::oversized::Shrink;
 
 /// What it costs to write a MiB to the swap and to read it back, in milliseconds: 100 MiB/s each way, as a cloud's disk
 /// gives; zram and a local SSD are faster.
@@ -36,7 +36,7 @@ impl Schedule {
     /// The cheapest unit to page out so that `missing` becomes free in `scope`.
     pub(super) fn cheapest_to_page_out(&self, scope: Scope, missing: Bytes) -> Option<Offer> {
         let left = self.swap_in(scope);
-        let price = |unit: &Unit| {
+        let price = |unit: &ScheduledUnit| {
             let frees = unit.resident();
             let mib = frees.0 as f64 / f64::from(1 << 20);
             let shares = (missing.0 as f64 / frees.0.max(1) as f64).max(1.0);
@@ -52,7 +52,7 @@ impl Schedule {
                     && self.covers(scope, unit)
                     && self.units.may_stand(*id, unit)
                     && !self.is_spared(scope, *id)
-                    && self.builds.terms(unit.build).diet >= Diet::Preserving
+                    && self.builds.terms(unit.build).oversized.shrink() >= Shrink::SameOutput
             })
             .map(|(unit, state)| Offer { unit, price: price(state) })
             .min_by(|a, b| a.price.total_cmp(&b.price))
@@ -69,7 +69,8 @@ impl Schedule {
         if self.swap_in(scope) == Bytes::ZERO {
             return;
         }
-        let leaving = |unit: &Unit| unit.paged_out.map_or(Bytes::ZERO, |_| unit.resident());
+        let leaving =
+            |unit: &ScheduledUnit| unit.paged_out.map_or(Bytes::ZERO, |_| unit.resident());
         let leaving: Bytes = self.units.iter().map(|(_, unit)| leaving(unit)).sum();
         let ahead = self.used_in(scope, AHEAD) - leaving;
         if ahead <= limit {
@@ -91,17 +92,16 @@ impl Schedule {
     fn swap_in(&self, scope: Scope) -> Bytes {
         let free = match scope {
             Scope::Machine => self.swap,
-            Scope::CgroupLimit(no) => {
-                self.cgroups.get(no).map_or(Bytes::ZERO, |cgroup| cgroup.swap)
-            }
+            Scope::Cgroup(no) => self.cgroups.get(no).map_or(Bytes::ZERO, |cgroup| cgroup.swap),
             Scope::Build(_) => Bytes::ZERO,
         };
-        let on_its_way = |unit: &Unit| unit.paged_out.map_or(Bytes::ZERO, |_| unit.resident());
+        let on_its_way =
+            |unit: &ScheduledUnit| unit.paged_out.map_or(Bytes::ZERO, |_| unit.resident());
         free - self.units.iter().map(|(_, unit)| on_its_way(unit)).sum()
     }
 }
 
-impl Unit {
+impl ScheduledUnit {
     /// What it holds of the machine's memory: what was paged out of a stopped unit does not come back by itself.
     pub(super) fn resident(&self) -> Bytes {
         match self.paged_out {

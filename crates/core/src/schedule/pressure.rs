@@ -7,15 +7,13 @@
 
 use std::cmp::Reverse;
 
-use super::queue::LEAN_SAVES;
-use super::room::Scope;
-use super::unit::{LinkState, RunState, Unit};
-use super::{Effect, Schedule};
-use crate::diet::Diet;
-use crate::event::Cause;
-use crate::forecast::Source;
+use super::room::{Scope, guard};
+use super::unit::{LinkState, RunState, ScheduledUnit};
+use super::{Effect, Schedule, StopReason};
+use crate::forecast::ForecastSource;
 use crate::ids::UnitId;
 use crate::measure::{Bytes, Millis};
+use crate::oversized::{LEAN_SAVES, Shrink};
 
 /// How far ahead growth is followed before a unit is suspended: a stop takes effect within a
 /// millisecond or two, the next measurement within 10 to 250.
@@ -33,11 +31,6 @@ const AGAIN: f64 = 2.0;
 
 /// More than a shim holds that waits.
 const SHIM: Bytes = Bytes::mib(6);
-
-/// The distance kept from the budget: what processes may gain between a measurement and its effect.
-pub(super) fn guard(budget: Bytes) -> Bytes {
-    budget.scale(0.012).max(Bytes::mib(6)).min(Bytes::mib(96))
-}
 
 impl Schedule {
     /// Keeps what is used under the lines: the machine's, those of cgroup limits, and those of builds that have one.
@@ -60,15 +53,13 @@ impl Schedule {
     pub(super) fn used_by_all(&self, scope: Scope) -> Bytes {
         match scope {
             Scope::Machine => self.used(),
-            Scope::CgroupLimit(no) => {
-                self.cgroups.builds(no).map(|build| self.used_by(build)).sum()
-            }
+            Scope::Cgroup(no) => self.cgroups.builds(no).map(|build| self.used_by(build)).sum(),
             Scope::Build(no) => self.used_by(no),
         }
     }
 
     /// Everything that can grow, nested units included.
-    fn running_trees(&self, scope: Scope) -> impl Iterator<Item = &Unit> {
+    fn running_trees(&self, scope: Scope) -> impl Iterator<Item = &ScheduledUnit> {
         self.units
             .iter()
             .map(|(_, unit)| unit)
@@ -104,7 +95,7 @@ impl Schedule {
                 scope => self.outlook_in(scope),
             };
             if outlook.highest() > bound.budget {
-                self.units.with(id, |unit| effects.push(unit.suspend(now, id, Cause::NoRoom)));
+                self.units.with(id, |unit| effects.push(unit.suspend(now, id, StopReason::NoRoom)));
             }
         }
     }
@@ -123,7 +114,7 @@ impl Schedule {
                 .min_by_key(|(id, unit)| (unit.memory, Reverse(*id)))
                 .map(|(id, _)| id);
             let Some(id) = least else { return };
-            self.units.with(id, |unit| effects.push(unit.suspend(now, id, Cause::NoRoom)));
+            self.units.with(id, |unit| effects.push(unit.suspend(now, id, StopReason::NoRoom)));
         }
     }
 
@@ -147,7 +138,7 @@ impl Schedule {
                 })
                 .map(|(id, _)| id);
             let Some(id) = victim else { break };
-            self.units.with(id, |unit| effects.push(unit.suspend(now, id, Cause::Pressure)));
+            self.units.with(id, |unit| effects.push(unit.suspend(now, id, StopReason::Pressure)));
         }
         self.page_out_ahead(now, bound.scope, limit, effects);
     }
@@ -186,7 +177,7 @@ impl Schedule {
                 self.units.with(id, |unit| {
                     going += unit.resident();
                     if unit.state == RunState::Running {
-                        effects.push(unit.suspend(now, id, Cause::Pressure));
+                        effects.push(unit.suspend(now, id, StopReason::Pressure));
                     }
                     effects.push(unit.page_out(now, id));
                 });
@@ -196,23 +187,23 @@ impl Schedule {
             self.units.with(id, |unit| {
                 going += if link_only { unit.link_memory } else { unit.resident() };
                 effects.push(if link_only {
-                    unit.kill_link(now, id, Cause::Pressure)
+                    unit.kill_link(now, id, StopReason::Pressure)
                 } else {
-                    unit.kill(now, id, Cause::Pressure)
+                    unit.kill(now, id, StopReason::Pressure)
                 });
             });
         }
     }
 
     /// What killing this unit costs; dearer where somebody waits for its build.
-    pub(super) fn price(&self, unit: &Unit, missing: Bytes) -> f64 {
+    pub(super) fn price(&self, unit: &ScheduledUnit, missing: Bytes) -> f64 {
         /// Work that somebody waits for counts so many times.
         const AWAITED: f64 = 4.0;
         let awaited = self.builds.goes_first(unit.build);
         price(unit, missing) * if awaited { AWAITED } else { 1.0 }
     }
 
-    fn may_be_killed(&self, scope: Scope, id: UnitId, unit: &Unit) -> bool {
+    fn may_be_killed(&self, scope: Scope, id: UnitId, unit: &ScheduledUnit) -> bool {
         unit.retryable
             && self.covers(scope, unit)
             && unit.guests == 0
@@ -221,13 +212,13 @@ impl Schedule {
             && unit.resident() > Bytes::ZERO
     }
 
-    /// The budget is crossed with one unit alone: said, and again where the unit crosses it by itself, too; it is refused under `--strict` where it is above the
-    /// line by itself; and stopped where even the machine has no more. What belongs to no unit is not the unit's need.
+    /// The budget is crossed with one unit alone: said, and again where the unit crosses it by itself, too; it is refused with `--oversized refuse` where it is
+    /// above the budget by itself; and stopped where even the machine has no more. What belongs to no unit is not the unit's need.
     fn judge_the_lone(&mut self, now: Millis, bound: Bound, effects: &mut Vec<Effect>) {
         let Bound { scope, budget } = bound;
         let Some(id) = self.anchor_in(scope) else { return };
         // What may wait for it would be there as long.
-        let beside = |unit: &Unit| {
+        let beside = |unit: &ScheduledUnit| {
             self.covers(scope, unit)
                 && !self.builds.is_paused(unit.build)
                 && (unit.state != RunState::Waiting || unit.is_going())
@@ -237,26 +228,27 @@ impl Schedule {
         let Some(unit) = self.units.get(id) else { return };
         let (needs, used) = (unit.resident(), self.used_by_all(scope));
         // Where another output is agreed to, the budget need not be crossed.
-        let fullest = self.fullest_diet(id);
-        let slims = fullest == Diet::Output && unit.diet < fullest;
+        let fullest = self.most_shrink(id);
+        let slims = fullest == Shrink::OtherOutput && unit.shrink < fullest;
         let bound = if slims { budget - guard(budget) } else { budget };
         if others || used <= bound {
             return;
         }
         let too_large = used > self.capacity_in(scope);
-        let strict = self.builds.terms(unit.build).strict && needs > budget;
+        let refuses = self.builds.terms(unit.build).oversized.refuses() && needs > budget;
         // What is left to try comes before it is given up, where that can be enough; and before the budget is crossed,
         // where a person has agreed to another output for that.
-        let most = self.capacity_in(scope).scale(1.0 + LEAN_SAVES);
+        let limit = if refuses { budget } else { self.capacity_in(scope) };
+        let most = limit.scale(1.0 + LEAN_SAVES);
         let nearly = unit.known_need() <= most && unit.is_nearly_at_its_peak();
-        let may_try = slims || unit.diet < fullest && too_large && !strict && nearly;
+        let may_try = slims || unit.shrink < fullest && (too_large || refuses) && nearly;
         if may_try {
             self.units.with(id, |unit| {
-                effects.push(unit.kill(now, id, Cause::TooLarge));
-                (unit.diet, unit.alone) = (fullest, true);
+                effects.push(unit.kill(now, id, StopReason::TooLarge));
+                (unit.shrink, unit.alone) = (fullest, true);
             });
-        } else if (strict || too_large) && unit.retryable {
-            let cause = Cause::TooLarge;
+        } else if (refuses || too_large) && unit.retryable {
+            let cause = StopReason::TooLarge;
             let expected = unit.expected().max(needs);
             self.units.with(id, |unit| effects.push(unit.kill(now, id, cause)));
             effects.push(Effect::Refuse { unit: id, needs, expected, budget });
@@ -276,12 +268,12 @@ struct Bound {
     budget: Bytes,
 }
 
-impl Unit {
+impl ScheduledUnit {
     /// More than [`LEAN_SAVES`] is not known to lie ahead of it. Of a unit that was seen to its end its record says so;
     /// of another one that its front end is over: a check ends with that, and a library has code generation ahead of
     /// it, which takes a tenth more at least. What links never announces, so nothing is known of that.
     fn is_nearly_at_its_peak(&self) -> bool {
-        self.forecast.source == Source::History || self.announced || self.links
+        self.forecast.source == ForecastSource::History || self.announced || self.links
     }
 
     /// It waits, and still holds what a kill gives back; more than the shim that waits for it.
@@ -295,8 +287,8 @@ impl Unit {
     fn grows_in(&self, ahead: f64) -> Bytes {
         let gain = Bytes((self.growth * ahead).min(self.gained * AGAIN) as u64);
         let known = match self.forecast.source {
-            Source::History => 1.05,
-            Source::RelatedCrate | Source::Cold => return gain,
+            ForecastSource::History => 1.05,
+            ForecastSource::RelatedCrate | ForecastSource::Cold => return gain,
         };
         let link = match self.link {
             LinkState::Running { peak } => peak,
@@ -313,7 +305,7 @@ impl Unit {
 /// What killing this unit costs: the work that is thrown away, dearer where dependents already read
 /// its metadata, more than anything else where a second run would fail for that, and dearer where it does not free
 /// enough, because then another must go as well.
-fn price(unit: &Unit, missing: Bytes) -> f64 {
+fn price(unit: &ScheduledUnit, missing: Bytes) -> f64 {
     /// A kill that is not enough by itself is priced as if it took several.
     const NOT_ENOUGH: f64 = 4.0;
     /// After its metadata was announced a retry must reproduce it to the byte.
@@ -334,6 +326,6 @@ fn price(unit: &Unit, missing: Bytes) -> f64 {
 }
 
 /// Killing only the linker frees enough, and a link is cheap to repeat.
-fn link_is_cheaper(unit: &Unit, missing: Bytes) -> bool {
+fn link_is_cheaper(unit: &ScheduledUnit, missing: Bytes) -> bool {
     matches!(unit.link, LinkState::Running { .. }) && unit.link_memory >= missing
 }

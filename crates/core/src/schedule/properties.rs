@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::forecast::{Curve, Source};
+use crate::forecast::{Curve, ForecastSource};
 
 /// A unit as it really is, and as it is believed to be.
 #[derive(Clone, Debug)]
@@ -11,7 +11,7 @@ struct Truth {
     peak: u64,
     cpu: u64,
     believed: f64,
-    source: Source,
+    source: ForecastSource,
     retryable: bool,
     script: bool,
     fails: bool,
@@ -240,7 +240,7 @@ impl Machine {
             Effect::Kill(UnitId(id), cause) => {
                 assert!(self.truths[id as usize].retryable, "killed what cannot run again");
                 assert!(
-                    cause == Cause::Ending || Some(id) != anchor || !others_run(self, id),
+                    cause == StopReason::Ending || Some(id) != anchor || !others_run(self, id),
                     "the anchor was killed"
                 );
                 let unit = self.units.get_mut(&id).expect("known");
@@ -264,7 +264,7 @@ impl Machine {
                 assert!(matches!(unit.link, Link::Runs(_)), "its linker does not run");
                 unit.link = Link::Waits;
             }
-            Effect::Refuse { .. } => panic!("refused without --strict"),
+            Effect::Refuse { .. } => panic!("refused without --oversized refuse"),
             Effect::Tokens { .. }
             | Effect::Lone { .. }
             | Effect::Anchor(_)
@@ -312,7 +312,7 @@ impl Machine {
                 slims: false,
                 forecast: Forecast {
                     curve: Curve::ramp(peak, Millis(truth.cpu).scale(truth.believed)),
-                    log_sd: if truth.source == Source::History { 0.05 } else { 0.5 },
+                    log_sd: if truth.source == ForecastSource::History { 0.05 } else { 0.5 },
                     link_peak: Bytes::ZERO,
                     critical_path: None,
                     source: truth.source,
@@ -321,7 +321,7 @@ impl Machine {
                 links: truth.link.is_some(),
                 inside: truth.inside.map(UnitId),
                 running: truth.script,
-                role: if truth.script { Role::Script } else { Role::Compiler },
+                role: if truth.script { UnitRole::Script } else { UnitRole::Compiler },
                 build: BuildNo(truth.build),
                 cargo: Some(truth.build),
             };
@@ -365,7 +365,7 @@ impl Machine {
             let unit = self.units.get_mut(&id).expect("it works");
             (unit.process, unit.cpu, unit.link) = (Process::None, 0.0, Link::NotYet);
             (unit.lost, unit.out, unit.paging) = (true, 0.0, false);
-            let again = Again::Alone;
+            let again = RestartMode::Alone;
             self.tell(Input::Lost { unit: UnitId(id), link: false, again });
         }
         // Of two that come to their linkers at once, the second works until it has asked.
@@ -397,7 +397,7 @@ impl Machine {
     }
 
     fn sample(&mut self) {
-        let units = self.units.iter().map(|(id, unit)| Measured {
+        let units = self.units.iter().map(|(id, unit)| UnitMeasurement {
             unit: UnitId(*id),
             memory: self.memory(*id),
             link_memory: self.link_memory(*id),
@@ -410,12 +410,7 @@ impl Machine {
         if self.swap > 0 {
             let filled: f64 = self.units.values().map(|unit| unit.out).sum();
             let swap = Bytes::mib(self.swap.saturating_sub(filled as u64));
-            self.tell(Input::Budget {
-                budget: self.budget,
-                machine: Bytes::MAX,
-                swap,
-                thrashes: false,
-            });
+            self.tell(Input::Budget { budget: self.budget, machine: Bytes::MAX, swap, thrashes: false });
         }
         let cpu = Millis(self.worked as u64);
         self.tell(Input::Sample { rest: Bytes::mib(REST), builds: Vec::new(), cpu, units });
@@ -464,7 +459,11 @@ impl Machine {
 }
 
 fn truth(kinds: bool) -> impl Strategy<Value = Truth> {
-    let source = prop_oneof![Just(Source::History), Just(Source::RelatedCrate), Just(Source::Cold)];
+    let source = prop_oneof![
+        Just(ForecastSource::History),
+        Just(ForecastSource::RelatedCrate),
+        Just(ForecastSource::Cold)
+    ];
     let link = prop_oneof![Just(None), (5u64..300, 500u64..3000).prop_map(Some)];
     let numbers = (5u64..400, 50u64..6000, 0.4f64..1.6, 0u64..8000);
     (numbers, source, 0u32..20, link).prop_map(
@@ -472,7 +471,7 @@ fn truth(kinds: bool) -> impl Strategy<Value = Truth> {
             // No compiler that we measured gains more than 0.5 MiB in a millisecond of its own time.
             peak: peak.min(cpu / 4).max(2),
             cpu,
-            believed: if source == Source::History { 0.97 + wrong / 20.0 } else { wrong },
+            believed: if source == ForecastSource::History { 0.97 + wrong / 20.0 } else { wrong },
             source,
             retryable: !kinds || dice != 0,
             script: kinds && dice == 0,
@@ -508,7 +507,7 @@ proptest! {
         jobs in 1u32..16,
         cores in 1u32..12,
     ) {
-        let config = Config { jobs, cores, strict: false, keep_going: false };
+        let config = Config { jobs, cores, oversized: Oversized::Shrink, keep_going: false };
         stays_under(budget, truths, config)?;
     }
 
@@ -521,7 +520,7 @@ proptest! {
         cores in 1u32..12,
     ) {
         truths.iter_mut().for_each(|truth| truth.fails = false);
-        let config = Config { jobs: 16, cores, strict: false, keep_going: false };
+        let config = Config { jobs: 16, cores, oversized: Oversized::Shrink, keep_going: false };
         let scripts = truths.iter().any(|truth| truth.script);
         let mut machine = Machine::new(truths, budget, config);
         machine.swap = swap;
@@ -540,11 +539,11 @@ proptest! {
     ) {
         for (number, truth) in truths.iter_mut().take(unkillable).enumerate() {
             (truth.script, truth.retryable) = (number % 2 == 0, false);
-            (truth.source, truth.believed, truth.peak) = (Source::History, 1.0, budget * 2 / 5);
+            (truth.source, truth.believed, truth.peak) = (ForecastSource::History, 1.0, budget * 2 / 5);
             truth.cpu = truth.cpu.max(truth.peak * 4);
             truth.link = None;
         }
-        let config = Config { jobs: 16, cores, strict: false, keep_going: false };
+        let config = Config { jobs: 16, cores, oversized: Oversized::Shrink, keep_going: false };
         stays_under(budget, truths, config)?;
     }
 
@@ -558,7 +557,7 @@ proptest! {
         cores in 1u32..12,
         keep_going: bool,
     ) {
-        let config = Config { jobs, cores, strict: false, keep_going };
+        let config = Config { jobs, cores, oversized: Oversized::Shrink, keep_going };
         let mut machine = Machine::new(truths, budget, config);
         machine.run();
         prop_assert!(keep_going || !machine.admitted_after_failure);
@@ -584,7 +583,7 @@ proptest! {
             let of = number % truths.len();
             truths[of].lost |= truths[of].retryable;
         }
-        let config = Config { jobs: 16, cores, strict: false, keep_going: false };
+        let config = Config { jobs: 16, cores, oversized: Oversized::Shrink, keep_going: false };
         Machine::new(truths, budget, config).run();
     }
 
@@ -604,7 +603,7 @@ proptest! {
     ) {
         let hosts = scripts + compilers;
         for (number, truth) in truths.iter_mut().take(hosts).enumerate() {
-            (truth.source, truth.believed, truth.link) = (Source::History, 1.0, None);
+            (truth.source, truth.believed, truth.link) = (ForecastSource::History, 1.0, None);
             (truth.peak, truth.jobs) = (truth.peak.min(30), own_jobs[number]);
             if number < scripts {
                 (truth.script, truth.retryable) = (true, false);
@@ -619,7 +618,7 @@ proptest! {
             let of = hosts + number % (truths.len() - hosts);
             truths[of].lost = true;
         }
-        stays_under(budget, truths, Config { jobs, cores, strict: false, keep_going: false })?;
+        stays_under(budget, truths, Config { jobs, cores, oversized: Oversized::Shrink, keep_going: false })?;
     }
 
     /// Builds that share the machine, some under budgets of their own, some inside one cgroup limit, some awaited by a
@@ -639,11 +638,11 @@ proptest! {
         for (truth, build) in truths.iter_mut().zip(of) {
             truth.build = build;
         }
-        let config = Config { jobs: 16, cores, strict: false, keep_going: false };
+        let config = Config { jobs: 16, cores, oversized: Oversized::Shrink, keep_going: false };
         let mut machine = Machine::new(truths, budget, config);
         for (number, (budget, interactive)) in lines.into_iter().zip(awaited).enumerate() {
             let (build, budget) = (number as u32 + 1, budget.map(Bytes::mib));
-            let terms = Terms { jobs: 16, budget, interactive, ..Terms::default() };
+            let terms = BuildTerms { jobs: 16, budget, interactive, ..BuildTerms::default() };
             machine.own.extend(budget.map(|budget| ([build].into(), budget, Bytes::ZERO)));
             machine.tell(Input::Open(BuildNo(build), terms));
         }
@@ -651,8 +650,8 @@ proptest! {
             let budget = Bytes::mib(budget);
             machine.own.push((builds.clone(), budget, Bytes::ZERO));
             let builds = builds.into_iter().map(BuildNo).collect();
-            let cgroup = CgroupLimit { budget, capacity: Bytes::MAX, swap: Bytes::ZERO, builds };
-            machine.tell(Input::CgroupLimits([(CgroupNo(1), cgroup)].into()));
+            let cgroup = CgroupBudget { budget, capacity: Bytes::MAX, swap: Bytes::ZERO, builds };
+            machine.tell(Input::CgroupBudgets([(CgroupNo(1), cgroup)].into()));
         }
         machine.pause = pause;
         machine.run();

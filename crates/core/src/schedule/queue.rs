@@ -10,14 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::builds::Turn;
 use super::outlook::{Outlook, Projection, Shadow};
-use super::pressure::guard;
-use super::room::{Ahead, Room, Scope};
+use super::room::{Ahead, Room, Scope, guard};
 use super::tally::{Tally, Waiter};
-use super::unit::{LinkState, RunState, Unit};
-use super::{Effect, Role, Schedule};
-use crate::diet::Diet;
+use super::unit::{LinkState, RunState, ScheduledUnit};
+use super::{Effect, Schedule, UnitRole};
 use crate::ids::{BuildNo, UnitId};
 use crate::measure::{Bytes, Millis};
+use crate::oversized::{LEAN_SAVES, Shrink};
 
 /// How often the head of the queue may be overtaken before nothing starts until it does. Backfill
 /// already keeps its expected start; this bounds what wrong expectations can cost.
@@ -27,9 +26,6 @@ const OVERTAKEN_AT_MOST: u32 = 200;
 /// own work: an oversized unit of 36 s that starts 9 s late has cost the build a quarter of itself at most.
 const PATIENCE: f64 = 0.25;
 const PATIENCE_AT_LEAST: Millis = Millis(1500);
-
-/// How much less a lean compiler holds, as a share: measured, 2.4 % of cranelift-codegen's peak.
-pub(super) const LEAN_SAVES: f64 = 0.03;
 
 /// What stands before what in the queue; see [`Schedule::rank`].
 type Rank = (bool, Option<Turn>, bool, bool, Reverse<(Millis, Millis)>, UnitId);
@@ -71,7 +67,7 @@ impl Schedule {
             let role = unit.role;
             let waiter = Waiter { role, idle_ones_wait: nested || tally.guests_wait() };
             let needs_job_slot = tally.has_started_any(waiter)
-                && role != Role::Test
+                && role != UnitRole::Test
                 && !(nested && self.has_ancestors_job_slot(id));
             if closed.contains(&build) || needs_job_slot && !self.has_job_slot(&tally, build) {
                 continue;
@@ -103,7 +99,7 @@ impl Schedule {
                 }
                 room.add(build, &own);
                 if_others_yield.iter_mut().for_each(|outlook| outlook.add(&own));
-                if role == Role::Test {
+                if role == UnitRole::Test {
                     tally.add_test(build);
                 } else {
                     self.take_job_slot(tally.active(), now);
@@ -111,13 +107,13 @@ impl Schedule {
                 }
                 heads.iter_mut().for_each(|head| head.overtook += 1);
                 // What stands between us and the compiler (doctests, a user's wrapper) would inherit the settings.
-                let diet = match retryable && self.crosses_alone(build, &own) {
-                    true => self.fullest_diet(id),
-                    false => self.units.get(id).map(|unit| unit.diet).unwrap_or_default(),
+                let shrink = match retryable && self.crosses_alone(build, &own) {
+                    true => self.most_shrink(id),
+                    false => self.units.get(id).map(|unit| unit.shrink).unwrap_or_default(),
                 };
                 let work = self.units.get(id).map(|unit| unit.forecast.curve.cpu());
                 self.builds.charge(build, work.unwrap_or_default());
-                self.units.with(id, |unit| effects.push(unit.admit(now, id, diet)));
+                self.units.with(id, |unit| effects.push(unit.admit(now, id, shrink)));
                 pace = self.pace();
                 if alone {
                     break;
@@ -133,7 +129,7 @@ impl Schedule {
                 if alone || self.overtaken(id) {
                     match scope {
                         Scope::Machine => break,
-                        Scope::CgroupLimit(no) => closed.extend(self.cgroups.builds(no)),
+                        Scope::Cgroup(no) => closed.extend(self.cgroups.builds(no)),
                         Scope::Build(no) => _ = closed.insert(no),
                     }
                     continue;
@@ -172,7 +168,7 @@ impl Schedule {
         let urgent = self.overtaken(id) || unit.is_some_and(|unit| unit.alone);
         let turn = unit.and_then(|unit| turns.get(&unit.build).copied());
         // Its runner waits for it, and for nothing else.
-        let compiles = unit.is_none_or(|unit| unit.role != Role::Test);
+        let compiles = unit.is_none_or(|unit| unit.role != UnitRole::Test);
         let outermost = !self.units.is_nested(id);
         (!urgent, turn, outermost, compiles, Reverse((length, own)), id)
     }
@@ -201,20 +197,20 @@ impl Schedule {
 
     /// How far the unit may go to need less. With other settings its metadata would be another, so that is too late
     /// once dependents have read it.
-    pub(super) fn fullest_diet(&self, id: UnitId) -> Diet {
+    pub(super) fn most_shrink(&self, id: UnitId) -> Shrink {
         let Some(unit) = self.units.get(id).filter(|unit| unit.retryable) else {
-            return Diet::None;
+            return Shrink::No;
         };
         let slims = unit.slims && !unit.announced;
-        let most = if slims { Diet::Output } else { Diet::Preserving };
-        self.builds.terms(unit.build).diet.min(most)
+        let most = if slims { Shrink::OtherOutput } else { Shrink::SameOutput };
+        self.builds.terms(unit.build).oversized.shrink().min(most)
     }
 
     /// A compiler that waits for its linker frees its processor, but not its memory: another one like it
     /// would only come to wait beside it, and fill what the linkers read their inputs into. What somebody has paused
     /// does not wait for memory.
     fn links_keep_up(&self) -> bool {
-        let waits = |unit: &Unit| {
+        let waits = |unit: &ScheduledUnit| {
             matches!(unit.link, LinkState::Waiting { .. }) && !self.builds.is_paused(unit.build)
         };
         let waiting = self.units.iter().filter(|(_, unit)| waits(unit)).count();
@@ -236,7 +232,7 @@ impl Schedule {
 
     /// The unit that runs alone: nothing starts but what it starts itself. What somebody has paused does not run.
     fn lone(&self) -> Option<UnitId> {
-        let is_lone = |unit: &Unit| {
+        let is_lone = |unit: &ScheduledUnit| {
             unit.alone && unit.state != RunState::Waiting && !self.builds.is_paused(unit.build)
         };
         self.units.iter().find(|(_, unit)| is_lone(unit)).map(|(id, _)| id)
@@ -248,7 +244,7 @@ impl Schedule {
         !self.units.has_running_guest(outer)
     }
 
-    /// Under `--strict` a unit that is known to be above a budget that bounds it, by itself, is refused before it runs.
+    /// With `--oversized refuse` a unit that is known to be above a budget that bounds it, by itself, is refused before it runs.
     fn refuses_lone(
         &mut self,
         id: UnitId,
@@ -256,13 +252,15 @@ impl Schedule {
         tally: &Tally,
         effects: &mut Vec<Effect>,
     ) -> bool {
-        let strict = |unit: &&Unit| self.builds.terms(unit.build).strict;
-        let Some(unit) = self.units.get(id).filter(strict) else {
+        let refuses = |unit: &&ScheduledUnit| self.builds.terms(unit.build).oversized.refuses();
+        let Some(unit) = self.units.get(id).filter(refuses) else {
             return false;
         };
         let needs = unit.known_need();
+        // Where that may be enough, it shrinks first.
+        let saves = if unit.retryable { 1.0 + LEAN_SAVES } else { 1.0 };
         let above = |scope: &Scope| {
-            !self.has_started(tally, *scope, waiter) && needs > self.budget_in(*scope)
+            !self.has_started(tally, *scope, waiter) && needs > self.budget_in(*scope).scale(saves)
         };
         let Some(scope) = self.scopes_of(unit.build).find(above) else { return false };
         let budget = self.budget_in(scope);

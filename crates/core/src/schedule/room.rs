@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 
 use super::outlook::{Outlook, Projection};
-use super::pressure::guard;
 use crate::ids::{BuildNo, CgroupNo};
 use crate::measure::Bytes;
 
@@ -14,13 +13,18 @@ use crate::measure::Bytes;
 /// module that a compiler could have in flight.
 const ROOMY: f64 = 0.9;
 
+/// The distance kept from the budget: what processes may gain between a measurement and its effect.
+pub(super) fn guard(budget: Bytes) -> Bytes {
+    budget.scale(0.012).max(Bytes::mib(6)).min(Bytes::mib(96))
+}
+
 /// Whom a budget bounds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Scope {
     /// All builds.
     Machine,
     /// Those in a cgroup with a limit.
-    CgroupLimit(CgroupNo),
+    Cgroup(CgroupNo),
     /// One that has a line of its own.
     Build(BuildNo),
 }

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use super::Schedule;
-use super::unit::{RunState, Unit};
+use super::unit::{RunState, ScheduledUnit};
 use crate::ids::BuildNo;
 use crate::measure::Millis;
 
@@ -19,14 +19,14 @@ pub(super) const SETTLED: Millis = Millis(250);
 
 /// Where a build stands.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Standing {
+pub(super) struct StageStanding {
     /// Units of this stage and of those before are admitted.
     pub(super) stage: u32,
     /// Since when there is only work of later stages.
     settling: Option<Millis>,
 }
 
-impl Standing {
+impl StageStanding {
     /// A unit came: others may follow it.
     pub(super) fn stir(&mut self) {
         self.settling = None;
@@ -59,7 +59,7 @@ impl Schedule {
                 }
                 let since = *standing.settling.get_or_insert(now);
                 if now - since >= SETTLED {
-                    *standing = Standing { stage: lowest, settling: None };
+                    *standing = StageStanding { stage: lowest, settling: None };
                 }
             });
         }
@@ -67,7 +67,7 @@ impl Schedule {
 
     /// Whether the unit waits because its stage has not come, or is not known yet. What is inside another one belongs
     /// to that one's.
-    pub(super) fn awaits_stage(&self, unit: &Unit) -> bool {
+    pub(super) fn awaits_stage(&self, unit: &ScheduledUnit) -> bool {
         let Some(build) = self.builds.get(unit.build).filter(|build| build.terms.staged) else {
             return false;
         };

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::room::Scope;
-use super::unit::{LinkState, RunState, Unit};
-use super::{Role, Schedule};
+use super::unit::{LinkState, RunState, ScheduledUnit};
+use super::{Schedule, UnitRole};
 use crate::ids::BuildNo;
 use crate::measure::Millis;
 
@@ -15,7 +15,7 @@ struct Count {
     active: usize,
     /// Those that have started, and go on.
     started: usize,
-    /// Build scripts among them that may wait for what is inside another one.
+    /// ScheduledBuild scripts among them that may wait for what is inside another one.
     idle: usize,
     /// Tests and commands that have started: what runs below them does not wait for their end.
     hosts: usize,
@@ -69,14 +69,14 @@ impl Tally {
 impl Count {
     fn has_started(self, waiter: Waiter) -> bool {
         let goes_on = self.started - if waiter.idle_ones_wait { self.idle } else { 0 };
-        goes_on > 0 || waiter.role == Role::Test && self.hosts > 0
+        goes_on > 0 || waiter.role == UnitRole::Test && self.hosts > 0
     }
 }
 
 /// Who waits for what was started before it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Waiter {
-    pub(super) role: Role,
+    pub(super) role: UnitRole,
     /// A build script that does nothing may wait for it: it is inside another one, or it stands before what is.
     pub(super) idle_ones_wait: bool,
 }
@@ -84,7 +84,7 @@ pub(super) struct Waiter {
 impl Schedule {
     /// Something inside a build script or a compiler waits: for memory, or to link.
     pub(super) fn guests_wait(&self) -> bool {
-        let waits = |unit: &Unit| {
+        let waits = |unit: &ScheduledUnit| {
             unit.state == RunState::Waiting || matches!(unit.link, LinkState::Waiting { .. })
         };
         self.units.iter().any(|(id, unit)| waits(unit) && self.units.is_nested(id))
@@ -118,7 +118,7 @@ impl Schedule {
         let of = |no: BuildNo| tally.builds.get(&no).is_some_and(|count| count.has_started(waiter));
         match scope {
             Scope::Machine => tally.has_started_any(waiter),
-            Scope::CgroupLimit(no) => self.cgroups.builds(no).any(of),
+            Scope::Cgroup(no) => self.cgroups.builds(no).any(of),
             Scope::Build(no) => of(no),
         }
     }

@@ -4,11 +4,11 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::builds::Terms;
+use super::builds::BuildTerms;
 use super::room::Room;
-use super::unit::{RunState, Unit};
-use super::{Effect, Role, Schedule};
-use crate::forecast::{MEMORY_PER_TOKEN, Source};
+use super::unit::{RunState, ScheduledUnit};
+use super::{Effect, Schedule, UnitRole};
+use crate::forecast::{ForecastSource, MEMORY_PER_TOKEN};
 use crate::ids::{BuildNo, UnitId};
 use crate::measure::Bytes;
 
@@ -16,11 +16,11 @@ use crate::measure::Bytes;
 /// (cranelift-codegen).
 const CODE_GENERATION: f64 = 0.25;
 
-impl Unit {
+impl ScheduledUnit {
     /// What a unit that has outlived its forecast may still need and nobody expects: what its threads have
     /// once taken cannot be taken back when that shows.
     fn unforeseen(&self) -> Bytes {
-        let unknown = self.forecast.source != Source::History && self.overruns();
+        let unknown = self.forecast.source != ForecastSource::History && self.overruns();
         if unknown { self.compiler().scale(CODE_GENERATION) } else { Bytes::ZERO }
     }
 }
@@ -80,7 +80,7 @@ impl Schedule {
     }
 
     /// Threads at once of a build with these terms.
-    fn threads(&self, terms: &Terms) -> u32 {
+    fn threads(&self, terms: &BuildTerms) -> u32 {
         self.cores.min(terms.jobs)
     }
 
@@ -103,14 +103,16 @@ impl Schedule {
         }
     }
 
-    fn job_slots_of(&self, no: BuildNo, terms: &Terms, present: u32, roomy: bool) -> u32 {
+    fn job_slots_of(&self, no: BuildNo, terms: &BuildTerms, present: u32, roomy: bool) -> u32 {
         let units = || self.units.iter().map(|(_, unit)| unit).filter(|unit| unit.build == no);
-        let count = |which: fn(&Unit) -> bool| units().filter(|unit| which(unit)).count() as u32;
+        let count =
+            |which: fn(&ScheduledUnit) -> bool| units().filter(|unit| which(unit)).count() as u32;
         // What waits for its stage is lent one as long as it does.
-        let awaits = |unit: &Unit| unit.build == no && self.awaits_stage(unit);
+        let awaits = |unit: &ScheduledUnit| unit.build == no && self.awaits_stage(unit);
         let of_later_stages = self.units.iter().filter(|(_, unit)| awaits(unit)).count() as u32;
         let own = terms.jobs.saturating_sub(1).saturating_add(of_later_stages);
-        let takes_job_slots = |unit: &Unit| matches!(unit.role, Role::Script | Role::Command);
+        let takes_job_slots =
+            |unit: &ScheduledUnit| matches!(unit.role, UnitRole::Script | UnitRole::Command);
         if units().next().is_none() {
             // Nobody is there to take one.
             present
@@ -137,7 +139,7 @@ impl Schedule {
     }
 
     /// Processors that are free for one more unit of the build.
-    fn free_job_slots(&self, no: BuildNo, terms: &Terms) -> u32 {
+    fn free_job_slots(&self, no: BuildNo, terms: &BuildTerms) -> u32 {
         let active = self.active();
         let own = self.active_where(|unit| unit.build == no) as u32;
         let free = self.processors.job_slots(active, self.cores).saturating_sub(active) as u32;

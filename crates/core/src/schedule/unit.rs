@@ -2,12 +2,11 @@
 
 use std::cmp::Reverse;
 
-use super::{Again, BTreeMap, Effect, Measured, NewUnit, Role};
-use crate::diet::Diet;
-use crate::event::Cause;
-use crate::forecast::{Forecast, Source};
+use super::{BTreeMap, Effect, NewUnit, RestartMode, StopReason, UnitMeasurement, UnitRole};
+use crate::forecast::{Forecast, ForecastSource};
 use crate::ids::{BuildNo, UnitId};
 use crate::measure::{Bytes, Millis};
+use crate::oversized::Shrink;
 
 /// Whether a unit's processes run. See the diagram in [`super`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +60,7 @@ pub struct UnitView {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Unit {
+pub(super) struct ScheduledUnit {
     pub(super) build: BuildNo,
     pub(super) forecast: Forecast,
     pub(super) retryable: bool,
@@ -69,12 +68,12 @@ pub(super) struct Unit {
     /// There are settings with which it would need less and write something else.
     pub(super) slims: bool,
     /// How far it goes to need less, in its present or last run.
-    pub(super) diet: Diet,
+    pub(super) shrink: Shrink,
     /// The unit in whose process tree it runs.
     pub(super) inside: Option<UnitId>,
     /// How many units run in its process tree, or wait to, those inside them not counted: it may wait for them.
     pub(super) guests: u32,
-    pub(super) role: Role,
+    pub(super) role: UnitRole,
     pub(super) state: RunState,
     pub(super) link: LinkState,
     pub(super) attempt: u32,
@@ -148,7 +147,7 @@ const IDLE: Millis = Millis(3_000);
 /// The share of its memory below which a compiler has hardly fallen by compiling.
 const NEARLY_NOTHING: f64 = 0.1;
 
-impl Unit {
+impl ScheduledUnit {
     pub(super) fn new(now: Millis, new: NewUnit) -> Self {
         Self {
             build: new.build,
@@ -156,7 +155,7 @@ impl Unit {
             retryable: new.retryable,
             links: new.links,
             slims: new.slims,
-            diet: Diet::None,
+            shrink: Shrink::No,
             inside: new.inside,
             guests: 0,
             role: new.role,
@@ -204,7 +203,7 @@ impl Unit {
     /// runner's to count.
     pub(super) fn uses_processor(&self) -> bool {
         let waits = matches!(self.link, LinkState::Waiting { .. });
-        self.is_running() && !waits && self.guests == 0 && self.role != Role::Test
+        self.is_running() && !waits && self.guests == 0 && self.role != UnitRole::Test
     }
 
     /// Its end may hang on others': on its guests', or, where it is a test or a command, on those of units that it has
@@ -215,7 +214,7 @@ impl Unit {
 
     /// A build script that runs and has not worked for a while: it may wait for a lock that some Cargo holds.
     pub(super) fn is_idle(&self, now: Millis) -> bool {
-        self.role == Role::Script && self.is_running() && now - self.worked >= IDLE
+        self.role == UnitRole::Script && self.is_running() && now - self.worked >= IDLE
     }
 
     /// What waits for it may wait for itself.
@@ -225,10 +224,10 @@ impl Unit {
 
     /// No shim stands before it, which could give it tokens or tell of its end.
     pub(super) fn is_unshimmed(&self) -> bool {
-        self.role != Role::Compiler
+        self.role != UnitRole::Compiler
     }
 
-    pub(super) fn admit(&mut self, now: Millis, id: UnitId, diet: Diet) -> Effect {
+    pub(super) fn admit(&mut self, now: Millis, id: UnitId, shrink: Shrink) -> Effect {
         self.state = RunState::Running;
         self.since = now;
         if self.attempt == 0 {
@@ -236,9 +235,9 @@ impl Unit {
         }
         self.attempt += 1;
         self.head_since = None;
-        self.diet = diet;
+        self.shrink = shrink;
         self.start_over(now);
-        Effect::Admit { unit: id, attempt: self.attempt, diet }
+        Effect::Admit { unit: id, attempt: self.attempt, shrink }
     }
 
     fn start_over(&mut self, now: Millis) {
@@ -250,7 +249,7 @@ impl Unit {
         (self.issued, self.unread, self.aimed) = (0, 0, 0);
     }
 
-    pub(super) fn suspend(&mut self, now: Millis, id: UnitId, cause: Cause) -> Effect {
+    pub(super) fn suspend(&mut self, now: Millis, id: UnitId, cause: StopReason) -> Effect {
         self.state = RunState::Suspended;
         self.since = now;
         Effect::Suspend(id, cause)
@@ -283,7 +282,7 @@ impl Unit {
     }
 
     /// Killed by us: its shim waits again. What it held is given back when a measurement shows so.
-    pub(super) fn kill(&mut self, now: Millis, id: UnitId, cause: Cause) -> Effect {
+    pub(super) fn kill(&mut self, now: Millis, id: UnitId, cause: StopReason) -> Effect {
         self.state = RunState::Waiting;
         self.paged_out = None;
         self.since = now;
@@ -292,7 +291,7 @@ impl Unit {
         Effect::Kill(id, cause)
     }
 
-    pub(super) fn kill_link(&mut self, now: Millis, id: UnitId, cause: Cause) -> Effect {
+    pub(super) fn kill_link(&mut self, now: Millis, id: UnitId, cause: StopReason) -> Effect {
         let seen = self.link_memory.scale(1.25);
         let peak = match self.link {
             LinkState::Waiting { peak, .. } | LinkState::Running { peak } => peak.max(seen),
@@ -304,9 +303,9 @@ impl Unit {
     }
 
     /// Killed by somebody else: once more.
-    pub(super) fn lost(&mut self, now: Millis, link: bool, again: Again) {
-        self.alone = again != Again::Plainly;
-        self.preferably = again == Again::Preferably;
+    pub(super) fn lost(&mut self, now: Millis, link: bool, again: RestartMode) {
+        self.alone = again != RestartMode::Plainly;
+        self.preferably = again == RestartMode::Preferably;
         if link {
             let peak = self.forecast.link_peak.max(self.link_memory);
             self.link = LinkState::Waiting { since: now, peak };
@@ -325,7 +324,7 @@ impl Unit {
         self.alone && !(waits && bound && now - self.since >= ALONE_WITHIN)
     }
 
-    pub(super) fn measure(&mut self, now: Millis, seen: &Measured) {
+    pub(super) fn measure(&mut self, now: Millis, seen: &UnitMeasurement) {
         let elapsed = (now - self.measured).0.max(1) as f64;
         let gained = if self.found { 0.0 } else { (seen.memory - self.memory).0 as f64 };
         self.found = false;
@@ -368,8 +367,8 @@ impl Unit {
     /// The least that it is known to need: seen in an earlier attempt, or in a recorded run.
     pub(super) fn known_need(&self) -> Bytes {
         let recorded = match self.forecast.source {
-            Source::History => self.forecast.curve.peak(),
-            Source::RelatedCrate | Source::Cold => Bytes::ZERO,
+            ForecastSource::History => self.forecast.curve.peak(),
+            ForecastSource::RelatedCrate | ForecastSource::Cold => Bytes::ZERO,
         };
         self.peak.max(recorded)
     }
@@ -396,7 +395,7 @@ impl Unit {
 /// The units that are not gone.
 #[derive(Debug, Default)]
 pub(super) struct UnitTable {
-    units: BTreeMap<UnitId, Unit>,
+    units: BTreeMap<UnitId, ScheduledUnit>,
     /// How often a unit was looked at: the work of decisions, which a test bounds.
     #[cfg(test)]
     pub(super) looks: std::cell::Cell<u64>,
@@ -408,7 +407,7 @@ impl UnitTable {
         self.looks.set(self.looks.get() + 1);
     }
 
-    pub(super) fn insert(&mut self, id: UnitId, mut unit: Unit) {
+    pub(super) fn insert(&mut self, id: UnitId, mut unit: ScheduledUnit) {
         unit.inside = unit.inside.filter(|outer| self.units.contains_key(outer));
         self.count_guest(unit.inside, 1);
         self.units.insert(id, unit);
@@ -430,26 +429,26 @@ impl UnitTable {
         }
     }
 
-    pub(super) fn get(&self, id: UnitId) -> Option<&Unit> {
+    pub(super) fn get(&self, id: UnitId) -> Option<&ScheduledUnit> {
         self.look();
         self.units.get(&id)
     }
 
     /// Changes a unit where it is still there: its end may have been read before older news of it.
-    pub(super) fn with(&mut self, id: UnitId, change: impl FnOnce(&mut Unit)) {
+    pub(super) fn with(&mut self, id: UnitId, change: impl FnOnce(&mut ScheduledUnit)) {
         self.units.get_mut(&id).map(change).unwrap_or_default();
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (UnitId, &Unit)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (UnitId, &ScheduledUnit)> {
         self.units.iter().inspect(|_| self.look()).map(|(id, unit)| (*id, unit))
     }
 
-    pub(super) fn running(&self) -> impl Iterator<Item = (UnitId, &Unit)> {
+    pub(super) fn running(&self) -> impl Iterator<Item = (UnitId, &ScheduledUnit)> {
         self.iter().filter(|(_, unit)| unit.is_running())
     }
 
     /// The units that `id` runs inside, from the nearest outwards.
-    pub(super) fn ancestors(&self, id: UnitId) -> impl Iterator<Item = (UnitId, &Unit)> {
+    pub(super) fn ancestors(&self, id: UnitId) -> impl Iterator<Item = (UnitId, &ScheduledUnit)> {
         let outer = |id| {
             let outer = self.get(id)?.inside?;
             self.get(outer).map(|unit| (outer, unit))
@@ -475,11 +474,13 @@ impl UnitTable {
     }
 
     /// May be stopped for the sake of others: what runs inside would be stopped with it.
-    pub(super) fn may_stand(&self, id: UnitId, unit: &Unit) -> bool {
+    pub(super) fn may_stand(&self, id: UnitId, unit: &ScheduledUnit) -> bool {
         match unit.role {
-            Role::Compiler | Role::Script => unit.guests == 0 || !self.has_running_guest(id),
-            Role::Test => false,
-            Role::Command => unit.guests == 0,
+            UnitRole::Compiler | UnitRole::Script => {
+                unit.guests == 0 || !self.has_running_guest(id)
+            }
+            UnitRole::Test => false,
+            UnitRole::Command => unit.guests == 0,
         }
     }
 
@@ -496,9 +497,9 @@ impl UnitTable {
         &self,
         now: Millis,
         present: Option<UnitId>,
-        which: impl Fn(&Unit) -> bool,
+        which: impl Fn(&ScheduledUnit) -> bool,
     ) -> Option<UnitId> {
-        let holds = |id, unit: &Unit| match unit.retryable {
+        let holds = |id, unit: &ScheduledUnit| match unit.retryable {
             true => Bytes::ZERO,
             false if Some(id) == present => unit.memory.scale(2.0),
             false => unit.memory,

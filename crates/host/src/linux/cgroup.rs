@@ -8,7 +8,7 @@
 use std::path::Path;
 
 use plimsoll_core::Bytes;
-use plimsoll_core::budget::Cgroup;
+use plimsoll_core::budget::CgroupMemory;
 
 use super::kept::{KeptFile, field};
 use super::mounts::Version;
@@ -39,7 +39,7 @@ pub(super) struct CgroupFiles {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct CgroupReading {
     /// The cgroup, where it has a limit.
-    pub limited: Option<Cgroup>,
+    pub limited: Option<CgroupMemory>,
     /// What it holds that cannot be dropped.
     pub held: Bytes,
     /// File-backed pages that were read again soon after they were dropped, in all.
@@ -106,7 +106,8 @@ impl CgroupFiles {
                 (limit(&self.limit).min(bound), known + kernel, both, refaulted)
             }
         };
-        let cgroup = Cgroup { limit: Bytes(limit), held: Bytes(held), swap_free: Bytes(swap_free) };
+        let cgroup =
+            CgroupMemory { limit: Bytes(limit), held: Bytes(held), swap_free: Bytes(swap_free) };
         let limited = Some(cgroup).filter(|_| limit < UNLIMITED);
         CgroupReading { limited, held: cgroup.held, refaulted }
     }

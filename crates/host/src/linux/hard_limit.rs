@@ -14,7 +14,7 @@
 //! pid namespace's driver looks dead. Only names of this form are ever touched. What was left in a cgroup that hands
 //! its controller on stays: no process, and so no driver, can come there.
 //!
-//! What is not here: how high the hard limit is (`plimsoll_core::hard limit`), and when.
+//! What is not here: how high the hard limit is (`plimsoll_core::hard_limit`), and when.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -23,8 +23,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use plimsoll_core::Bytes;
-use plimsoll_core::budget::Stall;
-use plimsoll_core::hard_limit::{Height, Look};
+use plimsoll_core::hard_limit::{HardLimitLevels, HardLimitReading};
+use plimsoll_core::budget::MemoryStall;
 
 use super::cgroup::CgroupFiles;
 use super::kept::{KeptFile, field};
@@ -264,15 +264,15 @@ impl HardLimitCgroup {
 
     /// What there is to see of it now.
     #[must_use]
-    pub fn look(&self) -> Look {
+    pub fn look(&self) -> HardLimitReading {
         let reading = self.files.read(1.0);
         let number = |file: &Option<KeptFile>| file.as_ref().and_then(KeptFile::number);
         let refaulted = reading.refaulted.saturating_mul(rustix::param::page_size() as u64);
-        Look {
+        HardLimitReading {
             above: self.above.read(),
             held: reading.held,
             charged: Bytes(number(&self.charged).unwrap_or(0)),
-            stall: Stall {
+            stall: MemoryStall {
                 full_us: self.pressure.as_ref().and_then(stalled).unwrap_or(0),
                 refaulted: Bytes(refaulted),
             },
@@ -300,12 +300,16 @@ impl HardLimitCgroup {
     ///
     /// # Errors
     /// Where the kernel refuses: v1 does, where more is held than the limit would be.
-    pub fn set(&self, height: Height) -> Result<(), HostError> {
+    pub fn set(&self, height: HardLimitLevels) -> Result<(), HostError> {
         write_limit(self.version, &self.place.dir, Some(height))
     }
 }
 
-fn write_limit(version: Version, dir: &Path, height: Option<Height>) -> Result<(), HostError> {
+fn write_limit(
+    version: Version,
+    dir: &Path,
+    height: Option<HardLimitLevels>,
+) -> Result<(), HostError> {
     let limit = height.map(|height| height.limit.0.to_string());
     let throttle = height.map(|height| height.throttle.0.to_string());
     let write = |name: &str, value: Option<String>, none: &str| {

@@ -18,7 +18,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use plimsoll_core::Bytes;
-use plimsoll_core::budget::Killer;
+use plimsoll_core::budget::OomDaemon;
 
 use super::procfs::kilobytes;
 
@@ -64,13 +64,13 @@ struct Rule {
 
 impl Rule {
     /// When it acts where there is so much memory, so much of it for programs, and so much swap.
-    fn on(self, memory: Bytes, of_programs: Bytes, swap: Bytes) -> Option<Killer> {
+    fn on(self, memory: Bytes, of_programs: Bytes, swap: Bytes) -> Option<OomDaemon> {
         if self.wants_swap && swap == Bytes::ZERO {
             return None;
         }
         let bound = self.memory.of(memory);
         let share = if self.of_programs { of_programs.share_of(memory) } else { 1.0 };
-        Some(Killer { memory: bound.scale(share), swap: self.swap.of(swap) })
+        Some(OomDaemon { memory: bound.scale(share), swap: self.swap.of(swap) })
     }
 }
 
@@ -108,9 +108,9 @@ impl Killers {
     /// When the first of them acts, on a machine with so much memory, so much of which programs have and could have, and
     /// so much swap.
     #[must_use]
-    pub fn on(&self, memory: Bytes, of_programs: Bytes, swap: Bytes) -> Option<Killer> {
+    pub fn on(&self, memory: Bytes, of_programs: Bytes, swap: Bytes) -> Option<OomDaemon> {
         let each = self.0.iter().filter_map(|rule| rule.on(memory, of_programs, swap));
-        each.reduce(|one, other| Killer {
+        each.reduce(|one, other| OomDaemon {
             memory: one.memory.max(other.memory),
             swap: one.swap.max(other.swap),
         })
@@ -214,13 +214,13 @@ mod tests {
     const MEMORY: Bytes = Bytes::gib(10);
     const SWAP: Bytes = Bytes::gib(4);
 
-    fn on(command: &str, swap: Bytes) -> Option<Killer> {
+    fn on(command: &str, swap: Bytes) -> Option<OomDaemon> {
         let rule = earlyoom(command.replace(' ', "\0").as_bytes());
         Killers(rule.into_iter().collect()).on(MEMORY, MEMORY, swap)
     }
 
-    fn killer(memory: Bytes, swap: Bytes) -> Option<Killer> {
-        Some(Killer { memory, swap })
+    fn killer(memory: Bytes, swap: Bytes) -> Option<OomDaemon> {
+        Some(OomDaemon { memory, swap })
     }
 
     #[test]

@@ -6,14 +6,14 @@
 use std::path::{Path, PathBuf};
 
 use plimsoll_core::Bytes;
-use plimsoll_core::budget::{Machine, Reading, Stall};
+use plimsoll_core::budget::{MachineMemory, MemoryReading, MemoryStall};
 
 use super::cgroup::CgroupFiles;
-use super::hard_limit::is_drivers;
 use super::kept::{KeptFile, field};
 use super::killers::Killers;
 use super::mounts::{self, Version};
 use super::procfs::kilobytes;
+use super::hard_limit::is_drivers;
 use crate::HostError;
 
 /// A cgroup in a hierarchy that may limit memory, as this process sees it.
@@ -166,7 +166,7 @@ impl Limits {
 
     /// What they say now.
     #[must_use]
-    pub fn read(&self) -> Reading {
+    pub fn read(&self) -> MemoryReading {
         let mut buffer = [0; 4 << 10];
         let meminfo = self.meminfo.read(&mut buffer);
         let of = |key: &str| -> Bytes {
@@ -177,7 +177,7 @@ impl Limits {
         };
         let (total, available) = (of("MemTotal"), of("MemAvailable"));
         let of_programs = available + of("AnonPages");
-        let machine = Machine {
+        let machine = MachineMemory {
             total,
             available,
             swap_free: of("SwapFree"),
@@ -193,10 +193,10 @@ impl Limits {
             limited.extend(reading.limited);
         }
         let refaulted = refaulted.unwrap_or_else(|| self.machine_refaults());
-        Reading {
+        MemoryReading {
             machine,
             cgroups: limited,
-            stall: Stall {
+            stall: MemoryStall {
                 full_us: self.pressure.as_ref().and_then(stalled).unwrap_or(0),
                 refaulted: Bytes(refaulted.saturating_mul(rustix::param::page_size() as u64)),
             },

@@ -1,11 +1,11 @@
 //! Linux: `/proc`, cgroups v1 and v2, pidfds, pipes. Nothing here needs privileges.
 
 mod apart;
+mod caught;
 mod cgroup;
 mod environ;
 mod exit;
 mod forked;
-mod hard_limit;
 mod jobserver;
 mod kept;
 mod killers;
@@ -21,10 +21,11 @@ mod table;
 mod tmpfs;
 mod tokens;
 mod tree;
+mod hard_limit;
 
 pub use apart::{raise_open_files, stand_apart};
+pub use caught::{Signal, Signals, have_job_control, stop_self};
 pub use exit::Exit;
-pub use hard_limit::{CgroupPath, HardLimitCgroup, NoHardLimit};
 pub use jobserver::Jobserver;
 pub use killers::Killers;
 pub use limits::{CgroupDir, CgroupLevel, Limits, oom_kills};
@@ -35,3 +36,4 @@ pub use signals::{StoppedProcess, Witness};
 pub use tmpfs::Tmpfs;
 pub use tokens::TokenPipe;
 pub use tree::ProcessTree;
+pub use hard_limit::{HardLimitCgroup, NoHardLimit, CgroupPath};

@@ -5,8 +5,8 @@ use std::fs;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 
-use plimsoll_core::diet::Diet;
 use plimsoll_core::invocation::UnitKind;
+use plimsoll_core::oversized::Shrink;
 use plimsoll_proto::{ToGovernor, ToShim};
 use plimsoll_shim::env;
 
@@ -75,7 +75,7 @@ fn only_the_compiler_itself_is_run_again() {
 
 #[test]
 fn a_compiler_that_will_link_or_is_near_the_budget_gives_back_what_it_has_freed() {
-    let told = |kind: &str, diet: Diet, users: Option<&str>| {
+    let told = |kind: &str, shrink: Shrink, users: Option<&str>| {
         let scene = Scene::new("echo \"${MALLOC_CONF-nothing}\"");
         let args = LIB.iter().map(|arg| if *arg == "lib" { kind } else { arg });
         let mut command = scene.shim(args);
@@ -85,32 +85,32 @@ fn a_compiler_that_will_link_or_is_near_the_budget_gives_back_what_it_has_freed(
         };
         let running = Running::start(&mut command);
         let (mut peer, _) = scene.governor().unit();
-        peer.admit_as(diet);
+        peer.admit_as(shrink);
         running.end().1
     };
-    assert!(told("bin", Diet::None, None).contains("dirty_decay_ms:1000"));
-    assert!(told("lib", Diet::Preserving, None).contains("dirty_decay_ms:200"));
-    assert!(told("bin", Diet::Preserving, None).contains("dirty_decay_ms:200"));
-    assert_eq!(told("lib", Diet::None, None), "nothing\n");
-    assert_eq!(told("bin", Diet::Preserving, Some("tcache:false")), "tcache:false\n");
+    assert!(told("bin", Shrink::No, None).contains("dirty_decay_ms:1000"));
+    assert!(told("lib", Shrink::SameOutput, None).contains("dirty_decay_ms:200"));
+    assert!(told("bin", Shrink::SameOutput, None).contains("dirty_decay_ms:200"));
+    assert_eq!(told("lib", Shrink::No, None), "nothing\n");
+    assert_eq!(told("bin", Shrink::SameOutput, Some("tcache:false")), "tcache:false\n");
 }
 
 #[test]
 fn an_oversized_unit_gets_no_huge_pages_and_other_settings_only_where_that_was_agreed_to() {
-    let seen = |diet: Diet| {
+    let seen = |shrink: Shrink| {
         let scene = Scene::new("echo \"$@\"; grep THP_enabled /proc/self/status");
         let heavy = ["-C", "codegen-units=1", "-C", "debuginfo=2"];
         let running = Running::start(&mut scene.shim(LIB.iter().chain(&heavy)));
         let (mut peer, facts) = scene.governor().unit();
         assert_eq!(facts.slimmer, "codegen units 1 to 16, no debug info");
-        peer.admit_as(diet);
+        peer.admit_as(shrink);
         let said = running.end().1;
         let huge = said.contains("THP_enabled:\t1");
         (huge, said.contains("-Ccodegen-units=16 -Cdebuginfo=0"))
     };
-    assert_eq!(seen(Diet::None), (true, false));
-    assert_eq!(seen(Diet::Preserving), (false, false));
-    assert_eq!(seen(Diet::Output), (false, true));
+    assert_eq!(seen(Shrink::No), (true, false));
+    assert_eq!(seen(Shrink::SameOutput), (false, false));
+    assert_eq!(seen(Shrink::OtherOutput), (false, true));
 }
 
 #[test]

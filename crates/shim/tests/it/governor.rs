@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use plimsoll_core::UnitId;
-use plimsoll_core::diet::Diet;
+use plimsoll_core::oversized::Shrink;
 use plimsoll_core::unit::UnitFacts;
 use plimsoll_proto::{LineBuffer, ToGovernor, ToShim};
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -117,17 +117,17 @@ impl Peer {
 
     /// Admits with a token pipe, of which both ends are returned.
     pub(crate) fn admit(&mut self) -> (OwnedFd, OwnedFd) {
-        self.admit_as(Diet::None)
+        self.admit_as(Shrink::No)
     }
 
     /// The same; how far it is to go to need less.
-    pub(crate) fn admit_as(&mut self, diet: Diet) -> (OwnedFd, OwnedFd) {
+    pub(crate) fn admit_as(&mut self, shrink: Shrink) -> (OwnedFd, OwnedFd) {
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
         let both = [read.as_fd(), write.as_fd()];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         assert!(control.push(SendAncillaryMessage::ScmRights(&both)));
-        let line = ToShim::Admit { unit: UnitId(7), again: !self.lost, diet }.encode();
+        let line = ToShim::Admit { unit: UnitId(7), again: !self.lost, shrink }.encode();
         let sent = rustix::net::sendmsg(
             &self.stream,
             &[IoSlice::new(&line)],
@@ -140,7 +140,7 @@ impl Peer {
 
     /// Lets a linker start.
     pub(crate) fn admit_link(&mut self) {
-        self.say(&ToShim::Admit { unit: UnitId(7), again: !self.lost, diet: Diet::None });
+        self.say(&ToShim::Admit { unit: UnitId(7), again: !self.lost, shrink: Shrink::No });
     }
 
     /// True where the shim hangs up without another word.

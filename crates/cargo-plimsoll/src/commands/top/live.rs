@@ -12,7 +12,7 @@ use plimsoll_view::{Key, Live, Snapshot, Wish};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 
-use super::Governor;
+use super::{Governor, Look};
 
 /// Twice a second reads as live, and a sample of the governor's is no younger than that.
 const EVERY: Duration = Duration::from_millis(500);
@@ -47,10 +47,14 @@ fn show(
 ) -> anyhow::Result<()> {
     let mut live = Live::default();
     loop {
+        let Look { answers, silent } = super::look(home, PATIENCE).unwrap_or_default();
+        let read = |(json, from): (String, Governor)| -> Option<(Snapshot, Governor)> {
+            Some((serde_json::from_str(&json).ok()?, from))
+        };
         let (snapshot, governors): (Vec<Snapshot>, Vec<Governor>) =
-            super::builds(home, PATIENCE).into_iter().unzip();
+            answers.into_iter().filter_map(read).unzip();
         let ids: Vec<String> = snapshot.iter().map(|snapshot| snapshot.build.clone()).collect();
-        live.see(snapshot);
+        live.see(snapshot, silent);
         let governor_of = |build: &str| {
             let at = ids.iter().position(|id| id == build)?;
             governors.get(at)

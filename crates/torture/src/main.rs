@@ -1,0 +1,147 @@
+//! The fault campaign: many small builds, each with faults drawn from one seed, and a hard look after each.
+//!
+//! ```text
+//! draw -> surround (cgroup limit, swap, small disk, account) -> build under blows -> wait until all of it has gone
+//!      -> what is left, and does anything explain the exit status?
+//!      -> build again undisturbed: it ends well, with plain cargo's artifacts, and plain cargo finds all of it fresh
+//! ```
+//!
+//! Each build can be had alone again by the seed and its number; the logs of one with findings are kept. What it does
+//! not do: judge times or memory. Those are other commands'.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a campaign's output is what it prints"
+)]
+
+mod faults;
+mod campaign;
+mod drawn;
+mod one;
+mod reference;
+mod report;
+mod stranger;
+mod surroundings;
+mod verdict;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use campaign::Plan;
+use drawn::Extent;
+use plimsoll_rig::launch::{self, Interrupt};
+use plimsoll_rig::programs::Plimsoll;
+use plimsoll_rig::report::JobSlots;
+use plimsoll_rig::workload::sources;
+
+/// Many small builds under faults drawn from a seed: nothing may be lost or left, and each exit status explicable.
+#[derive(Parser, Debug)]
+#[command(name = "plimsoll-torture", version, args_conflicts_with_subcommands = true)]
+struct Cli {
+    #[command(subcommand)]
+    part: Option<Part>,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Subcommand, Debug)]
+enum Part {
+    /// Enters cgroups and becomes the command (used by the campaign itself).
+    #[command(hide = true)]
+    Enter {
+        #[arg(long)]
+        procs: Vec<PathBuf>,
+        #[arg(long)]
+        one_token: bool,
+        #[arg(long)]
+        small_pages: bool,
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
+    },
+}
+
+#[derive(Args, Debug)]
+struct Options {
+    /// How many builds.
+    #[arg(long, default_value_t = 200)]
+    builds: u32,
+    /// What everything is drawn from.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Begin no further build after so long.
+    #[arg(long, value_name = "MINUTES")]
+    minutes: Option<u64>,
+    /// Only this build of the campaign; publishes nothing.
+    #[arg(long, value_name = "NUMBER")]
+    only: Option<u32>,
+    /// Without the workload that takes half a minute by itself.
+    #[arg(long)]
+    small: bool,
+    /// A few small builds, for a machine that looks at every change; publishes nothing.
+    #[arg(long)]
+    smoke: bool,
+    #[command(flatten)]
+    places: JobSlots,
+}
+
+/// Enough that each way of starting a build is among them.
+const SMOKE_BUILDS: u32 = 6;
+
+/// A machine that looks at every change has two minutes for it.
+const SMOKE_AT_MOST: Duration = Duration::from_secs(75);
+
+fn main() -> ExitCode {
+    run(Cli::parse()).unwrap_or_else(|error| {
+        eprintln!("plimsoll-torture: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(Cli { part, options }: Cli) -> Result<ExitCode> {
+    match part {
+        Some(Part::Enter { procs, one_token, small_pages, command }) => {
+            launch::enter(&procs, one_token, small_pages, &command)?;
+            Ok(ExitCode::FAILURE)
+        }
+        None => torture(options),
+    }
+}
+
+fn torture(mut options: Options) -> Result<ExitCode> {
+    let interrupt = Interrupt::listen()?;
+    options.places.no_results |= options.smoke || options.only.is_some();
+    let state = plimsoll_rig::report::state(&options.places)?;
+    let sources = sources(options.places.workloads.clone())?;
+    let plimsoll = Plimsoll::find(options.places.plimsoll.clone(), None)?;
+    let minutes = options.minutes.map(|minutes| Duration::from_secs(60 * minutes));
+    let plan = Plan {
+        builds: if options.smoke { options.builds.min(SMOKE_BUILDS) } else { options.builds },
+        seed: options.seed,
+        at_most: if options.smoke { Some(SMOKE_AT_MOST) } else { minutes },
+        only: options.only,
+        extent: match (options.smoke, options.small) {
+            (true, _) => Extent::Smoke,
+            (false, true) => Extent::Small,
+            (false, false) => Extent::All,
+        },
+    };
+    let report = campaign::run(&state, &sources, &plimsoll, &interrupt, &plan)?;
+    plimsoll_rig::report::publish(&options.places, &[report])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+}
