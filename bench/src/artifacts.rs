@@ -12,8 +12,8 @@ use plimsoll_rig::report::{Report, commit, machine};
 use serde_json::json;
 
 use crate::bench::Bench;
-use crate::chaos::Killer;
 use crate::budget::Budget;
+use crate::chaos::Killer;
 use crate::log;
 
 /// The three builds and the comparison.

@@ -198,7 +198,13 @@ impl Bench {
             let budget = place.budget.as_ref().map(|budget| budget.bytes);
             let build = self.plimsoll()?.build(&self.workload, home, budget, self.jobs);
             let log = self.state.join("logs").join(slug(&[&self.workload.name, "learn"]));
-            launch::run(&build, self.limits(place.cgroup_limit.as_ref())?, &log, &self.interrupt, None)?;
+            launch::run(
+                &build,
+                self.limits(place.cgroup_limit.as_ref())?,
+                &log,
+                &self.interrupt,
+                None,
+            )?;
             built += 1;
         }
         Ok(())
@@ -212,7 +218,8 @@ impl Bench {
                 stop_after = Duration::from_secs_f64(plain.wall_s * CRAWL);
             }
         }
-        let cgroup_limit = cgroup_limit.map(|cgroup_limit| CgroupLimit { bytes: cgroup_limit.bytes, swap: self.swap });
+        let cgroup_limit = cgroup_limit
+            .map(|cgroup_limit| CgroupLimit { bytes: cgroup_limit.bytes, swap: self.swap });
         Ok(Limits { cgroup_limit, stop_after, without_cgroup: self.without_cgroup })
     }
 

@@ -19,7 +19,8 @@ use crate::read_ahead::ReadAhead;
 use crate::run::Plan;
 use crate::store::Store;
 use crate::{
-    artifacts, chaos, cost, crates, editor, oversized, overhead, run, smoke, switch, together, worker,
+    artifacts, chaos, cost, crates, editor, overhead, oversized, run, smoke, switch, together,
+    worker,
 };
 
 /// Measures Plimsoll on real workspaces beside plain Cargo and its peers.
@@ -295,8 +296,12 @@ pub(crate) fn main() -> Result<ExitCode> {
             Ok(ExitCode::FAILURE)
         }
         Command::Run(args) => {
-            let plan =
-                Plan { arms: args.arms, lines: args.budget, cgroup_limits: args.cgroup_limit, repeat: args.repeat };
+            let plan = Plan {
+                arms: args.arms,
+                lines: args.budget,
+                cgroup_limits: args.cgroup_limit,
+                repeat: args.repeat,
+            };
             let needs = plan.arms.iter().any(|arm| matches!(arm, Arm::Plimsoll { .. }));
             let bench = bench(&args.common, needs)?;
             publish(&args.common.places, &run::run(&bench, &plan)?)
@@ -338,7 +343,8 @@ pub(crate) fn main() -> Result<ExitCode> {
             let state = state(&args.places)?;
             let plimsoll = Plimsoll::find(args.places.plimsoll.clone(), None)?;
             let budget = args.memory.resolve(Default::default())?;
-            let plan = crates::Plan { crates: args.crates, budget, jobs: args.jobs, busy: args.busy };
+            let plan =
+                crates::Plan { crates: args.crates, budget, jobs: args.jobs, busy: args.busy };
             publish(&args.places, &[crates::crates(&state, &plimsoll, &interrupt, plan)?])
         }
         Command::Together(args) => {

@@ -14,10 +14,10 @@ use plimsoll_rig::programs::Plimsoll;
 use plimsoll_rig::report::{Report, commit, machine};
 use serde_json::json;
 
+use crate::budget::mib;
 use crate::cost_flight::{self, Flight, Session};
 use crate::cost_rustc::{HOLD, REAL};
 use crate::cost_shim::{self, Figures, Run};
-use crate::budget::mib;
 use crate::table;
 
 /// A shim takes at most this much time of a unit.

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use plimsoll_rig::account::Account;
-use plimsoll_rig::cgroup::{Group, CgroupLimit};
+use plimsoll_rig::cgroup::{CgroupLimit, Group};
 use plimsoll_rig::launch::{Build, Interrupt, create, stderr_of};
 use plimsoll_rig::programs::{self, Plimsoll};
 use plimsoll_rig::report::{Report, commit, machine};
@@ -142,7 +142,9 @@ impl Scene<'_> {
         self.opened.clean()?;
         self.built.clean()?;
         let cgroup_limit = CgroupLimit { bytes: self.plan.cgroup_limit, swap: false };
-        let scope = Scope::Group(Group::make(Some(cgroup_limit)).context("a cgroup limit needs a memory cgroup")?);
+        let scope = Scope::Group(
+            Group::make(Some(cgroup_limit)).context("a cgroup limit needs a memory cgroup")?,
+        );
         let Scope::Group(group) = &scope else { bail!("no group") };
         let entrances = group.entrances();
         let log = |name: &str| self.state.join("logs").join(format!("editor-{name}"));

@@ -60,7 +60,12 @@ impl Step {
 /// Measures all steps on the unit whose crate has this name.
 ///
 /// `cgroup limits` are shares of what the unit needs with everything that keeps its output.
-pub(crate) fn oversized(bench: &Bench, unit: &str, repeat: u32, cgroup_limits: &[f64]) -> Result<Report> {
+pub(crate) fn oversized(
+    bench: &Bench,
+    unit: &str,
+    repeat: u32,
+    cgroup_limits: &[f64],
+) -> Result<Report> {
     let recorded = record(bench, unit)?;
     let mut rows = Vec::new();
     let mut steps = vec![
@@ -139,7 +144,11 @@ pub(crate) fn oversized(bench: &Bench, unit: &str, repeat: u32, cgroup_limits: &
         })
         .collect();
     let cgroup_limits: Vec<String> = cgroup_limits.iter().map(f64::to_string).collect();
-    let at = if cgroup_limits.is_empty() { String::new() } else { format!(" --cgroup-limits {}", cgroup_limits.join(",")) };
+    let at = if cgroup_limits.is_empty() {
+        String::new()
+    } else {
+        format!(" --cgroup-limits {}", cgroup_limits.join(","))
+    };
     let command =
         format!("oversized --workload {} --unit {unit} --repeat {repeat}{at}", bench.workload.name);
     let body = format!(
@@ -266,7 +275,11 @@ fn measured(bench: &Bench, recorded: &Recorded, step: &Step, repeat: u32) -> Res
         one_token: step.one_token,
         small_pages: step.small_pages,
     };
-    let limits = Limits { cgroup_limit: step.cgroup_limit, stop_after: bench.timeout, without_cgroup: false };
+    let limits = Limits {
+        cgroup_limit: step.cgroup_limit,
+        stop_after: bench.timeout,
+        without_cgroup: false,
+    };
     let log = bench.state.join("logs").join(slug(&["oversized", &step.name]));
     let mut runs: Vec<Measured> = Vec::new();
     for _ in 0..repeat {

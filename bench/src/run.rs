@@ -40,8 +40,15 @@ pub(crate) fn run(bench: &Bench, plan: &Plan) -> Result<Vec<Report>> {
     };
     let lines = plan.lines.iter().map(named).collect::<Result<Vec<_>>>()?;
     let cgroup_limits = plan.cgroup_limits.iter().map(named).collect::<Result<Vec<_>>>()?;
-    let cgroup_limits = if cgroup_limits.is_empty() { vec![None] } else { cgroup_limits.into_iter().map(Some).collect() };
-    cgroup_limits.iter().map(|cgroup_limit| inside(bench, plan, &lines, cgroup_limit.as_ref())).collect()
+    let cgroup_limits = if cgroup_limits.is_empty() {
+        vec![None]
+    } else {
+        cgroup_limits.into_iter().map(Some).collect()
+    };
+    cgroup_limits
+        .iter()
+        .map(|cgroup_limit| inside(bench, plan, &lines, cgroup_limit.as_ref()))
+        .collect()
 }
 
 fn check(plan: &Plan) -> Result<()> {
@@ -51,7 +58,9 @@ fn check(plan: &Plan) -> Result<()> {
             "the arms `cold-outside` and `warm-outside` repeat an arm from inside a cgroup limit; name one with --cgroup-limit"
         );
     }
-    if plan.cgroup_limits.is_empty() && plan.lines.is_empty() && plan.arms.iter().any(|arm| arm.has_budget())
+    if plan.cgroup_limits.is_empty()
+        && plan.lines.is_empty()
+        && plan.arms.iter().any(|arm| arm.has_budget())
     {
         bail!(
             "these arms need a budget; name one with --budget (for instance `--budget 1.05x-j1`), or a --cgroup-limit"
@@ -60,7 +69,12 @@ fn check(plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-fn inside(bench: &Bench, plan: &Plan, lines: &[Named], cgroup_limit: Option<&Named>) -> Result<Report> {
+fn inside(
+    bench: &Bench,
+    plan: &Plan,
+    lines: &[Named],
+    cgroup_limit: Option<&Named>,
+) -> Result<Report> {
     if let Some(cgroup_limit) = cgroup_limit {
         println!("inside {} MiB ({}):", cgroup_limit.bytes >> 20, cgroup_limit.name);
     }
@@ -77,7 +91,9 @@ fn inside(bench: &Bench, plan: &Plan, lines: &[Named], cgroup_limit: Option<&Nam
                 if let Arm::Plimsoll { warm, outside: true } = arm {
                     place.budget = Some(taken_inside(bench, warm, &place)?);
                 }
-                if let (Arm::Mbx { .. }, None, Some(cgroup_limit)) = (arm, &place.budget, cgroup_limit) {
+                if let (Arm::Mbx { .. }, None, Some(cgroup_limit)) =
+                    (arm, &place.budget, cgroup_limit)
+                {
                     let bytes = arms::mbx_default_budget(cgroup_limit.bytes);
                     place.budget = Some(Named { name: "its default".to_owned(), bytes });
                 }
@@ -102,7 +118,9 @@ fn taken_inside(bench: &Bench, warm: bool, place: &Place) -> Result<Named> {
             name: "as inside".to_owned(),
             bytes: own.budget_bytes.div_ceil(1 << 20) << 20,
         }),
-        _ => bail!("the arm inside the cgroup limit left no event log, so that its budget is not known"),
+        _ => bail!(
+            "the arm inside the cgroup limit left no event log, so that its budget is not known"
+        ),
     }
 }
 

@@ -6,8 +6,8 @@ use plimsoll_rig::report::Report;
 
 use crate::arms::Arm;
 use crate::bench::Bench;
-use crate::chaos;
 use crate::budget::Budget;
+use crate::chaos;
 use crate::overhead;
 use crate::run::{self, Plan};
 use crate::store::{Outcome, Record};
@@ -57,7 +57,8 @@ pub(crate) fn smoke(bench: &Bench, plain_only: bool) -> Result<Vec<Report>> {
 /// Plimsoll with no option at all, inside a cgroup limit that the tiny workload fits in.
 fn limited(bench: &Bench) -> Result<Vec<Report>> {
     let arms = vec![Arm::Plimsoll { warm: false, outside: false }];
-    let cgroup_limits = vec![CGROUP_LIMIT.parse::<Budget>().context("the smoke test's cgroup limit")?];
+    let cgroup_limits =
+        vec![CGROUP_LIMIT.parse::<Budget>().context("the smoke test's cgroup limit")?];
     let plan = Plan { arms, lines: Vec::new(), cgroup_limits, repeat: 1 };
     run::run(bench, &plan)
 }
@@ -75,7 +76,11 @@ fn check(record: &Record) -> Result<()> {
         );
     }
     if let Some(budget) = record.budget_bytes.filter(|budget| record.peak_bytes > *budget) {
-        bail!("the arm {} held {} bytes, above its budget of {budget}", record.arm, record.peak_bytes);
+        bail!(
+            "the arm {} held {} bytes, above its budget of {budget}",
+            record.arm,
+            record.peak_bytes
+        );
     }
     if record.arm == "cold" && record.plimsoll.is_none() {
         bail!("the arm cold left no event log below PLIMSOLL_HOME");

@@ -28,7 +28,8 @@ pub(crate) fn arms(records: &[Record], base: Option<&Record>) -> String {
     let mut groups: Vec<Vec<&Record>> = Vec::new();
     for record in records {
         let same = |it: &Record| {
-            (&it.arm, &it.budget, &it.cgroup_limit) == (&record.arm, &record.budget, &record.cgroup_limit)
+            (&it.arm, &it.budget, &it.cgroup_limit)
+                == (&record.arm, &record.budget, &record.cgroup_limit)
         };
         match groups.iter_mut().find(|group| group.first().is_some_and(|it| same(it))) {
             Some(group) => group.push(record),
@@ -63,8 +64,10 @@ fn row(group: &[&Record], base: f64) -> String {
         (_, _, Some(own)) => format!("{:.0} MiB (auto)", mib(own.budget_bytes)),
         _ => String::new(),
     };
-    let budget_bytes =
-        first.budget_bytes.or(first.plimsoll.as_ref().map(|own| own.budget_bytes)).filter(|it| *it > 0);
+    let budget_bytes = first
+        .budget_bytes
+        .or(first.plimsoll.as_ref().map(|own| own.budget_bytes))
+        .filter(|it| *it > 0);
     let kills: Option<u64> = group.iter().map(|it| it.oom_kills).sum();
     let psi = group
         .iter()
@@ -95,8 +98,8 @@ fn row(group: &[&Record], base: f64) -> String {
             100.0 * seconds(own.governor_cpu_ms) / first.wall_s.max(0.001),
         )
     });
-    let of_line =
-        budget_bytes.map_or(String::new(), |budget| format!("{:.1}%", 100.0 * mib(peak) / mib(budget)));
+    let of_line = budget_bytes
+        .map_or(String::new(), |budget| format!("{:.1}%", 100.0 * mib(peak) / mib(budget)));
     let cells = [
         first.arm.clone(),
         budget,

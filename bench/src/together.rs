@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use plimsoll_rig::account::Account;
-use plimsoll_rig::cgroup::{Group, CgroupLimit};
+use plimsoll_rig::cgroup::{CgroupLimit, Group};
 use plimsoll_rig::folders::empty;
 use plimsoll_rig::launch::{Build, Interrupt, stderr_of};
 use plimsoll_rig::programs::{self, Plimsoll};
@@ -248,7 +248,9 @@ fn at_once(
     interrupt: &Interrupt,
 ) -> Result<Round> {
     interrupt.check()?;
-    let scope = Scope::Group(Group::make(Some(cgroup_limit)).context("a cgroup limit needs a memory cgroup")?);
+    let scope = Scope::Group(
+        Group::make(Some(cgroup_limit)).context("a cgroup limit needs a memory cgroup")?,
+    );
     let Scope::Group(group) = &scope else { bail!("no group") };
     let entrances = group.entrances();
     rustix::fs::sync();

@@ -103,7 +103,8 @@ pub(crate) fn worker(
         machine(),
         if same { "the same, byte for byte" } else { "NOT the same" },
     );
-    let inside = rows.iter().all(|row| row.budget.is_none_or(|budget| row.whole.samples.peak <= budget));
+    let inside =
+        rows.iter().all(|row| row.budget.is_none_or(|budget| row.whole.samples.peak <= budget));
     let json = rows.iter().map(Row::json).collect::<Vec<_>>();
     let json = json!({ "command": command, "commit": commit(), "machine": machine(), "arms": json, "same": same });
     Ok(Report { title: "A Cloudflare Worker".to_owned(), body, json, ok: same && inside })
@@ -229,7 +230,7 @@ fn output(dir: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
 impl Row {
     fn line(&self, base: (f64, f64)) -> String {
         let (peak, time) = (self.whole.samples.peak, self.whole.wall.as_secs_f64());
-        let line = self.line.map_or(String::new(), |line| format!("{:.0} MiB", mib(line)));
+        let budget = self.budget.map_or(String::new(), |budget| format!("{:.0} MiB", mib(budget)));
         let step = |name: &str| {
             let found = self.steps.iter().find(|(step, ..)| *step == name);
             found.map_or(String::new(), |(_, peak, time)| {

@@ -129,7 +129,7 @@ pub enum Event {
         /// 1 for the first run, 2 for the first retry.
         attempt: u32,
         /// How far it goes to need less: it is expected to cross the budget alone.
-        #[serde(default, alias = "shrink")]
+        #[serde(default, alias = "diet")]
         shrink: Shrink,
     },
     /// It is compiled by other settings than Cargo's, because a person has agreed to that.
@@ -361,7 +361,7 @@ mod tests {
             text,
             r#"{"t":12,"event":"admitted","unit":3,"attempt":1,"shrink":"same-output"}"#
         );
-        let former = text.replace("shrink", "shrink").replace("same-output", "preserving");
+        let former = text.replace("shrink", "diet").replace("same-output", "preserving");
         assert_eq!(serde_json::from_str::<Record>(&former).unwrap(), record);
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
     }

@@ -199,7 +199,11 @@ mod tests {
         assert_eq!(at(640, 0), Some(837.0));
         assert_eq!(at(640, 600), None);
         assert_eq!(at(1280, 600), Some(1280.0 + 10.0 + 192.0));
-        assert_eq!(at(640, 1200), Some(1200.0 + 192.0), "what runs is not killed for a lower budget");
+        assert_eq!(
+            at(640, 1200),
+            Some(1200.0 + 192.0),
+            "what runs is not killed for a lower budget"
+        );
         assert_eq!(at(640, 1195), None, "a little is not worth it");
         assert_eq!(at(640, 300), Some(837.0));
     }

@@ -7,12 +7,12 @@
 //!
 //! Architecture invariant: nothing here depends on another crate of the workspace.
 
+pub mod budget;
 pub mod event;
 pub mod forecast;
 pub mod hard_limit;
 pub mod ids;
 pub mod invocation;
-pub mod budget;
 pub mod measure;
 pub mod oversized;
 pub mod schedule;

@@ -21,7 +21,7 @@ use crate::shown::{
 };
 use crate::unit::{Said, said};
 use crate::verdict::{Certainty, Verdict};
-use crate::{full, phrases, memory, other};
+use crate::{full, memory, other, phrases};
 
 /// How many lines behind Cargo's statement still belong to it: `Caused by:`, the command and its signal.
 const CAUSED_BY: u64 = 6;

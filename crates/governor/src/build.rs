@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use plimsoll_core::budget::HeldMemory;
 use plimsoll_core::event::{Event, Header};
 use plimsoll_core::invocation::UnitKind;
-use plimsoll_core::budget::HeldMemory;
 use plimsoll_core::schedule::{BuildTerms, Priority};
 use plimsoll_core::unit::UnitFacts;
 use plimsoll_core::{Bytes, Millis};

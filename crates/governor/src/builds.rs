@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use plimsoll_core::event::Event;
 use plimsoll_core::budget::HeldMemory;
+use plimsoll_core::event::Event;
 use plimsoll_core::{BuildNo, Bytes, Millis};
 use plimsoll_host::{CgroupDir, Usage};
 

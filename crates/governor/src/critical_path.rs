@@ -99,7 +99,8 @@ mod tests {
     }
 
     fn tails_by_number(units: &UnitRecords) -> impl Fn(u32) -> u64 {
-        let critical_paths: HashMap<UnitKey, Millis> = critical_paths(units, BuildNo(1)).into_iter().collect();
+        let critical_paths: HashMap<UnitKey, Millis> =
+            critical_paths(units, BuildNo(1)).into_iter().collect();
         let keys: HashMap<u32, UnitKey> =
             units.of_build(BuildNo(1)).map(|(id, it)| (id.0, it.key().clone())).collect();
         move |id| critical_paths[&keys[&id]].0

@@ -351,8 +351,12 @@ mod tests {
         let names: Vec<&str> = weighed.stages.list().iter().map(|it| it.name.as_str()).collect();
         assert_eq!(names, ["app"]);
         let critical_paths = weighed.critical_paths;
-        let of =
-            |name: &str| critical_paths.iter().find(|(key, _)| key.package == name).map(|(_, critical_path)| *critical_path);
+        let of = |name: &str| {
+            critical_paths
+                .iter()
+                .find(|(key, _)| key.package == name)
+                .map(|(_, critical_path)| *critical_path)
+        };
         assert!(of("base") > of("mid") && of("mid") > of("app"));
         let checked = json!({"version": 1, "units": [
             unit("registry+https://index#base@1.0.0", "lib", "check", &[]),

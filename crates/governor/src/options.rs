@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use plimsoll_core::event::{BuildLiveState, Header, Record};
 use plimsoll_core::budget::MemoryBudget;
+use plimsoll_core::event::{BuildLiveState, Header, Record};
 use plimsoll_core::schedule::BuildTerms;
 use plimsoll_core::settings::Memory;
 use plimsoll_core::{BuildNo, Bytes};

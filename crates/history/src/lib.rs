@@ -13,11 +13,11 @@
 //! What is deliberately not here: combining observations into a forecast (core's work), command lines,
 //! values of environment variables and absolute paths, which are never stored.
 
-mod related;
 mod error;
 mod logs;
 mod open;
 mod record;
+mod related;
 mod rows;
 mod schema;
 mod store;

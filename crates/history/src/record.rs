@@ -99,7 +99,8 @@ pub(crate) fn write(
             "DELETE FROM observations WHERE unit = ?1 AND id NOT IN
                  (SELECT id FROM observations WHERE unit = ?1 ORDER BY id DESC LIMIT ?2)",
         )?;
-        let mut critical_path = transaction.prepare_cached("UPDATE units SET tail = ?2 WHERE key = ?1")?;
+        let mut critical_path =
+            transaction.prepare_cached("UPDATE units SET tail = ?2 WHERE key = ?1")?;
         let mut learned = transaction
             .prepare_cached("INSERT OR REPLACE INTO learned (name, value) VALUES (?1, ?2)")?;
         for change in changes {

@@ -13,10 +13,10 @@ use plimsoll_core::unit::{UnitFacts, UnitKey};
 use plimsoll_core::{Bytes, Millis};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use crate::related::{self, RelatedCrate};
 use crate::error::{HistoryError, Trouble};
 use crate::open::{self, Opened, Place};
 use crate::record::{self, Change, KEPT_OBSERVATIONS, KEPT_UNITS, Made, integer, natural};
+use crate::related::{self, RelatedCrate};
 use crate::rows::{self, Row};
 use crate::schema;
 
@@ -311,8 +311,11 @@ fn remembered(
         if observations.is_empty() {
             at_least = at_least.max(Bytes(natural(bound)));
         }
-        let critical_path = Option::<i64>::map(critical_path, |critical_path| Millis(natural(critical_path)));
-        observations.iter_mut().for_each(|newer| newer.critical_path = newer.critical_path.or(critical_path));
+        let critical_path =
+            Option::<i64>::map(critical_path, |critical_path| Millis(natural(critical_path)));
+        observations
+            .iter_mut()
+            .for_each(|newer| newer.critical_path = newer.critical_path.or(critical_path));
         observations.extend(self::observations(db, id)?);
     }
     observations.truncate(KEPT_OBSERVATIONS as usize);
@@ -384,7 +387,9 @@ fn observation(row: &rusqlite::Row<'_>) -> rusqlite::Result<Observation> {
         wall: Millis(natural(row.get(2)?)),
         link_peak: Bytes(natural(row.get(3)?)),
         tokens: row.get(4)?,
-        critical_path: row.get::<_, Option<i64>>(5)?.map(|critical_path| Millis(natural(critical_path))),
+        critical_path: row
+            .get::<_, Option<i64>>(5)?
+            .map(|critical_path| Millis(natural(critical_path))),
     })
 }
 

@@ -39,7 +39,10 @@ fn what_was_recorded_is_known_to_the_next_build() {
     for mib in 1..=6 {
         history.record(&unit, &seen(mib * 100));
     }
-    history.set_critical_paths(&[(unit.key(), Millis(777)), (facts("unknown", "1.0.0").key(), Millis(1))]);
+    history.set_critical_paths(&[
+        (unit.key(), Millis(777)),
+        (facts("unknown", "1.0.0").key(), Millis(1)),
+    ]);
     assert_eq!(history.flush(), None);
     drop(history);
     let expected: Vec<_> = [600, 500, 400, 300]
@@ -166,7 +169,10 @@ fn what_waits_to_be_written_is_known_already() {
     history.record(&unit, &seen(180));
     let known = history.forecast(&unit).unwrap();
     assert_eq!((known.exact, peaks(&known)), (true, [180, 160].map(Bytes::mib).to_vec()));
-    assert_eq!((known.at_least, known.observations[0].critical_path), (Bytes::ZERO, Some(Millis(777))));
+    assert_eq!(
+        (known.at_least, known.observations[0].critical_path),
+        (Bytes::ZERO, Some(Millis(777)))
+    );
     history.record_lower_bound(&unit, Bytes::mib(190));
     assert_eq!(history.forecast(&unit).unwrap().at_least, Bytes::mib(190));
 }

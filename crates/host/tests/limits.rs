@@ -12,8 +12,8 @@ use std::process::ExitCode;
 use plimsoll_core::Bytes;
 use plimsoll_core::budget::{CgroupMemory, MachineMemory, MemoryReading, OomDaemon};
 use plimsoll_host::{CgroupDir, CgroupLevel, Killers, Limits};
-use plimsoll_testing::ignored;
 use plimsoll_testing::cgroup::LimitedCgroup;
+use plimsoll_testing::ignored;
 use tempfile::TempDir;
 
 const MEMINFO: &str = "MemTotal:       8388608 kB\nMemFree:         100000 kB\nMemAvailable:   4194304 kB\n\

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 
 use plimsoll_core::Bytes;
 use plimsoll_core::hard_limit::HardLimitLevels;
-use plimsoll_host::{HardLimitCgroup, CgroupDir, Limits, NoHardLimit};
+use plimsoll_host::{CgroupDir, HardLimitCgroup, Limits, NoHardLimit};
 use tempfile::TempDir;
 
 const MEMINFO: &str = "MemTotal: 8388608 kB\nMemAvailable: 4194304 kB\nSwapFree: 0 kB\n";
@@ -122,7 +122,10 @@ fn inside_a_hard_limit_of_somebodys_its_limit_counts() {
     let limits = Limits::within(tree.0.path(), &around).unwrap().read().cgroups;
     assert_eq!(limits.len(), 1);
     assert_eq!(limits[0].limit, Bytes::mib(512));
-    assert!(matches!(tree.raise().unwrap_err(), NoHardLimit::Behind), "and a second one is not needed");
+    assert!(
+        matches!(tree.raise().unwrap_err(), NoHardLimit::Behind),
+        "and a second one is not needed"
+    );
 }
 
 #[test]

@@ -215,9 +215,9 @@ impl ToGovernor {
             Self::Pause { build, paused } => {
                 LineWriter::new("pause").text("build", build).number("on", *paused)
             }
-            Self::SetPriority { build, priority } => {
-                LineWriter::new("set-priority").text("build", build).text("priority", priority.as_str())
-            }
+            Self::SetPriority { build, priority } => LineWriter::new("set-priority")
+                .text("build", build)
+                .text("priority", priority.as_str()),
             Self::Drain => LineWriter::new("drain").number("v", VERSION),
             Self::Ping => LineWriter::new("ping"),
             Self::Withdraw => LineWriter::new("withdraw"),

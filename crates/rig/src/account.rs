@@ -44,7 +44,8 @@ impl Account {
 
     /// `cargo plimsoll enable`, with a budget where one is named.
     pub fn enable(&self, budget: Option<&OsStr>) -> Result<()> {
-        let budget: Vec<_> = budget.into_iter().flat_map(|budget| ["--memory".as_ref(), budget]).collect();
+        let budget: Vec<_> =
+            budget.into_iter().flat_map(|budget| ["--memory".as_ref(), budget]).collect();
         self.call("enable", &budget)
     }
 

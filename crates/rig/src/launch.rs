@@ -16,7 +16,7 @@ use anyhow::{Context, Result, bail};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
-use crate::cgroup::{Group, CgroupLimit};
+use crate::cgroup::{CgroupLimit, Group};
 use crate::sampler::{INTERVAL, Sampler, Scope, Totals, reap_orphans};
 
 /// Set by Ctrl-C, SIGTERM and SIGHUP.

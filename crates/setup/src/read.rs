@@ -115,7 +115,11 @@ fn machine(processors: u32) -> anyhow::Result<Machine> {
     let swaps = text("/proc/swaps");
     let levels = CgroupLevel::around(root);
     Ok(Machine {
-        bound: Some(budget::tightest(&reading, budget::HeldMemory::default(), &FileReserve::default())),
+        bound: Some(budget::tightest(
+            &reading,
+            budget::HeldMemory::default(),
+            &FileReserve::default(),
+        )),
         killed: levels.iter().map(|level| killed(&level.dir)).max().unwrap_or_default(),
         processors,
         total: reading.machine.total,

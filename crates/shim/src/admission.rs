@@ -20,7 +20,9 @@ pub(crate) enum Answer {
 /// Waits for it.
 pub(crate) fn answer(governor: &mut GovernorConnection) -> Answer {
     match governor.wait() {
-        FromGovernor::Message(ToShim::Admit { again, shrink, .. }, _) => Answer::Run { again, shrink },
+        FromGovernor::Message(ToShim::Admit { again, shrink, .. }, _) => {
+            Answer::Run { again, shrink }
+        }
         FromGovernor::Message(ToShim::Refuse { text }, _) => {
             diagnostic::plain(&text);
             Answer::End(ChildEnding::FAILED)

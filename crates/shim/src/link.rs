@@ -16,7 +16,7 @@ use rustix::event::{PollFd, PollFlags};
 use crate::child::{Child, Pages, Raise};
 use crate::connection::{FromGovernor, GovernorConnection};
 use crate::ending::{self, ChildEnding};
-use crate::{diagnostic, env, partial_outputs, linker, loss, tree};
+use crate::{diagnostic, env, linker, loss, partial_outputs, tree};
 
 /// Links.
 pub(crate) fn run(args: &[OsString]) -> ChildEnding {

@@ -32,7 +32,11 @@ pub(crate) fn run(args: &[OsString]) -> ChildEnding {
         );
         return ChildEnding::Code(2);
     };
-    let reached = if only_lists(args) { None } else { Transport::find().and_then(|transport| transport.open()) };
+    let reached = if only_lists(args) {
+        None
+    } else {
+        Transport::find().and_then(|transport| transport.open())
+    };
     let Some((mut governor, _)) = reached else { return ending::become_command(command(args)) };
     let var = |name| std::env::var(name).unwrap_or_default();
     let stem = Path::new(program).file_stem().unwrap_or_default().to_string_lossy();

@@ -33,10 +33,10 @@ use crate::child::{self, Child, Pages, Raise};
 use crate::command_line::CommandLine;
 use crate::connection::{DeathVerdict, FromGovernor, GovernorConnection};
 use crate::ending::{self, ChildEnding};
-use crate::partial_outputs::PartialOutputs;
 use crate::linker;
 use crate::metadata::{self, Comparison, Kept};
 use crate::orphan::Starter;
+use crate::partial_outputs::PartialOutputs;
 use crate::stderr::Forwarder;
 use crate::tokens::UnitTokens;
 use crate::transport::Transport;
@@ -54,8 +54,9 @@ pub(crate) fn run(line: &CommandLine, invocation: Invocation) -> ChildEnding {
     let starter = Starter::of_this_process();
     let facts = line.facts(&invocation);
     let retryable = facts.retryable;
-    let reached =
-        Transport::find().and_then(|transport| transport.open().map(|(governor, socket)| (transport, governor, socket)));
+    let reached = Transport::find().and_then(|transport| {
+        transport.open().map(|(governor, socket)| (transport, governor, socket))
+    });
     let Some((transport, mut governor, socket)) = reached else {
         // Either nobody governs, or the driver has died and with it nobody takes its directory away.
         orphan::clean_up();
@@ -163,7 +164,8 @@ impl GovernedUnit<'_> {
         // Its second name goes before the process does.
         self.kept = None;
         self.partial_outputs.finish();
-        if self.governor.is_none() || self.transport.leads_to_another() && orphan::driver_is_gone() {
+        if self.governor.is_none() || self.transport.leads_to_another() && orphan::driver_is_gone()
+        {
             orphan::clean_up();
         }
         ending

@@ -19,9 +19,9 @@
 //! A reason is the same words on every machine where it holds: `.ci/run` compares it with a list (`.ci/ignored`).
 
 #[cfg(target_os = "linux")]
-pub mod needs;
-#[cfg(target_os = "linux")]
 pub mod cgroup;
+#[cfg(target_os = "linux")]
+pub mod needs;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::ExitCode;

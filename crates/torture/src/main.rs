@@ -15,9 +15,9 @@
     reason = "a campaign's output is what it prints"
 )]
 
-mod faults;
 mod campaign;
 mod drawn;
+mod faults;
 mod one;
 mod reference;
 mod report;

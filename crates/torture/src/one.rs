@@ -15,9 +15,9 @@ use plimsoll_rig::programs;
 use plimsoll_rig::random::Random;
 use plimsoll_rig::sampler::{INTERVAL, reap_orphans};
 
-use crate::faults::Injector;
 use crate::campaign::Campaign;
-use crate::drawn::{BESIDE, Drawn, How, Entry, Whom};
+use crate::drawn::{BESIDE, Drawn, Entry, How, Whom};
+use crate::faults::Injector;
 use crate::reference::{Reference, on, wrong};
 use crate::report::Record;
 use crate::stranger::Stranger;
@@ -163,10 +163,11 @@ impl Campaign<'_> {
         let swap = drawn.swap_until.filter(|_| self.means.swap);
         let mut swap =
             swap.map(|at| Ok::<_, anyhow::Error>((at, Swap::on(self.state)?))).transpose()?;
-        let cgroup_limit = drawn.cgroup_limit.filter(|_| self.means.cgroups).map(|share| CgroupLimit {
-            bytes: BESIDE + reference.peak / 100 * u64::from(share),
-            swap: swap.is_some(),
-        });
+        let cgroup_limit =
+            drawn.cgroup_limit.filter(|_| self.means.cgroups).map(|share| CgroupLimit {
+                bytes: BESIDE + reference.peak / 100 * u64::from(share),
+                swap: swap.is_some(),
+            });
         let limits = Limits { cgroup_limit, ..self.limits(GRACE + reference.wall * SLOWER) };
         let random = Random::nth(!self.seed, number);
         let plain = reference.wall;

@@ -7,9 +7,9 @@ use plimsoll_rig::report::{Report, commit, machine};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::faults::Hit;
 use crate::campaign::Plan;
 use crate::drawn::{Drawn, Entry};
+use crate::faults::Hit;
 use crate::surroundings::Means;
 
 /// How one build went.
@@ -39,7 +39,9 @@ pub(crate) struct Record {
 impl Record {
     /// For the terminal, while it goes on.
     pub(crate) fn one_line(&self) -> String {
-        let Drawn { workload, command, entry, jobs, budget, cgroup_limit, disk, swap_until, .. } = &self.drawn;
+        let Drawn {
+            workload, command, entry, jobs, budget, cgroup_limit, disk, swap_until, ..
+        } = &self.drawn;
         let mut words = format!("{:>4}: {workload} {}", self.number, command.join(" "));
         words += match entry {
             Entry::Driver => "",

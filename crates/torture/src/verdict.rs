@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::faults::Injector;
 use crate::drawn::{How, Whom};
+use crate::faults::Injector;
 
 /// Set in the environment of everything that a build starts, so that it is known wherever the system put it.
 pub(crate) const MARK: &str = "TORTURE_MARK";

@@ -294,7 +294,8 @@ impl Live {
 
     fn heading(&self, width: u16) -> Paragraph<'static> {
         let text = if !self.builds.is_empty() {
-            let sum = |of: fn(&Snapshot) -> u64| Bytes(self.builds.iter().map(|b| of(&b.snapshot)).sum());
+            let sum =
+                |of: fn(&Snapshot) -> u64| Bytes(self.builds.iter().map(|b| of(&b.snapshot)).sum());
             let waiting: usize = self.builds.iter().map(|build| build.snapshot.waiting).sum();
             let used = sum(|snapshot| snapshot.used_bytes);
             let used = match self.machine_budget() {

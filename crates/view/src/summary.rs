@@ -133,7 +133,8 @@ fn heaviest(state: &BuildState) -> Option<Entry> {
 
 /// Units that exceeded the budget though nothing ran beside them.
 fn oversized(state: &BuildState) -> Option<Entry> {
-    let parts: Vec<String> = over_budget(state, false, " (ran alone)").chain(crowded(state)).collect();
+    let parts: Vec<String> =
+        over_budget(state, false, " (ran alone)").chain(crowded(state)).collect();
     (!parts.is_empty()).then(|| Entry::new(Tone::Caution, "Oversized", parts.join("; ")))
 }
 

@@ -168,7 +168,9 @@ pub(crate) fn decision(event: &Event, title: &str) -> Option<String> {
                 }
             }
         }
-        Event::Lone { needs, budget, rest, programs, .. } if Bytes::ZERO < *budget && needs <= budget => {
+        Event::Lone { needs, budget, rest, programs, .. }
+            if Bytes::ZERO < *budget && needs <= budget =>
+        {
             format!(
                 "{title} runs alone: it needs {needs}, the build's other processes hold {rest}{}, and the memory \
                  budget is {budget}",

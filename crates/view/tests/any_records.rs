@@ -118,7 +118,7 @@ fn event() -> impl Strategy<Value = Event> {
                 units,
             }
         }),
-        bytes().prop_map(|line| Event::Budget { line }),
+        bytes().prop_map(|budget| Event::Budget { budget }),
         any::<bool>().prop_map(|paused| Event::BuildPaused { paused }),
         "\\PC{0,20}|a\nb\n\nc".prop_map(|text| Event::Notice { text }),
         ("\\PC{0,20}|a\nb", any::<u32>(), bytes(), millis()).prop_map(
@@ -191,8 +191,8 @@ proptest! {
         }
         let lines = summary(&state, &header);
         for line in &lines {
-            prop_assert!(budget.word.width() <= WORD);
-            let wrapped = budget.wrapped(columns).join(" ");
+            prop_assert!(line.word.width() <= WORD);
+            let wrapped = line.wrapped(columns).join(" ");
             prop_assert!(wrapped.split_whitespace().eq(line.text.split_whitespace()));
         }
         let text: String = lines.iter().map(|line| format!("{line}\n")).collect();

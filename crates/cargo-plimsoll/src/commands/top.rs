@@ -63,7 +63,8 @@ pub fn run(
         if form == Form::Json {
             shell.answer(answer + "\n").context(OUT)?;
         } else {
-            let snapshot = serde_json::from_str(&answer).context("a build's answer cannot be read")?;
+            let snapshot =
+                serde_json::from_str(&answer).context("a build's answer cannot be read")?;
             shell.answer(text(&snapshot)).context(OUT)?;
         }
     }

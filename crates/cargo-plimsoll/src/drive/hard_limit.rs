@@ -23,7 +23,7 @@ use std::process::{Command, ExitCode, Stdio};
 
 use plimsoll_core::hard_limit::HardLimit;
 use plimsoll_core::{Bytes, Millis};
-use plimsoll_host::{HardLimitCgroup, Limits, NoHardLimit, CgroupPath};
+use plimsoll_host::{CgroupPath, HardLimitCgroup, Limits, NoHardLimit};
 use plimsoll_shim::env as private;
 
 use crate::env::Environment;
@@ -124,7 +124,10 @@ impl RaisedLimit {
                 let sinks = height.limit < before.limit();
                 self.height = before;
                 if !sinks && !std::mem::replace(&mut self.stuck, true) {
-                    return Some(format!("the hard limit cannot be moved: {error}: {}", error.source));
+                    return Some(format!(
+                        "the hard limit cannot be moved: {error}: {}",
+                        error.source
+                    ));
                 }
             }
         }

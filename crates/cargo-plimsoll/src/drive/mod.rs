@@ -7,14 +7,14 @@
 //! What it deliberately does not do: decide (the schedule's work) or touch what shims run by itself.
 
 mod cargo;
+mod governor_link;
 pub(crate) mod guard;
+pub(crate) mod hard_limit;
 mod joined;
 mod launch;
-mod governor_link;
 mod scratch;
 pub(crate) mod stages;
 mod task;
-pub(crate) mod hard_limit;
 mod watch;
 
 use std::ffi::OsString;
@@ -38,15 +38,15 @@ use crate::plimsoll_toml::CrateNote;
 use crate::settings::Settings;
 use crate::shell::Shell;
 use crate::shims::Shims;
+use governor_link::GovernorLink;
 use guard::Guard;
+use hard_limit::RaisedLimit;
 use joined::{Joined, NotJoined, Why};
 pub(crate) use launch::shim_variables;
-use governor_link::GovernorLink;
 use plimsoll_host::{Jobserver, Signal, Signals};
 use scratch::Scratch;
 use task::Task;
 pub(crate) use task::{Foreign, Pipeline, PipelineTool};
-use hard_limit::RaisedLimit;
 use watch::Watch;
 
 /// Runs Cargo inside the budget; gives its exit status (128 + n for a signal).
@@ -240,7 +240,8 @@ impl<'a> Build<'a> {
 
     fn run_cargo(&mut self, watch: &mut Watch) -> anyhow::Result<i32> {
         if let Some(hard_limit) = &self.hard_limit {
-            self.guard = Guard::start(watch.has_row(), self.job_control, Some(hard_limit.place())).ok();
+            self.guard =
+                Guard::start(watch.has_row(), self.job_control, Some(hard_limit.place())).ok();
         }
         self.follow_hard_limit(watch);
         let program = self.command.get_program().to_owned();

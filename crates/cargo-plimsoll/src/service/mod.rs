@@ -11,9 +11,9 @@
 //! takes over by starting beside the old one, which sees its builds to their end. Whoever starts one inherits neither
 //! a descriptor nor a session to it, so no pipe or CI step waits for it.
 
-mod watchdog;
 mod serve;
 mod spoken;
+mod watchdog;
 
 use std::fs::{DirBuilder, File};
 use std::io::{self, BufRead as _, BufReader};

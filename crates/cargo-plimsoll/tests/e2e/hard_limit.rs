@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use plimsoll_testing::cgroup::{self, LimitedCgroup, Version, group_of};
 use plimsoll_testing::needs;
-use plimsoll_testing::cgroup::{self, Version, LimitedCgroup, group_of};
 use rustix::process::Signal;
 
 use crate::process::{signal, until};
@@ -344,7 +344,9 @@ fn a_build_that_joins_the_accounts_budget_has_a_hard_limit_of_its_own() {
     build.env("CARGO_HOME", scene.at("cargo"));
     let running = scene.start(&mut at(&home, &scene, &build));
     let cgroup = cgroup_of(scene.wait_for_lines("run-a", 1));
-    until("it is where the account's budget is", || (limit(&cgroup) == 640 + 5 + 192).then_some(()));
+    until("it is where the account's budget is", || {
+        (limit(&cgroup) == 640 + 5 + 192).then_some(())
+    });
     let governor = scene.governor().expect("one governs");
     assert!(!is_hard_limit(&group_of(&governor.to_string()).unwrap()), "the governor is outside");
     scene.write("go", "");

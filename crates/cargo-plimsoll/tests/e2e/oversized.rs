@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use plimsoll_testing::needs;
 use plimsoll_testing::cgroup::LimitedCgroup;
+use plimsoll_testing::needs;
 
 use crate::process::{is_stopped, until};
 use crate::scene::Scene;

@@ -89,7 +89,10 @@ mod tests {
         let forecast = Forecast::recorded(&[seen(500, 1), seen(550, 1)], true).unwrap();
         assert_eq!(forecast.curve.peak(), Bytes::mib(550));
         assert_eq!(forecast.link_peak, Bytes::mib(55));
-        assert_eq!((forecast.source, forecast.critical_path), (ForecastSource::History, Some(Millis(7000))));
+        assert_eq!(
+            (forecast.source, forecast.critical_path),
+            (ForecastSource::History, Some(Millis(7000)))
+        );
         assert!(Forecast::recorded(&[], true).is_none());
     }
 

@@ -106,9 +106,10 @@ impl Schedule {
     /// What those there could hold at the very most.
     pub(super) fn capacity_in(&self, scope: Scope) -> Bytes {
         match scope {
-            Scope::Cgroup(no) => {
-                self.cgroups.get(no).map_or(self.machine, |cgroup| cgroup.capacity.min(self.machine))
-            }
+            Scope::Cgroup(no) => self
+                .cgroups
+                .get(no)
+                .map_or(self.machine, |cgroup| cgroup.capacity.min(self.machine)),
             Scope::Machine | Scope::Build(_) => self.machine,
         }
     }

@@ -450,7 +450,8 @@ fn sample(schedule: &mut Schedule, at: u64, units: &[(u32, u64)]) -> Vec<Effect>
 }
 
 #[test]
-fn what_a_person_waits_for_starts_beside_an_oversized_unit_and_the_oversized_unit_stands_still_for_it() {
+fn what_a_person_waits_for_starts_beside_an_oversized_unit_and_the_oversized_unit_stands_still_for_it()
+ {
     let stops =
         |effects: &[Effect]| effects.iter().any(|it| matches!(it, Effect::Suspend(UnitId(1), _)));
     let goes_on = |effects: &[Effect]| effects.contains(&Effect::Resume(UnitId(1)));

@@ -471,7 +471,9 @@ impl Schedule {
             }
             Input::CgroupBudgets(cgroups) => self.cgroups.set(cgroups),
             Input::GraphKnown(no) => self.builds.with(no, |build| build.path = None),
-            Input::CriticalPath(id, critical_path) => self.units.with(id, |unit| unit.forecast.critical_path = Some(critical_path)),
+            Input::CriticalPath(id, critical_path) => {
+                self.units.with(id, |unit| unit.forecast.critical_path = Some(critical_path))
+            }
             Input::Stage(id, stage) => self.units.with(id, |unit| unit.stage = Some(stage)),
             Input::Tick => {}
         }

@@ -410,7 +410,12 @@ impl Machine {
         if self.swap > 0 {
             let filled: f64 = self.units.values().map(|unit| unit.out).sum();
             let swap = Bytes::mib(self.swap.saturating_sub(filled as u64));
-            self.tell(Input::Budget { budget: self.budget, machine: Bytes::MAX, swap, thrashes: false });
+            self.tell(Input::Budget {
+                budget: self.budget,
+                machine: Bytes::MAX,
+                swap,
+                thrashes: false,
+            });
         }
         let cpu = Millis(self.worked as u64);
         self.tell(Input::Sample { rest: Bytes::mib(REST), builds: Vec::new(), cpu, units });

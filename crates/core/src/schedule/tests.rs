@@ -289,7 +289,10 @@ fn beside_a_script_cargo_has_as_many_places_as_there_are_processors_free() {
     );
     let compiler = unit(50, 10_000, ForecastSource::History);
     let effects = schedule.handle(Millis(10), Input::Register(UnitId(2), compiler));
-    assert!(!effects.iter().any(|e| matches!(e, Effect::JobSlots(..))), "Cargo took it: {effects:?}");
+    assert!(
+        !effects.iter().any(|e| matches!(e, Effect::JobSlots(..))),
+        "Cargo took it: {effects:?}"
+    );
     let end = Input::Finished { unit: UnitId(1), ok: true };
     let effects = schedule.handle(Millis(20), end);
     assert!(effects.contains(&Effect::JobSlots(BuildNo(1), 7)), "{effects:?}");

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use plimsoll_core::event::Event;
 use plimsoll_core::budget::whole;
+use plimsoll_core::event::Event;
 use plimsoll_core::schedule::{BuildTerms, Input, Priority};
 use plimsoll_core::settings::Memory;
 use plimsoll_core::{BuildNo, Millis};

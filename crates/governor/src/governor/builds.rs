@@ -124,8 +124,11 @@ impl Governor {
             self.finished(unit, false);
         }
         if self.units.of_build(no).next().is_some() {
-            let critical_paths =
-                if ending.complete { critical_path::critical_paths(&self.units, no) } else { Vec::new() };
+            let critical_paths = if ending.complete {
+                critical_path::critical_paths(&self.units, no)
+            } else {
+                Vec::new()
+            };
             let history = self.history();
             history.set_critical_paths(&critical_paths);
             if let Some(text) = history.flush() {
@@ -181,7 +184,11 @@ impl Governor {
         for unit in self.units.live(no) {
             let own = self.units.get(unit).filter(|record| record.inside().is_none());
             let Some(facts) = own.map(|record| record.facts()) else { continue };
-            inputs.extend(graph.critical_path(facts).map(|critical_path| Input::CriticalPath(unit, critical_path)));
+            inputs.extend(
+                graph
+                    .critical_path(facts)
+                    .map(|critical_path| Input::CriticalPath(unit, critical_path)),
+            );
             inputs.push(Input::Stage(unit, graph.stages.of(facts)));
         }
         inputs.push(Input::GraphKnown(no));

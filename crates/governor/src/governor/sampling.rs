@@ -3,9 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
+use plimsoll_core::budget::{HeldMemory, MemoryReading};
 use plimsoll_core::event::Event;
 use plimsoll_core::invocation::UnitKind;
-use plimsoll_core::budget::{HeldMemory, MemoryReading};
 use plimsoll_core::schedule::{Input, RunState, UnitMeasurement};
 use plimsoll_core::{BuildNo, Bytes, Millis, UnitId};
 use plimsoll_host::{Ended, Exit};

@@ -23,8 +23,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use plimsoll_core::Bytes;
-use plimsoll_core::hard_limit::{HardLimitLevels, HardLimitReading};
 use plimsoll_core::budget::MemoryStall;
+use plimsoll_core::hard_limit::{HardLimitLevels, HardLimitReading};
 
 use super::cgroup::CgroupFiles;
 use super::kept::{KeptFile, field};

@@ -9,11 +9,11 @@ use plimsoll_core::Bytes;
 use plimsoll_core::budget::{MachineMemory, MemoryReading, MemoryStall};
 
 use super::cgroup::CgroupFiles;
+use super::hard_limit::is_drivers;
 use super::kept::{KeptFile, field};
 use super::killers::Killers;
 use super::mounts::{self, Version};
 use super::procfs::kilobytes;
-use super::hard_limit::is_drivers;
 use crate::HostError;
 
 /// A cgroup in a hierarchy that may limit memory, as this process sees it.

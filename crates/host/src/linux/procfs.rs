@@ -11,7 +11,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use plimsoll_core::{Bytes, WATCHDOG, Millis};
+use plimsoll_core::{Bytes, Millis, WATCHDOG};
 use rustix::fs::{Mode, OFlags, RawDir};
 use rustix::io::Errno;
 
