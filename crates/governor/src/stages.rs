@@ -307,13 +307,13 @@ mod tests {
             places in proptest::collection::vec((0usize..4, 0usize..4, any::<bool>()), 1..24),
             edges in proptest::collection::vec((0usize..24, 0usize..24), 0..60),
         ) {
-            let count = job_slots.len();
-            let nodes: Vec<GraphNode> = job_slots.iter().enumerate().map(|(at, (a, b, ours))| {
+            let count = places.len();
+            let nodes: Vec<GraphNode> = places.iter().enumerate().map(|(at, (a, b, ours))| {
                 let needs: Vec<usize> = edges
                     .iter()
                     // What is from elsewhere needs only what is, too.
                     .filter(|(from, to)| *from == at && *to > at && *to < count)
-                    .filter(|(_, to)| *ours || !job_slots[*to].2)
+                    .filter(|(_, to)| *ours || !places[*to].2)
                     .map(|(_, to)| *to)
                     .collect();
                 let name = if *ours { format!("/w/{a}/{b}/p{at}") } else { format!("e{at}") };
