@@ -619,7 +619,7 @@ mod tests {
     #[test]
     fn what_is_to_be_kept_free_of_the_machine_is_not_the_builds() {
         let reading = machine(Bytes::gib(8), Bytes::gib(6));
-        let line = |memory, reserve: &str| {
+        let budget = |memory, reserve: &str| {
             let mut budget = MemoryBudget::new(memory).keeping(reserve.parse().unwrap());
             budget.update(Millis(0), &reading, HeldMemory::default())
         };

@@ -427,7 +427,7 @@ fn what_happens_again_and_again_is_one_line_of_the_report() {
         vec![registered(0, 1, "app v1.0.0", 100, ForecastSource::Cold), admitted(0, 1, 1)];
     for second in 1..40 {
         let budget = Bytes::mib(if second % 2 == 0 { 800 } else { 1200 });
-        records.push(at(second, Event::Budget { budget: budget }));
+        records.push(at(second, Event::Budget { budget }));
         records.push(at(
             second,
             Event::Suspended { unit, cause: StopReason::Pressure, holds: Bytes::mib(second) },
