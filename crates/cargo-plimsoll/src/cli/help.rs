@@ -12,7 +12,7 @@ Examples:
   cargo plimsoll bench --arms plain,plimsoll --memory 2G --rebuild
   cargo plimsoll bench --rounds 3 --json bench.json --markdown bench.md --release
 
-JSON: `runs`, each with arm, round, line_bytes, peak_bytes, wall_ms, rebuild_ms, exit, out_of_memory, and peak and \
+JSON: `runs`, each with arm, round, budget_bytes, peak_bytes, wall_ms, rebuild_ms, exit, out_of_memory, and peak and \
 time as shares of plain Cargo's in the same round (peak_vs_plain, wall_vs_plain).
 
 Cargo's own benchmarks run inside the budget with `cargo plimsoll cargo bench`.";

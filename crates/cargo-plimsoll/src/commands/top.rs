@@ -278,7 +278,7 @@ Num       RefCount Protocol Flags    Type St Inode Path
     fn an_answer_is_a_table_for_a_person() {
         let state = serde_json::json!({
             "plimsoll_top": 1, "build": "2-7", "command": "build", "workspace": "/home/a/shop", "elapsed_ms": 12_400,
-            "line_bytes": 1600u64 << 20, "used_bytes": 812 << 20, "jobs": 2,
+            "budget_bytes": 1600u64 << 20, "used_bytes": 812 << 20, "jobs": 2,
             "running": 1, "waiting": 1, "stopped": 0,
             "units": [
                 {"unit": 1, "title": "cranelift-codegen 0.120", "status": "running",
