@@ -42,7 +42,7 @@ pub enum Cause {
     DiskFull,
     /// A time limit.
     Timeout,
-    /// Ctrl-C, or somebody cancelled the job.
+    /// Ctrl-C, or somebody canceled the job.
     Interrupted,
     /// A test failed by its own assertion or panic.
     TestFailed,
