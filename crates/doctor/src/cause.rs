@@ -76,7 +76,9 @@ impl Cause {
     pub fn happened(self) -> &'static str {
         match self {
             Self::OomKiller => "was killed by the kernel: the machine was out of memory",
-            Self::MemoryLimit => "was killed: its container or CI job reached its memory limit",
+            Self::MemoryLimit => {
+                "was killed at a memory limit, such as a container's or a CI job's"
+            }
             Self::Earlyoom => {
                 "was killed by earlyoom or nohang: the machine was almost out of memory"
             }
@@ -105,7 +107,7 @@ impl Cause {
             Self::Crash => "crashed",
             Self::Network => "could not reach a server",
             Self::Dependencies => {
-                "could not start: the manifest, the lock file, features, versions or arguments do not fit"
+                "could not start because of the manifest, the lock file, features, versions or arguments"
             }
             Self::BuildScript => "failed: a build script ended with an error",
             Self::Denied => "was blocked by the operating system",

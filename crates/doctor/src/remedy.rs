@@ -76,7 +76,8 @@ impl Told<'_> {
     }
 
     fn release(&self) -> &'static str {
-        if self.seen.release { " --release" } else { "" }
+        let named = self.death.line.contains(" --release");
+        if self.seen.release || named { " --release" } else { "" }
     }
 
     /// The command that the log's Cargo ran, under Plimsoll.
@@ -443,8 +444,9 @@ impl Told<'_> {
     }
 
     fn of_crash(&self) -> Vec<Remedy> {
-        // Only second thoughts leave a crash so uncertain.
-        if self.death.certainty == Certainty::Possible {
+        // Second thoughts about memory that was refused, because of this.
+        let much_is_free = self.seen.free > 0 || self.seen.told_free > 0;
+        if self.death.certainty == Certainty::Possible && much_is_free {
             return vec![words(
                 "Try another version of the toolchain: the log shows much free memory, so this is more likely a bug in the compiler or a broken toolchain.",
             )];

@@ -328,3 +328,18 @@ fn text_json_and_remedies_say_the_same_of_every_text() {
         assert!(!windows || !said.contains("ulimit -v"), "{name}: {said}");
     }
 }
+
+#[test]
+fn the_command_keeps_the_profile_that_the_log_names() {
+    let log = "bash: line 171:    42 Killed                  cargo build --release --locked\n";
+    assert!(first(log).starts_with("cargo plimsoll build --release |"), "{}", first(log));
+    let log = "bash: line 171:    42 Killed                  cargo build --locked\n";
+    assert!(first(log).starts_with("cargo plimsoll build |"), "{}", first(log));
+}
+
+#[test]
+fn a_crash_is_not_said_to_have_had_memory_that_the_log_does_not_show() {
+    let crash = "Segmentation fault (core dumped)\n";
+    assert_eq!(judge(crash).cause, Cause::Crash);
+    assert_eq!(suggested(crash), "");
+}
