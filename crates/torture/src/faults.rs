@@ -1,4 +1,4 @@
-//! The blows: finds who of a build is who, and sends the signals when it is time.
+//! The faults: finds who of a build is who, and sends the signals when it is time.
 
 use std::collections::HashMap;
 use std::fs;
@@ -29,7 +29,7 @@ pub(crate) struct Hit {
     pub(crate) what: String,
 }
 
-/// Deals the blows of one build.
+/// Deals the faults of one build.
 pub(crate) struct Injector {
     root: i32,
     random: Random,

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A model and its picture: [`Live::see`] takes in what governors say, [`Live::press`] a key, and
-//! [`Live::draw`] makes a frame of any size. Nothing here knows a terminal or a clock. There are no colours, only
+//! [`Live::draw`] makes a frame of any size. Nothing here knows a terminal or a clock. There are no colors, only
 //! bold and reverse video, so that it reads the same everywhere.
 
 use std::cmp::Reverse;

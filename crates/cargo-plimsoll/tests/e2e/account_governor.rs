@@ -714,7 +714,7 @@ fn what_waits_leaves_with_a_word_when_a_plain_cargo_has_failed() {
     let mut command = cargo(&scene, "build -p a -p b", "target");
     let running = scene.start(&mut command);
     scene.wait_for("a-is-up");
-    until("b waits", || builds(&scene).iter().any(|it| it["waiting"] == 1).then_some(()));
+    until("b waits", || builds(&scene).iter().any(|it| it["waiting_units"] == 1).then_some(()));
     scene.write("go", "");
     let done = running.end();
     assert_eq!(done.code(), 101, "{}", done.stderr);
