@@ -48,11 +48,11 @@ impl Arm {
             Self::Recipe => {
                 "-j1, no debug info, more codegen units, thin LTO, incremental, no overflow checks"
             }
-            Self::Plimsoll => "cargo plimsoll at the recipe's peak, nothing remembered",
-            Self::Again => "cargo plimsoll at the recipe's peak, once it knows the units",
-            Self::Lowmem => {
-                "cargo plimsoll at the recipe's peak with the settings of init --lowmem"
+            Self::Plimsoll => {
+                "cargo plimsoll with the recipe's peak as its budget, without history"
             }
+            Self::Again => "the same again, with the history of the build before",
+            Self::Lowmem => "cargo plimsoll with that budget and the settings of `init --lowmem`",
         }
     }
 
@@ -86,7 +86,7 @@ impl FromStr for Arm {
     fn from_str(text: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|arm| arm.name() == text).ok_or_else(|| {
             let names = Self::ALL.map(Self::name).join(", ");
-            format!("there is no arm `{text}`; there are {names}")
+            format!("there is no arm `{text}`; the arms are {names}")
         })
     }
 }
@@ -104,7 +104,7 @@ pub struct What {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadWhat {
     /// The arms differ in it.
-    #[error("`{0}` is what the arms differ in: leave it out")]
+    #[error("`bench` chooses `{0}` for each arm; leave it out")]
     Ours(String),
     /// It belongs to another command.
     #[error(

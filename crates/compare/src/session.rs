@@ -143,12 +143,12 @@ impl<'a> Session<'a> {
         let share = share * f64::from(*rounds);
         note(match recorded(self.request.home, &self.workspace, *jobs) {
             Some(plain) => format!(
-                "about {}, by what was recorded of its crates; Ctrl-C ends it and keeps what is done",
+                "this takes about {}, judging by your recorded builds; Ctrl-C stops it and keeps the results so far",
                 minutes(plain.mul_f64(share))
             ),
             None => format!(
-                "how long it takes is known after the first (about {share:.0} times as long); Ctrl-C ends it \
-                 and keeps what is done"
+                "this takes about {share:.0} times as long as the first build; Ctrl-C stops it and keeps the \
+                 results so far"
             ),
         });
     }
@@ -290,7 +290,10 @@ impl Drop for Session<'_> {
 fn failure(arm: Arm, done: &Measured) -> Said {
     let lines: Vec<&str> = done.words.lines().collect();
     let last = lines[lines.len().saturating_sub(WORDS)..].join("\n");
-    Said::Warning(format!("{arm} failed with {}; its last words:\n{last}", done.exit))
+    Said::Warning(format!(
+        "{arm} failed with exit status {}; the end of its output:\n{last}",
+        done.exit
+    ))
 }
 
 fn clear(path: &Path) -> anyhow::Result<()> {
@@ -302,12 +305,12 @@ fn clear(path: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// The file to touch: what was asked for, or the first source of a package that no other one of the workspace needs.
+/// The file to touch: what was asked for, or the first source of a package on which no other one of the workspace depends.
 fn touched(workspace: &Workspace, request: &Request<'_>) -> anyhow::Result<Touched> {
     let path = match &request.touch {
         Some(path) => path.clone(),
         None => workspace.leaf.clone().context(
-            "there is no package that no other one needs; name a source file with --touch",
+            "every package here is needed by another one; name the source file to change with --touch",
         )?,
     };
     let written = fs::metadata(&path).and_then(|it| it.modified());

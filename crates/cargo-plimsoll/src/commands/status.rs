@@ -182,7 +182,7 @@ fn governor_text(governor: &Value) -> String {
         );
     }
     let (pid, version) = (number("pid"), governor["version"].as_str().unwrap_or_default());
-    let budget = match governor["line_bytes"].as_u64() {
+    let budget = match governor["budget_bytes"].as_u64() {
         Some(budget) => format!(" of {}", Bytes(budget)),
         None => String::new(),
     };

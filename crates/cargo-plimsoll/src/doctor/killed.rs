@@ -56,7 +56,7 @@ pub(crate) fn log(named: Option<&Path>, shell: &mut Shell) -> Option<PathBuf> {
     has_log.then(|| PathBuf::from(STDIN))
 }
 
-/// Says what ended a recorded build: the last, or the newest whose id begins so. 1 where it was want of memory.
+/// Says what ended a recorded build: the last, or the newest whose id begins so. 1 where it was lack of memory.
 ///
 /// # Errors
 /// Where there is no such record, it cannot be read, or the answer not be written.

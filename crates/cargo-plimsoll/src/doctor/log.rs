@@ -22,7 +22,7 @@ pub(crate) const JSON: &str = "cannot write the verdict as JSON";
 /// What is read at once.
 const CHUNK: usize = 64 * 1024;
 
-/// Says what ended the build with this log. 1 where it was want of memory.
+/// Says what ended the build with this log. 1 where it was lack of memory.
 ///
 /// # Errors
 /// Where the log cannot be read or the answer not be written.
@@ -49,7 +49,7 @@ fn judge(mut log: impl Read) -> io::Result<Verdict> {
     }
 }
 
-/// Prints a verdict. 1 where it was want of memory.
+/// Prints a verdict. 1 where it was lack of memory.
 ///
 /// # Errors
 /// Where the answer cannot be written.
