@@ -142,7 +142,7 @@ pub struct CleanOptions {
     #[arg(long, conflicts_with = "yes")]
     pub dry_run: bool,
     /// Keep what was built in the last N days
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = days)]
     pub keep_days: Option<u32>,
     /// Keep what these toolchains built: installed, current, or their names [default: installed]
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
@@ -532,6 +532,11 @@ fn ours(
         )),
         None => Ok(words),
     }
+}
+
+/// A number of days.
+fn days(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("`{text}` is not a number of days; write `7`, for example"))
 }
 
 /// What Cargo takes as a profile's name.

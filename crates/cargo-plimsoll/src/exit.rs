@@ -81,7 +81,7 @@ pub enum Failure {
     )]
     NoSuchLog(String),
     /// Nothing is remembered.
-    #[error("no unit is recorded{}; run a build with `cargo plimsoll build`", of(.0))]
+    #[error("{}", no_history(.0))]
     NoHistory(Option<String>),
     /// Cargo tells no stages of this subcommand.
     #[error(
@@ -109,10 +109,13 @@ pub enum Failure {
     Other(#[from] anyhow::Error),
 }
 
-fn of(name: &Option<String>) -> String {
-    name.as_ref()
-        .map(|name| format!(" of a crate whose name contains `{name}`"))
-        .unwrap_or_default()
+fn no_history(name: &Option<String>) -> String {
+    match name {
+        Some(name) => format!(
+            "no recorded crate has `{name}` in its name; `cargo plimsoll history` shows them all"
+        ),
+        None => "no crate is recorded yet; run a build with `cargo plimsoll build`".to_owned(),
+    }
 }
 
 impl Failure {

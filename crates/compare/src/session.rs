@@ -135,12 +135,16 @@ impl<'a> Session<'a> {
         let Request { arms, rounds, jobs, .. } = &self.request;
         let mut note = |text: String| say(Said::Note(text));
         let builds = arms.len() * *rounds as usize;
-        note(format!("{builds} clean builds in {}:", self.scratch.display()));
+        let s = if builds == 1 { "" } else { "s" };
+        note(format!("{builds} clean build{s} in {}:", self.scratch.display()));
         for arm in arms {
             note(format!("  {arm:<8}  {}", arm.meaning()));
         }
         let share: f64 = arms.iter().map(|arm| arm.usual_share(*jobs)).sum();
         let share = share * f64::from(*rounds);
+        if builds == 1 {
+            return;
+        }
         note(match recorded(self.request.home, &self.workspace, *jobs) {
             Some(plain) => format!(
                 "this takes about {}, judging by your recorded builds; Ctrl-C stops it and keeps the results so far",
@@ -168,11 +172,15 @@ impl<'a> Session<'a> {
                 let share = arm.usual_share(jobs);
                 left -= share;
                 let then = run.wall.mul_f64((left / share).max(0.0));
+                // What is left is a sum of fractions, and at the end not quite nothing.
+                let to_go = match left > 0.01 {
+                    true => format!("; about {} to go", minutes(then)),
+                    false => String::new(),
+                };
                 say(Said::Note(format!(
-                    "{arm}: {} in {:.1} s; about {} to go",
+                    "{arm}: {} in {:.1} s{to_go}",
                     run.peak,
-                    run.wall.as_secs_f64(),
-                    minutes(then)
+                    run.wall.as_secs_f64()
                 )));
                 self.outcome.runs.push(run);
             }

@@ -43,9 +43,9 @@ it; Cargo's configuration stays as it is. A compiler wrapper that you use alread
 `plimsoll_leave` undoes it in that shell.
 
 Examples:
-  source <(cargo plimsoll env)                     bash, zsh
-  eval \"$(cargo plimsoll --memory 4G env)\"        any POSIX shell, with a budget of 4 GiB
-  cargo plimsoll env --shell fish | source         fish";
+  source <(cargo plimsoll env)                bash, zsh
+  eval \"$(cargo plimsoll --memory 4G env)\"   any POSIX shell, inside 4 GiB
+  cargo plimsoll env --shell fish | source    fish";
 
 pub(super) const ENABLE_HELP: &str = "\
 Adds Plimsoll's programs to Cargo's own configuration file (~/.cargo/config.toml); everything else in it stays. A \

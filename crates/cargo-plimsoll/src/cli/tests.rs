@@ -161,6 +161,7 @@ fn bad_words_say_what_is_wrong_and_exit_with_2() {
         ("--memory 12M build", "less than any build needs"),
         ("--jobs 0 build", "not a number of jobs"),
         ("--oversized strict build", "refuse, run, shrink, shrink-output"),
+        ("clean --keep-days week", "`week` is not a number of days"),
         ("--release build", "unexpected argument '--release'"),
         ("report a b", "unexpected argument 'b'"),
     ] {
