@@ -142,7 +142,7 @@ fn jobs(facts: &Facts) -> Option<Finding> {
             (given.value.resolve(processors), place(given, KEY), take_out(given, KEY))
         }
         (None, None) => {
-            let what = format!("Cargo may run {processors} jobs, one for each processor");
+            let what = format!("Cargo runs one job per processor ({processors})");
             return Some(Finding::fine(TOPIC, what));
         }
     };

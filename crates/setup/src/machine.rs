@@ -121,12 +121,12 @@ fn containers(facts: &Facts) -> Vec<Finding> {
     for level in &machine.levels {
         let dir = level.dir.display();
         let hint = match &level.swap {
-            Some(Bytes::ZERO) => ", and no swap",
+            Some(Bytes::ZERO) => " and no swap",
             _ => "",
         };
         if let Some(max) = level.max.filter(|max| *max < machine.total) {
             let what = format!(
-                "this container has a limit of {max}{hint}, and the machine has {} (cgroup v{} `{dir}`)",
+                "this container may use {max}{hint}; the machine has {} (cgroup v{} `{dir}`)",
                 machine.total, level.version
             );
             let heaviest = heaviest(facts).filter(|(_, peak)| *peak > max);

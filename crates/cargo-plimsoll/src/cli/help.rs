@@ -38,9 +38,9 @@ it stays when you write them again, and --undo leaves a script that you edited.
 Cargo's own command is `cargo init`.";
 
 pub(super) const ENV_HELP: &str = "\
-Prints commands for your shell. They do what `enable` does, but only for that shell and the programs that you start from \
-it; Cargo's configuration stays as it is. A compiler wrapper that you use already, such as sccache, still runs. Cargo keeps its own number of jobs. \
-`plimsoll_leave` undoes it in that shell.
+Prints commands for your shell. They do what `enable` does, but only for that shell and the programs that you start \
+from it; Cargo's configuration stays as it is. A compiler wrapper that you use already, such as sccache, still runs. \
+Cargo keeps its own number of jobs. `plimsoll_leave` undoes it in that shell.
 
 Examples:
   source <(cargo plimsoll env)                bash, zsh
