@@ -345,6 +345,18 @@ mod tests {
     }
 
     #[test]
+    fn the_governors_row_has_what_its_builds_hold_and_the_budget() {
+        let said = governor_text(&json!({
+            "pid": 7, "answers": true, "version": "0.1.0", "builds": 1, "running": 2,
+            "waiting": 1, "used_bytes": 1u64 << 30, "budget_bytes": 2u64 << 30,
+        }));
+        assert_eq!(
+            said,
+            "process 7, version 0.1.0: 1 build uses 1.00 GiB of 2.00 GiB; 2 units running, 1 waiting"
+        );
+    }
+
+    #[test]
     fn nothing_is_in_the_way_of_a_shim_that_is_there() {
         assert_eq!(found(Some(("HERE/plimsoll-rustc", config())), true), None);
         assert_eq!(found(None, false), None);
