@@ -6,6 +6,7 @@
 
 mod commands;
 mod links;
+mod messages;
 mod reference;
 
 use std::fs;
