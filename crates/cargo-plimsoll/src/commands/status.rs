@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::account::Account;
 use crate::commands::settings::budget_now;
 use crate::commands::top::account_builds;
-use crate::env::Environment;
+use crate::env::{ENABLED, Environment, MEMORY};
 use crate::exit::{Failure, OUT};
 use crate::plimsoll_toml;
 use crate::settings::Settings;
@@ -49,6 +49,8 @@ pub fn run(
 /// All that is said.
 struct Status {
     enabled: Option<Enabled>,
+    /// `cargo plimsoll env` has put this shell inside the budget.
+    in_shell: bool,
     /// The account's budget, and what is kept free beside it.
     budget: (Memory, Memory),
     since_unix_ms: Option<u64>,
@@ -63,21 +65,31 @@ impl Status {
         let enabled = Account::enabled(home);
         let since = enabled.as_ref().and_then(|_| Account::since(home));
         let since = since.and_then(|moment| moment.duration_since(UNIX_EPOCH).ok());
+        let shims = Shims::named()?;
+        let wrapper = settings.cargo.rustc_wrapper.as_ref();
+        let in_shell = environment.get(ENABLED).is_some_and(|value| value == "1")
+            && wrapper.is_some_and(|given| {
+                matches!(given.origin, Origin::Variable(_)) && shims.include(&given.value)
+            });
+        let shells = environment.get(MEMORY).and_then(|memory| memory.to_str()?.parse().ok());
+        let named = enabled.as_ref().map(|enabled| enabled.memory).or(shells.filter(|_| in_shell));
         Ok(Self {
-            obstacles: obstacles(&settings.cargo, enabled.as_ref(), &Shims::named()?),
+            obstacles: obstacles(&settings.cargo, enabled.as_ref(), &shims),
             since_unix_ms: since.and_then(|since| u64::try_from(since.as_millis()).ok()),
             governor: governor(home),
             // A file that cannot be used was warned of before.
             budget: plimsoll_toml::user(environment)
                 .unwrap_or_default()
-                .of_account(enabled.as_ref().map(|enabled| enabled.memory).unwrap_or_default()),
+                .of_account(named.unwrap_or_default()),
             enabled,
+            in_shell,
         })
     }
 
     /// Plain `cargo` compiles inside the budget here.
     fn effective(&self) -> bool {
-        self.enabled.is_some() && !self.obstacles.iter().any(|found| found.tool == "rustc")
+        (self.enabled.is_some() || self.in_shell)
+            && !self.obstacles.iter().any(|found| found.tool == "rustc")
     }
 
     fn json(&self) -> Value {
@@ -91,6 +103,7 @@ impl Status {
         json!({
             "plimsoll_status": FORMAT,
             "enabled": enabled.is_some(),
+            "in_shell": self.in_shell,
             "effective": self.effective(),
             "since_unix_ms": self.since_unix_ms,
             "memory": enabled.map(|_| self.budget.0.to_string()),
@@ -104,7 +117,18 @@ impl Status {
 
     fn text(&self) -> String {
         let mut rows: Vec<(&str, String)> = Vec::new();
+        let (budget, reserve) = self.budget;
+        let now = budget_now(budget, reserve).filter(|now| budget != Memory::Size(*now));
+        let now = now.map(|now| format!(" (now {now})")).unwrap_or_default();
+        let budget = ("budget", format!("{budget}{now}"));
         match &self.enabled {
+            None if self.in_shell => {
+                let enabled =
+                    "in this shell only, by `cargo plimsoll env`; `plimsoll_leave` ends that";
+                rows.push(("enabled", enabled.to_owned()));
+                rows.push(budget);
+                rows.push(("governor", governor_text(&self.governor)));
+            }
             None => rows.push((
                 "enabled",
                 "no: plain `cargo` has no memory budget (`cargo plimsoll enable` gives it one)"
@@ -114,10 +138,7 @@ impl Status {
                 let since = self.since_unix_ms.map(plimsoll_view::utc);
                 let since = since.map(|since| format!(", since {since}")).unwrap_or_default();
                 rows.push(("enabled", format!("yes{since}")));
-                let (budget, reserve) = self.budget;
-                let now = budget_now(budget, reserve).filter(|now| budget != Memory::Size(*now));
-                let now = now.map(|now| format!(" (now {now})")).unwrap_or_default();
-                rows.push(("budget", format!("{budget}{now}")));
+                rows.push(budget);
                 rows.push(("file", enabled.config.display().to_string()));
                 for (tool, program) in [("rustc", &enabled.wrapper), ("rustdoc", &enabled.rustdoc)]
                 {
@@ -126,12 +147,12 @@ impl Status {
                     }
                 }
                 rows.push(("governor", governor_text(&self.governor)));
-                if self.effective() {
-                    rows.push(("here", "plain `cargo` keeps to the budget".to_owned()));
-                } else {
-                    rows.push(("here", "plain `cargo` does NOT keep to the budget:".to_owned()));
-                }
             }
+        }
+        if self.effective() {
+            rows.push(("here", "plain `cargo` keeps to the budget".to_owned()));
+        } else if self.enabled.is_some() {
+            rows.push(("here", "plain `cargo` does NOT keep to the budget:".to_owned()));
         }
         for found in &self.obstacles {
             rows.push(("", format!("{}: {}", found.tool, found.what)));

@@ -44,6 +44,7 @@ fn plain_cargo_in_a_shell_is_governed_until_the_shell_leaves() {
             eval \"$(cargo plimsoll env)\"
             cargo build --jobs 1
             cargo plimsoll settings
+            cargo plimsoll status
             plimsoll_leave
             env | grep PLIMSOLL_ENABLED && exit 7
             rm -r \"$CARGO_TARGET_DIR\"
@@ -52,6 +53,9 @@ fn plain_cargo_in_a_shell_is_governed_until_the_shell_leaves() {
         let done = scene.ok(&mut shell(&scene, name, script, true));
         assert!(done.stdout.ends_with("ended\n"), "{name}: {}", done.stdout);
         assert!(done.stdout.contains("PLIMSOLL_MEMORY"), "{name}: {}", done.stdout);
+        for said in ["in this shell only", "budget    500 MiB", "plain `cargo` keeps to the budget"] {
+            assert!(done.stdout.contains(said), "{name}: {said}: {}", done.stdout);
+        }
         assert_eq!(scene.logs().len(), 1, "{name}: one build was governed");
     }
 }
