@@ -211,9 +211,7 @@ fn classify(path: &Path, words: &[String], is_root: bool) -> Whom {
         "rustc" | "rustdoc" | "clippy-driver" if is_at_work() => Whom::Rustc,
         "rustc" | "rustdoc" | "rustup" => Whom::Probe,
         _ if name.starts_with("plimsoll-") => Whom::Shim,
-        _ if words.first().is_some_and(|word| word.starts_with("plimsoll-watchdog")) => {
-            Whom::Governor
-        }
+        _ if words.first().is_some_and(|word| word.starts_with("plimsoll-watch")) => Whom::Governor,
         _ if ["build-script-", "build_script_"].iter().any(|it| name.starts_with(it)) => {
             Whom::Script
         }

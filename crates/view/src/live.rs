@@ -640,7 +640,7 @@ mod tests {
     }
 
     #[test]
-    fn the_chosen_build_is_paused_and_gets_priority() {
+    fn the_chosen_build_is_paused_and_given_a_priority() {
         let mut live = Live::default();
         live.see(two(), Vec::new());
         assert_eq!(live.press(Key::Char('p')), Wish::Stay, "which of two?");

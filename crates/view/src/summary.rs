@@ -98,7 +98,8 @@ fn paused(state: &BuildState) -> Option<Entry> {
 /// What was run again, why, and what that cost.
 fn restarted(state: &BuildState) -> Option<Entry> {
     let mut parts = Vec::new();
-    let killed = heaviest_names(state, Unit::was_killed);
+    // One that was refused in the end did not run again.
+    let killed = heaviest_names(state, |unit| unit.was_killed() && unit.status != Status::Refused);
     if !killed.is_empty() {
         let (units, lost) = (count(killed.len(), "unit"), state.lost_cpu());
         parts.push(format!(

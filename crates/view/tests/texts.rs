@@ -293,6 +293,27 @@ fn the_summary_of_a_strict_build_that_refused_a_unit() {
     check(include_str!("expected/summary-refused.txt"), &summary(&state(&records), &header()));
 }
 
+#[test]
+fn a_unit_that_was_killed_and_then_refused_was_not_restarted() {
+    let (unit, needs, budget) = (UnitId(1), Bytes::mib(1700), Bytes::mib(1600));
+    let killed = Event::Killed {
+        unit,
+        cause: StopReason::TooLarge,
+        freed: needs,
+        lost_cpu: Millis::seconds(5),
+        link_only: false,
+    };
+    let records = [
+        registered(0, 1, "giant-sdk v1.0.0", 900, ForecastSource::Cold),
+        admitted(0, 1, 1),
+        at(5, killed),
+        at(5, Event::Refused { unit, needs, budget, asked: true }),
+    ];
+    let text = summary(&state(&records), &header());
+    assert!(text.contains("Refused giant-sdk"), "{text}");
+    assert!(!text.contains("Restarted"), "{text}");
+}
+
 /// The budget moves, and with it what is above it; and what no unit holds is not what a unit needs.
 #[test]
 fn the_summary_tells_a_unit_with_the_budget_that_it_was_above_and_names_what_belongs_to_no_unit() {

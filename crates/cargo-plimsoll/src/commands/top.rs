@@ -1,6 +1,6 @@
 //! `cargo plimsoll top [--once] [--json]`: what this user's running builds do now.
 //!
-//! A driver with a line of its own listens on an abstract socket `plimsoll-<uid>-<build>-<random>`, which the kernel
+//! A driver with its own budget listens on an abstract socket `plimsoll-<uid>-<build>-<random>`, which the kernel
 //! lists in `/proc/net/unix`; the account's governor says in Plimsoll's home where it listens. Each is asked for its
 //! state; one that does not answer in time, or that belongs to somebody else, is left out. A governor answers with
 //! one line of JSON a build, and an empty one.
@@ -63,8 +63,7 @@ pub fn run(
         if form == Form::Json {
             shell.answer(answer + "\n").context(OUT)?;
         } else {
-            let snapshot =
-                serde_json::from_str(&answer).context("a build's answer cannot be read")?;
+            let snapshot = serde_json::from_str(&answer).context("cannot read a build's answer")?;
             shell.answer(text(&snapshot)).context(OUT)?;
         }
     }
