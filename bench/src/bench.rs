@@ -41,7 +41,7 @@ pub(crate) struct Bench {
     pub(crate) warm_builds: u32,
     /// A build outside any cgroup limit is stopped after this.
     pub(crate) timeout: Duration,
-    /// Whether a walled build may swap.
+    /// Whether a build in a cgroup limit may swap.
     pub(crate) swap: bool,
     /// What the disk's read-ahead is set to meanwhile; part of every key.
     pub(crate) read_ahead: Option<ReadAhead>,

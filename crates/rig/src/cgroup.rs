@@ -1,4 +1,4 @@
-//! The memory cgroup that one build runs in: made fresh, walled if asked, read by the sampler, always removed.
+//! The memory cgroup that one build runs in: made fresh, limited if asked, read by the sampler, always removed.
 //!
 //! Knows both worlds. Where the memory controller is v1, the group lives in that hierarchy and, if a cgroup2 mount exists
 //! too, a twin of the same name there gives pressure (PSI) and CPU time, which v2 accounts without any controller. Where

@@ -13,7 +13,7 @@ impl Random {
     /// The `number`th series of a seed: each can be had without those before it.
     pub fn nth(seed: u64, number: u32) -> Self {
         let mut random = Self::new(seed.rotate_left(32) ^ (u64::from(number) << 1 | 1));
-        // The first numbers of neighbouring seeds are alike.
+        // The first numbers of neighboring seeds are alike.
         for _ in 0..8 {
             random.below(2);
         }

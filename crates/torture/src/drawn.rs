@@ -24,7 +24,7 @@ pub(crate) enum Extent {
     All,
     /// Nothing that takes more than a few seconds.
     Small,
-    /// The first two, and each with a blow: for a machine that looks at every change.
+    /// The first two, and each with a fault: for CI.
     Smoke,
 }
 
@@ -159,7 +159,7 @@ impl fmt::Display for Whom {
     }
 }
 
-/// One blow.
+/// One fault.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Fault {
     /// When, as a share of the time that plain cargo takes.
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn each_build_of_a_smoke_has_a_blow() {
+    fn each_build_of_a_smoke_has_a_fault() {
         assert!((0..50).all(|number| !Drawn::draw(1, number, Extent::Smoke).faults.is_empty()));
     }
 

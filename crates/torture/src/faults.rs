@@ -13,10 +13,10 @@ use serde::Serialize;
 
 use crate::drawn::{Fault, How, Whom};
 
-/// A blow whose victim is not there yet waits for it for so long, then it hits anybody.
+/// A fault whose victim is not there yet waits for it this long, then it hits any process.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-/// A blow that was dealt.
+/// A fault that was injected.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Hit {
     /// Seconds since the start.
@@ -29,7 +29,7 @@ pub(crate) struct Hit {
     pub(crate) what: String,
 }
 
-/// Deals the faults of one build.
+/// Injects the faults of one build.
 pub(crate) struct Injector {
     root: i32,
     random: Random,
@@ -89,13 +89,13 @@ impl Injector {
         self.hits.iter().any(|hit| whom.contains(&hit.whom) && how(hit.how))
     }
 
-    /// Deals a blow, and the one that goes with it.
+    /// Injects a fault, and the one that goes with it.
     fn strike(&mut self, scope: &Scope, now: Duration, fault: Fault) -> bool {
         if !self.strike_one(scope, now, fault) {
             return false;
         }
         if let Some(whom) = fault.and_kill {
-            // Where there is nobody of that kind, the one blow was all.
+            // Where there is nobody of that kind, the one fault was all.
             let second = Fault { whom: Some(whom), how: How::Kill, ..fault };
             self.strike_one(scope, now, second);
         }

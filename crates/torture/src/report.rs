@@ -27,7 +27,7 @@ pub(crate) struct Record {
     pub(crate) seconds: f64,
     /// The kernel's kills inside its cgroup limit.
     pub(crate) oom_kills: u64,
-    /// The faults that were dealt.
+    /// The faults that were injected.
     pub(crate) hits: Vec<Hit>,
     /// Blows that found nobody.
     pub(crate) missed: usize,
@@ -58,7 +58,7 @@ impl Record {
         }
         let hits: Vec<_> =
             self.hits.iter().map(|hit| format!("{} {}", hit.how, hit.what)).collect();
-        let hits = if hits.is_empty() { "no blow".to_owned() } else { hits.join("; ") };
+        let hits = if hits.is_empty() { "no fault".to_owned() } else { hits.join("; ") };
         format!("{words} [{hits}] -> {} in {:.1} s", self.ending, self.seconds)
     }
 }

@@ -10,7 +10,7 @@ use crate::faults::Injector;
 /// Set in the environment of everything that a build starts, so that it is known wherever the system put it.
 pub(crate) const MARK: &str = "TORTURE_MARK";
 
-/// What may explain an ending besides the blows.
+/// What may explain an ending besides the faults.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Circumstances {
     /// The kernel's kills inside the cgroup limit.
@@ -36,17 +36,17 @@ pub(crate) fn explain(
         Some(0) => Ok("0"),
         Some(137) if faults.hit(&[Driver, Cargo], killed) => Ok("137: driver or Cargo killed"),
         Some(143) if faults.hit(&[Driver, Cargo, Group], ended) => {
-            Ok("143: driver or Cargo told to end")
+            Ok("143: driver or Cargo asked to end")
         }
         Some(130) if faults.hit(&[Group], ended) => Ok("130: interrupted"),
         Some(101) if faults.hit(&[Group, Driver, Cargo], |how| !matches!(how, How::Stop(_))) => {
-            Ok("101: Cargo or the whole build told to end")
+            Ok("101: Cargo or the whole build asked to end")
         }
         Some(101)
             if faults
                 .hit(&[Shim, Probe, Script, Test, Other], |how| !matches!(how, How::Stop(_))) =>
         {
-            Ok("101: what Cargo itself waits for was ended")
+            Ok("101: something that Cargo waits for was ended")
         }
         Some(101) if around.small_disk && is_full(stderr) => Ok("101: the disk was full"),
         Some(101) if around.oom_kills > 0 => Ok("101: above the cgroup limit"),

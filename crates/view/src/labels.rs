@@ -1,4 +1,4 @@
-//! Short names for units that stand in one list: a crate's name, and only what tells it apart from its neighbours.
+//! Short names for units that stand in one list: a crate's name, and only what tells it apart from its neighbors.
 //!
 //! One crate is often built more than once: in two versions, as a library and for its tests, for the host and for
 //! another target, with two sets of features.

@@ -57,10 +57,10 @@ impl Unit {
         self.paged_out > 0
     }
 
-    /// Killed to run again.
+    /// Killed to run again, and not refused in the end.
     #[must_use]
     pub fn was_killed(&self) -> bool {
-        self.kills > 0
+        self.kills > 0 && self.status != Status::Refused
     }
 
     /// What it needs, where that is above the budget by itself: what it did need is better than what was known before.

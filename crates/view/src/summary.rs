@@ -99,7 +99,7 @@ fn paused(state: &BuildState) -> Option<Entry> {
 fn restarted(state: &BuildState) -> Option<Entry> {
     let mut parts = Vec::new();
     // One that was refused in the end did not run again.
-    let killed = heaviest_names(state, |unit| unit.was_killed() && unit.status != Status::Refused);
+    let killed = heaviest_names(state, Unit::was_killed);
     if !killed.is_empty() {
         let (units, lost) = (count(killed.len(), "unit"), state.lost_cpu());
         parts.push(format!(
