@@ -64,7 +64,7 @@ pub struct CommandLine {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Cargo's own options, passed on")]
 pub struct CargoGlobals {
-    /// Print more
+    /// Print more (-vv: even more)
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
     /// Do not change Cargo.lock
@@ -76,13 +76,13 @@ pub struct CargoGlobals {
     /// The same as --locked and --offline
     #[arg(long)]
     frozen: bool,
-    /// Override a configuration value
+    /// Override a value of Cargo's configuration
     #[arg(long, value_name = "KEY=VALUE|PATH")]
     config: Vec<OsString>,
     /// Change to this directory first (unstable in Cargo)
-    #[arg(short = 'C', value_name = "DIRECTORY")]
+    #[arg(short = 'C', value_name = "PATH")]
     directory: Option<PathBuf>,
-    /// Unstable flags
+    /// Set an unstable flag of Cargo (nightly only)
     #[arg(short = 'Z', value_name = "FLAG")]
     unstable: Vec<OsString>,
 }
@@ -90,28 +90,28 @@ pub struct CargoGlobals {
 /// What `bench` is asked for.
 #[derive(Clone, Debug, Args)]
 pub struct BenchOptions {
-    /// Which arms to run: plain, serial, recipe, plimsoll, again, lowmem [default: all but again]
+    /// Arms to run: plain, serial, recipe, plimsoll, again, lowmem [default: all but again]
     #[arg(long, value_name = "ARM,…", value_delimiter = ',')]
     arms: Vec<Arm>,
-    /// How many rounds; the arms take turns
+    /// Number of rounds; in each, every arm builds once
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..100))]
     pub rounds: u32,
-    /// Also measure a build after a change to one source file, of a package that no other one needs
+    /// Also measure a rebuild after a change to one source file
     #[arg(long)]
     pub rebuild: bool,
-    /// The source file to change
-    #[arg(long, value_name = "FILE", requires = "rebuild")]
+    /// The source file that --rebuild changes [default: one of a package that no other one needs]
+    #[arg(long, value_name = "PATH", requires = "rebuild")]
     pub touch: Option<PathBuf>,
-    /// Write the figures as JSON (- for stdout)
-    #[arg(long, value_name = "FILE")]
+    /// Write the figures to this file as JSON (- for stdout)
+    #[arg(long, value_name = "PATH")]
     pub json: Option<PathBuf>,
-    /// Write the table as Markdown (- for stdout)
-    #[arg(long, value_name = "FILE")]
+    /// Write the table to this file as Markdown (- for stdout)
+    #[arg(long, value_name = "PATH")]
     pub markdown: Option<PathBuf>,
-    /// Keep the target directories
+    /// Keep the target directories of the builds
     #[arg(long)]
     pub keep: bool,
-    /// Arguments of `cargo build`
+    /// Arguments for `cargo build`
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,
@@ -138,56 +138,56 @@ pub struct CleanOptions {
     /// Remove without asking
     #[arg(long)]
     pub yes: bool,
-    /// Only show
+    /// Show what would be removed, and remove nothing
     #[arg(long, conflicts_with = "yes")]
     pub dry_run: bool,
     /// Keep what was built in the last N days
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = days)]
     pub keep_days: Option<u32>,
-    /// Keep what these toolchains built: `installed`, `current`, or names, separated by commas [default: installed]
-    #[arg(long, value_name = "WHICH", value_delimiter = ',')]
+    /// Keep what these toolchains built: installed, current, or their names [default: installed]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     pub keep_toolchains: Vec<String>,
 }
 
 /// What `init` is asked for.
 #[derive(Clone, Debug, Default, Args)]
 pub struct InitOptions {
-    /// Show the difference and change nothing; the exit status is 1 where there is one
+    /// Show the difference and change nothing; the exit status is 1 if there is one
     #[arg(long)]
     pub check: bool,
-    /// Take back what init wrote, and only that
+    /// Take back what `init` wrote, and only that
     #[arg(long, conflicts_with_all = ["lowmem", "profile", "scripts"])]
     pub undo: bool,
-    /// Write build-low-memory.sh, build-incremental.sh, build-env.sh and build-cf-worker.sh instead
+    /// Write only the four scripts build-low-memory.sh, build-incremental.sh, build-env.sh and build-cf-worker.sh
     #[arg(long, conflicts_with_all = ["lowmem", "profile"])]
     pub scripts: bool,
-    /// Also what changes the programs that are built, in the profiles dev and release themselves
+    /// Also write settings that change your programs, into the profiles dev and release
     #[arg(long)]
     pub lowmem: bool,
-    /// The same in a profile of this name, for `cargo build --profile NAME`
+    /// Write them into a new profile instead, for `cargo build --profile NAME`
     #[arg(long, value_name = "NAME", conflicts_with = "lowmem", value_parser = profile_name)]
     pub profile: Option<String>,
-    /// The profile that it inherits [default: release]
-    #[arg(long, value_name = "PROFILE", requires = "profile", value_parser = profile_name)]
+    /// The profile that the new profile inherits [default: release]
+    #[arg(long, value_name = "NAME", requires = "profile", value_parser = profile_name)]
     pub inherits: Option<String>,
 }
 
 /// What `doctor` is asked: without anything, whether machine and workspace are set up well.
 #[derive(Clone, Debug, Default, Args)]
 pub struct DoctorOptions {
-    /// Apply what changes no program and is taken back easily, asking before each
+    /// Apply the fixes that change no program and are easy to undo, asking before each
     #[arg(long, conflicts_with_all = ["last", "slow", "log"])]
     pub fix: bool,
-    /// With --fix: without asking
+    /// With --fix: apply them without asking
     #[arg(long, requires = "fix")]
     pub yes: bool,
-    /// Say what ended the last build of this workspace, or the build whose id begins so
-    #[arg(long, value_name = "BUILD", num_args = 0..=1, conflicts_with_all = ["slow", "log"], group = "recorded")]
+    /// Say what ended the last build of this workspace, or the build with this id
+    #[arg(long, value_name = "ID", num_args = 0..=1, conflicts_with_all = ["slow", "log"], group = "recorded")]
     pub last: Option<Option<String>>,
-    /// Say why the last build of this workspace took as long as it did, or the build whose id begins so
-    #[arg(long, value_name = "BUILD", num_args = 0..=1, conflicts_with = "log", group = "recorded")]
+    /// Say why the last build of this workspace, or the build with this id, was slow
+    #[arg(long, value_name = "ID", num_args = 0..=1, conflicts_with = "log", group = "recorded")]
     pub slow: Option<Option<String>>,
-    /// With --last or --slow: take the last build of every workspace
+    /// With --last or --slow: take the last build of any workspace
     #[arg(long, requires = "recorded")]
     pub all: bool,
     /// With --last or --slow: take the last build of the workspace of this manifest
@@ -196,21 +196,20 @@ pub struct DoctorOptions {
     /// Also list the checks that passed
     #[arg(long, short)]
     pub verbose: bool,
-    /// As one line of JSON
+    /// Print one line of JSON
     #[arg(long)]
     pub json: bool,
-    /// What ended the build with this log: a file, or - for standard input, which is also read where it is a file
-    /// or a pipe
+    /// Say what ended the build with this log (- for stdin)
     pub log: Option<PathBuf>,
 }
 
 /// Which recorded builds a question is about.
 #[derive(Clone, Debug, Default, Args)]
 pub struct WhichBuild {
-    /// Include the builds of every workspace, not only of this one
+    /// Include the builds of every workspace
     #[arg(long)]
     pub all: bool,
-    /// Ask about the workspace of this manifest
+    /// Take the workspace of this manifest
     #[arg(long, value_name = "PATH", conflicts_with = "all")]
     pub manifest_path: Option<PathBuf>,
 }
@@ -226,7 +225,7 @@ impl DoctorOptions {
 /// What `report` shows.
 #[derive(Clone, Debug, Default, Args)]
 pub struct ReportOptions {
-    /// The build's id, or the beginning of it [default: the last build of this workspace]
+    /// The id of a build, or its beginning [default: the last build of this workspace]
     #[arg(conflicts_with = "builds")]
     pub id: Option<String>,
     /// List the recorded builds of this workspace
@@ -255,7 +254,7 @@ pub enum WorkerCommand {
 /// What `worker build` is asked for.
 #[derive(Clone, Debug, Args)]
 pub struct WorkerOptions {
-    /// The package to build [default: the one here, or the only one that can become a Worker]
+    /// The package to build [default: the one here, or the only Worker of the workspace]
     #[arg(long, short, value_name = "NAME")]
     pub package: Option<String>,
     /// Build optimized, which is the default
@@ -264,25 +263,25 @@ pub struct WorkerOptions {
     /// Build for development: not optimized, with checks
     #[arg(long, group = "kind", alias = "debug")]
     pub dev: bool,
-    /// Build with this profile of Cargo's
+    /// Build with this Cargo profile
     #[arg(long, group = "kind", value_name = "NAME", value_parser = profile_name)]
     pub profile: Option<String>,
     /// Do not run wasm-opt
     #[arg(long)]
     pub no_opt: bool,
-    /// The output directory, relative to the package [default: build, or pkg of a packed crate]
-    #[arg(long, short = 'd', value_name = "DIRECTORY")]
+    /// The output directory, relative to the package [default: build; pkg for a packed crate]
+    #[arg(long, short = 'd', value_name = "PATH")]
     pub out_dir: Option<PathBuf>,
-    /// The file name of a packed crate [default: the crate's]
+    /// The file name of a packed crate [default: the name of the crate]
     #[arg(long, value_name = "NAME")]
     pub out_name: Option<String>,
-    /// The JavaScript beside a packed crate, relative to the package [default: js, if it exists]
-    #[arg(long, value_name = "DIRECTORY")]
+    /// The directory of your JavaScript for a packed crate, relative to the package [default: js, if it exists]
+    #[arg(long, value_name = "PATH")]
     pub glue: Option<PathBuf>,
-    /// Also write an archive of modules, JavaScript and license [default: NAME-worker.zip in the target directory]
-    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    /// Also write a zip archive of the output and the license [default: target/NAME-worker.zip]
+    #[arg(long, value_name = "PATH", num_args = 0..=1)]
     pub zip: Option<Option<PathBuf>>,
-    /// More arguments of `cargo build`
+    /// More arguments for `cargo build`
     #[arg(last = true, value_name = "CARGO BUILD ARGUMENTS")]
     pub args: Vec<OsString>,
 }
@@ -317,7 +316,7 @@ pub enum Command {
     /// A command of ours.
     #[command(flatten)]
     Ours(Ours),
-    /// Show this help, or that of a command, ours or Cargo's
+    /// Show this help, or that of a command
     Help {
         /// The command
         command: Vec<OsString>,
@@ -330,13 +329,13 @@ pub enum Command {
 /// A command of ours.
 #[derive(Debug, Subcommand)]
 pub enum Ours {
-    /// Compare plain Cargo, the usual advice and Plimsoll on this workspace
+    /// Compare Plimsoll with plain Cargo and the usual advice
     #[command(after_help = BENCH_HELP)]
     Bench(BenchOptions),
     /// Remove files that no build can use again from the target directory
     #[command(after_help = CLEAN_HELP)]
     Clean(CleanOptions),
-    /// Find out what killed a build, why it was slow, or what is set up badly
+    /// Find out what killed or slowed a build, or what is set up badly
     #[command(after_help = DOCTOR_HELP)]
     Doctor(DoctorOptions),
     /// Put plain `cargo`, and every tool that runs it, inside one budget
@@ -345,50 +344,50 @@ pub enum Ours {
     /// Undo `enable`: plain `cargo` is as it was before
     #[command(after_help = DISABLE_HELP)]
     Disable,
-    /// Remove everything that Plimsoll keeps on this account, and undo `enable`
+    /// Undo `enable`, and remove all that Plimsoll keeps on this account
     #[command(after_help = UNINSTALL_HELP)]
     Uninstall {
         /// Remove without asking
         #[arg(long)]
         yes: bool,
     },
-    /// Show whether plain `cargo` runs inside the budget, also here
+    /// Show whether plain `cargo` runs inside the budget here
     #[command(after_help = STATUS_HELP)]
     Status {
         /// Print one line of JSON
         #[arg(long)]
         json: bool,
     },
-    /// Print what puts plain `cargo` inside the budget in one shell
+    /// Put plain `cargo` inside the budget, in one shell only
     #[command(after_help = ENV_HELP)]
     Env {
-        /// The shell that reads it [default: bash]
+        /// The shell that reads the commands [default: bash]
         #[arg(long, value_name = "SHELL", value_parser = shell(), default_value = "bash", hide_default_value = true)]
         shell: Language,
     },
-    /// Write settings into the workspace that let its builds need less memory
+    /// Write workspace settings with which builds need less memory
     #[command(after_help = INIT_HELP)]
     Init(InitOptions),
-    /// Run another command inside the budget: make, ninja, cmake --build …
+    /// Run make, ninja or any other command inside the budget
     #[command(after_help = RUN_UNDER_HELP)]
     RunUnder {
         /// The command and its arguments
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<OsString>,
     },
-    /// Show every setting and where it came from
+    /// Show every setting and where it comes from
     #[command(after_help = SETTINGS_HELP)]
     Settings {
         /// Print one line of JSON
         #[arg(long)]
         json: bool,
     },
-    /// Show what your running builds do, live
+    /// Show live what your running builds do
     Top {
-        /// Show it once, not live
+        /// Print it once and exit
         #[arg(long)]
         once: bool,
-        /// Show it once, as one line of JSON a build
+        /// Print it once, as one line of JSON per build
         #[arg(long)]
         json: bool,
     },
@@ -398,7 +397,7 @@ pub enum Ours {
     /// Show how much memory and time each crate needed in past builds
     #[command(after_help = HISTORY_HELP)]
     History {
-        /// Only crates whose name contains this
+        /// Show only crates whose name contains this
         name: Option<String>,
         /// Print one line of JSON
         #[arg(long)]
@@ -529,41 +528,49 @@ fn ours(
     match foreign.filter(|_| !name.is_empty() && name != "help") {
         Some(option) => Err(definition.error(
             ErrorKind::UnknownArgument,
-            format!("`cargo plimsoll {name}` does not use {option}; leave it out"),
+            format!("`cargo plimsoll {name}` does not take {option}; leave it out"),
         )),
         None => Ok(words),
     }
+}
+
+/// A number of days.
+fn days(text: &str) -> Result<u32, String> {
+    text.parse().map_err(|_| format!("`{text}` is not a number of days; write `7`, for example"))
 }
 
 /// What Cargo takes as a profile's name.
 fn profile_name(name: &str) -> Result<String, String> {
     let fits = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
     if name.is_empty() || !name.chars().all(fits) {
-        return Err("a profile's name has letters, digits, `-` and `_` only".to_owned());
+        return Err("a profile's name consists of letters, digits, `-` and `_`".to_owned());
     }
     Ok(name.to_owned())
 }
 
-/// Our commands by what they are for. What is in no group comes last.
+/// Our commands by what they are for, in the order of the help. One in no group joins the last.
 const GROUPS: [(&str, &[&str]); 3] = [
     ("Build", &["run-under", "worker"]),
-    ("Understand", &["doctor", "report", "top", "history", "settings", "status"]),
-    ("Set up", &[]),
+    ("Understand", &["doctor", "report", "top", "history", "bench", "settings", "status"]),
+    ("Set up", &["enable", "disable", "env", "init", "clean", "uninstall"]),
 ];
 
 fn commands_help() -> String {
     let mut text = String::from(
         "Cargo's commands, inside the memory budget:\n  \
-         build, check, test, clippy, doc, run, install, nextest, llvm-cov and any other one\n",
+         build, check, test, clippy, doc, run, install, nextest, llvm-cov and any other\n",
     );
     let commands = Ours::augment_subcommands(clap::Command::new(""));
     let of_group = |name: &str| {
         let found = GROUPS.iter().position(|(_, names)| names.contains(&name));
         found.unwrap_or(GROUPS.len() - 1)
     };
-    for (at, (heading, _)) in GROUPS.iter().enumerate() {
+    for (at, (heading, names)) in GROUPS.iter().enumerate() {
         let _ = writeln!(text, "\n{heading}:");
-        for command in commands.get_subcommands().filter(|it| of_group(it.get_name()) == at) {
+        let mut of_it: Vec<_> =
+            commands.get_subcommands().filter(|it| of_group(it.get_name()) == at).collect();
+        of_it.sort_by_key(|it| names.iter().position(|name| *name == it.get_name()));
+        for command in of_it {
             let about = command.get_about().map(ToString::to_string).unwrap_or_default();
             let _ = writeln!(text, "  {:<11} {about}", command.get_name());
         }
@@ -576,21 +583,21 @@ fn commands_help() -> String {
 pub(crate) const NEXT: &str = "\
 Plimsoll runs Cargo inside a memory budget, so that no build is killed for lack of memory.
   cargo plimsoll build     build; also check, test, clippy, doc, run and any other Cargo command
-  cargo plimsoll doctor    find out what killed a build, or whether this machine is set up well
+  cargo plimsoll doctor    find out what killed a build, or what is set up badly
   cargo plimsoll enable    put plain `cargo`, editors and scripts inside the budget, too
   cargo plimsoll help      see all commands and options";
 
 fn after_help() -> String {
     let mut text = String::from(
-        "Plimsoll's options may also stand among Cargo's arguments, before a `--`:\n  \
+        "You can also write Plimsoll's options among Cargo's arguments, before a `--`:\n  \
          cargo plimsoll build --memory 4G --release -p cli\n\n\
          plimsoll.toml (at the workspace's root, and in ~/.config/plimsoll) can set:\n  \
          memory, jobs, reserve, oversized, hard, [crates.NAME]\n\n\
-         Some of our commands have the name of one of Cargo's; `cargo` before it means Cargo's:\n  \
+         To run the Cargo command of the same name as one of ours, write `cargo` before it:\n  \
          cargo plimsoll cargo bench\n\nEnvironment:\n",
     );
     for (name, meaning) in env::PUBLIC {
-        let _ = writeln!(text, "  {name:<20} {meaning}");
+        let _ = writeln!(text, "  {name:<21} {meaning}");
     }
     text.push_str("\nExit status:\n");
     for (code, meaning) in exit::MEANINGS {

@@ -18,7 +18,7 @@ pub const OVERSIZED: &str = "PLIMSOLL_OVERSIZED";
 pub const HARD: &str = "PLIMSOLL_HARD";
 /// The build's share of the account's budget, as `--priority` takes it; plain `cargo` heeds it, too, after `enable`.
 pub const PRIORITY: &str = plimsoll_proto::env::PRIORITY;
-/// Whether a test that was killed for want of memory runs once more, as by `--retry-tests`.
+/// Whether a test that was killed for lack of memory runs once more, as by `--retry-tests`.
 pub const RETRY_TESTS: &str = plimsoll_proto::env::RETRY_TESTS;
 /// Whether plain `cargo` is inside the budget though the account is not, as `cargo plimsoll env` has it.
 pub const ENABLED: &str = plimsoll_proto::env::ENABLED;
@@ -29,14 +29,14 @@ pub const HOME: &str = plimsoll_proto::HOME_VARIABLE;
 
 /// What people may set, with one sentence each, for the help text.
 pub const PUBLIC: &[(&str, &str)] = &[
-    (MEMORY, "as --memory"),
-    (JOBS, "as --jobs"),
-    (PROCESSORS, "how many processors to plan for [default: those that this process may use]"),
-    (OVERSIZED, "as --oversized"),
-    (HARD, "1 is --hard"),
-    (PRIORITY, "as --priority; after `enable` plain cargo heeds it, too"),
-    (RETRY_TESTS, "1 is --retry-tests"),
-    (QUIET, "1 is --quiet"),
-    (ENABLED, "1 puts plain cargo inside the budget, as `cargo plimsoll env` does for one shell"),
-    (HOME, "where history and event logs are kept [default: ~/.local/state/plimsoll]"),
+    (MEMORY, "the same as --memory"),
+    (JOBS, "the same as --jobs"),
+    (PROCESSORS, "number of processors to use [default: all available]"),
+    (OVERSIZED, "the same as --oversized"),
+    (HARD, "1 is the same as --hard"),
+    (PRIORITY, "the same as --priority; plain `cargo` obeys it, too"),
+    (RETRY_TESTS, "1 is the same as --retry-tests"),
+    (QUIET, "1 is the same as --quiet"),
+    (ENABLED, "1 puts plain `cargo` inside the budget, as `env` does"),
+    (HOME, "history and logs [default: ~/.local/state/plimsoll]"),
 ];

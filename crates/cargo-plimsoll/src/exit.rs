@@ -8,22 +8,11 @@ use crate::settings::BadSettings;
 
 /// What the statuses mean, for the help text.
 pub const MEANINGS: &[(&str, &str)] = &[
-    ("Cargo's", "of a Cargo command: whatever Cargo returns, 128 + n where signal n ended it"),
-    ("0", "of our own commands: done"),
-    (
-        "1",
-        "of our own commands: nothing to show; of init --check: a difference; of bench: a build failed; of doctor: \
-         something was found, or the build died for want of memory",
-    ),
-    (
-        "2",
-        "the arguments, the environment or a plimsoll.toml cannot be understood; of worker: a tool is missing or does \
-         not fit; of our own commands: they need Linux; nothing was started",
-    ),
-    (
-        "101",
-        "Plimsoll itself failed, for example because Cargo could not be started or a file not be written",
-    ),
+    ("Cargo's", "a Cargo command ran: its status, or 128 + n if signal n ended it"),
+    ("0", "a Plimsoll command succeeded"),
+    ("1", "it found a problem, or has nothing to show (see its --help)"),
+    ("2", "nothing was started: an option, a setting or a tool is wrong"),
+    ("101", "Plimsoll failed, for example because it could not start Cargo"),
 ];
 
 /// What was being done where an answer could not be printed.
@@ -56,7 +45,9 @@ pub enum Failure {
     #[error("no build is running; start one with `cargo plimsoll build`")]
     NothingRuns,
     /// Builds of this user run, and none answers.
-    #[error("no build answers")]
+    #[error(
+        "a build is running, but it does not answer; if you stopped it with Ctrl-Z, `fg` continues it"
+    )]
     NothingAnswers,
     /// There is no home to keep state in.
     #[error("Plimsoll has no directory for its state: set HOME or PLIMSOLL_HOME")]
@@ -90,11 +81,11 @@ pub enum Failure {
     )]
     NoSuchLog(String),
     /// Nothing is remembered.
-    #[error("no past build is recorded{}; run one with `cargo plimsoll build`", of(.0))]
+    #[error("{}", no_history(.0))]
     NoHistory(Option<String>),
     /// Cargo tells no stages of this subcommand.
     #[error(
-        "`--staged` is for build, check, test, bench, doc, run and rustc; `cargo {0}` does not tell its units"
+        "`--staged` works with build, check, test, bench, doc, run and rustc, not with `cargo {0}`"
     )]
     NotStaged(String),
     /// A toolchain is named that is not installed.
@@ -109,8 +100,8 @@ pub enum Failure {
     BadWorker(String),
     /// What the command needs is on Linux only.
     #[error(
-        "`cargo plimsoll {0}` needs Linux; on other systems there are Cargo's commands, `run-under`, and `doctor` with \
-         the log of a build"
+        "`cargo plimsoll {0}` needs Linux; on this system, use Cargo's commands, `run-under`, or `doctor` with the log of \
+         a build"
     )]
     NeedsLinux(&'static str),
     /// Something else: reading a file, starting Cargo, writing the answer.
@@ -118,10 +109,13 @@ pub enum Failure {
     Other(#[from] anyhow::Error),
 }
 
-fn of(name: &Option<String>) -> String {
-    name.as_ref()
-        .map(|name| format!(" of a crate whose name contains `{name}`"))
-        .unwrap_or_default()
+fn no_history(name: &Option<String>) -> String {
+    match name {
+        Some(name) => format!(
+            "no recorded crate has `{name}` in its name; `cargo plimsoll history` shows them all"
+        ),
+        None => "no crate is recorded yet; run a build with `cargo plimsoll build`".to_owned(),
+    }
 }
 
 impl Failure {

@@ -23,22 +23,23 @@ use plimsoll_cargo::Subcommand;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Args)]
 pub struct Asked {
     /// Memory budget: a size (1600MiB, 1.5G), a share of the memory (50%), or auto, which follows what the machine
-    /// and its containers leave [default: auto]
-    #[arg(long, value_name = "SIZE|PERCENT|auto")]
+    /// and its containers can spare [default: auto]
+    #[arg(long, value_name = "SIZE")]
     pub memory: Option<Memory>,
     /// Number of parallel jobs; the same as -j among Cargo's arguments [default: the number of processors]
     #[arg(long, short, value_name = "N", allow_hyphen_values = true)]
     pub jobs: Option<Jobs>,
-    /// What to do with a unit that exceeds the budget by itself [default: shrink]
-    #[arg(long, value_name = "WHAT", value_parser = oversized())]
+    /// What to do with a unit that exceeds the whole budget [default: shrink]
+    #[arg(long, value_name = "ACTION", value_parser = oversized())]
     pub oversized: Option<Oversized>,
-    /// Also have the kernel limit the build to its budget (with a cgroup), so that a wrong forecast harms nothing else
+    /// Also let the kernel limit the build to its budget (with a cgroup), so that a wrong forecast harms nothing else
     #[arg(long)]
     pub hard: bool,
-    /// Share of this build beside other builds of your account; each is four times the one before [default: normal]
-    #[arg(long, value_name = "PRIORITY", value_parser = priority())]
+    /// Share of this build beside your other builds: low, normal or high, each four times the one before [default:
+    /// normal]
+    #[arg(long, value_name = "PRIORITY", value_parser = priority(), hide_possible_values = true)]
     pub priority: Option<Priority>,
-    /// Run a test again, alone, if it was killed for lack of memory (the first run's output and side effects stay)
+    /// Run a test that was killed for lack of memory again, alone (output and side effects of the first run stay)
     #[arg(long)]
     pub retry_tests: bool,
     /// Build one part of the workspace after the other
@@ -66,6 +67,9 @@ pub struct Asked {
 
 /// Options that Cargo has by the same name. Among its arguments they are Cargo's.
 const ALSO_CARGOS: [&str; 3] = ["jobs", "quiet", "color"];
+
+/// More options than this no command of ours has.
+const BEHIND: usize = 100;
 
 /// Options that every command of ours uses.
 const FOR_ALL: &[&str] = &["quiet", "color"];
@@ -112,7 +116,23 @@ pub(crate) fn of_command(name: &str) -> Vec<Arg> {
         let id = arg.get_id().as_str();
         FOR_ALL.contains(&id) || used_by(name).contains(&id)
     };
-    definitions().into_iter().filter(uses).collect()
+    let adapted = |arg: Arg| {
+        match (arg.get_id().as_str(), name) {
+        ("quiet", "run-under" | "worker build") => arg,
+        ("quiet", _) => arg.help("Print only results and errors, no notes"),
+        ("memory", "bench") => {
+            arg.help("Memory budget of Plimsoll's arms: a size or a share [default: the peak of recipe]")
+        }
+        ("memory", "enable") => arg.help(
+            "Memory budget of all your builds together: a size (6G), a share of the memory (50%), or auto [default: as \
+             before, at first auto]",
+        ),
+        _ => arg,
+    }
+    };
+    // Behind those of the command itself, in the order of the definitions.
+    let behind = |(at, arg): (usize, Arg)| arg.display_order(BEHIND + at);
+    definitions().into_iter().filter(uses).map(adapted).enumerate().map(behind).collect()
 }
 
 /// The words that say what stood on the command line, each option with its value in one word.
@@ -235,7 +255,7 @@ mod tests {
         assert_eq!(read("--memory=2G --hard --memory=2G --hard").unwrap().memory, two);
         let error = read("--memory=2G --memory=3G").unwrap_err();
         assert_eq!(error.exit_code(), 2);
-        assert!(error.to_string().contains("'--memory <SIZE|PERCENT|auto>'"), "{error}");
+        assert!(error.to_string().contains("'--memory <SIZE>'"), "{error}");
     }
 
     #[test]

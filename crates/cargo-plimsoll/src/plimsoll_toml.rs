@@ -30,10 +30,7 @@ pub const KEYS: [(&str, &str); 6] = [
         "reserve",
         "how much of the machine's memory stays free for everything else: a size or a share",
     ),
-    (
-        "oversized",
-        "what may be done with a unit that exceeds the budget by itself, as `--oversized`",
-    ),
+    ("oversized", "what may be done with a unit that exceeds the whole budget, as `--oversized`"),
     ("hard", "`true` also sets a hard limit of the kernel's, as `--hard`"),
     (
         "crates",
@@ -50,12 +47,12 @@ pub struct Given<T> {
     pub place: Place,
 }
 
-/// A budget of a file.
+/// A line of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The file.
     pub path: PathBuf,
-    /// The budget, from 1.
+    /// The line, from 1.
     pub line: usize,
 }
 
@@ -332,7 +329,7 @@ impl<'a> Entry<'a> {
     fn reserve(&self) -> Result<Given<Memory>, BadFile> {
         match self.parsed() {
             Err(BadFile::Value { what, .. }) if what.contains("less than any build needs") => {
-                Err(self.wrong("Plimsoll keeps more than that free by itself; remove the budget"))
+                Err(self.wrong("Plimsoll always keeps more than that free; remove the line"))
             }
             parsed => parsed,
         }

@@ -117,7 +117,7 @@ pub struct Settings {
     pub memory: Sourced<Memory>,
     /// Units at once, at least one.
     pub jobs: Sourced<u32>,
-    /// What of the machine's memory is kept free for everything else; `auto` is what Plimsoll keeps by itself.
+    /// What of the machine's memory is kept free for everything else; `auto` is what Plimsoll keeps without being told.
     pub reserve: Sourced<Memory>,
     /// What may be done with a unit that exceeds the budget by itself.
     pub oversized: Sourced<Oversized>,
@@ -129,7 +129,7 @@ pub struct Settings {
     pub hard: Sourced<bool>,
     /// The build's share beside others of the account.
     pub priority: Sourced<Priority>,
-    /// A test that was killed for want of memory runs once more.
+    /// A test that was killed for lack of memory runs once more.
     pub retry_tests: Sourced<bool>,
     /// Plimsoll says nothing but errors.
     pub quiet: Sourced<bool>,

@@ -15,7 +15,7 @@ const TITLE: Style = Style::new().bold();
 const GOOD: Style = AnsiColor::BrightGreen.on_default().bold();
 const INFO: Style = AnsiColor::BrightCyan.on_default().bold();
 
-/// The colour of a status word: Cargo's.
+/// The color of a status word: Cargo's.
 pub(crate) fn style(tone: Tone) -> Style {
     match tone {
         Tone::Good => GOOD,
@@ -25,7 +25,7 @@ pub(crate) fn style(tone: Tone) -> Style {
     }
 }
 
-/// A budget with its status word in colour, broken where it is wider than so many columns.
+/// A line with its status word in color, broken where it is wider than so many columns.
 fn lines_of(entry: &Entry, columns: usize) -> String {
     let style = style(entry.tone);
     let mut before = format!("{style}{:>WORD$}{style:#}", entry.word);
@@ -51,7 +51,7 @@ impl std::fmt::Debug for Shell {
 }
 
 impl Shell {
-    /// The process's own stdout and stderr, in colours where they are terminals that want them
+    /// The process's own stdout and stderr, in colors where they are terminals that want them
     /// (`NO_COLOR`, `CLICOLOR_FORCE` and `TERM` are honoured).
     #[must_use]
     pub fn of_process() -> Self {
@@ -161,7 +161,7 @@ impl Shell {
         if !text.ends_with('\n') {
             text.push('\n');
         }
-        // Where stderr is gone there is nobody to tell.
+        // Where stderr is gone there is nowhere to print.
         let _ = self.err.write_all(text.as_bytes()).and_then(|()| self.err.flush());
     }
 }
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn status_words_are_coloured_and_lines_stay_within_the_terminal() {
+    fn status_words_are_colored_and_lines_stay_within_the_terminal() {
         let text = "aws-lc-sys 262 MiB, zstd-sys 177 MiB".to_owned();
         let entry = Entry { tone: Tone::Info, word: "Heaviest", text: text.clone() };
         let said = |columns| {

@@ -18,7 +18,7 @@ pub fn of_workspace<T: DeserializeOwned>(
     cwd: &Path,
 ) -> anyhow::Result<T> {
     read(environment, cwd, &[], &["--no-deps", "--offline"])
-        .context("Cargo finds no workspace here")
+        .context("Cargo cannot read a workspace here")
 }
 
 /// The part `T` of what `cargo <globals> metadata <words>` says in `cwd`.
@@ -49,5 +49,19 @@ pub fn answer(command: &mut Command) -> anyhow::Result<Vec<u8>> {
     if done.status.success() {
         return Ok(done.stdout);
     }
-    anyhow::bail!("{}", String::from_utf8_lossy(&done.stderr).trim_end())
+    let said = String::from_utf8_lossy(&done.stderr);
+    // Whoever prints the error writes that word, too.
+    anyhow::bail!("{}", said.strip_prefix("error: ").unwrap_or(&said).trim_end())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_word_error_is_not_said_twice() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo 'error: could not find it' >&2; exit 1"]);
+        assert_eq!(answer(&mut command).unwrap_err().to_string(), "could not find it");
+    }
 }

@@ -365,7 +365,7 @@ fn probe(
         }
     }
     anyhow::bail!(
-        "`{}` uses a layout of the build directory that Plimsoll does not know; nothing was removed",
+        "this version of Plimsoll does not know the layout of `{}`; nothing was removed",
         cargo.display()
     )
 }

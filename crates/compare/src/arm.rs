@@ -48,11 +48,11 @@ impl Arm {
             Self::Recipe => {
                 "-j1, no debug info, more codegen units, thin LTO, incremental, no overflow checks"
             }
-            Self::Plimsoll => "cargo plimsoll at the recipe's peak, nothing remembered",
-            Self::Again => "cargo plimsoll at the recipe's peak, once it knows the units",
-            Self::Lowmem => {
-                "cargo plimsoll at the recipe's peak with the settings of init --lowmem"
+            Self::Plimsoll => {
+                "cargo plimsoll with the recipe's peak as its budget, without history"
             }
+            Self::Again => "the same again, with the history of the build before",
+            Self::Lowmem => "cargo plimsoll with that budget and the settings of `init --lowmem`",
         }
     }
 
@@ -86,7 +86,7 @@ impl FromStr for Arm {
     fn from_str(text: &str) -> Result<Self, String> {
         Self::ALL.into_iter().find(|arm| arm.name() == text).ok_or_else(|| {
             let names = Self::ALL.map(Self::name).join(", ");
-            format!("there is no arm `{text}`; there are {names}")
+            format!("there is no arm `{text}`; the arms are {names}")
         })
     }
 }
@@ -104,8 +104,13 @@ pub struct What {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadWhat {
     /// The arms differ in it.
-    #[error("`{0}` is what the arms differ in: leave it out")]
+    #[error("`bench` chooses `{0}` for each arm; leave it out")]
     Ours(String),
+    /// It stands behind other arguments of Cargo's, where `bench` does not read it.
+    #[error(
+        "write `--jobs` before the arguments of `cargo build`, for example `cargo plimsoll bench --jobs 4`"
+    )]
+    Jobs,
     /// It belongs to another command.
     #[error(
         "`{0}` is not an argument of `cargo build`; Cargo's own benchmarks run with `cargo plimsoll cargo bench`"
@@ -134,11 +139,12 @@ impl What {
                     Some((_, value)) => profile = value.to_owned(),
                     None => next_is_profile = true,
                 },
-                "--jobs" | "--target-dir" | "--message-format" | "--build-dir" => {
+                "--jobs" => return Err(BadWhat::Jobs),
+                "--target-dir" | "--message-format" | "--build-dir" => {
                     return Err(BadWhat::Ours(name.to_owned()));
                 }
                 "--" | "--no-run" => return Err(BadWhat::NotBuild(name.to_owned())),
-                _ if name.starts_with("-j") => return Err(BadWhat::Ours("-j".to_owned())),
+                _ if name.starts_with("-j") => return Err(BadWhat::Jobs),
                 _ => {}
             }
         }
@@ -169,7 +175,10 @@ mod tests {
 
     #[test]
     fn what_the_arms_differ_in_and_what_is_not_builds_is_refused() {
-        for line in ["-j4", "-j 4", "--jobs=1", "--target-dir x", "--message-format=json"] {
+        for line in ["-j4", "-j 4", "--jobs=1"] {
+            assert_eq!(what(line), Err(BadWhat::Jobs), "{line}");
+        }
+        for line in ["--target-dir x", "--message-format=json"] {
             assert!(matches!(what(line), Err(BadWhat::Ours(_))), "{line}");
         }
         for line in ["-- filter", "--no-run"] {

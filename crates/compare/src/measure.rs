@@ -50,7 +50,7 @@ impl Bench {
     /// Catches the signals that end a program.
     pub(crate) fn new() -> anyhow::Result<Self> {
         rustix::process::set_child_subreaper(Pid::from_raw(1))
-            .context("cannot become a subreaper, so that nothing of a build escapes")?;
+            .context("cannot become a subreaper, which measures every process of a build")?;
         let signals = Signals::catch().context("cannot catch signals")?;
         Ok(Self { signals, ended_by: None })
     }
@@ -114,7 +114,7 @@ impl Bench {
             ];
             match poll(&mut fds, Some(&timeout)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error).context("cannot wait"),
+                Err(error) => return Err(error).context("cannot wait for Cargo"),
             }
             for signal in self.signals.pending() {
                 let Signal::End { number, from_terminal } = signal else { continue };

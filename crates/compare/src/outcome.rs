@@ -25,7 +25,7 @@ pub struct Run {
     pub rebuild: Option<Duration>,
     /// The exit status.
     pub exit: i32,
-    /// A process was killed for want of memory.
+    /// A process was killed for lack of memory.
     pub(crate) out_of_memory: bool,
 }
 
@@ -73,7 +73,7 @@ const COLUMNS: [(&str, Align); 8] = [
     ("peak / plain", Align::Right),
     ("time / plain", Align::Right),
     ("rebuild", Align::Right),
-    ("ended", Align::Left),
+    ("result", Align::Left),
 ];
 
 impl Outcome {
@@ -152,9 +152,9 @@ impl Outcome {
                 _ => format!("{} {}", run.arm, run.round),
             };
             let ended = match (run.exit, run.out_of_memory) {
-                (0, _) => "well".to_owned(),
+                (0, _) => "ok".to_owned(),
                 (_, true) => "out of memory".to_owned(),
-                (exit, false) => format!("failed with {exit}"),
+                (exit, false) => format!("failed ({exit})"),
             };
             [
                 name,
@@ -210,7 +210,7 @@ mod tests {
         let text = outcome().text();
         let lines: Vec<Vec<&str>> =
             text.lines().map(|it| it.split_whitespace().collect()).collect();
-        assert_eq!(lines[2], ["recipe", "500", "MiB", "200.0", "s", "0.50", "2.00", "well"]);
+        assert_eq!(lines[2], ["recipe", "500", "MiB", "200.0", "s", "0.50", "2.00", "ok"]);
         assert_eq!(lines[4].last_chunk().unwrap(), &["3.0", "s", "out", "of", "memory"]);
         assert!(!outcome().is_well());
         assert_eq!(outcome().peak_of(Arm::Recipe), Some(Bytes::mib(500)));

@@ -135,20 +135,24 @@ impl<'a> Session<'a> {
         let Request { arms, rounds, jobs, .. } = &self.request;
         let mut note = |text: String| say(Said::Note(text));
         let builds = arms.len() * *rounds as usize;
-        note(format!("{builds} clean builds in {}:", self.scratch.display()));
+        let s = if builds == 1 { "" } else { "s" };
+        note(format!("{builds} clean build{s} in {}:", self.scratch.display()));
         for arm in arms {
             note(format!("  {arm:<8}  {}", arm.meaning()));
         }
         let share: f64 = arms.iter().map(|arm| arm.usual_share(*jobs)).sum();
         let share = share * f64::from(*rounds);
+        if builds == 1 {
+            return;
+        }
         note(match recorded(self.request.home, &self.workspace, *jobs) {
             Some(plain) => format!(
-                "about {}, by what was recorded of its crates; Ctrl-C ends it and keeps what is done",
+                "this takes about {}, judging by your recorded builds; Ctrl-C stops it and keeps the results so far",
                 minutes(plain.mul_f64(share))
             ),
             None => format!(
-                "how long it takes is known after the first (about {share:.0} times as long); Ctrl-C ends it \
-                 and keeps what is done"
+                "this takes about {share:.0} times as long as the first build; Ctrl-C stops it and keeps the \
+                 results so far"
             ),
         });
     }
@@ -168,11 +172,15 @@ impl<'a> Session<'a> {
                 let share = arm.usual_share(jobs);
                 left -= share;
                 let then = run.wall.mul_f64((left / share).max(0.0));
+                // What is left is a sum of fractions, and at the end not quite nothing.
+                let to_go = match left > 0.01 {
+                    true => format!("; about {} to go", minutes(then)),
+                    false => String::new(),
+                };
                 say(Said::Note(format!(
-                    "{arm}: {} in {:.1} s; about {} to go",
+                    "{arm}: {} in {:.1} s{to_go}",
                     run.peak,
-                    run.wall.as_secs_f64(),
-                    minutes(then)
+                    run.wall.as_secs_f64()
                 )));
                 self.outcome.runs.push(run);
             }
@@ -290,7 +298,10 @@ impl Drop for Session<'_> {
 fn failure(arm: Arm, done: &Measured) -> Said {
     let lines: Vec<&str> = done.words.lines().collect();
     let last = lines[lines.len().saturating_sub(WORDS)..].join("\n");
-    Said::Warning(format!("{arm} failed with {}; its last words:\n{last}", done.exit))
+    Said::Warning(format!(
+        "{arm} failed with exit status {}; the end of its output:\n{last}",
+        done.exit
+    ))
 }
 
 fn clear(path: &Path) -> anyhow::Result<()> {
@@ -302,12 +313,12 @@ fn clear(path: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// The file to touch: what was asked for, or the first source of a package that no other one of the workspace needs.
+/// The file to touch: what was asked for, or the first source of a package on which no other one of the workspace depends.
 fn touched(workspace: &Workspace, request: &Request<'_>) -> anyhow::Result<Touched> {
     let path = match &request.touch {
         Some(path) => path.clone(),
         None => workspace.leaf.clone().context(
-            "there is no package that no other one needs; name a source file with --touch",
+            "every package here is needed by another one; name the source file to change with --touch",
         )?,
     };
     let written = fs::metadata(&path).and_then(|it| it.modified());

@@ -81,7 +81,7 @@ pub fn propose(workspace: &Workspace, findings: &mut [Finding]) -> anyhow::Resul
     Ok(edits)
 }
 
-/// What is to be written: table by table, and in each from the last to the first, because a new budget goes before those
+/// What is to be written: table by table, and in each from the last to the first, because a new line goes before those
 /// that are there.
 fn order(findings: &[Finding]) -> Vec<usize> {
     let change = |at: usize| -> Option<&Change> {

@@ -194,7 +194,7 @@ impl Planner<'_> {
                 ),
             )
         } else if !host.contains("-linux-") {
-            (Verdict::No, "this system has a linker of its own".to_owned())
+            (Verdict::No, "this system uses its own linker".to_owned())
         } else {
             let (flag, why) = match self.workspace.lean_linker {
                 Some(name) => (
@@ -240,7 +240,7 @@ impl Planner<'_> {
             Some(given) if given.value == off => {
                 (Verdict::Kept, format!("you switched it off in {}; each rebuild then compiles whole crates", given.file.display()))
             }
-            _ => (Verdict::Stands, "Cargo's default: a rebuild compiles only what changed, for some memory in your own crates".to_owned()),
+            _ => (Verdict::Stands, "Cargo's default: a rebuild compiles only what changed; your own crates need some more memory for it".to_owned()),
         };
         self.say(Group::Preserving, "profile.dev.incremental", verdict, &why, None);
         let why = "it would make release programs larger and slower (256 codegen units per crate) and save no memory";
@@ -294,7 +294,7 @@ impl Planner<'_> {
 
     /// What changes outputs, in one profile.
     fn changing(&mut self, profile: &str) {
-        let optimised = self.is_optimised(profile);
+        let optimized = self.is_optimized(profile);
         let debug = self.has_debug(profile);
         let all = ["package", "*"];
         let figure =
@@ -327,7 +327,7 @@ impl Planner<'_> {
                 self.propose(profile, &[], "lto", "\"thin\"", "thin LTO instead of fat: no compiler holds the whole program at once; the program gets a little larger and slower", figure);
             }
             Some(given) => self.stands(profile, &[], "lto", &given),
-            None if optimised => {
+            None if optimized => {
                 self.no(profile, &[], "lto", "Cargo's default has no LTO across crates")
             }
             None => self.no(profile, &[], "lto", "no LTO runs without optimization"),
@@ -338,7 +338,7 @@ impl Planner<'_> {
             .or_else(|| self.of_profile(profile, &[], "overflow-checks"));
         match checks {
             Some(given) if given.value == Value::Boolean(false) => self.stands(profile, &all, "overflow-checks", &given),
-            None if optimised => self.no(profile, &all, "overflow-checks", "Cargo's default for optimized profiles has no overflow checks"),
+            None if optimized => self.no(profile, &all, "overflow-checks", "Cargo's default for optimized profiles has no overflow checks"),
             _ => self.propose(profile, &all, "overflow-checks", "false", "dependencies have no overflow checks, which makes a little less code; an overflow in a dependency goes unnoticed. Your own crates keep the checks", None),
         }
 
@@ -346,7 +346,7 @@ impl Planner<'_> {
         let is_zero = |value: &Value| value.as_integer() == Some(0) || value.as_str() == Some("0");
         match level {
             Some(given) if !is_zero(&given.value) => {
-                self.propose(profile, &["build-override"], "opt-level", "0", "build scripts and procedural macros are built without optimization, with less memory and time; a heavy one runs longer", None);
+                self.propose(profile, &["build-override"], "opt-level", "0", "build scripts and procedural macros are built without optimization, which takes less memory and time; a heavy one runs longer", None);
             }
             Some(given) => self.stands(profile, &["build-override"], "opt-level", &given),
             None => {
@@ -395,7 +395,7 @@ impl Planner<'_> {
         Change { table, name, literal: literal.to_owned() }
     }
 
-    fn is_optimised(&self, profile: &str) -> bool {
+    fn is_optimized(&self, profile: &str) -> bool {
         let zero = |value: &Value| value.as_integer() == Some(0) || value.as_str() == Some("0");
         match self.of_profile(profile, &[], "opt-level") {
             Some(given) => !zero(&given.value),

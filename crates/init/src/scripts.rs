@@ -15,10 +15,10 @@ use super::edit::{Edit, TakenBack};
 use super::recipe::recipe;
 use super::workspace::TextFile;
 
-/// The budget by which a script is known as ours. Settings are the lines `NAME="value"` that follow it.
+/// The line by which a script is known as ours. Settings are the lines `NAME="value"` that follow it.
 const MARK: &str = "# Written by `cargo plimsoll init --scripts`. The next lines are yours to edit; the same command replaces the rest.";
 
-/// The budget before the rest.
+/// The line before the rest.
 const END: &str = "";
 
 /// Their names and what they are made from.

@@ -42,7 +42,7 @@ fn account(facts: &Facts) -> Finding {
         return Finding::problem(
             TOPIC,
             format!("`cargo plimsoll enable` has no effect here: {}", obstacle.what),
-            "these builds take memory beside the shared budget, and nothing limits them",
+            "builds here use memory outside the shared budget, and nothing limits them",
             Fix::you(obstacle.advice.clone()),
         );
     }
@@ -62,7 +62,7 @@ fn account(facts: &Facts) -> Finding {
         Some((name, held)) => Finding::note(
             TOPIC,
             format!("{name} is running and holds {held}, and plain `cargo` has no memory budget"),
-            "its checks and your builds do not know of each other, so together they can exhaust the memory",
+            "its checks and your builds ignore each other, so together they can exhaust the memory",
             Fix::you(
                 "cargo plimsoll enable   # one memory budget for all of them; `cargo plimsoll disable` undoes it",
             ),
@@ -109,7 +109,7 @@ fn wrapper(facts: &Facts) -> Option<Finding> {
         Finding::note(
             TOPIC,
             what,
-            "Plimsoll keeps it, but it may compile in another process: Plimsoll then measures and delays those compilers and cannot restart them. A cache such as sccache also skips what is compiled incrementally",
+            "Plimsoll still runs it. If it compiles in another process, Plimsoll can measure and delay those compilers, but cannot restart them. A cache such as sccache also skips crates that are compiled incrementally",
             Fix::you(take_out(given, KEY)),
         )
     } else {
@@ -127,7 +127,7 @@ fn workspace_wrapper(facts: &Facts) -> Option<Finding> {
     Some(Finding::note(
         "wrapper",
         format!("RUSTC_WORKSPACE_WRAPPER is `{program}`"),
-        "Cargo treats it as another compiler: your crates are built once with and once without it, and both copies stay",
+        "Cargo treats it as another compiler: it builds your crates once with it and once without it, and keeps both copies",
         Fix::you("unset RUSTC_WORKSPACE_WRAPPER"),
     ))
 }
@@ -142,7 +142,7 @@ fn jobs(facts: &Facts) -> Option<Finding> {
             (given.value.resolve(processors), place(given, KEY), take_out(given, KEY))
         }
         (None, None) => {
-            let what = format!("Cargo may run {processors} jobs, one for each processor");
+            let what = format!("Cargo runs one job per processor ({processors})");
             return Some(Finding::fine(TOPIC, what));
         }
     };
@@ -264,7 +264,7 @@ fn whole_programs(facts: &Facts, here: &Here) -> Vec<Finding> {
         } else {
             format!("profile `{name}` has fat LTO")
         };
-        let why = "at the end, one compiler holds the whole program, and no memory budget can make it smaller. Thin LTO needs about half; 16 codegen units can halve that of large crates again (aws-sdk-ec2: 7,366 MiB instead of 17,470)";
+        let why = "at the end, one compiler holds the whole program, and no memory budget can make that smaller. Thin LTO needs about half of it; 16 codegen units can halve the memory of large crates again (aws-sdk-ec2: 7,366 MiB instead of 17,470)";
         let figure = here
             .figures
             .compared(|word| word == "lto" || word.starts_with("cgu="), |word| word == "lto")
@@ -361,7 +361,7 @@ fn incremental(facts: &Facts, here: &Here) -> Finding {
     )
 }
 
-/// What `init` would write by itself: it changes no program and is taken back exactly.
+/// What `init` writes without an option: it changes no program and is taken back exactly.
 fn proposals(here: &Here) -> Vec<Finding> {
     const TOPIC: &str = "init";
     let of = |it: &plimsoll_init::plan::Finding| {

@@ -88,7 +88,7 @@ pub struct Machine {
     pub free: Bytes,
     /// What an automatic budget comes to, and the limit from which it follows.
     pub bound: Option<Bound>,
-    /// How many processes the kernel has killed in the cgroups around us for want of memory, as far as they count it.
+    /// How many processes the kernel has killed in the cgroups around us for lack of memory, as far as they count it.
     pub killed: u64,
     /// The anonymous memory of others, summed by the names of programs, and never more than their names.
     pub programs: Vec<(String, Bytes)>,

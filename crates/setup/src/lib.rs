@@ -2,7 +2,7 @@
 //!
 //! [`look`] reads machine, process, configuration and workspace into [`Facts`]; [`judge`] says what they mean without
 //! reading anything (what is the machine's in `machine`, what is Cargo's and the workspace's in `building`); [`text`] and
-//! [`as_json`] word it, and [`candidates`] and [`apply`] are what `init` would write by itself, one setting at a time.
+//! [`as_json`] word it, and [`candidates`] and [`apply`] are the safe settings that `init` writes, one at a time.
 //!
 //! What it deliberately does not do: print, ask, or know where Plimsoll's own settings come from ([`Own`] has what
 //! matters of them).
@@ -46,7 +46,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
             "plimsoll.toml",
             what.clone(),
             "`cargo plimsoll build` stops with this error; other commands ignore the file",
-            Fix::you("edit that budget, or remove the file"),
+            Fix::you("edit that line, or remove the file"),
         )
     };
     let mut findings: Vec<Finding> = facts.bad_files.iter().map(bad).collect();

@@ -8,7 +8,7 @@ use super::facts::{Facts, Place};
 use super::findings::{Finding, Fix};
 
 /// What the front end of the heaviest crate that we met needs (cranelift-codegen, `cargo check`).
-const GIANT: Bytes = Bytes::mib(1069);
+const LARGE_CRATE: Bytes = Bytes::mib(1069);
 
 /// The guide's tiers: machines that are sold with less than 8 GB, and with up to 16.
 pub(super) const LITTLE: Bytes = Bytes::gib(7);
@@ -93,16 +93,16 @@ fn memory(facts: &Facts) -> Finding {
             TOPIC,
             what,
             format!(
-                "{name} needed {peak} in your last build, {} more than is available: with plain `cargo` the kernel kills something; `cargo plimsoll` runs it alone and lets it swap",
+                "{name} needed {peak} in your last build, {} more than is available: with plain `cargo`, the kernel kills a process; `cargo plimsoll` runs {name} alone and lets it swap",
                 peak - machine.free
             ),
             close,
         ),
-        None if machine.free < GIANT => Finding::note(
+        None if machine.free < LARGE_CRATE => Finding::note(
             TOPIC,
             what,
             format!(
-                "no build is recorded here yet; a large crate such as cranelift-codegen needs {GIANT} for `cargo check` alone"
+                "no build is recorded here yet; a large crate such as cranelift-codegen needs {LARGE_CRATE} for `cargo check` alone"
             ),
             close,
         ),
@@ -121,12 +121,12 @@ fn containers(facts: &Facts) -> Vec<Finding> {
     for level in &machine.levels {
         let dir = level.dir.display();
         let hint = match &level.swap {
-            Some(Bytes::ZERO) => ", and no swap",
+            Some(Bytes::ZERO) => " and no swap",
             _ => "",
         };
         if let Some(max) = level.max.filter(|max| *max < machine.total) {
             let what = format!(
-                "this container has a limit of {max}{hint}, and the machine has {} (cgroup v{} `{dir}`)",
+                "this container may use {max}{hint}; the machine has {} (cgroup v{} `{dir}`)",
                 machine.total, level.version
             );
             let heaviest = heaviest(facts).filter(|(_, peak)| *peak > max);
@@ -156,9 +156,9 @@ fn containers(facts: &Facts) -> Vec<Finding> {
                     let why = format!(
                         "plain `cargo` does not know the limit and starts {} jobs{}{budget}",
                         machine.processors,
-                        if max < GIANT { "; a single large crate can exceed it" } else { "" }
+                        if max < LARGE_CRATE { "; a single large crate can exceed it" } else { "" }
                     );
-                    if max < GIANT {
+                    if max < LARGE_CRATE {
                         Finding::problem(TOPIC, what, why, fix)
                     } else {
                         Finding::note(TOPIC, what, why, fix)

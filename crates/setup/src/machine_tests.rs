@@ -95,7 +95,7 @@ fn a_container_is_worth_knowing_and_a_problem_where_what_is_recorded_cannot_fit(
     recorded(&mut facts, Bytes::mib(800));
     let found = only(&facts, "container");
     assert_eq!(found.severity, Severity::Note);
-    assert!(found.what.contains("2.00 GiB, and no swap"), "{}", found.what);
+    assert!(found.what.contains("2.00 GiB and no swap"), "{}", found.what);
     recorded(&mut facts, Bytes::gib(3));
     let found = only(&facts, "container");
     assert_eq!(found.severity, Severity::Problem);

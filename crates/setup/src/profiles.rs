@@ -15,7 +15,7 @@ use super::facts::{Facts, Here};
 pub(super) struct Profile {
     /// Its name.
     pub(super) name: String,
-    /// The whole program is optimised at once (`lto = true`, `"fat"`).
+    /// The whole program is optimized at once (`lto = true`, `"fat"`).
     pub(super) fat: bool,
     /// `codegen-units`, where it is said.
     pub(super) codegen_units: Option<i64>,
@@ -70,8 +70,8 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn profile(&self, name: &str) -> Profile {
-        let optimised = self.ancestors(name).iter().any(|it| it == "release" || it == "bench");
-        let debug = self.of(name, &[], "debug").map_or(!optimised, |value| is_debug(&value));
+        let optimized = self.ancestors(name).iter().any(|it| it == "release" || it == "bench");
+        let debug = self.of(name, &[], "debug").map_or(!optimized, |value| is_debug(&value));
         let below = self.of(name, &["package", "*"], "debug");
         let lto = self.of(name, &[], "lto");
         Profile {

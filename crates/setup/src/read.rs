@@ -145,7 +145,7 @@ fn first_number(text: &str) -> u64 {
     text.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0)
 }
 
-/// A budget of `/proc/swaps`.
+/// A line of `/proc/swaps`.
 fn swap(line: &str) -> Option<Swap> {
     let mut fields = line.split_whitespace();
     let name = fields.next()?;

@@ -14,7 +14,7 @@ const FORMAT: u32 = 1;
 /// Columns before the text of a finding.
 const MARGIN: usize = 9;
 
-/// Characters in a budget of a finding's text, its margin not included, where no terminal says how wide it is.
+/// Characters in a line of a finding's text, without its margin, if no terminal says how wide it is.
 const WIDTH: usize = 100;
 
 /// A narrower column of text is harder to read than lines that the terminal breaks.
@@ -25,7 +25,7 @@ const NOTE: Style = AnsiColor::BrightYellow.on_default().bold();
 const GOOD: Style = AnsiColor::BrightGreen.on_default().bold();
 const FIX: Style = AnsiColor::BrightCyan.on_default().bold();
 
-/// As text, for a terminal of so many columns (0 where nobody knows). What is fine is counted, and listed where that is
+/// As text, for a terminal of so many columns (0 if unknown). What is fine is counted, and listed where that is
 /// asked for.
 pub fn text(findings: &[Finding], verbose: bool, columns: usize) -> String {
     let width = match columns {

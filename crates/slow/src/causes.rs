@@ -25,7 +25,7 @@ const AT_CEILING: f64 = 0.3;
 /// The part of the time in which one unit runs and nothing else: from here on it is what ends the build.
 const ALONE: f64 = 0.25;
 
-/// Shorter than this nobody waits for a single unit or link.
+/// A single unit or link that takes less than this is no cause.
 const LONG: Millis = Millis(2_000);
 
 /// The part of the time that one link may take unnoticed.
@@ -239,7 +239,7 @@ fn budget(past: &Past) -> Option<Cause> {
     let wanted = past.wanted.max(past.peak);
     let advice = if wanted > past.header.budget {
         format!(
-            "with a budget of about {wanted} none would have waited, as far as was known then: --memory {}; or use settings that need less: cargo plimsoll init",
+            "with a budget of about {wanted}, by the forecasts of that time, no unit would have waited: --memory {}; or use settings that need less: cargo plimsoll init",
             memory(wanted)
         )
     } else {

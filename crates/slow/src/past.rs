@@ -63,9 +63,9 @@ pub struct Past {
     pub(crate) at_once: BTreeMap<usize, Millis>,
     /// A unit waited for memory while a processor was free.
     pub(crate) short: Millis,
-    /// The budget in whose place nothing would have waited, as far as forecasts knew; zero where nothing did.
+    /// The budget with which, by the forecasts, nothing would have waited; zero where nothing did.
     pub(crate) wanted: Bytes,
-    /// Everything stood still for want of memory; nothing where the log does not say.
+    /// Everything stood still for lack of memory; nothing where the log does not say.
     pub(crate) stalled: Millis,
     /// What the samples cover.
     pub(crate) sampled: Millis,

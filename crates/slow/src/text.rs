@@ -98,7 +98,7 @@ fn longest(past: &Past) -> Option<String> {
 fn compared(rebuilt: &Rebuilt, now: u64) -> String {
     let Some((build, started)) = &rebuilt.before else {
         return format!(
-            "with nothing: no earlier build of this workspace is recorded; {} had to be built",
+            "no earlier build of this workspace is recorded; {} had to be built",
             count(rebuilt.units, "unit")
         );
     };
@@ -124,7 +124,7 @@ fn compared(rebuilt: &Rebuilt, now: u64) -> String {
 
 fn nothing(past: &Past) -> String {
     format!(
-        "\nNothing slowed this build down that you could change: units waited for memory for {} ({} of the time), {} \
+        "\nNothing that you can change slowed this build: units waited for memory for {} ({} of the time), {} \
          were killed and ran again, linkers took {}, and everything stood still for {}.\n",
         past.short,
         percent(past.share(past.short)),

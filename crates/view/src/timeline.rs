@@ -60,7 +60,7 @@ pub(crate) fn draw(points: &[Point], end: Millis, terminal: Option<usize>) -> St
     text.push_str(&format!("{:>10} └{}\n", "0", "─".repeat(width)));
     text.push_str(&format!("{:>10}  0{end:>right$}\n", "", right = width - 1));
     if !in_sight {
-        let above = format!("(the memory budget, {budget_top}, is above the picture)");
+        let above = format!("(the memory budget, {budget_top}, is above this picture)");
         for line in wrapped(&above, width) {
             text.push_str(&format!("{:>10}  {line}\n", ""));
         }
@@ -68,7 +68,7 @@ pub(crate) fn draw(points: &[Point], end: Millis, terminal: Option<usize>) -> St
     text
 }
 
-/// The highest memory and the lowest line of each column; a column without a sample repeats the one
+/// The highest memory and the lowest budget of each column; a column without a sample repeats the one
 /// before it.
 fn columns(points: &[Point], end: Millis, width: usize) -> Option<Vec<(Bytes, Bytes)>> {
     let first = points.first()?;

@@ -13,7 +13,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use super::project::Project;
-use super::steps::OPTIMISED;
+use super::steps::OPTIMIZED;
 
 /// What Cloudflare takes of one Worker: compressed with gzip on the free plan and on a paid one, and uncompressed
 /// (developers.cloudflare.com/workers/platform/limits, "Worker size", as of 2026).
@@ -96,9 +96,9 @@ pub fn publish(
     glue: Option<&Path>,
     directory: &Path,
 ) -> anyhow::Result<Vec<PathBuf>> {
-    let optimised = stage.join(OPTIMISED);
-    if optimised.exists() {
-        fs::rename(&optimised, stage.join(format!("{name}_bg.wasm")))?;
+    let optimized = stage.join(OPTIMIZED);
+    if optimized.exists() {
+        fs::rename(&optimized, stage.join(format!("{name}_bg.wasm")))?;
     }
     let manifest = json!({
         "name": project.name,
@@ -145,7 +145,7 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     done.map(drop).with_context(|| format!("cannot write `{}`", to.display()))
 }
 
-/// Writes modules and JavaScript into an archive, beside the licences of the package and its workspace. The same files make
+/// Writes modules and JavaScript into an archive, beside the licenses of the package and its workspace. The same files make
 /// the same bytes, whenever they are written.
 ///
 /// # Errors
@@ -164,9 +164,9 @@ pub fn archive(
     let parent = to.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut sources: Vec<(PathBuf, PathBuf)> =
         pieces.iter().map(|piece| (piece.name.clone(), directory.join(&piece.name))).collect();
-    for licence in licences(&project.directory, &project.root) {
-        let name = PathBuf::from(licence.file_name().unwrap_or_default());
-        sources.push((name, licence));
+    for license in licenses(&project.directory, &project.root) {
+        let name = PathBuf::from(license.file_name().unwrap_or_default());
+        sources.push((name, license));
     }
     let write = || -> anyhow::Result<Bytes> {
         fs::create_dir_all(parent)?;
@@ -185,8 +185,8 @@ pub fn archive(
     write().with_context(|| format!("cannot write `{}`", to.display()))
 }
 
-/// The package's licence files, or else its workspace's.
-fn licences(package: &Path, root: &Path) -> Vec<PathBuf> {
+/// The package's license files, or else its workspace's.
+fn licenses(package: &Path, root: &Path) -> Vec<PathBuf> {
     let of = |directory: &Path| {
         let entries = fs::read_dir(directory).into_iter().flatten().flatten();
         let mut found: Vec<PathBuf> = entries
@@ -215,7 +215,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let at = |path: &str| dir.path().join(path);
         write(&at("stage/p_bg.wasm"), "bound");
-        write(&at("stage/optimised.wasm"), "small");
+        write(&at("stage/optimized.wasm"), "small");
         write(&at("stage/p.js"), "generated");
         write(&at("stage/snippets/a/b.js"), "snippet");
         write(&at("js/p.js"), "own");

@@ -165,7 +165,7 @@ impl Project {
     ) -> anyhow::Result<Self> {
         let words = ["--filter-platform", TARGET];
         let metadata: Metadata = metadata::read(environment, cwd, globals, &words)
-            .context("Cargo cannot tell what is here, and what it depends on")?;
+            .context("cannot read this workspace and its dependencies")?;
         let cwd = cwd.canonicalize().unwrap_or_else(|_| cwd.to_owned());
         let has_wrangler = |package: &Package| {
             let files = ["wrangler.toml", "wrangler.json", "wrangler.jsonc"];
@@ -206,8 +206,8 @@ fn choose(
                 several.iter().copied().find(|it| has_wrangler(it)).unwrap_or(several[0])
             }
             (None, []) => {
-                return Err("no package of this workspace can become a Worker: that takes a library of the \
-                            crate type `cdylib` which depends on `worker` or on `wasm-bindgen`"
+                return Err("no package of this workspace can become a Worker: a Worker is a library of the crate \
+                            type `cdylib` that depends on `worker` or `wasm-bindgen`"
                     .to_owned());
             }
             (_, several) => {
@@ -246,7 +246,7 @@ fn project(metadata: &Metadata, package: &Package) -> Result<Project, String> {
         );
     };
     let Some(bindgen) = version("wasm-bindgen", &everything_below(metadata, &package.id)) else {
-        return cannot("nothing that it depends on for wasm32 is `wasm-bindgen`");
+        return cannot("none of its dependencies for wasm32 is `wasm-bindgen`");
     };
     let profiles = package.metadata.as_ref().map(|it| it.wasm_pack.profile.clone());
     Ok(Project {

@@ -1,7 +1,7 @@
 //! A packed crate, step by step: what wasm-pack would run, as one command inside the budget.
 //!
 //! ```text
-//! cargo build --lib ──▶ <target>/…/name.wasm ── wasm-bindgen ──▶ <stage>/ ── wasm-opt ──▶ <stage>/optimised.wasm
+//! cargo build --lib ──▶ <target>/…/name.wasm ── wasm-bindgen ──▶ <stage>/ ── wasm-opt ──▶ <stage>/optimized.wasm
 //! ```
 //!
 //! The driver starts [`main`] as the build's command; it starts Cargo and the tools, one after the other, and ends as the
@@ -22,7 +22,7 @@ use super::tools::Tool;
 const ARGUMENT: &str = "__pack";
 
 /// What wasm-opt writes.
-pub(crate) const OPTIMISED: &str = "optimised.wasm";
+pub(crate) const OPTIMIZED: &str = "optimized.wasm";
 
 /// The section of a module that tells wasm-opt which features it may use.
 const TELLS_FEATURES: &[u8] = b"target_features";
@@ -59,7 +59,7 @@ pub struct Pack<'a> {
     /// For development.
     pub dev: bool,
     /// Whether wasm-opt may run.
-    pub optimise: bool,
+    pub optimize: bool,
     /// The files' name.
     pub name: &'a str,
     /// The module that Cargo writes.
@@ -71,7 +71,7 @@ pub struct Pack<'a> {
 impl Pack<'_> {
     /// wasm-opt's arguments, where it runs.
     pub fn wasm_opt_words(&self) -> Option<Vec<String>> {
-        self.packing.wasm_opt_words(self.dev).filter(|_| self.optimise)
+        self.packing.wasm_opt_words(self.dev).filter(|_| self.optimize)
     }
 
     /// The words after our own program's name, with Cargo's command among them.
@@ -82,7 +82,7 @@ impl Pack<'_> {
             words: cargo.get_args().map(OsString::from).collect(),
         }];
         steps.push(self.bind());
-        steps.extend(self.wasm_opt_words().map(|words| self.optimise(words)));
+        steps.extend(self.wasm_opt_words().map(|words| self.optimize(words)));
         let steps = serde_json::to_string(&steps).unwrap_or_default();
         vec![ARGUMENT.into(), steps.into()]
     }
@@ -101,9 +101,9 @@ impl Pack<'_> {
         Step::of(&Tool::WasmBindgen(self.project.bindgen.clone()), words)
     }
 
-    fn optimise(&self, asked: Vec<String>) -> Step {
+    fn optimize(&self, asked: Vec<String>) -> Step {
         let mut words: Vec<OsString> = vec![self.bound().into(), "-o".into()];
-        words.push(self.stage.join(OPTIMISED).into());
+        words.push(self.stage.join(OPTIMIZED).into());
         words.extend(asked.into_iter().map(OsString::from));
         Step::of(&Tool::WasmOpt, words)
     }
@@ -178,7 +178,7 @@ mod tests {
         let module = module(Path::new("/w/t t"), profile, "my_pack");
         let (stage, name) = (Path::new("/s"), "out");
         let pack =
-            Pack { project: &project, packing, dev, optimise: true, name, module: &module, stage };
+            Pack { project: &project, packing, dev, optimize: true, name, module: &module, stage };
         let mut cargo = Command::new("cargo");
         cargo.args(["build", "--lib"]);
         let said = pack.words(&cargo);
@@ -200,10 +200,10 @@ mod tests {
             "wasm-bindgen /w/t t/wasm32-unknown-unknown/release/my_pack.wasm --out-dir /s --target bundler \
              --out-name out --typescript"
         );
-        assert_eq!(release[2], "wasm-opt /s/out_bg.wasm -o /s/optimised.wasm -O");
+        assert_eq!(release[2], "wasm-opt /s/out_bg.wasm -o /s/optimized.wasm -O");
         let dev = words(&Packing::default(), true);
         assert!(dev[1].contains("/debug/my_pack.wasm") && dev[1].ends_with("--debug"));
-        assert_eq!(dev.len(), 2, "not optimised");
+        assert_eq!(dev.len(), 2, "not optimized");
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub enum Tool {
     WorkerBuild(Version),
     /// wasm-bindgen's command, whose version must be the library's: the two share a format that changes.
     WasmBindgen(Version),
-    /// Binaryen's optimiser.
+    /// Binaryen's optimizer.
     WasmOpt,
     /// The bundler.
     Esbuild,
@@ -65,8 +65,9 @@ impl Tool {
         let (fits, wanted) = match self {
             Self::WorkerBuild(worker) => {
                 let Version { major, minor, .. } = worker;
-                let wanted =
-                    format!("the lock file has worker {worker}, which {major}.{minor}.x builds");
+                let wanted = format!(
+                    "the lock file has worker {worker}, which needs worker-build {major}.{minor}.x"
+                );
                 (is_compatible(worker, version), wanted)
             }
             Self::WasmBindgen(library) => {
@@ -125,7 +126,7 @@ pub fn find(tool: Tool, environment: &Environment, directory: &Path) -> Result<F
                 tool.name()
             )),
             None => {
-                misfits.push(format!("`{} --version` does not tell a version", program.display()));
+                misfits.push(format!("`{} --version` prints no version", program.display()));
             }
         }
     }
@@ -133,7 +134,7 @@ pub fn find(tool: Tool, environment: &Environment, directory: &Path) -> Result<F
     let what = match (misfits.first(), set) {
         (Some(misfit), _) => misfit.clone(),
         (None, Some((name, set))) => {
-            format!("{name} names `{}`, which is no program", set.display())
+            format!("{name} names `{}`, which is not a program", set.display())
         }
         (None, None) => format!("{} is not installed", tool.name()),
     };

@@ -124,6 +124,23 @@ fn cargos_arguments_to_a_command_of_its_name_get_a_hint() {
 }
 
 #[test]
+fn lists_in_the_help_fit_into_80_columns() {
+    let definition = Cli::definition();
+    let texts = |command: &clap::Command| {
+        let after = command.get_after_help().or(command.get_after_long_help()).cloned();
+        let texts = [command.get_before_help().cloned(), after];
+        texts.into_iter().flatten().map(|text| text.to_string()).collect::<Vec<_>>()
+    };
+    let commands = || definition.get_subcommands().flat_map(clap::Command::get_subcommands);
+    let all = std::iter::once(&definition).chain(definition.get_subcommands()).chain(commands());
+    for text in all.flat_map(texts) {
+        for line in text.lines().filter(|line| line.starts_with("  ")) {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+    }
+}
+
+#[test]
 fn shells_are_named_as_they_are_called() {
     for (name, language) in [
         ("bash", Language::Bash),
@@ -144,6 +161,7 @@ fn bad_words_say_what_is_wrong_and_exit_with_2() {
         ("--memory 12M build", "less than any build needs"),
         ("--jobs 0 build", "not a number of jobs"),
         ("--oversized strict build", "refuse, run, shrink, shrink-output"),
+        ("clean --keep-days week", "`week` is not a number of days"),
         ("--release build", "unexpected argument '--release'"),
         ("report a b", "unexpected argument 'b'"),
     ] {

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use plimsoll_compare::{Outcome, Request, Said, Session, What};
 use plimsoll_core::settings::Memory;
 
+use super::settings::budget_now;
 use crate::cli::BenchOptions;
 use crate::env::Environment;
 use crate::exit::{Failure, OUT};
@@ -38,7 +39,8 @@ pub fn run(
         processors: settings.processors.value,
         budget: match settings.memory.value {
             Memory::Size(budget) => Some(budget),
-            _ => None,
+            share @ Memory::Percent(_) => budget_now(share, settings.reserve.value),
+            Memory::Auto => None,
         },
         target: settings.cargo.target_dir.as_ref().map(|given| given.value.clone()),
         home: settings.home.value.as_deref(),

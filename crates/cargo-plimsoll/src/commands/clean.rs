@@ -27,8 +27,8 @@ struct Row {
     found: Vec<Found>,
 }
 
-/// Shows what is of no use, and removes it when that is confirmed. The exit status: 1 where there is something and
-/// nobody could be asked.
+/// Shows what is of no use, and removes it when you confirm. The exit status: 1 if something could go, but there is no
+/// terminal to ask on.
 ///
 /// # Errors
 /// Where there is no workspace, or something cannot be removed.
@@ -57,7 +57,7 @@ pub fn run(
         if let Some(unknown) = contents.unknown {
             left = true;
             shell.note(format_args!(
-                "`{}` is nothing that a known version of Cargo writes, so all of `{}` stays",
+                "this version of Plimsoll does not know what `{}` is, so everything in `{}` stays",
                 unknown.display(),
                 profile.display()
             ));
@@ -113,7 +113,7 @@ pub fn run(
             shell.note("nothing was removed, because there is no terminal to ask on; --yes removes without asking");
             return Ok(1);
         }
-        shell.answer("remove it? [y/N] ").context(OUT)?;
+        shell.answer("Remove it? [y/N] ").context(OUT)?;
         std::io::stdout().flush().context(OUT)?;
         let mut said = String::new();
         std::io::stdin().lock().read_line(&mut said).context("cannot read the answer")?;
@@ -162,7 +162,7 @@ fn of_profile<'a>(
 }
 
 /// What this very compiler has built in the layout that this Cargo does not use as it is set here: one that is set
-/// otherwise does, so it stays, and that is said.
+/// otherwise does, so it stays, and a note says so.
 fn otherwise_set(profile: &Path, live: &[&Unit], now: &Builder) -> Option<String> {
     let is_other = |unit: &&&Unit| {
         unit.rustc == Some(now.rustc) && matches!(unit.home, Home::Own(_)) != now.is_newer
@@ -190,13 +190,13 @@ fn keep(options: &CleanOptions) -> Keep {
 
 /// Why what other compilers built stays, and what removes it.
 fn all_stays(why: &Untold) -> String {
-    let current = "`--keep-toolchains current` removes what others built";
+    let current = "`--keep-toolchains current` removes it";
     match why {
         Untold::Current => {
             "Cargo cannot compile here, so what other toolchains built stays".to_owned()
         }
         Untold::NoRustup => format!(
-            "there is no rustup to list the installed toolchains, so what others built stays; {current}"
+            "without rustup, Plimsoll cannot list the installed toolchains, so what other toolchains built stays; {current}"
         ),
         Untold::Broken(name) => format!(
             "the installed toolchain `{name}` does not work, so what other toolchains built stays; {current}"
@@ -208,8 +208,8 @@ fn said(why: Why) -> &'static str {
     match why {
         Why::Toolchain => "built by other toolchains",
         Why::Gone => "removed packages and old versions",
-        Why::Outdated => "built from those",
-        Why::Unneeded => "needed only by those",
+        Why::Outdated => "built from removed or old packages",
+        Why::Unneeded => "needed only by what is removed",
     }
 }
 

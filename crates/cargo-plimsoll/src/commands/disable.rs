@@ -39,7 +39,7 @@ pub fn run(
     Ok(shell.answer(text).context(OUT)?)
 }
 
-/// What was done to the configuration, in a budget.
+/// What was done to the configuration, in a line.
 pub(super) fn said(done: Disabling, config: &str) -> String {
     match done {
         Disabling::Restored => format!("disabled: `{config}` is what it was before `enable`\n"),

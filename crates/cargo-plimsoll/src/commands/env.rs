@@ -52,15 +52,17 @@ pub fn run(
         let now = environment.raw(&name).map(OsStr::to_owned);
         Variable { name, then, now }
     });
-    // What is so already is not said again.
+    // What is set already is not set again.
     let variables: Vec<Variable> = variables.filter(|it| it.then != it.now).collect();
-    let text = language.text(&variables, was_in).context("a path is not UTF-8")?;
+    let text = language.text(&variables, was_in).context(
+        "a path that this shell must set is not UTF-8; move Plimsoll or its state directory",
+    )?;
     if std::io::stdout().is_terminal() {
         let how = match language {
             Language::Bash => "source <(cargo plimsoll env)",
             Language::Fish => "cargo plimsoll env --shell fish | source",
         };
-        shell.note(format_args!("your shell has to read this text: {how}"));
+        shell.note(format_args!("this text is for your shell, which reads it with: {how}"));
     }
     Ok(shell.answer(text).context(OUT)?)
 }

@@ -98,8 +98,9 @@ pub(crate) fn figures(settings: &Settings, workspace: &Workspace, shell: &mut Sh
     match history.list(None) {
         Ok(rows) => Figures::new(rows, &workspace.packages),
         Err(error) => {
-            shell
-                .warn(format_args!("cannot read recorded builds, so no measured figures: {error}"));
+            shell.warn(format_args!(
+                "cannot read your recorded builds, so measured figures are missing: {error}"
+            ));
             Figures::default()
         }
     }

@@ -182,7 +182,7 @@ fn governor_text(governor: &Value) -> String {
         );
     }
     let (pid, version) = (number("pid"), governor["version"].as_str().unwrap_or_default());
-    let budget = match governor["line_bytes"].as_u64() {
+    let budget = match governor["budget_bytes"].as_u64() {
         Some(budget) => format!(" of {}", Bytes(budget)),
         None => String::new(),
     };
@@ -342,6 +342,18 @@ mod tests {
 
     fn config() -> Origin {
         Origin::File("/h/.cargo/config.toml".into())
+    }
+
+    #[test]
+    fn the_governors_row_has_what_its_builds_hold_and_the_budget() {
+        let said = governor_text(&json!({
+            "pid": 7, "answers": true, "version": "0.1.0", "builds": 1, "running": 2,
+            "waiting": 1, "used_bytes": 1u64 << 30, "budget_bytes": 2u64 << 30,
+        }));
+        assert_eq!(
+            said,
+            "process 7, version 0.1.0: 1 build uses 1.00 GiB of 2.00 GiB; 2 units running, 1 waiting"
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `cargo plimsoll top [--once] [--json]`: what this user's running builds do now.
 //!
-//! A driver with a line of its own listens on an abstract socket `plimsoll-<uid>-<build>-<random>`, which the kernel
+//! A driver with its own budget listens on an abstract socket `plimsoll-<uid>-<build>-<random>`, which the kernel
 //! lists in `/proc/net/unix`; the account's governor says in Plimsoll's home where it listens. Each is asked for its
 //! state; one that does not answer in time, or that belongs to somebody else, is left out. A governor answers with
 //! one line of JSON a build, and an empty one.
@@ -63,8 +63,7 @@ pub fn run(
         if form == Form::Json {
             shell.answer(answer + "\n").context(OUT)?;
         } else {
-            let snapshot =
-                serde_json::from_str(&answer).context("a build's answer cannot be read")?;
+            let snapshot = serde_json::from_str(&answer).context("cannot read a build's answer")?;
             shell.answer(text(&snapshot)).context(OUT)?;
         }
     }
@@ -278,8 +277,8 @@ Num       RefCount Protocol Flags    Type St Inode Path
     fn an_answer_is_a_table_for_a_person() {
         let state = serde_json::json!({
             "plimsoll_top": 1, "build": "2-7", "command": "build", "workspace": "/home/a/shop", "elapsed_ms": 12_400,
-            "line_bytes": 1600u64 << 20, "used_bytes": 812 << 20, "jobs": 2,
-            "running": 1, "waiting": 1, "stopped": 0,
+            "budget_bytes": 1600u64 << 20, "used_bytes": 812 << 20, "jobs": 2,
+            "running_units": 1, "waiting_units": 1, "paused_units": 0,
             "units": [
                 {"unit": 1, "title": "cranelift-codegen 0.120", "status": "running",
                  "memory_bytes": 700 << 20, "forecast_bytes": 1300u64 << 20,

@@ -18,7 +18,7 @@ use crate::settings::Settings;
 use crate::shell::Shell;
 use crate::shims::Shims;
 
-/// A governor that nobody needs leaves within ten seconds.
+/// A governor without a build leaves within ten seconds.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A build that has ended is gone within so long.
@@ -131,7 +131,7 @@ fn in_use_now(home: &Path) -> Option<String> {
     let governor = discovery::governing(home).map(|governing| governing.pid);
     match account_builds(home) {
         Ok(builds) if !builds.is_empty() => {
-            return Some("a build is running; try again after it".to_owned());
+            return Some("a build is running; try again when it has ended".to_owned());
         }
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
             let pid = governor.unwrap_or_default();
@@ -145,7 +145,7 @@ fn in_use_now(home: &Path) -> Option<String> {
     Some(format!("process {user} uses `{}`; try again when it has ended", home.display()))
 }
 
-/// The same after the governor had the time to leave, which it does by itself.
+/// The same after the governor had the time to leave, which it does unasked.
 fn still_in_use(home: &Path) -> Option<String> {
     let until = Instant::now() + PATIENCE;
     loop {

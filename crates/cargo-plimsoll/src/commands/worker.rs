@@ -122,7 +122,7 @@ impl<'a> WorkerBuild<'a> {
                     project: &self.project,
                     packing: &self.packing,
                     dev: self.options.profile() == "dev",
-                    optimise: !self.options.no_opt,
+                    optimize: !self.options.no_opt,
                     name,
                     module: &module,
                     stage: &stage,
@@ -138,7 +138,7 @@ impl<'a> WorkerBuild<'a> {
                 let replaced = output::publish(&self.project, name, &stage, glue, &self.directory)?;
                 for file in replaced {
                     shell.note(format_args!(
-                        "  {} is the package's own, in place of what wasm-bindgen wrote",
+                        "  {} comes from your package and replaces the file of wasm-bindgen",
                         file.display()
                     ));
                 }
@@ -245,26 +245,27 @@ fn glue(project: &Project, options: &WorkerOptions) -> Result<Option<PathBuf>, F
     match (directory.is_dir(), &options.glue) {
         (true, _) => Ok(Some(directory)),
         (false, None) => Ok(None),
-        (false, Some(_)) => {
-            Err(Failure::BadWorker(format!("`--glue`: `{}` is no directory", directory.display())))
-        }
+        (false, Some(_)) => Err(Failure::BadWorker(format!(
+            "`--glue`: `{}` is not a directory",
+            directory.display()
+        ))),
     }
 }
 
 /// The tools that the build needs.
 fn wanted(project: &Project, packing: &Packing, options: &WorkerOptions) -> Vec<Tool> {
-    let optimises = packing.wasm_opt_words(options.profile() == "dev").is_some() && !options.no_opt;
+    let optimizes = packing.wasm_opt_words(options.profile() == "dev").is_some() && !options.no_opt;
     let mut wanted = Vec::new();
     if let Kind::Worker(library) = &project.kind {
         wanted.extend([Tool::WorkerBuild(library.clone()), Tool::Esbuild]);
     }
     wanted.push(Tool::WasmBindgen(project.bindgen.clone()));
-    wanted.extend(optimises.then_some(Tool::WasmOpt));
+    wanted.extend(optimizes.then_some(Tool::WasmOpt));
     wanted
 }
 
 fn complaint(project: &Project, missing: &[Missing]) -> String {
-    let mut text = format!("`{}` cannot be built here yet, and nothing was started", project.name);
+    let mut text = format!("`{}` cannot be built yet; nothing was started", project.name);
     for Missing { what, install } in missing {
         text.push_str(&format!("\n  {what}:\n    {install}"));
     }
@@ -302,7 +303,7 @@ fn table(pieces: &[Piece], compiled: Bytes) -> Vec<String> {
     let (whole, compressed) = weigh(pieces);
     let share = |limit: Bytes| percent(compressed.share_of(limit));
     lines.push(format!(
-        "  Worker: {} in {} files, {} compressed ({} of the free plan's 3 MiB, {} of a paid one's 10)",
+        "  Worker: {} in {} files, {} compressed ({} of the 3 MiB of a free plan, {} of the 10 MiB of a paid plan)",
         kib(whole),
         pieces.len(),
         kib(compressed),
@@ -322,19 +323,19 @@ fn above_limits(pieces: &[Piece]) -> Vec<String> {
     let mut warnings = Vec::new();
     if whole > Limits::WHOLE {
         warnings.push(format!(
-            "this Worker is {}, and Cloudflare takes 64 MiB uncompressed",
+            "this Worker has {} uncompressed; Cloudflare accepts at most 64 MiB",
             kib(whole)
         ));
     }
     if compressed > Limits::PAID {
         let compressed = kib(compressed);
         warnings.push(format!(
-            "this Worker is {compressed} compressed, and Cloudflare takes 10 MiB on a paid plan"
+            "this Worker has {compressed} compressed; Cloudflare accepts at most 10 MiB on a paid plan"
         ));
     } else if compressed > Limits::FREE {
         let compressed = kib(compressed);
         warnings.push(format!(
-            "this Worker is {compressed} compressed, and needs a paid plan: a free one takes 3 MiB"
+            "this Worker has {compressed} compressed, so it needs a paid plan; a free plan accepts at most 3 MiB"
         ));
     }
     warnings
@@ -355,7 +356,7 @@ mod tests {
         assert_eq!(warned(1 << 20, 1 << 19), "");
         assert!(warned(9 << 20, 4 << 20).contains("needs a paid plan"));
         assert!(warned(40 << 20, 11 << 20).contains("10 MiB on a paid plan"));
-        assert!(warned(65 << 20, 2 << 20).contains("64 MiB uncompressed"));
+        assert!(warned(65 << 20, 2 << 20).contains("at most 64 MiB"));
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::shell::Shell;
 use crate::shims::Shims;
 
 /// Says what was found, and with `--fix` applies what is safe. The exit status: 1 where something is a problem, or
-/// where nobody could be asked.
+/// where there is no terminal to ask on.
 pub(crate) fn run(
     options: &DoctorOptions,
     settings: &Settings,

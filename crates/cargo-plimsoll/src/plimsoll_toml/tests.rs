@@ -53,7 +53,10 @@ fn what_means_nothing_is_an_error_with_line_and_advice() {
         ("\nmemory = \"lots\"\n", "plimsoll.toml:2: memory: `lots` is not an amount of memory"),
         ("memory = 12\n", "plimsoll.toml:1: memory: write a size"),
         ("jobs = 0\n", "plimsoll.toml:1: jobs: write a number other than 0"),
-        ("reserve = \"1M\"\n", "plimsoll.toml:1: reserve: Plimsoll keeps more than that free"),
+        (
+            "reserve = \"1M\"\n",
+            "plimsoll.toml:1: reserve: Plimsoll always keeps more than that free",
+        ),
         (
             "oversized = \"yes\"\n",
             "plimsoll.toml:1: oversized: `yes` is not a way to treat an oversized unit",

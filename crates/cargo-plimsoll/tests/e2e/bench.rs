@@ -73,9 +73,10 @@ fn a_build_that_fails_is_told_and_the_others_go_on() {
     let done = scene.run(&mut scene.plimsoll("bench --arms plain,plimsoll --memory 1GiB"));
     assert_eq!(done.code(), 1);
     assert!(done.stderr.contains("of b"), "{}", done.stderr);
-    assert_eq!(done.stdout.matches("failed with 101").count(), 2, "{}", done.stdout);
+    assert_eq!(done.stdout.matches("failed (101)").count(), 2, "{}", done.stdout);
     for (args, said) in [
-        ("bench -j4", "leave it out"),
+        ("bench -j4", "bench --jobs 4"),
+        ("bench --target-dir x", "leave it out"),
         ("bench --no-run", "cargo plimsoll cargo bench"),
         ("bench --arms mine", "there is no arm `mine`"),
     ] {

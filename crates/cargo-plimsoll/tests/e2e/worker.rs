@@ -145,7 +145,7 @@ fn what_is_missing_is_said_before_anything_is_built() {
     let done = scene.run(&mut build(&scene, "-p site"));
     assert_eq!(done.code(), 2, "{}", done.stderr);
     for said in [
-        "`site` cannot be built here yet, and nothing was started",
+        "`site` cannot be built yet; nothing was started",
         "has no standard library for wasm32-unknown-unknown",
         "rustup target add wasm32-unknown-unknown",
         "worker-build is not installed:\n    cargo install 'worker-build@^0.1'",
@@ -169,7 +169,7 @@ fn what_is_missing_is_said_before_anything_is_built() {
         ("", "more than one package can become a Worker; write -p pack or -p site"),
         ("-p worker", "`worker` cannot become a Worker: its library is no `cdylib`"),
         ("-p nobody", "no package of this workspace is called `nobody`"),
-        ("-p pack --glue nowhere", "nowhere` is no directory"),
+        ("-p pack --glue nowhere", "nowhere` is not a directory"),
     ] {
         let done = scene.run(&mut build(&scene, args));
         assert_eq!(done.code(), 2, "{}", done.stderr);

@@ -2,8 +2,8 @@
 # Builds the workspace's Cloudflare Worker, and an archive of it:
 # ./build-cf-worker.sh [--dev] [other arguments of `cargo plimsoll worker build`]
 @mark@
-MEMORY_LIMIT="auto" # 2G, 4G, 50% …; auto: what the machine leaves
-WORKER=""           # the Worker's directory, from here; empty: the only one that there is
+MEMORY_LIMIT="auto" # 2G, 4G, 50%, or auto: what the machine can spare
+WORKER=""           # the Worker's directory, relative to this file; empty: the only one
 
 set -eu
 cd "$(dirname "$0")"
@@ -27,7 +27,7 @@ if [ -z "$WORKER" ]; then
         ;;
     *'
 '*)
-        echo "$0: several Workers; write the directory of one after WORKER= in this file:" >&2
+        echo "$0: there are several Workers; write the directory of one after WORKER= in this file:" >&2
         echo "$WORKER" >&2
         exit 2
         ;;
@@ -35,7 +35,7 @@ if [ -z "$WORKER" ]; then
 fi
 cd "$WORKER"
 if ! command -v worker-build >/dev/null 2>&1; then
-    echo "$0: worker-build is not installed: cargo install worker-build" >&2
+    echo "$0: worker-build is not installed; run 'cargo install worker-build'" >&2
     exit 2
 fi
 if [ $# -eq 0 ]; then

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Builds one subsystem after the other: ./build-incremental.sh [arguments of cargo build]
+# Builds one part of the workspace after the other: ./build-incremental.sh [arguments of cargo build]
 @mark@
-MEMORY_LIMIT="auto" # 2G, 4G, 50% …; auto: what the machine leaves
+MEMORY_LIMIT="auto" # 2G, 4G, 50%, or auto: what the machine can spare
 
 set -eu
 cd "$(dirname "$0")"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds inside a memory budget: ./build-low-memory.sh [--release] [-p PACKAGE] [other arguments of cargo build]
 @mark@
-MEMORY_LIMIT="auto" # 2G, 4G, 50% …; auto: what the machine leaves
+MEMORY_LIMIT="auto" # 2G, 4G, 50%, or auto: what the machine can spare
 
 set -eu
 cd "$(dirname "$0")"

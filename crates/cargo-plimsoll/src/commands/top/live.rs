@@ -34,9 +34,10 @@ pub(super) fn run(home: Option<&Path>) -> anyhow::Result<()> {
     for signal in ENDS {
         signal_hook::flag::register(signal, ended.clone()).context("cannot catch signals")?;
     }
-    let mut terminal = ratatui::try_init().context("this terminal cannot be drawn on")?;
+    let mut terminal = ratatui::try_init()
+        .context("cannot draw on this terminal; `--once` prints without drawing")?;
     let shown = show(&mut terminal, home, &ended);
-    let restored = ratatui::try_restore().context("cannot give the terminal back");
+    let restored = ratatui::try_restore().context("cannot restore the terminal");
     shown.and(restored)
 }
 
