@@ -30,9 +30,15 @@ const EACH: usize = 2;
 const MOVED: f64 = 0.1;
 
 /// The report of a build, complete or not. `now` is in milliseconds since the Unix epoch; `runs`: the build's process is
-/// still there.
+/// still there; `columns`: of the terminal that shows it.
 #[must_use]
-pub fn report(header: &Header, records: &[Record], now: u64, runs: bool) -> Vec<Block> {
+pub fn report(
+    header: &Header,
+    records: &[Record],
+    now: u64,
+    runs: bool,
+    columns: Option<usize>,
+) -> Vec<Block> {
     let outline = Outline::new(header, records, runs);
     let state = outline.state();
     let points: Vec<Point> = records
@@ -51,7 +57,7 @@ pub fn report(header: &Header, records: &[Record], now: u64, runs: bool) -> Vec<
         blocks.push(Block::Title(title.to_owned()));
         blocks.push(block);
     };
-    let picture = timeline::draw(&points, state.wall().max(state.now()));
+    let picture = timeline::draw(&points, state.wall().max(state.now()), columns);
     if !picture.is_empty() {
         section(
             "Memory of all processes of the build (█) and the memory budget (┄)",
@@ -77,7 +83,7 @@ pub fn report(header: &Header, records: &[Record], now: u64, runs: bool) -> Vec<
 /// The same as one text, as it is in a file.
 #[must_use]
 pub fn report_text(header: &Header, records: &[Record], now: u64, runs: bool) -> String {
-    report(header, records, now, runs).iter().map(Block::to_string).collect()
+    report(header, records, now, runs, None).iter().map(Block::to_string).collect()
 }
 
 fn heaviest(state: &BuildState) -> Option<String> {

@@ -2,7 +2,15 @@
 
 use plimsoll_core::{Bytes, Millis};
 
+use crate::wrap::wrapped;
+
+/// The widest picture, and the narrowest.
 const COLUMNS: usize = 60;
+const LEAST: usize = 20;
+
+/// What stands left of it.
+const LEFT: usize = 12;
+
 const ROWS: usize = 8;
 const BLOCKS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 const BUDGET: char = '┄';
@@ -17,10 +25,11 @@ pub(crate) struct Point {
     pub(crate) budget: Bytes,
 }
 
-/// Draws the samples from the start of the build to `end`; each column shows its highest sample. Empty
-/// where there are none.
-pub(crate) fn draw(points: &[Point], end: Millis) -> String {
-    let Some(columns) = columns(points, end) else {
+/// Draws the samples from the start of the build to `end`, no wider than a terminal with so many columns; each column
+/// shows its highest sample. Empty where there are none.
+pub(crate) fn draw(points: &[Point], end: Millis, terminal: Option<usize>) -> String {
+    let width = terminal.map_or(COLUMNS, |all| all.saturating_sub(LEFT).clamp(LEAST, COLUMNS));
+    let Some(columns) = columns(points, end, width) else {
         return String::new();
     };
     let peak = columns.iter().map(|(used, _)| *used).max().unwrap_or_default().max(Bytes(1));
@@ -47,26 +56,26 @@ pub(crate) fn draw(points: &[Point], end: Millis) -> String {
         text.push_str(drawn.trim_end());
         text.push('\n');
     }
-    let (end, width) = (end.to_string(), COLUMNS);
-    text.push_str(&format!("{:>10} └{}\n", "0", "─".repeat(COLUMNS)));
+    let end = end.to_string();
+    text.push_str(&format!("{:>10} └{}\n", "0", "─".repeat(width)));
     text.push_str(&format!("{:>10}  0{end:>right$}\n", "", right = width - 1));
     if !in_sight {
-        text.push_str(&format!(
-            "{:>10}  (the memory budget, {budget_top}, is above this picture)\n",
-            ""
-        ));
+        let above = format!("(the memory budget, {budget_top}, is above this picture)");
+        for line in wrapped(&above, width) {
+            text.push_str(&format!("{:>10}  {line}\n", ""));
+        }
     }
     text
 }
 
 /// The highest memory and the lowest budget of each column; a column without a sample repeats the one
 /// before it.
-fn columns(points: &[Point], end: Millis) -> Option<Vec<(Bytes, Bytes)>> {
+fn columns(points: &[Point], end: Millis, width: usize) -> Option<Vec<(Bytes, Bytes)>> {
     let first = points.first()?;
-    let mut columns: Vec<Option<(Bytes, Bytes)>> = vec![None; COLUMNS];
+    let mut columns: Vec<Option<(Bytes, Bytes)>> = vec![None; width];
     for point in points {
         let share = point.t.0 as f64 / end.0.max(1) as f64;
-        let at = ((share * COLUMNS as f64) as usize).min(COLUMNS - 1);
+        let at = ((share * width as f64) as usize).min(width - 1);
         let (used, budget) = columns[at].unwrap_or((point.used, point.budget));
         columns[at] = Some((used.max(point.used), budget.min(point.budget)));
     }
@@ -76,4 +85,26 @@ fn columns(points: &[Point], end: Millis) -> Option<Vec<(Bytes, Bytes)>> {
         last
     });
     Some(filled.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use unicode_width::UnicodeWidthStr as _;
+
+    use super::*;
+
+    #[test]
+    fn the_picture_fits_into_the_terminal() {
+        for budget in [Bytes(1 << 20), Bytes(1 << 30)] {
+            let point = |t| Point { t: Millis(t), used: Bytes(1 << 20), budget };
+            let points: Vec<Point> = (0..100).map(point).collect();
+            let widest = |terminal| {
+                let drawn = draw(&points, Millis(100), terminal);
+                drawn.lines().map(|line| line.width()).max().unwrap()
+            };
+            assert_eq!((widest(None), widest(Some(200)), widest(Some(72))), (72, 72, 72));
+            assert_eq!((widest(Some(60)), widest(Some(40))), (60, 40));
+            assert_eq!(widest(Some(10)), LEFT + LEAST);
+        }
+    }
 }

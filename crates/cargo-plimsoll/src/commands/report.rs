@@ -36,6 +36,7 @@ pub fn run(
         let outline = Outline::new(&build.header, &build.records, build.runs());
         return Ok(shell.answer(outline.as_json()).context(OUT)?);
     }
-    let blocks = report(&build.header, &build.records, now, build.runs());
-    Ok(shell.blocks(&blocks, recorded::columns()).context(OUT)?)
+    let columns = recorded::columns();
+    let blocks = report(&build.header, &build.records, now, build.runs(), columns);
+    Ok(shell.blocks(&blocks, columns).context(OUT)?)
 }
