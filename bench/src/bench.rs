@@ -273,7 +273,7 @@ impl Bench {
         }
     }
 
-    /// The peaks of plain cargo that lines relate to, measured first where they are missing.
+    /// The peaks of plain cargo that budgets relate to, measured first where they are missing.
     pub(crate) fn peaks(&self, floor: bool, one_job: bool, all_jobs: bool) -> Result<Peaks> {
         let peak = |wanted: bool, arm: Arm| -> Result<Option<u64>> {
             if !wanted {

@@ -9,7 +9,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 use plimsoll_rig::launch::{self, Interrupt};
 use plimsoll_rig::programs::Plimsoll;
-use plimsoll_rig::report::{JobSlots, publish, state};
+use plimsoll_rig::report::{Folders, publish, state};
 use plimsoll_rig::workload::{self, Workload};
 
 use crate::arms::Arm;
@@ -33,29 +33,29 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Builds a workload clean under several arms, side by side, and tabulates time, memory and kills.
+    /// Builds a workload clean with plain Cargo, its peers and Plimsoll, and tabulates time, memory and kills.
     Run(RunArgs),
-    /// CPU time against plain cargo with a budget far above the need, and the time of no-op builds.
+    /// Measures what Plimsoll costs when memory is plenty: CPU time against plain Cargo, and the time of no-op builds.
     Overhead(OverheadArgs),
-    /// Compares every artifact with plain cargo's, with plain against plain as the control.
+    /// Compares every artifact with plain Cargo's; two plain builds are the control.
     Artifacts(ArtifactsArgs),
-    /// Builds while a random live compiler or linker of the build is killed again and again.
+    /// Builds while a random compiler or linker of the build is killed again and again.
     Chaos(ChaosArgs),
-    /// Builds with plimsoll, with cargo, with plimsoll, and the other way round: nothing may be rebuilt.
+    /// Switches between Plimsoll and plain Cargo, both ways: nothing may be rebuilt.
     Switch(AtArgs),
-    /// What Plimsoll's own processes take: a shim's time and memory, the governor's share of a core and memory.
+    /// Measures Plimsoll's own processes: a shim's time and memory, the governor's share of a core and its memory.
     Cost(CostArgs),
-    /// A generated workspace of very many small crates: what Plimsoll counts beside what the kernel counts, and the governor's share.
+    /// Builds a generated workspace of thousands of small crates and compares what Plimsoll counts with what the kernel counts.
     Crates(CratesArgs),
-    /// Several builds of different workloads at once inside one cgroup limit, and one after another with plain cargo.
+    /// Runs builds of different workloads at once inside one cgroup limit, and one after another with plain Cargo.
     Together(TogetherArgs),
-    /// rust-analyzer on a workload beside a build, in one cgroup limit: how soon does the check of a saved file begin?
+    /// Runs rust-analyzer beside a build inside one cgroup limit: how soon does the check of a saved file begin?
     Editor(EditorArgs),
-    /// The heaviest unit of a workload by itself, with each step of shrinking, and inside cgroup limits below its need.
+    /// Compiles one oversized unit alone, with each step of shrinking, and inside cgroup limits below its need.
     Oversized(OversizedArgs),
-    /// A Cloudflare Worker by worker-build alone and under Plimsoll: memory and time of each step, and the same bytes.
+    /// Builds a Cloudflare Worker with worker-build alone and with Plimsoll: memory and time of each step, and the same bytes.
     Worker(WorkerArgs),
-    /// The whole way through on a tiny workload, in about a minute.
+    /// Runs everything once on a tiny workload, in about a minute.
     Smoke(SmokeArgs),
     /// Enters cgroups and becomes the command (used by the benchmark itself).
     #[command(hide = true)]
@@ -76,50 +76,50 @@ struct Common {
     /// What to build: a folder of the workloads.
     #[arg(long, default_value = "engine")]
     workload: String,
-    /// Units at once, for plimsoll, the peer, and the plain build that lines relate to.
+    /// Jobs of Plimsoll, of mbx, and of the plain build that budgets relate to.
     #[arg(long, default_value_t = 8)]
     jobs: u32,
-    /// Processors that Plimsoll is to plan for: more than there are press the memory as a larger machine would.
+    /// Have Plimsoll plan for this many processors; with more than there are, memory is as short as on a larger machine.
     #[arg(long, value_name = "N")]
     processors: Option<u32>,
-    /// Builds in the history of a warm build.
+    /// Builds that come before a warm build and fill its history.
     #[arg(long, default_value_t = 1, value_name = "N")]
     warm_builds: u32,
-    /// Forget what is kept of this workload.
+    /// Measure everything again: forget what is kept of this workload.
     #[arg(long)]
     fresh: bool,
     /// Stop a build without a cgroup limit after this many seconds.
     #[arg(long, default_value_t = 4 * 3600, value_name = "SECONDS")]
     timeout: u64,
-    /// Let a walled build swap.
+    /// Let a build inside a cgroup limit swap.
     #[arg(long)]
     swap: bool,
-    /// Have the disk of the state folder read so far ahead meanwhile, in KiB; needs root [the kernel's default: 128].
+    /// Set the read-ahead of the state folder's disk for the time of the run, in KiB (the kernel's default is 128); needs root.
     #[arg(long, value_name = "KIB")]
     read_ahead: Option<u32>,
-    /// Measure by the process tree where no cgroup can be made.
+    /// Measure the process tree instead of a cgroup.
     #[arg(long)]
     without_cgroup: bool,
     #[command(flatten)]
-    places: JobSlots,
-    /// More arguments of the build, for instance `-- --release`.
+    folders: Folders,
+    /// More arguments for the build, for example `-- --release`.
     #[arg(last = true)]
     extra: Vec<String>,
 }
 
 #[derive(Args, Debug)]
 struct RunArgs {
-    /// plain-jN, formula, floor, mbx, mbx-warm, cold, warm, cold-outside, warm-outside.
+    /// What to build with: plain-jN, formula, floor, mbx, mbx-warm, cold, warm, cold-outside, warm-outside.
     #[arg(
         long,
         value_delimiter = ',',
         default_value = "plain-j2,plain-j1,plain-j8,formula,mbx,cold,warm"
     )]
     arms: Vec<Arm>,
-    /// 1600MiB, 1.05x-j1, floor, floor+400MiB+25%, far, …
+    /// Memory budgets: 1600MiB, 1.05x-j1, floor, floor+400MiB+25%, far, …
     #[arg(long, value_delimiter = ',')]
     budget: Vec<Budget>,
-    /// A memory cgroup as cgroup limit around each arm, named like a budget. Plimsoll then gets a budget only if one is named.
+    /// Limits of a memory cgroup around each arm, named like budgets; Plimsoll then gets a budget only with --budget.
     #[arg(long, value_delimiter = ',')]
     cgroup_limit: Vec<Budget>,
     /// How often each arm runs.
@@ -131,7 +131,7 @@ struct RunArgs {
 
 #[derive(Args, Debug)]
 struct AtArgs {
-    /// The budget.
+    /// The memory budget: 1600MiB, 1.05x-j1, floor, far, …
     #[arg(long, default_value = "1.05x-j1")]
     budget: Budget,
     #[command(flatten)]
@@ -146,7 +146,7 @@ struct OverheadArgs {
     /// Pairs of no-op builds, of each kind.
     #[arg(long, default_value_t = 20)]
     no_ops: u32,
-    /// The budget, far above the need.
+    /// The memory budget, far above the need.
     #[arg(long, default_value = "far")]
     budget: Budget,
     #[command(flatten)]
@@ -172,7 +172,7 @@ struct ChaosArgs {
     seed: u64,
     #[command(flatten)]
     at: AtArgs,
-    /// Kill this often at most
+    /// Kill at most this often.
     #[arg(long, value_name = "N")]
     kills: Option<usize>,
 }
@@ -185,29 +185,29 @@ struct CostArgs {
     /// Units in flight.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=80))]
     jobs: u32,
-    /// How long the governor is watched, at each of two lines.
+    /// How long to watch the governor, at each of two budgets.
     #[arg(long, default_value_t = 20, value_name = "SECONDS")]
     seconds: u64,
     #[command(flatten)]
-    places: JobSlots,
+    folders: Folders,
 }
 
 #[derive(Args, Debug)]
 struct CratesArgs {
-    /// How many.
+    /// How many crates.
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=99_999))]
     crates: u32,
     /// The budget, in MiB or as 1.5GiB.
     #[arg(long, default_value = "420MiB", value_name = "SIZE")]
     memory: Budget,
-    /// Units at once.
+    /// Jobs of the build.
     #[arg(long, default_value_t = 8)]
     jobs: u32,
-    /// Threads that only compute beside the build.
+    /// Threads that compute beside the build, so that the machine is busy.
     #[arg(long, default_value_t = 8)]
     busy: u32,
     #[command(flatten)]
-    places: JobSlots,
+    folders: Folders,
 }
 
 #[derive(Args, Debug)]
@@ -215,17 +215,17 @@ struct TogetherArgs {
     /// The cgroup limit around all of them, in MiB or as 1.5GiB.
     #[arg(long, value_name = "SIZE")]
     cgroup_limit: Budget,
-    /// plain, mbx, plimsoll.
+    /// What to build with: plain, mbx, plimsoll.
     #[arg(long, value_delimiter = ',', default_value = "plain,mbx,plimsoll")]
     arms: Vec<together::Arm>,
-    /// How often each.
+    /// How often each arm runs.
     #[arg(long, default_value_t = 3)]
     repeat: u32,
-    /// How many of the builds, the smallest first.
+    /// How many of the six builds to run, the smallest first.
     #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=6))]
     builds: u32,
     #[command(flatten)]
-    places: JobSlots,
+    folders: Folders,
 }
 
 #[derive(Args, Debug)]
@@ -242,14 +242,14 @@ struct EditorArgs {
     /// How often a file is saved.
     #[arg(long, default_value_t = 5)]
     saves: u32,
-    /// Before it, the same with plain cargo.
+    /// Measure plain Cargo first.
     #[arg(long)]
     plain: bool,
     /// rust-analyzer's program.
     #[arg(long, value_name = "FILE", default_value = "rust-analyzer")]
     rust_analyzer: PathBuf,
     #[command(flatten)]
-    places: JobSlots,
+    folders: Folders,
 }
 
 #[derive(Args, Debug)]
@@ -257,10 +257,10 @@ struct OversizedArgs {
     /// The unit, by its crate's name: aws_sdk_ec2, cranelift_codegen, …
     #[arg(long, value_name = "CRATE")]
     unit: String,
-    /// Cgroup limits, as shares of what the unit needs with everything that keeps its output.
-    #[arg(long, value_name = "SHARE,…", value_delimiter = ',', default_values_t = [1.1, 0.9, 0.75, 0.6])]
+    /// Cgroup limits, as shares of what the unit needs after all shrinking that keeps its output.
+    #[arg(long = "cgroup-limit", value_name = "SHARE,…", value_delimiter = ',', default_values_t = [1.1, 0.9, 0.75, 0.6])]
     cgroup_limits: Vec<f64>,
-    /// How often each step without a cgroup limit.
+    /// How often each step without a cgroup limit runs.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     repeat: u32,
     #[command(flatten)]
@@ -269,19 +269,19 @@ struct OversizedArgs {
 
 #[derive(Args, Debug)]
 struct WorkerArgs {
-    /// What `crates/cargo-plimsoll/tests/worker/provision.sh` has made.
+    /// The folder that `crates/cargo-plimsoll/tests/worker/provision.sh` made.
     #[arg(long, value_name = "DIR")]
     tools: PathBuf,
-    /// Units at once.
+    /// Jobs of the build.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     jobs: u32,
     #[command(flatten)]
-    places: JobSlots,
+    folders: Folders,
 }
 
 #[derive(Args, Debug)]
 struct SmokeArgs {
-    /// Only the arms of plain cargo: where Plimsoll is not built yet.
+    /// Run only plain Cargo, for a machine on which Plimsoll is not built yet.
     #[arg(long)]
     plain_only: bool,
     #[command(flatten)]
@@ -298,60 +298,60 @@ pub(crate) fn main() -> Result<ExitCode> {
         Command::Run(args) => {
             let plan = Plan {
                 arms: args.arms,
-                lines: args.budget,
+                budgets: args.budget,
                 cgroup_limits: args.cgroup_limit,
                 repeat: args.repeat,
             };
             let needs = plan.arms.iter().any(|arm| matches!(arm, Arm::Plimsoll { .. }));
             let bench = bench(&args.common, needs)?;
-            publish(&args.common.places, &run::run(&bench, &plan)?)
+            publish(&args.common.folders, &run::run(&bench, &plan)?)
         }
         Command::Overhead(args) => {
             let bench = bench(&args.common, true)?;
             publish(
-                &args.common.places,
+                &args.common.folders,
                 &[overhead::overhead(&bench, &args.budget, args.pairs, args.no_ops)?],
             )
         }
         Command::Artifacts(args) => {
             let bench = bench(&args.at.common, true)?;
             publish(
-                &args.at.common.places,
+                &args.at.common.folders,
                 &[artifacts::artifacts(&bench, &args.at.budget, args.kill_every)?],
             )
         }
         Command::Chaos(args) => {
             let bench = bench(&args.at.common, true)?;
             publish(
-                &args.at.common.places,
+                &args.at.common.folders,
                 &[chaos::chaos(&bench, &args.at.budget, args.every, args.seed, args.kills)?],
             )
         }
         Command::Switch(args) => {
             let bench = bench(&args.common, true)?;
-            publish(&args.common.places, &[switch::switch(&bench, &args.budget)?])
+            publish(&args.common.folders, &[switch::switch(&bench, &args.budget)?])
         }
         Command::Cost(args) => {
             let interrupt = Interrupt::listen()?;
-            let state = state(&args.places)?;
-            let plimsoll = Plimsoll::find(args.places.plimsoll.clone(), None)?;
+            let state = state(&args.folders)?;
+            let plimsoll = Plimsoll::find(args.folders.plimsoll.clone(), None)?;
             let plan = cost::Plan { rounds: args.rounds, jobs: args.jobs, seconds: args.seconds };
-            publish(&args.places, &[cost::cost(&state, &plimsoll, &interrupt, plan)?])
+            publish(&args.folders, &[cost::cost(&state, &plimsoll, &interrupt, plan)?])
         }
         Command::Crates(args) => {
             let interrupt = Interrupt::listen()?;
-            let state = state(&args.places)?;
-            let plimsoll = Plimsoll::find(args.places.plimsoll.clone(), None)?;
+            let state = state(&args.folders)?;
+            let plimsoll = Plimsoll::find(args.folders.plimsoll.clone(), None)?;
             let budget = args.memory.resolve(Default::default())?;
             let plan =
                 crates::Plan { crates: args.crates, budget, jobs: args.jobs, busy: args.busy };
-            publish(&args.places, &[crates::crates(&state, &plimsoll, &interrupt, plan)?])
+            publish(&args.folders, &[crates::crates(&state, &plimsoll, &interrupt, plan)?])
         }
         Command::Together(args) => {
             let interrupt = Interrupt::listen()?;
-            let state = state(&args.places)?;
-            let sources = workload::sources(args.places.workloads.clone())?;
-            let plimsoll = Plimsoll::find(args.places.plimsoll.clone(), None)?;
+            let state = state(&args.folders)?;
+            let sources = workload::sources(args.folders.workloads.clone())?;
+            let plimsoll = Plimsoll::find(args.folders.plimsoll.clone(), None)?;
             let plan = together::Plan {
                 arms: args.arms,
                 cgroup_limit: args.cgroup_limit.resolve(Default::default())?,
@@ -359,13 +359,13 @@ pub(crate) fn main() -> Result<ExitCode> {
                 builds: args.builds as usize,
             };
             let report = together::together(&state, &sources, &plimsoll, &interrupt, &plan)?;
-            publish(&args.places, &[report])
+            publish(&args.folders, &[report])
         }
         Command::Editor(args) => {
             let interrupt = Interrupt::listen()?;
-            let state = state(&args.places)?;
-            let sources = workload::sources(args.places.workloads.clone())?;
-            let plimsoll = Plimsoll::find(args.places.plimsoll.clone(), None)?;
+            let state = state(&args.folders)?;
+            let sources = workload::sources(args.folders.workloads.clone())?;
+            let plimsoll = Plimsoll::find(args.folders.plimsoll.clone(), None)?;
             let plan = editor::Plan {
                 server: args.rust_analyzer,
                 workload: args.workload,
@@ -375,47 +375,47 @@ pub(crate) fn main() -> Result<ExitCode> {
                 plain: args.plain,
             };
             let report = editor::editor(&state, &sources, &plimsoll, &interrupt, &plan)?;
-            publish(&args.places, &[report])
+            publish(&args.folders, &[report])
         }
         Command::Oversized(args) => {
             let bench = bench(&args.common, false)?;
             publish(
-                &args.common.places,
+                &args.common.folders,
                 &[oversized::oversized(&bench, &args.unit, args.repeat, &args.cgroup_limits)?],
             )
         }
         Command::Worker(args) => {
             let interrupt = Interrupt::listen()?;
-            let state = state(&args.places)?;
-            let sources = workload::sources(args.places.workloads.clone())?;
-            let plimsoll = Plimsoll::find(args.places.plimsoll.clone(), None)?;
+            let state = state(&args.folders)?;
+            let sources = workload::sources(args.folders.workloads.clone())?;
+            let plimsoll = Plimsoll::find(args.folders.plimsoll.clone(), None)?;
             let fixture = sources.join("../../crates/cargo-plimsoll/tests/worker/site");
             let tools = std::path::absolute(&args.tools)?;
             let plan = worker::Plan { tools, fixture, jobs: args.jobs };
             let report = worker::worker(&state, &plimsoll, &interrupt, &plan)?;
-            publish(&args.places, &[report])
+            publish(&args.folders, &[report])
         }
         Command::Smoke(mut args) => {
             "tiny".clone_into(&mut args.common.workload);
-            args.common.places.no_results = true;
+            args.common.folders.no_results = true;
             args.common.without_cgroup = true;
             args.common.fresh = true;
             // Nothing here takes a minute: what hangs is a finding, and is told as one.
             args.common.timeout = args.common.timeout.min(600);
-            args.common.places.state = args.common.places.state.join("smoke");
+            args.common.folders.state = args.common.folders.state.join("smoke");
             let bench = bench(&args.common, !args.plain_only)?;
-            publish(&args.common.places, &smoke::smoke(&bench, args.plain_only)?)
+            publish(&args.common.folders, &smoke::smoke(&bench, args.plain_only)?)
         }
     }
 }
 
 fn bench(common: &Common, needs_plimsoll: bool) -> Result<Bench> {
     let interrupt = Interrupt::listen()?;
-    let state = state(&common.places)?;
-    let named = &common.places.plimsoll;
+    let state = state(&common.folders)?;
+    let named = &common.folders.plimsoll;
     let plimsoll =
         needs_plimsoll.then(|| Plimsoll::find(named.clone(), common.processors)).transpose()?;
-    let sources = workload::sources(common.places.workloads.clone())?;
+    let sources = workload::sources(common.folders.workloads.clone())?;
     let store = Store::open(&state)?;
     if common.fresh {
         store.forget_all(&common.workload)?;
@@ -440,11 +440,47 @@ fn bench(common: &Common, needs_plimsoll: bool) -> Result<Bench> {
 
 #[cfg(test)]
 mod tests {
+    use clap::CommandFactory as _;
+
     use super::*;
 
     #[test]
     fn the_command_line_is_consistent() {
-        use clap::CommandFactory as _;
         Cli::command().debug_assert();
+    }
+
+    /// The arguments in `text` of what stands in backticks behind one of these names of the program.
+    fn commands(text: &str, programs: &[&str]) -> Vec<String> {
+        let quoted = text.split('`').skip(1).step_by(2);
+        let lines = text.lines().map(|line| line.split(" #").next().unwrap_or(line));
+        let after = |said: &str| {
+            programs.iter().find_map(|program| said.strip_prefix(program)).map(str::to_owned)
+        };
+        quoted.chain(lines).filter_map(after).collect()
+    }
+
+    #[test]
+    fn every_command_in_the_documents_parses() {
+        let documents = [
+            (include_str!("../README.md"), 15),
+            (include_str!("../RESULTS.md"), 20),
+            (include_str!("../NOTES.md"), 0),
+            (include_str!("../../docs/src/comparison.md"), 1),
+        ];
+        for (text, least) in documents {
+            let programs = ["B ", "plimsoll-bench ", "cargo run --release -p plimsoll-bench -- "];
+            let all = commands(text, &programs);
+            assert!(all.len() >= least, "{all:?}");
+            for command in all {
+                // Named alone, where it is spoken of.
+                if Cli::command().find_subcommand(command.trim()).is_some() {
+                    continue;
+                }
+                let words = std::iter::once("plimsoll-bench").chain(command.split_whitespace());
+                if let Err(error) = Cli::try_parse_from(words) {
+                    panic!("`plimsoll-bench {command}`: {error}");
+                }
+            }
+        }
     }
 }

@@ -240,7 +240,7 @@ fn report(plan: Plan, figures: &Figures, far: Flight, near: Flight) -> Report {
     ];
     for (how, it) in [("far", far), ("near", near)] {
         let name = format!(
-            "governor, {} units in flight, line {how} ({:.0} MiB)",
+            "governor, {} units in flight, budget {how} ({:.0} MiB)",
             it.compilers,
             mib(it.budget)
         );

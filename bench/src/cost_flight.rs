@@ -67,7 +67,7 @@ pub(crate) fn workspace(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Builds with `jobs` at once below `line`, and watches the driver for `seconds`.
+/// Builds with `jobs` at once inside `budget`, and watches the driver for `seconds`.
 pub(crate) fn measure(scene: &Scene<'_>, budget: u64, jobs: u32, seconds: u64) -> Result<Flight> {
     empty(&scene.hold())?;
     empty(&scene.target())?;

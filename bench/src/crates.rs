@@ -123,7 +123,7 @@ pub(crate) fn crates(
          | peak, by the cgroup | {:.0} MiB | |\n\
          | the governor | {governor:.2}% of a core | {GOVERNOR_PCT}% |\n\
          | wall time | {wall:.1} s | |\n\
-         | units, above the budget by themselves, suspended, killed | {}, {}, {}, {} | |\n\n\
+         | units, above the budget by themselves, paused, killed | {}, {}, {}, {} | |\n\n\
          ```\n{}\n```\n",
         commit(),
         machine(),

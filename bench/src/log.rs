@@ -30,7 +30,7 @@ pub(crate) struct Figures {
     pub(crate) lone: u64,
     /// Processor time thrown away by kills.
     pub(crate) lost_cpu_ms: u64,
-    /// Mean of admitted memory / line while units wait for memory, a processor being free, in per cent.
+    /// Mean of admitted memory / budget while units wait for memory, a processor being free, in per cent.
     pub(crate) admitted_pct: Option<f64>,
     /// The share of the time in which they did.
     #[serde(default)]

@@ -1,4 +1,4 @@
-//! `giants`: how far below its natural peak each step of shrinking gets the heaviest unit of a workload, and for how much
+//! `oversized`: how far below its natural peak each step of shrinking gets the heaviest unit of a workload, and for how much
 //! time. The unit's own compiler command is recorded from a plain build, and run again by itself for each step; where
 //! swap is on, also inside cgroup limits below what it then needs.
 
@@ -59,7 +59,7 @@ impl Step {
 
 /// Measures all steps on the unit whose crate has this name.
 ///
-/// `cgroup limits` are shares of what the unit needs with everything that keeps its output.
+/// `cgroup_limits` are shares of what the unit needs with everything that keeps its output.
 pub(crate) fn oversized(
     bench: &Bench,
     unit: &str,
@@ -147,7 +147,7 @@ pub(crate) fn oversized(
     let at = if cgroup_limits.is_empty() {
         String::new()
     } else {
-        format!(" --cgroup-limits {}", cgroup_limits.join(","))
+        format!(" --cgroup-limit {}", cgroup_limits.join(","))
     };
     let command =
         format!("oversized --workload {} --unit {unit} --repeat {repeat}{at}", bench.workload.name);
@@ -164,7 +164,12 @@ pub(crate) fn oversized(
         json!({ "step": name, "cgroup_limit_bytes": cgroup_limit, "peak_bytes": it.peak, "wall_s": it.wall, "cpu_s": it.cpu, "ended": it.ended })
     });
     let json = json!({ "command": command, "commit": commit(), "machine": machine(), "steps": json.collect::<Vec<_>>() });
-    Ok(Report { title: format!("Giant: {unit} of {}", bench.workload.name), body, json, ok: true })
+    Ok(Report {
+        title: format!("Oversized: {unit} of {}", bench.workload.name),
+        body,
+        json,
+        ok: true,
+    })
 }
 
 /// A compiler command with its surroundings.

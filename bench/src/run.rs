@@ -16,7 +16,7 @@ pub(crate) struct Plan {
     /// In this order, in each repetition.
     pub(crate) arms: Vec<Arm>,
     /// For the arms that have a budget.
-    pub(crate) lines: Vec<Budget>,
+    pub(crate) budgets: Vec<Budget>,
     /// Around each arm, if any.
     pub(crate) cgroup_limits: Vec<Budget>,
     /// How often.
@@ -27,7 +27,7 @@ pub(crate) struct Plan {
 pub(crate) fn run(bench: &Bench, plan: &Plan) -> Result<Vec<Report>> {
     check(plan)?;
     let mut needs = (false, false, false);
-    for budget in plan.lines.iter().chain(&plan.cgroup_limits) {
+    for budget in plan.budgets.iter().chain(&plan.cgroup_limits) {
         let (floor, one, all) = budget.needs();
         needs = (needs.0 || floor, needs.1 || one, needs.2 || all);
     }
@@ -38,7 +38,7 @@ pub(crate) fn run(bench: &Bench, plan: &Plan) -> Result<Vec<Report>> {
     let named = |budget: &Budget| {
         Ok::<_, anyhow::Error>(Named { name: budget.to_string(), bytes: budget.resolve(peaks)? })
     };
-    let lines = plan.lines.iter().map(named).collect::<Result<Vec<_>>>()?;
+    let budgets = plan.budgets.iter().map(named).collect::<Result<Vec<_>>>()?;
     let cgroup_limits = plan.cgroup_limits.iter().map(named).collect::<Result<Vec<_>>>()?;
     let cgroup_limits = if cgroup_limits.is_empty() {
         vec![None]
@@ -47,7 +47,7 @@ pub(crate) fn run(bench: &Bench, plan: &Plan) -> Result<Vec<Report>> {
     };
     cgroup_limits
         .iter()
-        .map(|cgroup_limit| inside(bench, plan, &lines, cgroup_limit.as_ref()))
+        .map(|cgroup_limit| inside(bench, plan, &budgets, cgroup_limit.as_ref()))
         .collect()
 }
 
@@ -59,7 +59,7 @@ fn check(plan: &Plan) -> Result<()> {
         );
     }
     if plan.cgroup_limits.is_empty()
-        && plan.lines.is_empty()
+        && plan.budgets.is_empty()
         && plan.arms.iter().any(|arm| arm.has_budget())
     {
         bail!(
@@ -72,7 +72,7 @@ fn check(plan: &Plan) -> Result<()> {
 fn inside(
     bench: &Bench,
     plan: &Plan,
-    lines: &[Named],
+    budgets: &[Named],
     cgroup_limit: Option<&Named>,
 ) -> Result<Report> {
     if let Some(cgroup_limit) = cgroup_limit {
@@ -81,12 +81,12 @@ fn inside(
     let mut records: Vec<Record> = Vec::new();
     for repeat in 0..plan.repeat.max(1) {
         for &arm in &plan.arms {
-            let lines: Vec<Option<Named>> = if !arm.has_budget() || lines.is_empty() {
+            let budgets: Vec<Option<Named>> = if !arm.has_budget() || budgets.is_empty() {
                 vec![None]
             } else {
-                lines.iter().cloned().map(Some).collect()
+                budgets.iter().cloned().map(Some).collect()
             };
-            for budget in lines {
+            for budget in budgets {
                 let mut place = Place { budget, cgroup_limit: cgroup_limit.cloned(), repeat };
                 if let Arm::Plimsoll { warm, outside: true } = arm {
                     place.budget = Some(taken_inside(bench, warm, &place)?);
@@ -138,8 +138,8 @@ fn report(
         join(&mut plan.arms.iter().map(Arm::to_string)),
         bench.sizes(),
     );
-    if !plan.lines.is_empty() {
-        command += &format!(" --budget {}", join(&mut plan.lines.iter().map(Budget::to_string)));
+    if !plan.budgets.is_empty() {
+        command += &format!(" --budget {}", join(&mut plan.budgets.iter().map(Budget::to_string)));
     }
     if let Some(cgroup_limit) = cgroup_limit {
         command += &format!(" --cgroup-limit {}", cgroup_limit.name);
@@ -160,8 +160,8 @@ fn report(
     for extra in &bench.extra {
         title += &format!(" {extra}");
     }
-    if !plan.lines.is_empty() {
-        title += &format!(" at {}", join(&mut plan.lines.iter().map(Budget::to_string)));
+    if !plan.budgets.is_empty() {
+        title += &format!(" at {}", join(&mut plan.budgets.iter().map(Budget::to_string)));
     }
     if let Some(cgroup_limit) = cgroup_limit {
         title += &format!(

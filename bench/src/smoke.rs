@@ -25,8 +25,8 @@ pub(crate) fn smoke(bench: &Bench, plain_only: bool) -> Result<Vec<Report>> {
     if !plain_only {
         arms.extend([false, true].map(|warm| Arm::Plimsoll { warm, outside: false }));
     }
-    let budget = BUDGET.parse::<Budget>().context("the smoke test's line")?;
-    let plan = Plan { arms, lines: vec![budget.clone()], cgroup_limits: Vec::new(), repeat: 1 };
+    let budget = BUDGET.parse::<Budget>().context("the smoke test's budget")?;
+    let plan = Plan { arms, budgets: vec![budget.clone()], cgroup_limits: Vec::new(), repeat: 1 };
     let mut reports = run::run(bench, &plan)?;
     for report in &reports {
         let records = serde_json::from_value::<Vec<Record>>(report.json["arms"].clone())
@@ -59,7 +59,7 @@ fn limited(bench: &Bench) -> Result<Vec<Report>> {
     let arms = vec![Arm::Plimsoll { warm: false, outside: false }];
     let cgroup_limits =
         vec![CGROUP_LIMIT.parse::<Budget>().context("the smoke test's cgroup limit")?];
-    let plan = Plan { arms, lines: Vec::new(), cgroup_limits, repeat: 1 };
+    let plan = Plan { arms, budgets: Vec::new(), cgroup_limits, repeat: 1 };
     run::run(bench, &plan)
 }
 

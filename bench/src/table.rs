@@ -4,7 +4,7 @@ use crate::budget::mib;
 use crate::store::{Outcome, Record};
 
 /// The last column: what Plimsoll says of itself.
-const OWN: &str = "Plimsoll: peak (against the sampler's), suspended / killed / lost, CPU lost, admitted while units wait for memory (share of the time), governor";
+const OWN: &str = "Plimsoll: peak (against the sampler's), paused / killed / lost, CPU lost, admitted while units wait for memory (share of the time), governor";
 
 /// A run in one line, while it goes on.
 pub(crate) fn one_line(record: &Record) -> String {
@@ -22,7 +22,7 @@ pub(crate) fn one_line(record: &Record) -> String {
     )
 }
 
-/// A table with one row for each arm and line; repetitions are folded into a median (time) and the worst (peak, kills).
+/// A table with one row for each arm and budget; repetitions are folded into a median (time) and the worst (peak, kills).
 /// Times are also given relative to `base`, or else to the first arm.
 pub(crate) fn arms(records: &[Record], base: Option<&Record>) -> String {
     let mut groups: Vec<Vec<&Record>> = Vec::new();
@@ -45,7 +45,7 @@ pub(crate) fn arms(records: &[Record], base: Option<&Record>) -> String {
     };
     let mut rows = vec![
         format!(
-            "| arm | line | wall time | x {} | CPU | peak | of line | OOM kills | PSI full | result | {OWN} |",
+            "| arm | budget | wall time | x {} | CPU | peak | of budget | OOM kills | PSI full | result | {OWN} |",
             base.0
         ),
         "|---|---|---|---|---|---|---|---|---|---|---|".to_owned(),

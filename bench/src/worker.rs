@@ -96,7 +96,7 @@ pub(crate) fn worker(
     let body = format!(
         "`plimsoll-bench {command}`\n\ncommit {} · {} · one build an arm, each from nothing; each step: its peak, with what \
          stands beside it, and its time\n\n\
-         | | line | peak | x | time | x | cargo build | wasm-bindgen | wasm-opt | esbuild | OOM kills |\n\
+         | | budget | peak | x | time | x | cargo build | wasm-bindgen | wasm-opt | esbuild | OOM kills |\n\
          |---|---|---|---|---|---|---|---|---|---|---|\n{lines}\n\
          The outputs of all arms are {}.\n",
         commit(),

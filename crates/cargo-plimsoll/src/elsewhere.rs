@@ -65,7 +65,7 @@ pub(crate) fn command(
         Ours::Doctor(options) => {
             let log = log(&options).context("cannot read the log from standard input")?;
             let log = log.ok_or(Failure::NeedsLinux("doctor"))?;
-            doctor::log::of_log(&log, options.json, shell)
+            doctor::log::of_log(&log, options.json, None, shell)
         }
         other => Err(Failure::NeedsLinux(name(&other))),
     }

@@ -335,7 +335,7 @@ mod tests {
         let read: Header = serde_json::from_str(header).unwrap();
         assert_eq!((read.processors, read.target_was_empty), (0, None));
         assert_eq!(read.workspace, "");
-        assert_eq!(serde_json::to_string(&read).unwrap(), header);
+        assert_eq!(serde_json::to_string(&read).unwrap(), header.replace("line", "budget"));
         let sample = r#"{"t":1,"event":"sample","used":1,"line":1,"admitted":1,"running":1,"waiting":0,"stopped":0,"units":[]}"#;
         let read: Record = serde_json::from_str(sample).unwrap();
         assert!(matches!(read.event, Event::Sample { stalled: Millis::ZERO, short: false, .. }));

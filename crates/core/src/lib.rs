@@ -21,7 +21,9 @@ pub mod unit;
 
 /// The process name (`comm`, proc(5): 15 bytes at most) of the account's governor's watchdog, by which shims and other
 /// governors tell it from what belongs to a build: it hangs below whatever process started it.
-pub const WATCHDOG: &str = "plimsoll-watchdog";
+pub const WATCHDOG: &str = "plimsoll-watch";
+// The kernel keeps 15 bytes of a name (TASK_COMM_LEN).
+const _: () = assert!(WATCHDOG.len() <= 15);
 
 pub use ids::{BuildId, BuildNo, CgroupNo, UnitId};
 pub use measure::{Bytes, Millis};

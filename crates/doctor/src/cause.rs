@@ -1,4 +1,4 @@
-//! What can end a build, and which of it is want of memory.
+//! What can end a build, and which of it is lack of memory.
 
 use serde::Serialize;
 
@@ -22,7 +22,7 @@ pub enum Cause {
     AllocationFailed,
     /// A file system in memory (tmpfs, zram) is full.
     TmpfsFull,
-    /// Intermediate code could not be loaded for link-time optimisation.
+    /// Intermediate code could not be loaded for link-time optimization.
     Bitcode,
     /// Plimsoll did not run a unit that is larger than the budget or the machine.
     Refused,
@@ -42,7 +42,7 @@ pub enum Cause {
     DiskFull,
     /// A time limit.
     Timeout,
-    /// Ctrl-C, or somebody cancelled the job.
+    /// Ctrl-C, or somebody canceled the job.
     Interrupted,
     /// A test failed by its own assertion or panic.
     TestFailed,
@@ -65,7 +65,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// Whether this is want of memory.
+    /// Whether memory ran out.
     #[must_use]
     pub fn is_memory(self) -> bool {
         self <= Self::Refused
@@ -76,41 +76,44 @@ impl Cause {
     pub fn happened(self) -> &'static str {
         match self {
             Self::OomKiller => "was killed by the kernel: the machine was out of memory",
-            Self::MemoryLimit => "was killed at the memory limit of its container or CI job",
+            Self::MemoryLimit => {
+                "was killed at a memory limit, such as a container's or a CI job's"
+            }
             Self::Earlyoom => {
-                "was killed by earlyoom or nohang: the machine was nearly out of memory"
+                "was killed by earlyoom or nohang: the machine was almost out of memory"
             }
-            Self::SystemdOomd => "was killed by systemd-oomd: too much waited for memory",
-            Self::Killed => "was killed (SIGKILL), as the kernel kills when memory runs out",
+            Self::SystemdOomd => "was killed by systemd-oomd: processes waited too long for memory",
+            Self::Killed => "was killed (SIGKILL); the kernel does that when memory runs out",
             Self::Terminated => {
-                "was terminated (SIGTERM) from outside, as CI runners and earlyoom do when memory runs out"
+                "was terminated from outside (SIGTERM); CI runners and earlyoom do that when memory runs out"
             }
-            Self::AllocationFailed => "could not get the memory it asked for",
-            Self::TmpfsFull => "found its file system full, and that is one in memory",
-            Self::NoThreads => "met a limit of threads or processes",
+            Self::AllocationFailed => "did not get the memory that it asked for",
+            Self::TmpfsFull => "filled a file system that lies in memory (tmpfs)",
+            Self::NoThreads => "reached a limit on threads or processes",
             Self::Bitcode => {
-                "could not load intermediate code at the link, as when what wrote it was short of memory"
+                "could not load the intermediate code for link-time optimization; this happens when the compiler that wrote it \
+                 ran out of memory"
             }
-            Self::Refused => "was not run: it needs more than there is",
+            Self::Refused => "was not run: it needs more memory than it may use",
             Self::CompileError => "does not compile",
-            Self::Lint => "has a lint, a warning or formatting that counts as an error",
-            Self::LinkError => "does not link: the linker refuses its inputs",
+            Self::Lint => "fails because of a lint, a denied warning or formatting",
+            Self::LinkError => "does not link: the linker rejects its inputs",
             Self::MissingLibrary => "needs a library that is not installed",
             Self::MissingTool => "needs a program or toolchain that is not installed",
-            Self::DiskFull => "found its disk full",
-            Self::Timeout => "ran into a time limit",
-            Self::Interrupted => "was interrupted or cancelled",
-            Self::TestFailed => "failed as a test",
-            Self::Crash => "crashed by itself",
+            Self::DiskFull => "ran out of disk space",
+            Self::Timeout => "reached a time limit",
+            Self::Interrupted => "was interrupted or canceled",
+            Self::TestFailed => "failed: a test did not pass",
+            Self::Crash => "crashed",
             Self::Network => "could not reach a server",
             Self::Dependencies => {
-                "could not begin: manifest, lock file, features, versions or arguments"
+                "could not start because of the manifest, the lock file, features, versions or arguments"
             }
-            Self::BuildScript => "failed in its build script",
-            Self::Denied => "was stopped by a rule of the operating system",
+            Self::BuildScript => "failed: a build script ended with an error",
+            Self::Denied => "was blocked by the operating system",
             Self::Failed => "failed, and the log does not say why",
-            Self::Succeeded => "did not fail",
-            Self::Unknown => "ended in a way that the log does not tell",
+            Self::Succeeded => "succeeded",
+            Self::Unknown => "ended, and the log does not say how",
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What killed a build: a verdict from the build's log, as any terminal or CI shows it, or from its recorded events.
 //!
 //! ```text
-//! bytes --Lines--> plain lines --memory, signal, other, heard--> findings --LogReader--> Verdict <--recorded-- events
+//! bytes --Lines--> plain lines --memory, signal, other, phrases--> findings --LogReader--> Verdict <--recorded-- events
 //!                        `---------unit, circumstances------^ doubt, remedy
 //! ```
 //! A log is read once, from beginning to end, in bounded memory: what is kept is the findings, at most one for
@@ -36,5 +36,5 @@ pub use cause::Cause;
 pub use lines::Lines;
 pub use log::LogReader;
 pub use recorded::recorded;
-pub use text::{recorded_text, text};
+pub use text::{blocks, recorded_blocks, text};
 pub use verdict::{Certainty, Evidence, Remedy, Verdict};

@@ -95,7 +95,7 @@ pub fn recorded(header: &Header, records: &[Record], runs: bool) -> Verdict {
         };
         failures.push(Failure { unit, cause, certainty, named, evidence: Evidence { line, text } });
     }
-    // The first failure is the cause: what comes behind it is told to leave. Unless want of memory follows.
+    // The first failure is the cause: what comes after it is told to leave. Unless memory runs out later.
     let memory = failures.iter().position(|it| it.cause.is_memory());
     let first = failures.into_iter().nth(memory.unwrap_or_default());
     let mut verdict = Verdict {
@@ -108,8 +108,8 @@ pub fn recorded(header: &Header, records: &[Record], runs: bool) -> Verdict {
     };
     whole(&mut verdict, exit, used, records.len(), runs, &units);
     verdict.remedies = if verdict.cause == Cause::Failed {
-        let why = "Plimsoll does not record what compilers print. The build's output has the error; \
-                   `cargo plimsoll doctor FILE` reads it from a file.";
+        let why = "Read the error in the build's output: Plimsoll does not record what compilers print. If you have \
+                   the output in a file, `cargo plimsoll doctor FILE` explains it.";
         vec![Remedy { command: None, why: why.to_owned() }]
     } else {
         let line = verdict.evidence.as_ref().filter(|_| verdict.cause == Cause::Refused);
@@ -137,10 +137,12 @@ fn failed(unit: &Unit, peak: Bytes, budget: Bytes) -> (Cause, Certainty, Option<
                 7 => (Cause::TmpfsFull, Certainty::Possible),
                 _ => (Cause::Killed, Certainty::Likely),
             };
-            let times = if unit.losses == 1 { "once" } else { "each time" };
+            let times = match unit.losses {
+                1 => "once".to_owned(),
+                times => format!("{times} times"),
+            };
             let text = format!(
-                "killed by somebody else {times}, {} in all, by signal {signal} at last; peak {peak}",
-                unit.losses
+                "the kernel or another program killed it {times}, last by signal {signal}; its peak was {peak}"
             );
             (cause, certainty, title(link), text)
         }
@@ -149,13 +151,13 @@ fn failed(unit: &Unit, peak: Bytes, budget: Bytes) -> (Cause, Certainty, Option<
             Cause::Killed,
             Certainty::Possible,
             title(false),
-            format!("failed at a peak of {peak}, near the memory budget of {budget}"),
+            format!("it failed at a peak of {peak}, near the memory budget of {budget}"),
         ),
         None => (
             Cause::Failed,
             Certainty::Likely,
             title(false),
-            format!("ended with an error; peak {peak}"),
+            format!("it ended with an error; its peak was {peak}"),
         ),
     }
 }
@@ -173,11 +175,9 @@ fn whole(
         Some((0, line)) => {
             let saved = units.values().filter(|unit| unit.lost.is_some()).count();
             let text = if saved == 0 {
-                "it ended with exit status 0".to_owned()
+                "it ended with exit code 0".to_owned()
             } else {
-                format!(
-                    "it ended with exit status 0; units that were killed and ran again: {saved}"
-                )
+                format!("it ended with exit code 0; units that were killed and run again: {saved}")
             };
             say(verdict, Cause::Succeeded, Certainty::Certain, line, text);
             verdict.unit = None;
@@ -188,7 +188,7 @@ fn whole(
                 Cause::Interrupted,
                 Certainty::Certain,
                 line,
-                "Cargo ended by Ctrl-C".to_owned(),
+                "Ctrl-C ended Cargo".to_owned(),
             );
         }
         Some((code @ (137 | 143), line)) if !verdict.memory => {
@@ -199,7 +199,7 @@ fn whole(
                 cause,
                 certainty,
                 line,
-                format!("Cargo itself ended with exit status {code}"),
+                format!("Cargo itself ended with exit code {code}"),
             );
         }
         Some((code, line)) if verdict.cause == Cause::Unknown => {
@@ -208,22 +208,18 @@ fn whole(
                 Cause::Failed,
                 Certainty::Likely,
                 line,
-                format!("exit status {code}, and no unit failed"),
+                format!("Cargo ended with exit code {code}, and no unit failed"),
             );
         }
         None if runs => {
             let line = last(records);
-            say(
-                verdict,
-                Cause::Unknown,
-                Certainty::Certain,
-                line,
-                format!("it still runs, at {used}"),
-            );
+            say(verdict, Cause::Unknown, Certainty::Certain, line, format!("it holds {used} now"));
         }
         None if verdict.cause == Cause::Unknown => {
             let line = last(records);
-            let text = format!("the record breaks off at {used}: Plimsoll itself was killed");
+            let text = format!(
+                "the log breaks off while the build holds {used}: Plimsoll itself was killed, or the disk was full"
+            );
             say(verdict, Cause::Killed, Certainty::Possible, line, text);
         }
         _ => {}
@@ -237,7 +233,7 @@ fn say(verdict: &mut Verdict, cause: Cause, certainty: Certainty, line: u64, tex
     verdict.evidence = Some(Evidence { line, text });
 }
 
-/// The budget of the last record.
+/// The line of the last record.
 fn last(records: usize) -> u64 {
     u64::try_from(records).unwrap_or(u64::MAX).saturating_add(1)
 }

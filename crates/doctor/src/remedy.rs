@@ -1,4 +1,4 @@
-//! What would have prevented it: named when and only when it applies.
+//! What to do about it: named when and only when it applies.
 //!
 //! What dies is not always a compiler, nor Cargo's: who died and on what system decides before the cause does.
 
@@ -20,7 +20,7 @@ pub(crate) struct Death<'a> {
     pub(crate) during: Doing,
 }
 
-/// What would have prevented it.
+/// What to do about it.
 pub(crate) fn remedies(death: Death<'_>, seen: &Circumstances) -> Vec<Remedy> {
     let told = Told { death, seen };
     match death.cause {
@@ -39,13 +39,13 @@ pub(crate) fn remedies(death: Death<'_>, seen: &Circumstances) -> Vec<Remedy> {
         Cause::Denied => told.of_rules(),
         Cause::LinkError if ["LNK1104", "LNK1168"].iter().any(|code| death.line.contains(code)) => {
             vec![words(
-                "The linker may not write the file: end the program that is still running, or exclude the target directory from what the virus scanner watches. Where it is a library (`.lib`), it is not installed.",
+                "The linker cannot write the file. End the program if it still runs, or exclude the target directory from the virus scanner. If the file is a library (`.lib`), install it.",
             )]
         }
         Cause::Crash => told.of_crash(),
         Cause::Timeout => vec![with(
             "cargo plimsoll doctor --slow".to_owned(),
-            "says where a recorded build's time went",
+            "shows where a recorded build spent its time",
         )],
         _ => Vec::new(),
     }
@@ -60,7 +60,7 @@ fn words(why: &str) -> Remedy {
 }
 
 fn swap() -> Remedy {
-    words("Where one unit alone is larger than the machine, only paging helps: swap, or zram.")
+    words("If one unit alone needs more than the machine has, add swap or zram.")
 }
 
 /// A death, and what the log shows beside it.
@@ -76,7 +76,8 @@ impl Told<'_> {
     }
 
     fn release(&self) -> &'static str {
-        if self.seen.release { " --release" } else { "" }
+        let named = self.death.line.contains(" --release");
+        if self.seen.release || named { " --release" } else { "" }
     }
 
     /// The command that the log's Cargo ran, under Plimsoll.
@@ -84,8 +85,8 @@ impl Told<'_> {
         format!("cargo plimsoll{options} {}{}", self.subcommand(), self.release())
     }
 
-    /// Whether Plimsoll has a line there.
-    fn has_line(&self) -> bool {
+    /// Whether Plimsoll keeps a memory budget there.
+    fn has_budget(&self) -> bool {
         self.seen.system == System::Linux
             || self.seen.system == System::Macos && is_of_linux(self.death.line)
     }
@@ -110,7 +111,7 @@ impl Told<'_> {
             return vec![
                 with(
                     "cargo clean".to_owned(),
-                    "so much at once is seldom what a program needs: it comes from data that is corrupt or of another version, which this removes, or from a fault that another version of the program may not have",
+                    "removes cached data that may be corrupt: a program seldom needs that much at once. If it asks again, try another version of the program",
                 ),
                 swap(),
             ];
@@ -122,10 +123,10 @@ impl Told<'_> {
         if allocation {
             all.extend(self.of_allocation());
         }
-        if self.is_doc() && self.has_line() {
+        if self.is_doc() && self.has_budget() {
             all.push(with(
                 format!("{} --no-deps", self.command("")),
-                "documents the workspace alone, and not all that it depends on",
+                "documents only the workspace, not its dependencies",
             ));
         }
         if !self.is_doc() && !self.is_test() && !self.seen.nix {
@@ -136,13 +137,13 @@ impl Told<'_> {
         }
         if self.death.cause == Cause::SystemdOomd {
             all.insert(1, words(
-                "systemd-oomd kills everything in the terminal's scope; a build in a scope of its own (systemd-run --user --scope) dies alone.",
+                "systemd-oomd kills everything in the terminal's scope. Start the build in its own scope (`systemd-run --user --scope`), so that only the build dies.",
             ));
         }
         // Nobody adds swap to a CI's machine, and a container's limit is not widened by it.
         let own =
             !self.seen.in_ci && !matches!(self.death.cause, Cause::MemoryLimit | Cause::Terminated);
-        if own && (self.has_line() || self.seen.system == System::Unix) && !allocation {
+        if own && (self.has_budget() || self.seen.system == System::Unix) && !allocation {
             all.push(swap());
         }
         all
@@ -155,18 +156,16 @@ impl Told<'_> {
             return vec![
                 with(
                     self.command(" --oversized shrink"),
-                    "runs it alone and makes it need less; its output stays the same",
+                    "runs the unit alone and makes it need less; its output stays the same",
                 ),
-                words(
-                    "A larger memory budget (`--memory`), of at least what it needs, lets it run.",
-                ),
+                words("Or give it a memory budget (`--memory`) of at least what it needs."),
                 self.lean(),
             ];
         }
         vec![
             with(
                 self.command(" --oversized shrink-output"),
-                "compiles this unit with settings that need less memory; its output differs",
+                "compiles the unit with settings that need less memory; its output differs",
             ),
             self.lean(),
             swap(),
@@ -183,12 +182,12 @@ impl Told<'_> {
         {
             return Some(vec![with(
                 "export JAVA_TOOL_OPTIONS=-Xmx4g".to_owned(),
-                "Java died, and not a compiler: its heap has a limit of its own (Gradle has it in `org.gradle.jvmargs`)",
+                "raises Java's own heap limit: Java died, not a compiler (in Gradle: `org.gradle.jvmargs`)",
             )]);
         }
         if seen.docs_rs {
             return Some(vec![words(
-                "docs.rs builds with a limit of its own: less to document by `[package.metadata.docs.rs]` (`features`, `targets`), or a higher limit on request, which needs the measured peak of a local `cargo doc`.",
+                "docs.rs has its own memory limit. Document less (`features` and `targets` in `[package.metadata.docs.rs]`), or ask docs.rs for a higher limit and name the peak that you measured with `cargo doc`.",
             )]);
         }
         if let Some(program) = self.death.unit.strip_prefix("run of ").filter(|_| !self.is_test()) {
@@ -203,41 +202,41 @@ impl Told<'_> {
             Doing::Fetching => Some(vec![
                 with(
                     "CARGO_NET_GIT_FETCH_WITH_CLI=true cargo fetch".to_owned(),
-                    "Cargo itself died while it read an index or a repository: git's own program needs far less memory for that than the library in Cargo (`net.git-fetch-with-cli`)",
+                    "fetches with the git program, which needs far less memory than the git library in Cargo: Cargo died while it read an index or a repository",
                 ),
                 words(
-                    "Cargo 1.68 and later read the index of crates.io file by file: `CARGO_REGISTRIES_CRATES_IO_PROTOCOL=sparse`, or a newer Cargo.",
+                    "Or read the crates.io index file by file: set `CARGO_REGISTRIES_CRATES_IO_PROTOCOL=sparse` (Cargo 1.68 or later; newer ones do it by default).",
                 ),
             ]),
             Doing::Cloning => Some(vec![
                 with(
                     "git config --global pack.threads 1".to_owned(),
-                    "git died, and not a compiler: one thread holds one window of the repository",
+                    "lets git use one thread, which needs less memory: git died, not a compiler",
                 ),
-                words(
-                    "A clone with less history (`git clone --depth 1`), or swap. That git died shows that `net.git-fetch-with-cli` is on, or that Cargo has no part in it.",
-                ),
+                words("Or clone with less history (`git clone --depth 1`), or add swap."),
             ]),
             Doing::Installing => Some(vec![
                 with(
                     "rustup toolchain install stable --profile minimal".to_owned(),
-                    "rustup died, and not a compiler: the minimal profile leaves out the documentation, most of what is unpacked",
+                    "installs without the documentation, which is most of what rustup unpacks: rustup died, not a compiler",
                 ),
-                words("`RUSTUP_UNPACK_RAM` bounds what rustup unpacks at once; swap helps, too."),
+                words(
+                    "Or limit what rustup unpacks at once with `RUSTUP_UNPACK_RAM` (in bytes), or add swap.",
+                ),
             ]),
             Doing::Bundling if heap => Some(vec![with(
                 "export NODE_OPTIONS=--max-old-space-size=4096".to_owned(),
-                "Node died, and not a compiler: its heap has a limit of its own (in MiB), which may be as high as the machine's memory allows",
+                "raises Node's own heap limit (in MiB): Node died, not a compiler",
             )]),
             Doing::Bundling => Some(vec![words(
-                "Node died, and not a compiler: bundle before or after Cargo's build and not beside it, without source maps; `NODE_OPTIONS=--max-old-space-size=1024` keeps its heap (in MiB) below what there is.",
+                "Node died, not a compiler. Bundle before or after the Cargo build, not at the same time, and without source maps. `NODE_OPTIONS=--max-old-space-size=1024` limits Node's heap (in MiB).",
             )]),
             Doing::Packing => Some(vec![
                 words(
-                    "The image builder died while it packed what was built, and not Cargo: give its container more memory, and copy only the finished programs into the last stage.",
+                    "The image builder died, not Cargo. Give its container more memory, and copy only the finished programs into the last stage.",
                 ),
                 words(
-                    "kaniko holds less with `--compressed-caching=false`, `--snapshot-mode=redo` and `--use-new-run`.",
+                    "kaniko needs less memory with `--compressed-caching=false`, `--snapshot-mode=redo` and `--use-new-run`.",
                 ),
             ]),
         }
@@ -249,11 +248,11 @@ impl Told<'_> {
         if seen.nix {
             return vec![with(
                 "nix build --max-jobs 1 --cores 2".to_owned(),
-                "one derivation at a time, with two compilers in it: Nix starts Cargo itself, with as many as there are processors",
+                "builds one derivation at a time, with two compilers: Nix starts one per processor otherwise",
             )];
         }
         if self.is_test() {
-            let (command, threads) = match (seen.subcommand, self.has_line()) {
+            let (command, threads) = match (seen.subcommand, self.has_budget()) {
                 (Some("nextest run"), true) => ("cargo plimsoll nextest run", " --test-threads 1"),
                 (Some("nextest run"), false) => ("cargo nextest run", " --test-threads 1"),
                 (_, true) => ("cargo plimsoll test", " -- --test-threads=1"),
@@ -261,27 +260,27 @@ impl Told<'_> {
             };
             return vec![with(
                 format!("{command}{}{threads}", self.release()),
-                "a test died, and not a compiler: one at a time, each has all the memory there is",
+                "runs one test at a time: a test died, not a compiler",
             )];
         }
-        if !self.has_line() {
+        if !self.has_budget() {
             let jobs =
                 if self.subcommand().starts_with("nextest") { "--build-jobs 1" } else { "-j 1" };
             return vec![with(
                 format!("cargo {}{} {jobs}", self.subcommand(), self.release()),
-                "one compiler at a time (`cargo plimsoll` has a line to keep on Linux only)",
+                "runs one compiler at a time (`cargo plimsoll` keeps a memory budget only on Linux)",
             )];
         }
         if seen.governed {
             return vec![
                 with(
                     self.command(" --memory 60%"),
-                    "the build already ran inside a memory budget, so something else took the memory: a smaller \
-                     budget leaves more to other programs",
+                    "leaves more memory to other programs: the build already ran inside a memory budget, so something \
+                     else took the memory",
                 ),
                 with(
                     self.command(" --jobs 1"),
-                    "runs one unit at a time, with all of the budget for itself",
+                    "runs one unit at a time, which has the whole budget",
                 ),
             ];
         }
@@ -290,10 +289,10 @@ impl Told<'_> {
         let mut all = vec![with(
             self.command(""),
             if run_again {
-                "runs as much at once as fits into what the machine or container leaves, and runs again what is killed \
-                 all the same"
+                "runs only as much at once as fits into the free memory of the machine or container, and runs a compiler \
+                 again if it is killed all the same"
             } else {
-                "runs as much at once as fits into what the machine or container leaves"
+                "runs only as much at once as fits into the free memory of the machine or container"
             },
         )];
         let shared =
@@ -301,7 +300,7 @@ impl Told<'_> {
         if shared && !matches!(self.death.cause, Cause::AllocationFailed | Cause::SystemdOomd) {
             all.push(with(
                 self.command(" --memory 80%"),
-                "leaves more to what else runs in the same job or container",
+                "leaves more memory to everything else in the same job or container",
             ));
         }
         all
@@ -312,14 +311,16 @@ impl Told<'_> {
         let linked = self.death.unit.starts_with("link of");
         let why = match (self.seen.fat_lto, linked, self.seen.full_debuginfo) {
             (true, ..) => {
-                "fat LTO holds the whole program in one compiler; this makes it thin, with more codegen units"
+                "switches from fat LTO, which holds the whole program in one compiler, to thin LTO with more codegen units"
             }
             (_, true, true) => {
-                "less and split debug information: most of what the linker has to hold"
+                "reduces and splits debug information, most of what the linker holds"
             }
-            (_, true, false) => "settings with which the linker has less to hold",
-            (_, _, true) => "less debug information and more codegen units: smaller compilers",
-            _ => "settings with which single compilers and links need less",
+            (_, true, false) => "writes settings with which the linker needs less memory",
+            (_, _, true) => {
+                "writes settings with less debug information and more codegen units, so that each compiler needs less memory"
+            }
+            _ => "writes settings with which each compiler and linker needs less memory",
         };
         with("cargo plimsoll init --lowmem".to_owned(), why)
     }
@@ -328,16 +329,16 @@ impl Told<'_> {
     fn of_allocation(&self) -> Vec<Remedy> {
         let mut all = vec![match self.seen.system {
             System::Windows => words(
-                "A larger page file: Windows promises no more memory than RAM and page file hold together, however little of it is used.",
+                "Enlarge the page file: Windows grants only as much memory as RAM and page file have together.",
             ),
             System::Macos | System::Android | System::Unix => swap(),
             System::Linux => words(
-                "Swap: where the kernel promises no more than there is (`vm.overcommit_memory=2`), and where one unit alone is larger than the machine.",
+                "Add swap, if one unit alone needs more than the machine has, or if the kernel grants only what it has (`vm.overcommit_memory=2`).",
             ),
         }];
-        if self.has_line() {
+        if self.has_budget() {
             all.push(words(
-                "Where `ulimit -v` or the CI limits the address space, lift that: it fails healthy compilers, too.",
+                "If `ulimit -v` or the CI limits the address space, lift that limit: healthy compilers fail under it, too.",
             ));
         }
         all
@@ -347,13 +348,16 @@ impl Told<'_> {
         let mut all = vec![
             with(
                 "CARGO_TARGET_DIR=$HOME/target cargo plimsoll build".to_owned(),
-                "puts the artifacts on a disk: what lies in a tmpfs is memory that no compiler can have",
+                "puts the artifacts on a disk: files in a tmpfs take memory from the compilers",
             ),
-            with("cargo plimsoll clean".to_owned(), "removes what no build can use again"),
+            with(
+                "cargo plimsoll clean".to_owned(),
+                "removes from the target directory what no build can use again",
+            ),
         ];
         if self.death.certainty != Certainty::Certain {
             all.push(words(
-                "A disk that is full ends compilers and linkers in the same way: look at `df -h` first.",
+                "First look at `df -h`: a full disk ends compilers and linkers in the same way.",
             ));
         }
         all
@@ -366,7 +370,7 @@ impl Told<'_> {
         )];
         if self.death.certainty != Certainty::Certain {
             all.push(words(
-                "Where `df -T` calls that file system tmpfs, or zram, it is memory after all.",
+                "Look at `df -T`: if it calls the file system tmpfs or zram, memory is full, not a disk.",
             ));
         }
         all
@@ -376,7 +380,7 @@ impl Told<'_> {
         let profile = if self.seen.release { "RELEASE" } else { "DEV" };
         vec![with(
             format!("CARGO_PROFILE_{profile}_LTO=off cargo plimsoll build{}", self.release()),
-            "links without intermediate code; what a killed compiler left half-written is written anew after `cargo clean`",
+            "links without the intermediate code. Run `cargo clean` first: a killed compiler may have left half of a file",
         )]
     }
 
@@ -386,18 +390,18 @@ impl Told<'_> {
                 of_phantoms(),
                 with(
                     format!("cargo {}{} -j 1", self.subcommand(), self.release()),
-                    "starts one compiler at a time, so that there are fewer processes",
+                    "runs one compiler at a time, so that there are fewer processes",
                 ),
             ];
         }
-        let command = if self.has_line() {
+        let command = if self.has_budget() {
             self.command(" --jobs 1")
         } else {
             format!("cargo {}{} -j 1", self.subcommand(), self.release())
         };
         vec![
-            with(command, "starts one compiler at a time, which needs a fraction of the threads"),
-            words("Raise the limit of processes: `ulimit -u`, or the container's pids limit."),
+            with(command, "runs one compiler at a time, which needs far fewer threads"),
+            words("Or raise the limit on processes: `ulimit -u`, or the container's pids limit."),
         ]
     }
 
@@ -409,29 +413,29 @@ impl Told<'_> {
             || exit_number(line) == Some(159)
         {
             return vec![words(
-                "A sandbox (seccomp) ends programs that make a call it does not know: a newer container runtime with its newer profile, or `--security-opt seccomp=unconfined` to see whether that is it.",
+                "A sandbox (seccomp) ended a program that made a system call it does not know. Update the container runtime; `--security-opt seccomp=unconfined` shows whether that is the cause.",
             )];
         }
         if any(&["Too many open files", "(os error 24)"]) {
             return vec![words(
-                "Raise the limit of open files: `ulimit -n`, or the container's (`--ulimit nofile=`).",
+                "Raise the limit on open files: `ulimit -n`, or `--ulimit nofile=` for a container.",
             )];
         }
         if any(&["virus", "(os error 225)", "(os error 1260)", "(os error 4551)"]) {
             return vec![words(
-                "A virus scanner or a policy of Windows forbids the program: exclude the target directory from what is watched, or allow what is built there.",
+                "A virus scanner or a Windows policy blocks the program. Exclude the target directory from the scanner, or allow programs that are built there.",
             )];
         }
         let killed =
             any(&["SIGKILL", "illed", "CODE SIGNING", "Security policy", "Code Signature"]);
         if self.seen.system == System::Macos && killed {
             let mut all = vec![words(
-                "macOS kills a program whose signature is not valid, or that is in quarantine: `codesign --force --sign - PROGRAM`, `xattr -d com.apple.quarantine PROGRAM`, or let the terminal start it (Privacy & Security, Developer Tools).",
+                "macOS kills a program whose signature is invalid or that is in quarantine. Sign it (`codesign --force --sign - PROGRAM`), release it (`xattr -d com.apple.quarantine PROGRAM`), or allow your terminal to run it (Privacy & Security, Developer Tools).",
             )];
             if self.death.unit.ends_with("(build script)") {
                 all.push(with(
                     "cargo clean".to_owned(),
-                    "has the programs written and signed anew: copying over one that has run leaves an invalid signature",
+                    "has the programs written and signed again: a program that is copied over one that has run keeps an invalid signature",
                 ));
             }
             return all;
@@ -440,15 +444,16 @@ impl Told<'_> {
     }
 
     fn of_crash(&self) -> Vec<Remedy> {
-        // Only second thoughts leave a crash so uncertain.
-        if self.death.certainty == Certainty::Possible {
+        // Second thoughts about memory that was refused, because of this.
+        let much_is_free = self.seen.free > 0 || self.seen.told_free > 0;
+        if self.death.certainty == Certainty::Possible && much_is_free {
             return vec![words(
-                "The log shows much free memory, so that it is rather a fault of the compiler or a broken toolchain: try another version of it.",
+                "Try another version of the toolchain: the log shows much free memory, so this is more likely a bug in the compiler or a broken toolchain.",
             )];
         }
         if self.death.line.contains("memory allocation of ") {
             return vec![words(
-                "No machine has so much: the number comes from corrupt data or a fault of the program. `cargo clean` removes what a build has cached; a newer version may know better.",
+                "No machine has that much memory: the number comes from corrupt data or a bug in the program. Run `cargo clean` to remove cached data, or try another version of the program.",
             )];
         }
         Vec::new()
@@ -461,16 +466,16 @@ fn of_program(program: &str) -> Vec<Remedy> {
         return vec![
             with(
                 "cargo plimsoll run-under -- wasm-pack build".to_owned(),
-                "wasm-opt runs while nothing else does",
+                "runs wasm-opt while nothing else runs",
             ),
             words(
-                "A lower level (`-O1`), or none (`wasm-opt = false`), in `[package.metadata.wasm-pack.profile.release]`.",
+                "Or set a lower level (`-O1`) or none (`wasm-opt = false`) in `[package.metadata.wasm-pack.profile.release]`.",
             ),
         ];
     }
     vec![
         words(
-            "The program itself died, and no compiler: how Cargo builds it does not change what it needs.",
+            "The program itself died, not a compiler. The way Cargo builds it does not change how much memory it needs.",
         ),
         swap(),
     ]
@@ -485,13 +490,13 @@ fn is_large(line: &str) -> bool {
 fn of_phantoms() -> Remedy {
     with(
         "adb shell settings put global settings_enable_monitor_phantom_procs false".to_owned(),
-        "Android ends apps whose processes are more than 32 together; this switches that off (Android 12L and later)",
+        "switches off a limit of Android 12L and later: it ends apps when they have more than 32 processes together",
     )
 }
 
 /// A 64-bit compiler for the same programs.
 fn of_narrow(narrow: &str) -> Remedy {
-    const WHY: &str = "a 32-bit compiler can hold 2 to 4 GiB, however much the machine has: a 64-bit toolchain compiles for the same target";
+    const WHY: &str = "uses a 64-bit toolchain for the same target: a 32-bit compiler cannot hold more than 2 to 4 GiB";
     // What runs where the 32-bit one does.
     let host = narrow.strip_prefix("i686-").or_else(|| narrow.strip_prefix("i586-"));
     match host {
@@ -499,7 +504,7 @@ fn of_narrow(narrow: &str) -> Remedy {
         None => Remedy {
             command: None,
             why: format!(
-                "A 64-bit toolchain, on a 64-bit machine or container (now: {narrow}), with `--target` for the same programs: a 32-bit compiler can hold 2 to 4 GiB, however much the machine has."
+                "Compile with a 64-bit toolchain on a 64-bit machine or container, and name the target with `--target`. This compiler is a 32-bit program ({narrow}), which cannot hold more than 2 to 4 GiB."
             ),
         },
     }

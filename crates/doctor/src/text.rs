@@ -1,71 +1,79 @@
 //! The verdict in words.
 
-use std::fmt::Write as _;
+use plimsoll_view::{Block, Entry, Tone};
 
 use crate::cause::Cause;
-use crate::verdict::{Certainty, Verdict};
+use crate::verdict::Verdict;
 
 /// What a person reads of a log.
 #[must_use]
-pub fn text(verdict: &Verdict) -> String {
+pub fn blocks(verdict: &Verdict) -> Vec<Block> {
     said(verdict, false)
 }
 
 /// What a person reads of a recorded build, whose lines nobody looks at.
 #[must_use]
-pub fn recorded_text(verdict: &Verdict) -> String {
+pub fn recorded_blocks(verdict: &Verdict) -> Vec<Block> {
     said(verdict, true)
 }
 
-fn said(verdict: &Verdict, is_record: bool) -> String {
-    let mut text = String::new();
-    let subject = verdict.unit.as_deref().unwrap_or("the build");
-    let what = match verdict.cause {
-        Cause::Succeeded | Cause::Unknown => "the build",
-        _ => subject,
-    };
-    let happened = match verdict.cause {
-        Cause::Failed if is_record => {
-            "failed by itself: its code does not compile, or it ended with an error"
-        }
-        cause => cause.happened(),
-    };
-    let _ = match verdict.cause {
-        Cause::Succeeded | Cause::Unknown => writeln!(text, "{what} {happened}"),
-        _ => writeln!(text, "{what} {happened} ({})", verdict.certainty.word()),
-    };
+/// [`blocks`] as one text, as it is in a file.
+#[must_use]
+pub fn text(verdict: &Verdict) -> String {
+    blocks(verdict).iter().map(Block::to_string).collect()
+}
+
+fn said(verdict: &Verdict, is_record: bool) -> Vec<Block> {
+    let entry = |tone, word, text| Block::Entry(Entry { tone, word, text });
+    let (tone, text) = (tone(verdict), happened(verdict, is_record));
+    let mut blocks = vec![entry(tone, "Verdict", text)];
     if let Some(evidence) = &verdict.evidence {
-        let _ = match is_record {
-            true => writeln!(text, "  {}", evidence.text),
-            false => writeln!(text, "  line {}: {}", evidence.line, evidence.text),
+        let text = match is_record {
+            true => evidence.text.clone(),
+            false => format!("line {}: {}", evidence.line, evidence.text),
         };
-    }
-    let known = !matches!(verdict.cause, Cause::Succeeded | Cause::Unknown)
-        && (is_record || verdict.cause != Cause::Failed);
-    if !verdict.memory && known {
-        let not = match verdict.certainty {
-            Certainty::Possible => "It is probably not want of memory.",
-            Certainty::Likely | Certainty::Certain => "It is not want of memory.",
-        };
-        let _ = writeln!(text, "{not}");
+        blocks.push(entry(Tone::Info, "Evidence", text));
     }
     if !verdict.remedies.is_empty() {
-        let helps = match (verdict.memory, verdict.cause) {
-            (true, _) => "What would have prevented it:",
-            (false, Cause::Failed) => "To know more:",
-            (false, _) => "What helps:",
-        };
-        let _ = writeln!(text, "\n{helps}");
+        blocks.push(Block::Title("What to do".to_owned()));
     }
     for remedy in &verdict.remedies {
-        match &remedy.command {
+        let why = match &remedy.command {
             Some(command) => {
-                let _ = writeln!(text, "  {command}\n      {}", remedy.why);
+                blocks.push(Block::Fixed(format!("  {command}\n")));
+                format!("      {}\n", remedy.why)
             }
-            None => {
-                let _ = writeln!(text, "  {}", remedy.why);
-            }
-        }
+            None => format!("  {}\n", remedy.why),
+        };
+        blocks.push(Block::Text(why));
     }
-    text
+    blocks
+}
+
+/// Whether it was memory, how sure that is, and what happened to what.
+fn happened(verdict: &Verdict, is_record: bool) -> String {
+    let subject = verdict.unit.as_deref().unwrap_or("the build");
+    let certainty = verdict.certainty.word();
+    let how = verdict.cause.happened();
+    match verdict.cause {
+        // A record that ends says how: this one goes on.
+        Cause::Unknown if is_record => "the build is still running".to_owned(),
+        Cause::Succeeded | Cause::Unknown => format!("the build {how}"),
+        Cause::Failed if is_record => format!(
+            "not a memory problem ({certainty}): {subject} does not compile, or it ended with an error"
+        ),
+        Cause::Failed => format!("{subject} {how} ({certainty})"),
+        Cause::Refused => format!("not enough memory ({certainty}): {subject} {how}"),
+        _ if verdict.memory => format!("out of memory ({certainty}): {subject} {how}"),
+        _ => format!("not a memory problem ({certainty}): {subject} {how}"),
+    }
+}
+
+fn tone(verdict: &Verdict) -> Tone {
+    match verdict.cause {
+        Cause::Succeeded => Tone::Good,
+        Cause::Unknown => Tone::Info,
+        _ if verdict.memory => Tone::Bad,
+        _ => Tone::Caution,
+    }
 }

@@ -28,16 +28,16 @@ impl Certainty {
     }
 }
 
-/// The budget that shows it.
+/// The line that shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Evidence {
     /// Its number in the log, from 1.
     pub line: u64,
-    /// What it says, without colours and the CI's prefixes, shortened where it is long.
+    /// What it says, without colors and the CI's prefixes, shortened where it is long.
     pub text: String,
 }
 
-/// Something that would have prevented it.
+/// Something to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Remedy {
     /// What to run, where there is one command for it.
@@ -49,7 +49,7 @@ pub struct Remedy {
 /// What ended a build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Verdict {
-    /// Whether it was want of memory.
+    /// Whether memory ran out.
     pub memory: bool,
     /// What it was.
     pub cause: Cause,
@@ -57,8 +57,8 @@ pub struct Verdict {
     pub certainty: Certainty,
     /// What died or failed: `serde`, `aws-lc-sys (build script)`, `link of bin-07`.
     pub unit: Option<String>,
-    /// The budget that shows it.
+    /// The line that shows it.
     pub evidence: Option<Evidence>,
-    /// What would have prevented it, the best first.
+    /// What to do, the best first.
     pub remedies: Vec<Remedy>,
 }

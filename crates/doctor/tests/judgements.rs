@@ -15,7 +15,7 @@ fn killed(arguments: &str) -> String {
 }
 
 #[test]
-fn a_killed_compiler_is_to_run_inside_a_line_and_with_swap_where_it_is_a_person_s_machine() {
+fn a_killed_compiler_is_to_run_inside_a_budget_and_with_swap_where_it_is_a_person_s_machine() {
     let said = suggested(&killed("-C opt-level=3"));
     assert!(said.contains("cargo plimsoll build --release"), "{said}");
     assert!(said.contains("swap"), "{said}");
@@ -49,7 +49,7 @@ fn no_lto_at_all_is_for_bitcode_that_does_not_load_and_for_nothing_else() {
 }
 
 #[test]
-fn what_is_not_memory_is_not_sent_to_a_memory_line() {
+fn what_is_not_memory_gets_no_memory_budget() {
     for log in [
         "error[E0308]: mismatched types\nerror: could not compile `app` (lib) due to 1 previous error\n",
         "error: test failed, to rerun pass `--lib`\n",
@@ -58,7 +58,7 @@ fn what_is_not_memory_is_not_sent_to_a_memory_line() {
     ] {
         let verdict = judge(log);
         assert!(!verdict.memory && verdict.remedies.is_empty(), "{verdict:?}");
-        assert!(text(&verdict).contains("It is not want of memory."));
+        assert!(text(&verdict).contains("not a memory problem ("));
     }
 }
 
@@ -83,12 +83,12 @@ fn a_full_file_system_is_moved_where_it_is_memory_and_cleaned_where_it_is_a_disk
 fn a_test_or_a_build_script_is_not_promised_a_second_run() {
     let script = "error: failed to run custom build command for `v8 v130.0.1`\n\nCaused by:\n  process didn't exit \
                   successfully: `/t/build/v8-0123456789abcdef/build-script-build` (signal: 9, SIGKILL: kill)\n";
-    assert!(!suggested(script).contains("runs again"), "{}", suggested(script));
-    assert!(suggested(&killed("")).contains("runs again"));
+    assert!(!suggested(script).contains("again if it is killed"), "{}", suggested(script));
+    assert!(suggested(&killed("")).contains("again if it is killed"));
     let test = "error: test failed, to rerun pass `--lib`\n\nCaused by:\n  process didn't exit successfully: \
                 `/t/debug/deps/app-0123456789abcdef` (signal: 9, SIGKILL: kill)\n";
     assert_eq!(judge(test).unit.as_deref(), Some("run of test app"));
-    assert!(!suggested(test).contains("runs again"));
+    assert!(!suggested(test).contains("again if it is killed"));
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub fn count_fresh(stderr: &str) -> Freshness {
     }
 }
 
-/// How often one of cargo's status words stands at the beginning of a budget.
+/// How often one of cargo's status words stands at the beginning of a line.
 pub fn count(stderr: &str, word: &str) -> u64 {
     stderr
         .lines()

@@ -46,7 +46,7 @@ impl Plimsoll {
         Ok(Self { program, id: format!("{digest:016x}{planned}"), processors })
     }
 
-    /// Plimsoll's command for a workload. No `line` means no option at all: `auto`.
+    /// Plimsoll's command for a workload. No `budget` means no option at all: `auto`.
     pub fn build(&self, workload: &Workload, home: &Path, budget: Option<u64>, jobs: u32) -> Build {
         let mut args: Vec<OsString> = vec!["plimsoll".into()];
         let processors = self.processors.map(|count| OsString::from(count.to_string()));

@@ -11,22 +11,22 @@ use crate::workload::sources;
 
 const HEAD: &str = "# Results\n\nWritten by `plimsoll-bench` (see README.md). Each section is replaced when its command is run again.\n";
 
-/// Where things are, for every command.
+/// Where workloads, builds and results are, for every command.
 #[derive(Args, Debug)]
-pub struct JobSlots {
-    /// Where the workloads are.
+pub struct Folders {
+    /// The folder of the workloads [default: bench/workloads].
     #[arg(long, value_name = "DIR")]
     pub workloads: Option<PathBuf>,
-    /// Where builds happen and finished arms are kept.
+    /// The folder for builds; finished arms stay in it.
     #[arg(long, value_name = "DIR", default_value = "/tmp/plimsoll-bench")]
     pub state: PathBuf,
-    /// The program `cargo-plimsoll` to measure [default: the one beside this program].
+    /// The `cargo-plimsoll` to measure [default: the one beside this program].
     #[arg(long, value_name = "PATH")]
     pub plimsoll: Option<PathBuf>,
-    /// Only print; leave RESULTS.md and the JSON beside it alone.
+    /// Only print: write neither RESULTS.md nor its JSON.
     #[arg(long)]
     pub no_results: bool,
-    /// Where RESULTS.md and its JSON go [default: the folder of the workloads' parent].
+    /// The folder for RESULTS.md and its JSON [default: the parent of the workloads].
     #[arg(long, value_name = "DIR")]
     pub results: Option<PathBuf>,
 }
@@ -52,22 +52,23 @@ impl Report {
 }
 
 /// The state folder, made and resolved.
-pub fn state(places: &JobSlots) -> Result<PathBuf> {
-    fs::create_dir_all(&places.state)
-        .with_context(|| format!("making {}", places.state.display()))?;
-    fs::canonicalize(&places.state).with_context(|| format!("resolving {}", places.state.display()))
+pub fn state(folders: &Folders) -> Result<PathBuf> {
+    fs::create_dir_all(&folders.state)
+        .with_context(|| format!("making {}", folders.state.display()))?;
+    fs::canonicalize(&folders.state)
+        .with_context(|| format!("resolving {}", folders.state.display()))
 }
 
 /// Prints reports, and puts them into RESULTS.md and JSON files. Fails (by exit code) if one is not as promised.
-pub fn publish(places: &JobSlots, reports: &[Report]) -> Result<ExitCode> {
+pub fn publish(folders: &Folders, reports: &[Report]) -> Result<ExitCode> {
     for report in reports {
         println!("\n## {}\n\n{}", report.title, report.body);
     }
-    if !places.no_results {
-        let results = match &places.results {
+    if !folders.no_results {
+        let results = match &folders.results {
             Some(dir) => dir.clone(),
             None => {
-                sources(places.workloads.clone())?.parent().map(Path::to_owned).unwrap_or_default()
+                sources(folders.workloads.clone())?.parent().map(Path::to_owned).unwrap_or_default()
             }
         };
         for report in reports {
@@ -165,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_section_replaces_its_elder_and_leaves_the_others() {
+    fn a_section_replaces_its_former_self_and_leaves_the_others() {
         let text = replaced(HEAD, "run engine", "one");
         let text = replaced(&text, "run giant", "two");
         let text = replaced(&text, "run engine", "three");

@@ -46,9 +46,9 @@ inventory::collect!(Test);
 /// Why a test is ignored, on its way up from where that turned out.
 struct Ignored(String);
 
-/// Ends the test that calls it: it is ignored, and `reason` stands in its budget. Only on the test's own thread.
+/// Ends the test that calls it: it is ignored, and `reason` stands in its line. Only on the test's own thread.
 pub fn ignored(reason: impl Into<String>) -> ! {
-    // No panic: nobody is to be told where it was.
+    // No panic: the place of the call is of no interest.
     resume_unwind(Box::new(Ignored(reason.into())))
 }
 

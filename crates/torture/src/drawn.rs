@@ -37,7 +37,7 @@ impl Extent {
         }
     }
 
-    /// How many blows a build gets.
+    /// How many faults a build gets.
     fn faults(self) -> &'static [u32] {
         match self {
             Self::All | Self::Small => &[0, 1, 1, 1, 2, 2, 3, 5],
@@ -46,7 +46,7 @@ impl Extent {
     }
 }
 
-/// Lines, in per cent of what plain cargo held at its peak: from far below the heaviest unit to far above all.
+/// Budgets, in per cent of what plain cargo held at its peak: from far below the heaviest unit to far above all.
 const BUDGETS: [u32; 8] = [5, 25, 40, 55, 70, 90, 130, 400];
 
 /// Cgroup limits, likewise, on top of [`BESIDE`]: the lowest do not hold the heaviest unit.
@@ -195,7 +195,7 @@ pub(crate) struct Drawn {
     pub(crate) disk: Option<u32>,
     /// Plimsoll, not plain cargo, builds what is left to build afterwards.
     pub(crate) again_with_plimsoll: bool,
-    /// The blows, in their order.
+    /// The faults, in their order.
     pub(crate) faults: Vec<Fault>,
 }
 

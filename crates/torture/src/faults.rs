@@ -1,4 +1,4 @@
-//! The blows: finds who of a build is who, and sends the signals when it is time.
+//! The faults: finds who of a build is who, and sends the signals when it is time.
 
 use std::collections::HashMap;
 use std::fs;
@@ -29,7 +29,7 @@ pub(crate) struct Hit {
     pub(crate) what: String,
 }
 
-/// Deals the blows of one build.
+/// Deals the faults of one build.
 pub(crate) struct Injector {
     root: i32,
     random: Random,
@@ -211,9 +211,7 @@ fn classify(path: &Path, words: &[String], is_root: bool) -> Whom {
         "rustc" | "rustdoc" | "clippy-driver" if is_at_work() => Whom::Rustc,
         "rustc" | "rustdoc" | "rustup" => Whom::Probe,
         _ if name.starts_with("plimsoll-") => Whom::Shim,
-        _ if words.first().is_some_and(|word| word.starts_with("plimsoll-watchdog")) => {
-            Whom::Governor
-        }
+        _ if words.first().is_some_and(|word| word.starts_with("plimsoll-watch")) => Whom::Governor,
         _ if ["build-script-", "build_script_"].iter().any(|it| name.starts_with(it)) => {
             Whom::Script
         }

@@ -1,7 +1,7 @@
 //! The fault campaign: many small builds, each with faults drawn from one seed, and a hard look after each.
 //!
 //! ```text
-//! draw -> surround (cgroup limit, swap, small disk, account) -> build under blows -> wait until all of it has gone
+//! draw -> surround (cgroup limit, swap, small disk, account) -> build under faults -> wait until all of it has gone
 //!      -> what is left, and does anything explain the exit status?
 //!      -> build again undisturbed: it ends well, with plain cargo's artifacts, and plain cargo finds all of it fresh
 //! ```
@@ -37,10 +37,10 @@ use campaign::Plan;
 use drawn::Extent;
 use plimsoll_rig::launch::{self, Interrupt};
 use plimsoll_rig::programs::Plimsoll;
-use plimsoll_rig::report::JobSlots;
+use plimsoll_rig::report::Folders;
 use plimsoll_rig::workload::sources;
 
-/// Many small builds under faults drawn from a seed: nothing may be lost or left, and each exit status explicable.
+/// Runs many small builds under faults drawn from a seed: nothing is lost or left behind, and every exit status is explained.
 #[derive(Parser, Debug)]
 #[command(name = "plimsoll-torture", version, args_conflicts_with_subcommands = true)]
 struct Cli {
@@ -68,26 +68,26 @@ enum Part {
 
 #[derive(Args, Debug)]
 struct Options {
-    /// How many builds.
+    /// The number of builds.
     #[arg(long, default_value_t = 200)]
     builds: u32,
-    /// What everything is drawn from.
+    /// The seed from which every build and fault is drawn.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Begin no further build after so long.
+    /// Start no further build after this time.
     #[arg(long, value_name = "MINUTES")]
     minutes: Option<u64>,
-    /// Only this build of the campaign; publishes nothing.
+    /// Run only this build of the campaign, and publish nothing.
     #[arg(long, value_name = "NUMBER")]
     only: Option<u32>,
-    /// Without the workload that takes half a minute by itself.
+    /// Leave out the workload that takes half a minute.
     #[arg(long)]
     small: bool,
-    /// A few small builds, for a machine that looks at every change; publishes nothing.
+    /// Run a few small builds, for CI, and publish nothing.
     #[arg(long)]
     smoke: bool,
     #[command(flatten)]
-    places: JobSlots,
+    folders: Folders,
 }
 
 /// Enough that each way of starting a build is among them.
@@ -115,10 +115,10 @@ fn run(Cli { part, options }: Cli) -> Result<ExitCode> {
 
 fn torture(mut options: Options) -> Result<ExitCode> {
     let interrupt = Interrupt::listen()?;
-    options.places.no_results |= options.smoke || options.only.is_some();
-    let state = plimsoll_rig::report::state(&options.places)?;
-    let sources = sources(options.places.workloads.clone())?;
-    let plimsoll = Plimsoll::find(options.places.plimsoll.clone(), None)?;
+    options.folders.no_results |= options.smoke || options.only.is_some();
+    let state = plimsoll_rig::report::state(&options.folders)?;
+    let sources = sources(options.folders.workloads.clone())?;
+    let plimsoll = Plimsoll::find(options.folders.plimsoll.clone(), None)?;
     let minutes = options.minutes.map(|minutes| Duration::from_secs(60 * minutes));
     let plan = Plan {
         builds: if options.smoke { options.builds.min(SMOKE_BUILDS) } else { options.builds },
@@ -132,7 +132,7 @@ fn torture(mut options: Options) -> Result<ExitCode> {
         },
     };
     let report = campaign::run(&state, &sources, &plimsoll, &interrupt, &plan)?;
-    plimsoll_rig::report::publish(&options.places, &[report])
+    plimsoll_rig::report::publish(&options.folders, &[report])
 }
 
 #[cfg(test)]

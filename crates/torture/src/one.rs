@@ -24,8 +24,8 @@ use crate::stranger::Stranger;
 use crate::surroundings::{Disk, Swap};
 use crate::verdict::{self, Circumstances, MARK};
 
-/// A build under blows may take so many times what plain cargo takes, and [`GRACE`] on top: kills throw work away, a
-/// line below the floor runs unit after unit, a cgroup limit crawls, and other work may run on the machine.
+/// A build under faults may take so many times what plain cargo takes, and [`GRACE`] on top: kills throw work away, a
+/// budget below the floor runs unit after unit, a cgroup limit crawls, and other work may run on the machine.
 const SLOWER: u32 = 25;
 
 /// See [`SLOWER`]. Also for how long a governor waits for what it cannot have.
@@ -60,10 +60,10 @@ impl Campaign<'_> {
     pub(crate) fn one(&mut self, number: u32, drawn: Drawn) -> Result<Record> {
         let reference = self.reference(drawn.workload, drawn.command)?;
         let scene = self.scene(number, &drawn, &reference)?;
-        // Where there are no cgroups, who is below us counts as the build's, and would get its blows.
+        // Where there are no cgroups, who is below us counts as the build's, and would get its faults.
         let beside = scene.dir.join("stranger");
         let mut stranger = self.means.cgroups.then(|| Stranger::start(&beside)).transpose()?;
-        let ended = self.under_blows(number, &drawn, &reference, &scene, stranger.as_mut())?;
+        let ended = self.under_faults(number, &drawn, &reference, &scene, stranger.as_mut())?;
         let around = Circumstances {
             oom_kills: ended.oom_kills,
             small_disk: scene.disk.is_some(),
@@ -151,7 +151,7 @@ impl Campaign<'_> {
         build
     }
 
-    fn under_blows(
+    fn under_faults(
         &self,
         number: u32,
         drawn: &Drawn,

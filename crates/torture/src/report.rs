@@ -27,7 +27,7 @@ pub(crate) struct Record {
     pub(crate) seconds: f64,
     /// The kernel's kills inside its cgroup limit.
     pub(crate) oom_kills: u64,
-    /// The blows that were dealt.
+    /// The faults that were dealt.
     pub(crate) hits: Vec<Hit>,
     /// Blows that found nobody.
     pub(crate) missed: usize,
@@ -75,7 +75,7 @@ pub(crate) fn report(plan: &Plan, means: Means, records: &[Record], took: Durati
     let count = |is: &dyn Fn(&Record) -> bool| records.iter().filter(|it| is(it)).count();
     let mut body = format!(
         "`{command}`\n\ncommit {} · {}\n\n\
-         | builds | by `cargo plimsoll` / joined to an account / plain on an account | below the peak's line | in a cgroup limit (OOM kills) | with swap | on a small disk | undisturbed | time | findings |\n\
+         | builds | by `cargo plimsoll` / joined to an account / plain on an account | below plain Cargo's peak | in a cgroup limit (OOM kills) | with swap | on a small disk | undisturbed | time | findings |\n\
          |---|---|---|---|---|---|---|---|---|\n\
          | {} | {} / {} / {} | {} | {} ({}) | {} | {} | {} | {:.0} min | {} |\n",
         commit(),

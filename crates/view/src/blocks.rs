@@ -1,4 +1,4 @@
-//! A longer answer in parts, so that whoever prints it can colour them and break their lines.
+//! A longer answer in parts, so that whoever prints it can color them and break their lines.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::entry::Entry;
 /// A part of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Block {
-    /// A budget with a status word.
+    /// A line with a status word.
     Entry(Entry),
     /// The title of a section.
     Title(String),
@@ -19,7 +19,7 @@ pub enum Block {
     Fixed(String),
 }
 
-/// As in a file: without colours, no budget broken.
+/// As in a file: without colors, no line broken.
 impl fmt::Display for Block {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -31,7 +31,7 @@ impl fmt::Display for Block {
 }
 
 /// The lines of `text`, none wider than so many columns where words allow that: what follows stands below the first
-/// word of its budget, or below `mark`, where the budget has one (two spaces behind a column of times).
+/// word of its line, or of its second column if it has one (two spaces after a column of times).
 #[must_use]
 pub fn broken(text: &str, columns: usize) -> String {
     /// A narrower column of text is harder to read than lines that the terminal breaks.

@@ -1,11 +1,11 @@
-//! A budget with a status word before it, in Cargo's columns: `    Finished dev target(s) in 9.70s`.
+//! A line with a status word before it, in Cargo's columns: `    Finished dev target(s) in 9.70s`.
 
 use std::fmt;
 
 /// Cells of the column in which status words stand, at its right: Cargo's.
 pub const WORD: usize = 12;
 
-/// How a status word is meant, so that whoever prints it can colour it.
+/// How a status word is meant, so that whoever prints it can color it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tone {
     /// All is well.
@@ -52,7 +52,7 @@ impl Entry {
     }
 }
 
-/// As in a log, without colours.
+/// As in a log, without colors.
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:>WORD$} {}", self.word, self.text)

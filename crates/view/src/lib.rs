@@ -5,7 +5,7 @@
 //! a unit that was never registered, or that this version does not know, changes nothing.
 //!
 //! Architecture invariant: this crate is pure. It reads no clock (the moment is an argument or in the
-//! records), no file, no environment, knows no terminal and writes no colours; the shell does. (A frame of [`Live`] is a table of cells in memory.)
+//! records), no file, no environment, knows no terminal and writes no colors; the shell does. (A frame of [`Live`] is a table of cells in memory.)
 
 mod blocks;
 mod cells;

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! A model and its picture: [`Live::see`] takes in what governors say, [`Live::press`] a key, and
-//! [`Live::draw`] makes a frame of any size. Nothing here knows a terminal or a clock. There are no colours, only
+//! [`Live::draw`] makes a frame of any size. Nothing here knows a terminal or a clock. There are no colors, only
 //! bold and reverse video, so that it reads the same everywhere.
 
 use std::cmp::Reverse;
@@ -640,7 +640,7 @@ mod tests {
     }
 
     #[test]
-    fn the_chosen_build_is_paused_and_favoured() {
+    fn the_chosen_build_is_paused_and_given_a_priority() {
         let mut live = Live::default();
         live.see(two(), Vec::new());
         assert_eq!(live.press(Key::Char('p')), Wish::Stay, "which of two?");

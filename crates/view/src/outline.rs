@@ -34,7 +34,7 @@ pub struct Outline {
 enum Ending {
     Finished,
     Failed(i32),
-    Cancelled,
+    Canceled,
     Killed(i32),
     Running,
     Incomplete,
@@ -68,13 +68,13 @@ impl Outline {
         )
     }
 
-    /// The same as a budget with a status word.
+    /// The same as a line with a status word.
     #[must_use]
     pub fn heading(&self, now: u64) -> Entry {
         Entry::new(Tone::Info, "Build", self.which(now))
     }
 
-    /// How it ended and what it needed, as a budget with a status word.
+    /// How it ended and what it needed, as a line with a status word.
     #[must_use]
     pub fn result(&self) -> Entry {
         let state = &self.state;
@@ -87,7 +87,7 @@ impl Outline {
             Ending::Failed(exit) => {
                 (Tone::Bad, "Failed", format!("after {} with exit code {exit}", state.wall()))
             }
-            Ending::Cancelled => (Tone::Caution, "Cancelled", format!("after {}", state.wall())),
+            Ending::Canceled => (Tone::Caution, "Canceled", format!("after {}", state.wall())),
             Ending::Killed(signal) => {
                 (Tone::Bad, "Killed", format!("after {} by signal {signal}", state.wall()))
             }
@@ -114,7 +114,7 @@ impl Outline {
         Entry::new(tone, word, format!("{text}; {needed}{then}{live}"))
     }
 
-    /// The budget and who measured.
+    /// The memory budget at the start, the jobs and the version.
     pub(crate) fn budget(&self) -> Entry {
         let header = &self.header;
         let amount = match header.budget {
@@ -138,7 +138,7 @@ impl Outline {
         match self.state.done() {
             Some(done) => match (done.exit, done.signal()) {
                 (0, _) => Ending::Finished,
-                (_, Some(1 | 2 | 3 | 15)) => Ending::Cancelled,
+                (_, Some(1 | 2 | 3 | 15)) => Ending::Canceled,
                 (_, Some(signal)) => Ending::Killed(signal),
                 (exit, None) => Ending::Failed(exit),
             },
@@ -151,7 +151,7 @@ impl Outline {
         match self.ending() {
             Ending::Finished => "finished",
             Ending::Failed(_) => "failed",
-            Ending::Cancelled => "cancelled",
+            Ending::Canceled => "canceled",
             Ending::Killed(_) => "killed",
             Ending::Running => "running",
             Ending::Incomplete => "incomplete",

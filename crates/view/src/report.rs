@@ -23,7 +23,7 @@ const TITLE: usize = 44;
 /// Names of units that were not started.
 const LEFT_SHOWN: usize = 5;
 
-/// What happens to one unit, or to the budget, up to so often is told each time, and more often in one line.
+/// What happens to one unit, or to the budget, up to so often is reported each time, and more often in one line.
 const EACH: usize = 2;
 
 /// A budget that stays within this share of its highest is not worth a word.
@@ -114,7 +114,7 @@ fn heaviest(state: &BuildState) -> Option<String> {
     let mut text = indented(&table(columns, &rows));
     let more = all.len() - units.len();
     if more > 0 {
-        let _ = writeln!(text, "  and {} that needed less each", count(more, "unit"));
+        let _ = writeln!(text, "  and {} that needed less", count(more, "unit"));
     }
     (!units.is_empty()).then_some(text)
 }
@@ -228,7 +228,7 @@ impl<'a> Folded<'a> {
                     Said::Nothing
                 } else {
                     self.told.push(*unit);
-                    Said::AsItIs(format!("; {times} times in all, the last at {until}"))
+                    Said::AsItIs(format!(" ({times} times, last at {until})"))
                 }
             }
             Event::Notice { text } => match self.notices.get(text.as_str()) {
@@ -266,8 +266,8 @@ impl<'a> Folded<'a> {
     fn budget(&self) -> String {
         let (least, most) = self.range();
         format!(
-            "the memory budget changed {} times, as other programs took and freed memory: between {least} and {most}, at \
-             last {}",
+            "the memory budget changed {} times, as other programs took and freed memory: between {least} and {most}, \
+             {} at the end",
             self.budgets.len() - 1,
             self.budgets.last().copied().unwrap_or_default(),
         )
@@ -283,7 +283,7 @@ fn waits(state: &BuildState) -> Option<String> {
     if let Some((time, admitted, used)) = waited {
         let _ = writeln!(
             text,
-            "  units waited for memory during {time}; on average {} of the budget was promised to running units then, and {} was used",
+            "  units waited for memory for {time}; in that time the running units were expected to need {} of the budget and used {} on average",
             percent(admitted),
             percent(used)
         );
@@ -301,7 +301,7 @@ fn waits(state: &BuildState) -> Option<String> {
         let _ = writeln!(text, "  longest: {}", longest.join(", "));
     }
     if state.links_waited() > Millis::ZERO {
-        let _ = writeln!(text, "  linkers waited {} in total", state.links_waited());
+        let _ = writeln!(text, "  linkers waited for {} in total", state.links_waited());
     }
     Some(text)
 }
@@ -333,14 +333,14 @@ fn totals(state: &BuildState) -> String {
         more(of(Unit::was_paged_out), "of them paged out"),
         of(Unit::was_killed),
         lost(Loss::Killed),
-        more(lost(Loss::Ended), "ended by another program"),
-        more(lost(Loss::NoMemory), "without memory"),
+        more(lost(Loss::Ended), "terminated by another program"),
+        more(lost(Loss::NoMemory), "run again because they got no memory"),
     );
     let _ = writeln!(
         text,
         "  CPU time{} {}, {} of it lost ({}){}",
-        // What runs tells its time at its end.
-        if tally.under_way > 0 { " of what has ended" } else { "" },
+        // What runs reports its time at its end.
+        if tally.under_way > 0 { " of the units that ended" } else { "" },
         state.cpu(),
         state.lost_cpu(),
         percent(state.lost_share()),

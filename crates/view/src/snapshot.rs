@@ -34,16 +34,19 @@ pub struct Snapshot {
     pub machine_budget_bytes: u64,
     /// The budget, in bytes.
     pub budget_bytes: u64,
-    /// Memory below the budget, in bytes.
+    /// Memory inside the budget, in bytes.
     pub used_bytes: u64,
-    /// Units at once, at most.
+    /// Jobs at once, at most.
     pub jobs: u32,
     /// Units that run.
+    #[serde(rename = "running_units")]
     pub running: usize,
     /// Units that wait.
+    #[serde(rename = "waiting_units")]
     pub waiting: usize,
-    /// Units that are stopped.
-    pub stopped: usize,
+    /// Units that are paused or whose linkers wait.
+    #[serde(rename = "paused_units")]
+    pub paused_units: usize,
     /// The units that have not ended.
     pub units: Vec<UnitSnapshot>,
 }
@@ -115,7 +118,7 @@ impl Snapshot {
         let counts = Counts {
             running: self.running,
             waiting: self.waiting,
-            stopped: self.stopped,
+            paused: self.paused_units,
             ..Counts::default()
         };
         let all = crate::status::counts(counts);
@@ -137,7 +140,7 @@ impl Snapshot {
 pub struct UnitSnapshot {
     /// How people call it.
     pub title: String,
-    /// What it does: `running`, `waiting`, `link-held`, `suspended`.
+    /// What it does: `running`, `waiting`, `waiting-to-link`, `paused`.
     pub status: String,
     /// Why it does not run, in a few words; empty where it does.
     pub why: String,
@@ -145,7 +148,7 @@ pub struct UnitSnapshot {
     pub memory_bytes: u64,
     /// The peak that is expected, in bytes.
     pub forecast_bytes: u64,
-    /// Where the expectation came from: `history`, `related crate`, `cold`.
+    /// Where the forecast came from: `history`, `related`, `cold`.
     pub forecast_from: String,
     /// Since its first admission, in milliseconds; since its registration where it waits for that.
     pub elapsed_ms: u64,
@@ -156,8 +159,7 @@ impl UnitSnapshot {
     #[must_use]
     pub fn state(&self) -> String {
         let status = match self.status.as_str() {
-            "suspended" => "paused",
-            "link-held" => "link waits",
+            "waiting-to-link" => "waiting to link",
             other => other,
         };
         match self.why.as_str() {

@@ -29,8 +29,10 @@ pub enum Status {
     /// Runs.
     Running,
     /// Its linker waits to be started.
+    #[serde(rename = "waiting-to-link")]
     LinkHeld,
-    /// Its processes are stopped.
+    /// Its processes are paused.
+    #[serde(rename = "paused")]
     Suspended,
     /// Ended well.
     Finished,
@@ -38,18 +40,18 @@ pub enum Status {
     Failed,
     /// Left without having run, since the build had failed.
     Left,
-    /// Was not run, since it is too large.
+    /// Was not run, because it needs too much.
     Refused,
 }
 
 impl Unit {
-    /// Stopped near the budget, or before it began.
+    /// Paused near the budget, or before it began.
     #[must_use]
     pub fn was_suspended(&self) -> bool {
         self.suspensions > 0
     }
 
-    /// Paged out while it was stopped.
+    /// Paged out while it was paused.
     #[must_use]
     pub fn was_paged_out(&self) -> bool {
         self.paged_out > 0
@@ -113,9 +115,9 @@ pub struct Unit {
     pub wall: Millis,
     /// How long it waited for its first admission; zero before the end.
     pub waited: Millis,
-    /// How often it was suspended for memory.
+    /// How often it was paused for memory.
     pub suspensions: u32,
-    /// How often it was paged out while it was stopped.
+    /// How often it was paged out while it was paused.
     pub paged_out: u32,
     /// How often Plimsoll killed it to run it again.
     pub kills: u32,
@@ -125,9 +127,9 @@ pub struct Unit {
     pub above: Option<Above>,
     /// By which other settings than Cargo's it was compiled.
     pub slimmed: Option<String>,
-    /// Why it was suspended or killed, while it has not gone on.
+    /// Why it was paused or killed, while it has not gone on.
     pub held_by: Option<StopReason>,
-    /// The status that a suspension interrupted.
+    /// The status that a pause interrupted.
     before: Status,
 }
 
@@ -159,12 +161,16 @@ pub struct Decision {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
     /// Units that run.
+    #[serde(rename = "running_units")]
     pub running: usize,
     /// Units that wait for admission.
+    #[serde(rename = "waiting_units")]
     pub waiting: usize,
-    /// Units whose processes or linkers are held back.
-    pub stopped: usize,
+    /// Units that are paused or whose linkers wait.
+    #[serde(rename = "paused_units")]
+    pub paused: usize,
     /// Units of which nothing more comes.
+    #[serde(rename = "ended_units")]
     pub ended: usize,
 }
 
@@ -253,9 +259,9 @@ struct Waits {
     last: Option<(Millis, Option<(f64, f64)>)>,
     /// How long units waited.
     time: Millis,
-    /// Admitted / line, summed over that time in milliseconds.
+    /// Admitted / budget, summed over that time in milliseconds.
     admitted: f64,
-    /// Used / line, likewise.
+    /// Used / budget, likewise.
     used: f64,
 }
 
@@ -382,7 +388,7 @@ impl BuildState {
                 self.decide(record, Some(*unit));
             }
             Event::Lone { unit, needs, budget, rest, programs } => {
-                // Older logs do not say which line that was.
+                // Older logs do not say which budget that was.
                 let budget = if *budget == Bytes::ZERO { self.budget } else { *budget };
                 if let Some(unit) = self.units.get_mut(unit) {
                     let before = unit.above.as_ref().map_or(Bytes::ZERO, |above| above.needs);
@@ -470,7 +476,7 @@ impl BuildState {
         self.now
     }
 
-    /// Tree memory of everything below the budget, as of the last sample.
+    /// Tree memory of everything inside the budget, as of the last sample.
     #[must_use]
     pub fn used(&self) -> Bytes {
         self.used
@@ -680,7 +686,7 @@ impl Counts {
         match status {
             Status::Waiting => &mut self.waiting,
             Status::Running => &mut self.running,
-            Status::LinkHeld | Status::Suspended => &mut self.stopped,
+            Status::LinkHeld | Status::Suspended => &mut self.paused,
             Status::Finished | Status::Failed | Status::Left | Status::Refused => &mut self.ended,
         }
     }

@@ -58,7 +58,7 @@ pub fn word_column(columns: usize) -> usize {
 /// What a build that was paused says in its own terminal.
 const PAUSED: &str = "from `cargo plimsoll top`; press p there to continue";
 
-/// The budget for a log without a terminal in which a build was paused, or goes on.
+/// The line for a log without a terminal in which a build was paused, or goes on.
 #[must_use]
 pub fn paused_line(paused: bool) -> Entry {
     match paused {
@@ -67,7 +67,7 @@ pub fn paused_line(paused: bool) -> Entry {
     }
 }
 
-/// The budget that is written once a minute where there is no terminal:
+/// The line that is written once a minute where there is no terminal:
 /// `Plimsoll 1.21 of 1.56 GiB: 5 running, 12 waiting, 1 paused; longest wasmtime, 2m 03s, 812 MiB`.
 #[must_use]
 pub fn waiting_line(state: &BuildState) -> Entry {
@@ -94,8 +94,7 @@ fn running(state: &BuildState) -> impl Iterator<Item = &Unit> {
 
 /// How many units do what, without zeros.
 pub(crate) fn counts(counts: Counts) -> String {
-    let all =
-        [(counts.running, "running"), (counts.waiting, "waiting"), (counts.stopped, "paused")];
+    let all = [(counts.running, "running"), (counts.waiting, "waiting"), (counts.paused, "paused")];
     let shown: Vec<String> =
         all.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
     shown.join(", ")

@@ -1,4 +1,4 @@
-//! What is said at the end of a build: a budget or two, three or four where something was done, each with a status word
+//! What is said at the end of a build: a line or two, more if something was done, each with a status word
 //! as Cargo has them.
 
 use std::cmp::Reverse;
@@ -65,7 +65,7 @@ fn ended_by(done: Done) -> String {
     match done.signal() {
         None => String::new(),
         // SIGHUP, SIGINT, SIGQUIT, SIGTERM: somebody asked for it.
-        Some(1 | 2 | 3 | 15) => ", then cancelled".to_owned(),
+        Some(1 | 2 | 3 | 15) => ", then canceled".to_owned(),
         Some(signal) => format!(", then killed by signal {signal}"),
     }
 }
@@ -98,7 +98,8 @@ fn paused(state: &BuildState) -> Option<Entry> {
 /// What was run again, why, and what that cost.
 fn restarted(state: &BuildState) -> Option<Entry> {
     let mut parts = Vec::new();
-    let killed = heaviest_names(state, Unit::was_killed);
+    // One that was refused in the end did not run again.
+    let killed = heaviest_names(state, |unit| unit.was_killed() && unit.status != Status::Refused);
     if !killed.is_empty() {
         let (units, lost) = (count(killed.len(), "unit"), state.lost_cpu());
         parts.push(format!(
@@ -108,9 +109,9 @@ fn restarted(state: &BuildState) -> Option<Entry> {
         ));
     }
     for (loss, how) in [
-        (Loss::Killed, "that another program killed"),
-        (Loss::Ended, "that another program ended (SIGTERM, as earlyoom sends it)"),
-        (Loss::NoMemory, "that found no memory"),
+        (Loss::Killed, "killed by the kernel or another program"),
+        (Loss::Ended, "terminated by another program (SIGTERM, as earlyoom sends it)"),
+        (Loss::NoMemory, "that got no memory"),
     ] {
         let lost = heaviest_names(state, |unit| Loss::is_of(unit, loss));
         if !lost.is_empty() {
@@ -145,7 +146,7 @@ fn refused(state: &BuildState) -> Option<Entry> {
 }
 
 /// Units that by themselves exceed the budget: what they need is what a person has to know. The budget moves: each is
-/// told with the one that it exceeded.
+/// named with the budget that it exceeded.
 fn over_budget(
     state: &BuildState,
     refused: bool,
@@ -182,7 +183,7 @@ fn crowded(state: &BuildState) -> Option<String> {
         .collect();
     let (most, _) = units.iter().max_by_key(|(above, _)| above.rest)?;
     Some(format!(
-        "{}: with the {} of the build's other processes{}, more than the budget of {}",
+        "{}: together with {} of the build's other processes{}, more than the budget of {}",
         names(&told, NAMES),
         most.rest,
         programs(&most.programs),
@@ -199,7 +200,7 @@ fn changed(state: &BuildState) -> Option<Entry> {
     let told: Vec<String> = state.units().filter_map(changed).collect();
     let text = || {
         format!(
-            "output, because of `--oversized shrink-output`: {}. `cargo clean -p <crate>` undoes that",
+            "the output of {}, because of `--oversized shrink-output`; `cargo clean -p <crate>` undoes it",
             names(&told, NAMES)
         )
     };
@@ -220,7 +221,7 @@ fn not_built(state: &BuildState) -> Option<Entry> {
     let cause = first(Status::Refused, "was refused").or_else(|| first(Status::Failed, "failed"));
     let text = || {
         format!(
-            "{}: waited for memory when {}. Cargo says `could not compile`, but there is no error in {}",
+            "{}: still waiting for memory when {}. Cargo says `could not compile`, but found no error in {}",
             names(&left, NAMES),
             cause.unwrap_or_else(|| "the build failed".to_owned()),
             if left.len() == 1 { "it" } else { "them" }

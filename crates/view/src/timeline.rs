@@ -52,14 +52,14 @@ pub(crate) fn draw(points: &[Point], end: Millis) -> String {
     text.push_str(&format!("{:>10}  0{end:>right$}\n", "", right = width - 1));
     if !in_sight {
         text.push_str(&format!(
-            "{:>10}  (the memory budget, {budget_top}, is above the picture)\n",
+            "{:>10}  (the memory budget, {budget_top}, is above this picture)\n",
             ""
         ));
     }
     text
 }
 
-/// The highest memory and the lowest line of each column; a column without a sample repeats the one
+/// The highest memory and the lowest budget of each column; a column without a sample repeats the one
 /// before it.
 fn columns(points: &[Point], end: Millis) -> Option<Vec<(Bytes, Bytes)>> {
     let first = points.first()?;

@@ -64,7 +64,7 @@ struct TopUnit<'a> {
 
 /// The state `now` as one line of JSON.
 ///
-/// Amounts are bytes, times milliseconds. `units` are what runs, the heaviest first; then what is stopped;
+/// Amounts are bytes, times milliseconds. `units` are what runs, the heaviest first; then what is paused;
 /// then what waits, in the order of registration.
 #[must_use]
 pub fn top_json(state: &BuildState, header: &Header, now: &BuildLiveState) -> String {

@@ -119,7 +119,7 @@ fn why(cause: StopReason) -> &'static str {
     match cause {
         StopReason::Pressure => "memory was about to exceed the budget",
         StopReason::NoRoom => "the budget had no room for it yet",
-        StopReason::TooLarge => "it needs more by itself than the machine has",
+        StopReason::TooLarge => "it alone needs more than the machine has",
         StopReason::Ending => "the build was ending",
         StopReason::Paused => "you paused the build in `cargo plimsoll top`",
     }
@@ -145,7 +145,7 @@ pub(crate) fn decision(event: &Event, title: &str) -> Option<String> {
         Event::PagedOut { holds, .. } => format!("paged out {title} at {holds}"),
         Event::Resumed { .. } => format!("resumed {title}"),
         Event::LinkAdmitted { waited, .. } if *waited >= HELD => {
-            format!("started the linker of {title}, which had waited {waited}")
+            format!("started the linker of {title} after it waited {waited}")
         }
         Event::Killed { cause, freed, lost_cpu, link_only, .. } => format!(
             "killed {}{title} at {freed} to run it again later, {lost_cpu} of CPU time lost: {}",
@@ -156,10 +156,10 @@ pub(crate) fn decision(event: &Event, title: &str) -> Option<String> {
             let what = if *link_only { format!("the linker of {title}") } else { title.to_owned() };
             match Loss::of(*signal) {
                 Loss::NoMemory => {
-                    format!("{what} found no memory (signal {signal}); it runs again")
+                    format!("{what} got no memory (signal {signal}); it runs again")
                 }
                 Loss::Ended => {
-                    format!("another program ended {what} (signal {signal}); it runs again")
+                    format!("another program terminated {what} (signal {signal}); it runs again")
                 }
                 Loss::Killed => {
                     format!(
@@ -183,7 +183,7 @@ pub(crate) fn decision(event: &Event, title: &str) -> Option<String> {
                 Bytes::ZERO => String::new(),
                 budget => format!(", and the memory budget is {budget}"),
             };
-            format!("{title} runs alone: by itself it needs {}{budget}", at_least(*needs))
+            format!("{title} runs alone: it needs {}{budget}", at_least(*needs))
         }
         Event::Refused { needs, budget, .. } => {
             format!(
@@ -192,7 +192,7 @@ pub(crate) fn decision(event: &Event, title: &str) -> Option<String> {
             )
         }
         Event::Slimmed { changes, .. } => {
-            format!("{title} is compiled with other settings, so that it needs less: {changes}")
+            format!("compiled {title} with other settings, so that it needs less: {changes}")
         }
         Event::Left { .. } => format!("{title} was not started: the build had failed"),
         Event::Finished { ok: false, .. } => format!("{title} failed"),

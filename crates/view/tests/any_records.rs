@@ -180,8 +180,8 @@ proptest! {
             };
             prop_assert_eq!(counts.running, by(&[Status::Running]));
             prop_assert_eq!(counts.waiting, by(&[Status::Waiting]));
-            prop_assert_eq!(counts.stopped, by(&[Status::LinkHeld, Status::Suspended]));
-            let all = counts.running + counts.waiting + counts.stopped + counts.ended;
+            prop_assert_eq!(counts.paused, by(&[Status::LinkHeld, Status::Suspended]));
+            let all = counts.running + counts.waiting + counts.paused + counts.ended;
             prop_assert_eq!(all, state.units().count());
             for unit in state.units() {
                 prop_assert!(unit.memory <= unit.peak);
@@ -206,7 +206,7 @@ proptest! {
         let now = state.now();
         let json = top_json(&state, &header, &BuildLiveState { elapsed: now, ..BuildLiveState::default() });
         let value: serde_json::Value = serde_json::from_str(&json).unwrap();
-        prop_assert_eq!(value["running"].as_u64(), Some(state.counts().running as u64));
+        prop_assert_eq!(value["running_units"].as_u64(), Some(state.counts().running as u64));
         prop_assert_eq!(
             value["units"].as_array().map(Vec::len),
             Some(state.units().count() - state.counts().ended)
@@ -238,7 +238,11 @@ proptest! {
             prop_assert_eq!(one, other, "{}\n{}{}", of_summary, text, report);
         }
         prop_assert_eq!(value["peak_bytes"].as_u64(), Some(state.peak().0));
-        for (word, key) in [("running", "running"), ("waiting", "waiting"), ("paused", "stopped")] {
+        for (word, key) in [
+            ("running", "running_units"),
+            ("waiting", "waiting_units"),
+            ("paused", "paused_units"),
+        ] {
             let number = before(said.split(';').next().unwrap(), &format!(" {word}"));
             prop_assert_eq!(Some(number).filter(|_| !state.is_paused()), value[key].as_u64().filter(|_| !state.is_paused()), "{}", said);
         }

@@ -239,7 +239,7 @@ fn the_summary_of_everything_has_eight_lines_also_where_an_oversized_unit_was_co
     let slimmed = at(110, Event::Slimmed { unit: UnitId(7), changes });
     let text = summary(&state(&[whole(), vec![slimmed]].concat()), &header());
     assert!(text.contains("Oversized giant-sdk"), "{text}");
-    assert!(text.contains("Changed output, because of `--oversized shrink-output`: giant-sdk (codegen units 1 to 16)"), "{text}");
+    assert!(text.contains("Changed the output of giant-sdk (codegen units 1 to 16), because of `--oversized shrink-output`"), "{text}");
     assert_eq!(text.lines().count(), 8, "{text}");
 }
 
@@ -269,7 +269,9 @@ fn the_summary_says_what_was_paged_out_and_what_has_another_output() {
         "{text}"
     );
     assert!(
-        text.contains("`--oversized shrink-output`: app (codegen units 1 to 16, no debug info)"),
+        text.contains(
+            "Changed the output of app (codegen units 1 to 16, no debug info), because of"
+        ),
         "{text}"
     );
 }
@@ -289,6 +291,27 @@ fn the_summary_of_a_strict_build_that_refused_a_unit() {
         ),
     ];
     check(include_str!("expected/summary-refused.txt"), &summary(&state(&records), &header()));
+}
+
+#[test]
+fn a_unit_that_was_killed_and_then_refused_was_not_restarted() {
+    let (unit, needs, budget) = (UnitId(1), Bytes::mib(1700), Bytes::mib(1600));
+    let killed = Event::Killed {
+        unit,
+        cause: StopReason::TooLarge,
+        freed: needs,
+        lost_cpu: Millis::seconds(5),
+        link_only: false,
+    };
+    let records = [
+        registered(0, 1, "giant-sdk v1.0.0", 900, ForecastSource::Cold),
+        admitted(0, 1, 1),
+        at(5, killed),
+        at(5, Event::Refused { unit, needs, budget, asked: true }),
+    ];
+    let text = summary(&state(&records), &header());
+    assert!(text.contains("Refused giant-sdk"), "{text}");
+    assert!(!text.contains("Restarted"), "{text}");
 }
 
 /// The budget moves, and with it what is above it; and what no unit holds is not what a unit needs.
@@ -313,7 +336,7 @@ fn the_summary_tells_a_unit_with_the_budget_that_it_was_above_and_names_what_bel
     ];
     let text = summary(&state(&records), &header());
     let told = "   Oversized serde_core needs 145 MiB, more than the budget of 120 MiB (ran alone); serde_derive 132 MiB: \
-                with the 320 MiB of the build's other processes (sleep 300 MiB, cargo 20 MiB), more than the budget of \
+                together with 320 MiB of the build's other processes (sleep 300 MiB, cargo 20 MiB), more than the budget of \
                 420 MiB\n";
     assert!(text.contains(told), "{text}");
     let report = report_text(&header(), &records, NOW, false);
@@ -371,7 +394,7 @@ fn a_build_that_was_paused_in_top_says_so_in_its_own_terminal() {
 }
 
 #[test]
-fn a_build_that_was_cancelled_blames_nobody() {
+fn a_build_that_was_canceled_blames_nobody() {
     let mut records = under_way();
     let done = |exit| {
         let (wall, peak) = (Millis::seconds(60), Bytes::mib(1560));
@@ -380,12 +403,12 @@ fn a_build_that_was_cancelled_blames_nobody() {
     records.extend([finished(60, 3, false, 1000, 55, 4), at(60, Event::Left { unit: UnitId(6) })]);
     let text = |exit| summary(&state(&[records.clone(), vec![done(exit)]].concat()), &header());
     assert!(text(130).starts_with(
-        "    Plimsoll peak memory 1.52 of 1.56 GiB (97%), 5 units in 1m 00s, then cancelled\n"
+        "    Plimsoll peak memory 1.52 of 1.56 GiB (97%), 5 units in 1m 00s, then canceled\n"
     ));
     assert!(!text(130).contains("Not built"), "{}", text(130));
     assert!(text(137).contains(", then killed by signal 9\n"), "{}", text(137));
-    let failed = "   Not built serde: waited for memory when cranelift-codegen failed. Cargo says \
-                  `could not compile`, but there is no error in it\n";
+    let failed = "   Not built serde: still waiting for memory when cranelift-codegen failed. Cargo says \
+                  `could not compile`, but found no error in it\n";
     assert!(text(101).contains(failed), "{}", text(101));
 }
 
@@ -442,9 +465,9 @@ fn what_happens_again_and_again_is_one_line_of_the_report() {
     let report = report_text(&header(), &records, NOW, false);
     let decisions = report.split("\nDecisions\n").nth(1).unwrap().split("\n\n").next().unwrap();
     let expected = "   1.00s  the memory budget changed 39 times, as other programs took and freed memory: between 800 MiB \
-                    and 1.56 GiB, at last 1.17 GiB\n   1.00s  paused app at 1 MiB: memory was about to exceed the budget; 39 \
-                    times in all, the last at 39.00s\n   1.00s  swap is in use (39 times)\n  41.00s  7 units not started, \
-                    because the build had failed: late, late (no. 2), late (no. 3), late (no. 4), late (no. 5) and 2 more";
+                    and 1.56 GiB, 1.17 GiB at the end\n   1.00s  paused app at 1 MiB: memory was about to exceed the budget (39 \
+                    times, last at 39.00s)\n   1.00s  swap is in use (39 times)\n  41.00s  7 units not started, because the \
+                    build had failed: late, late (no. 2), late (no. 3), late (no. 4), late (no. 5) and 2 more";
     assert_eq!(decisions, expected);
     // What does not move by much says nothing.
     let calm = [1590, 1600, 1580].map(|mib| at(1, Event::Budget { budget: Bytes::mib(mib) }));
@@ -485,7 +508,7 @@ fn a_build_is_known_by_its_workspace_and_how_it_ended() {
         ]
     );
     for (row, result) in
-        rows[1..].iter().zip(["finished", "failed", "cancelled", "killed", "running", "incomplete"])
+        rows[1..].iter().zip(["finished", "failed", "canceled", "killed", "running", "incomplete"])
     {
         assert!(row.contains(&format!("  {result}  ")), "{row}");
     }

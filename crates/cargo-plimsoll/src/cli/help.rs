@@ -169,7 +169,7 @@ Plimsoll keeps the last 20 builds, and the last build of each workspace. Their l
 contain neither command lines nor environment variables.
 
 JSON: plimsoll_report (the version of this form, 1), build, workspace (null where it is unknown), command, \
-started_unix_ms, result (finished, failed, cancelled, killed, running, incomplete), exit (null before the end), wall_ms, \
+started_unix_ms, result (finished, failed, canceled, killed, running, incomplete), exit (null before the end), wall_ms, \
 peak_bytes, budget_bytes, budget_at_peak_bytes (null without a budget), memory, jobs, units (ran, finished, failed, \
 refused, not_started, under_way, nested), paused, paged_out, killed_and_restarted, killed_by_others (numbers of units), \
 cpu_ms, lost_cpu_ms, governor_cpu_ms, notices, heaviest (name, title, status, peak_bytes, forecast_bytes, forecast_from, \

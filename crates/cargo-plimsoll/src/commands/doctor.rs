@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::cli::DoctorOptions;
+use crate::commands::recorded;
 use crate::doctor;
 use crate::env::Environment;
 use crate::exit::Failure;
@@ -29,7 +30,7 @@ pub fn run(
         // What comes on standard input answers its questions.
         doctor::setup::run(options, settings, bad_files, (environment, cwd), shell)
     } else if let Some(log) = doctor::killed::log(options.log.as_deref(), shell) {
-        doctor::log::of_log(&log, options.json, shell)
+        doctor::log::of_log(&log, options.json, recorded::columns(), shell)
     } else {
         doctor::setup::run(options, settings, bad_files, (environment, cwd), shell)
     }

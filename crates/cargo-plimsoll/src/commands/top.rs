@@ -278,7 +278,7 @@ Num       RefCount Protocol Flags    Type St Inode Path
         let state = serde_json::json!({
             "plimsoll_top": 1, "build": "2-7", "command": "build", "workspace": "/home/a/shop", "elapsed_ms": 12_400,
             "budget_bytes": 1600u64 << 20, "used_bytes": 812 << 20, "jobs": 2,
-            "running": 1, "waiting": 1, "stopped": 0,
+            "running_units": 1, "waiting_units": 1, "paused_units": 0,
             "units": [
                 {"unit": 1, "title": "cranelift-codegen 0.120", "status": "running",
                  "memory_bytes": 700 << 20, "forecast_bytes": 1300u64 << 20,

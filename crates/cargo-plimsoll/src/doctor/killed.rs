@@ -5,7 +5,7 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use plimsoll_doctor::recorded_text;
+use plimsoll_doctor::recorded_blocks;
 use plimsoll_view::{Block, Outline};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
@@ -56,7 +56,7 @@ pub(crate) fn log(named: Option<&Path>, shell: &mut Shell) -> Option<PathBuf> {
     has_log.then(|| PathBuf::from(STDIN))
 }
 
-/// Says what ended a recorded build: the last, or the newest whose id begins so. 1 where it was lack of memory.
+/// Says what ended a recorded build: the last, or the newest whose id begins so. 1 where memory ran out.
 ///
 /// # Errors
 /// Where there is no such record, it cannot be read, or the answer not be written.
@@ -83,11 +83,9 @@ pub(crate) fn of_build(
         shell.answer(said).context(OUT)?;
     } else {
         let outline = Outline::new(header, &build.records, runs);
-        let blocks = [
-            Block::Entry(outline.heading(recorded::now())),
-            Block::Entry(outline.result()),
-            Block::Text(format!("\n{}", recorded_text(&verdict))),
-        ];
+        let mut blocks =
+            vec![Block::Entry(outline.heading(recorded::now())), Block::Entry(outline.result())];
+        blocks.extend(recorded_blocks(&verdict));
         shell.blocks(&blocks, recorded::columns()).context(OUT)?;
     }
     Ok(i32::from(verdict.memory))

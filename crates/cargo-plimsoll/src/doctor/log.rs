@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::Context as _;
-use plimsoll_doctor::{LogReader, Verdict, text};
+use plimsoll_doctor::{LogReader, Verdict, blocks};
 
 use crate::exit::{Failure, OUT};
 use crate::shell::Shell;
@@ -22,18 +22,23 @@ pub(crate) const JSON: &str = "cannot write the verdict as JSON";
 /// What is read at once.
 const CHUNK: usize = 64 * 1024;
 
-/// Says what ended the build with this log. 1 where it was lack of memory.
+/// Says what ended the build with this log, broken for a terminal of so many columns. 1 where memory ran out.
 ///
 /// # Errors
 /// Where the log cannot be read or the answer not be written.
-pub(crate) fn of_log(log: &Path, json: bool, shell: &mut Shell) -> Result<i32, Failure> {
+pub(crate) fn of_log(
+    log: &Path,
+    json: bool,
+    columns: Option<usize>,
+    shell: &mut Shell,
+) -> Result<i32, Failure> {
     let verdict = if log == Path::new(STDIN) {
         judge(io::stdin().lock()).context("cannot read the log from standard input")?
     } else {
         let said = || format!("cannot read the log `{}`", log.display());
         judge(File::open(log).with_context(said)?).with_context(said)?
     };
-    say(&verdict, json, shell)
+    say(&verdict, json, columns, shell)
 }
 
 fn judge(mut log: impl Read) -> io::Result<Verdict> {
@@ -49,12 +54,20 @@ fn judge(mut log: impl Read) -> io::Result<Verdict> {
     }
 }
 
-/// Prints a verdict. 1 where it was lack of memory.
+/// Prints a verdict. 1 where memory ran out.
 ///
 /// # Errors
 /// Where the answer cannot be written.
-pub(crate) fn say(verdict: &Verdict, json: bool, shell: &mut Shell) -> Result<i32, Failure> {
-    let answer = if json { serde_json::to_string(verdict).context(JSON)? } else { text(verdict) };
-    shell.answer(answer).context(OUT)?;
+fn say(
+    verdict: &Verdict,
+    json: bool,
+    columns: Option<usize>,
+    shell: &mut Shell,
+) -> Result<i32, Failure> {
+    if json {
+        shell.answer(serde_json::to_string(verdict).context(JSON)?).context(OUT)?;
+    } else {
+        shell.blocks(&blocks(verdict), columns).context(OUT)?;
+    }
     Ok(i32::from(verdict.memory))
 }

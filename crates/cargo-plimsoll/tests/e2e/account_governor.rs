@@ -641,7 +641,7 @@ fn what_a_terminal_shows_is_awaited_and_so_is_who_holds_its_lock() {
 }
 
 #[test]
-fn a_build_is_paused_and_favoured_from_outside() {
+fn a_build_is_paused_and_given_a_priority_from_outside() {
     let scene = enabled("1GiB");
     scene.lib("a", &[], "// fake: log run-a; until go\n");
     let mut command = cargo(&scene, "build", "target");
@@ -650,7 +650,7 @@ fn a_build_is_paused_and_favoured_from_outside() {
     let build = &until("it is governed", || builds(&scene).pop());
     assert_eq!((&build["priority"], &build["paused"]), (&"low".into(), &false.into()));
     let id = build["build"].as_str().unwrap().to_owned();
-    say(&scene, &format!("favour\tbuild={id}\tpriority=high\n"));
+    say(&scene, &format!("set-priority\tbuild={id}\tpriority=high\n"));
     assert_eq!(builds(&scene)[0]["priority"], "high");
     say(&scene, &format!("pause\tbuild={id}\ton=1\n"));
     until("its compiler stands still", || is_stopped(a).then_some(()));
@@ -714,10 +714,14 @@ fn what_waits_leaves_with_a_word_when_a_plain_cargo_has_failed() {
     let mut command = cargo(&scene, "build -p a -p b", "target");
     let running = scene.start(&mut command);
     scene.wait_for("a-is-up");
-    until("b waits", || builds(&scene).iter().any(|it| it["waiting"] == 1).then_some(()));
+    until("b waits", || builds(&scene).iter().any(|it| it["waiting_units"] == 1).then_some(()));
     scene.write("go", "");
     let done = running.end();
     assert_eq!(done.code(), 101, "{}", done.stderr);
-    assert!(done.stderr.contains("the build has failed; what still waited"), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("the build has failed, so crates that still waited"),
+        "{}",
+        done.stderr
+    );
     assert!(!done.stderr.contains("process didn't exit"), "{}", done.stderr);
 }

@@ -224,7 +224,7 @@ fn a_compiler_that_somebody_kills_runs_once_more() {
     assert_eq!(done.code(), 0, "{}", done.stderr);
     assert_eq!(done.stderr.matches("unused variable").count(), 1, "{}", done.stderr);
     assert!(
-        done.stderr.contains("Restarted 1 unit that another program killed"),
+        done.stderr.contains("Restarted 1 unit killed by the kernel or another program"),
         "{}",
         done.stderr
     );
@@ -244,7 +244,7 @@ fn a_compiler_that_somebody_tells_to_end_runs_once_more() {
     let done = running.end();
     assert_eq!(done.code(), 0, "{}", done.stderr);
     assert!(
-        done.stderr.contains("Restarted 1 unit that another program ended (SIGTERM"),
+        done.stderr.contains("Restarted 1 unit terminated by another program (SIGTERM"),
         "{}",
         done.stderr
     );

@@ -48,7 +48,7 @@ fn a_compiler_that_earlyoom_tells_to_end_runs_once_more() {
     assert!(earlyoom.contains("sending SIGTERM to process"), "{earlyoom}");
     assert!(earlyoom.contains("\"rustc\""), "{earlyoom}");
     assert!(scene.log().contains("\"event\":\"lost\""), "{}", scene.log());
-    let said = "Restarted 1 unit that another program ended (SIGTERM, as earlyoom sends it): a";
+    let said = "Restarted 1 unit terminated by another program (SIGTERM, as earlyoom sends it): a";
     assert!(done.stderr.contains(said), "{}", done.stderr);
     assert_eq!(done.stderr.matches("unused variable").count(), 1, "{}", done.stderr);
     scene.assert_fresh(&mut scene.fake_cargo("build"));

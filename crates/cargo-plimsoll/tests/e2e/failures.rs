@@ -43,7 +43,7 @@ fn what_waits_leaves_when_something_fails() {
     assert_eq!(done.stderr.matches(words).count(), 1, "{}", done.stderr);
     assert!(!done.stderr.contains("Caused by"), "{}", done.stderr);
     assert!(
-        done.stderr.contains("Not built late: waited for memory when bad failed"),
+        done.stderr.contains("Not built late: still waiting for memory when bad failed"),
         "{}",
         done.stderr
     );
@@ -82,7 +82,7 @@ fn what_waits_leaves_when_a_build_script_fails() {
     assert!(!scene.at("run-late").exists(), "it has been compiled although the build had failed");
     let words = "failed to run custom build command for `scripted";
     assert_eq!(done.stderr.matches(words).count(), 1, "{}", done.stderr);
-    let words = "Not built late: waited for memory when scripted (build) failed";
+    let words = "Not built late: still waiting for memory when scripted (build) failed";
     assert!(done.stderr.contains(words), "{}", done.stderr);
 }
 

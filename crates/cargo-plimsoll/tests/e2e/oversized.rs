@@ -52,7 +52,7 @@ fn an_oversized_unit_is_compiled_by_other_settings_only_where_that_was_agreed_to
 
     fs::remove_dir_all(scene.at("target")).unwrap();
     let done = scene.ok(&mut scene.fake("--memory 200MiB build"));
-    assert!(!done.stderr.contains("Changed output"), "{}", done.stderr);
+    assert!(!done.stderr.contains("Changed the output"), "{}", done.stderr);
     assert!(done.stderr.contains("Oversized giant needs 3"), "{}", done.stderr);
 }
 

@@ -280,16 +280,16 @@ impl Scene {
         })
     }
 
-    /// Waits until the build has so many units running, waiting and stopped.
+    /// Waits until the build has so many units running, waiting and paused.
     #[track_caller]
-    pub(crate) fn wait_for_units(&self, running: u64, waiting: u64, stopped: u64) {
+    pub(crate) fn wait_for_units(&self, running: u64, waiting: u64, paused: u64) {
         let mut last = None;
-        until(&format!("{running} run, {waiting} wait, {stopped} are stopped"), || {
+        until(&format!("{running} run, {waiting} wait, {paused} are paused"), || {
             let state = self.top()?;
             let of = |name: &str| state[name].as_u64();
-            let now = (of("running"), of("waiting"), of("stopped"));
+            let now = (of("running_units"), of("waiting_units"), of("paused_units"));
             last = Some(state);
-            (now == (Some(running), Some(waiting), Some(stopped))).then_some(())
+            (now == (Some(running), Some(waiting), Some(paused))).then_some(())
         });
     }
 

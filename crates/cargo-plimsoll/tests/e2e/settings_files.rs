@@ -34,7 +34,7 @@ fn both_files_hold_and_the_repositorys_stays_within_the_users() {
     }
 
     let refused = scene.run(&mut scene.fake("--oversized refuse build"));
-    assert!(refused.stderr.contains("budget of 200 MiB"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("memory budget of 200 MiB"), "{}", refused.stderr);
     assert_eq!(refused.code(), 101);
     scene.ok(scene.fake("--oversized refuse build").env("PLIMSOLL_MEMORY", "600MiB"));
     scene.write(USER, "memory = \"190MiB\"\n");

@@ -212,7 +212,7 @@ fn ctrl_c_ends_everything() {
 
 /// Cargo leaves its progress bar, the terminal writes `^C` over its beginning, and the summary begins below it.
 #[test]
-fn the_summary_of_a_cancelled_build_stands_on_lines_of_its_own_and_blames_nobody() {
+fn the_summary_of_a_canceled_build_stands_on_lines_of_its_own_and_blames_nobody() {
     let scene = crowded();
     let mut command = scene.fake(CROWDED);
     let mut terminal = Terminal::start(&scene, command.env_remove("CI"));
@@ -221,7 +221,7 @@ fn the_summary_of_a_cancelled_build_stands_on_lines_of_its_own_and_blames_nobody
     let screen = terminal.end();
     let (_, summary) = screen.rsplit_once("\x1b[K\r\n").expect("the rest of the budget is cleared");
     assert!(summary.contains("Plimsoll\x1b[0m peak memory "), "{screen:?}");
-    assert!(summary.contains(", then cancelled\r\n"), "{screen:?}");
+    assert!(summary.contains(", then canceled\r\n"), "{screen:?}");
     assert!(!summary.contains("Not built") && !summary.contains("failed"), "{screen:?}");
 }
 

@@ -81,7 +81,7 @@ fn what_one_test_needed_is_expected_of_the_others_of_its_program() {
     nextest(&scene, "400MiB");
     let peak = sampler.peak();
     assert!(peak <= 400 * MIB, "the peak was {} MiB\n{}", peak / MIB, scene.log());
-    assert_eq!(scene.log().matches("\"source\":\"elder\"").count(), 2, "{}", scene.log());
+    assert_eq!(scene.log().matches("\"source\":\"related\"").count(), 2, "{}", scene.log());
 }
 
 #[test]

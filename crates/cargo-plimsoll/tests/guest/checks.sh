@@ -31,7 +31,7 @@ stands() { grep -q . "$(limit_in "$1")/cgroup.procs" 2> /dev/null; }
 limits() { find $cgroups -name 'plimsoll-*' 2> /dev/null; }
 until_true() { # WHAT COMMAND…
     what=$1 && shift
-    for _ in $(seq 200); do
+    for _ in $(seq 600); do
         "$@" && return
         sleep 0.1
     done

@@ -269,7 +269,7 @@ mod tests {
     #[test]
     fn whoever_adopts_an_orphan_is_no_root() {
         // Its Cargo was killed: process 1, a service manager, a shell, a build tool, somebody's container.
-        for adopter in ["systemd", "sh", "bash", "tini", "make", "plimsoll-watchdog"] {
+        for adopter in ["systemd", "sh", "bash", "tini", "make", "plimsoll-watch"] {
             let shim = ancestor(90, 1, 50, "plimsoll-rustc");
             assert_eq!(root(&[shim, ancestor(1, 0, 1, adopter)]), None, "{adopter}");
             let shim = ancestor(90, 40, 50, "plimsoll-rustc");

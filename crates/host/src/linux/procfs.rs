@@ -351,8 +351,8 @@ mod tests {
         let keeps = |text: &[u8]| parse_stat(text).map(|stat| stat.is_watchdog);
         let rest = b" 0 -1 4194368 1 2 3 4 100 20 3 4 20 0 1 0 987654 1 2 3\n";
         let text = |start: &[u8]| [start, rest].concat();
-        assert_eq!(keeps(&text(b"76 (plimsoll-watchdog) S 42 76 76")), Some(true));
-        assert_eq!(keeps(&text(b"77 (plimsoll-watchdog) S 42 76 76")), Some(false));
+        assert_eq!(keeps(&text(b"76 (plimsoll-watch) S 42 76 76")), Some(true));
+        assert_eq!(keeps(&text(b"77 (plimsoll-watch) S 42 76 76")), Some(false));
         assert_eq!(keeps(&text(b"76 (plimsoll-keepe) S 42 76 76")), Some(false));
     }
 
