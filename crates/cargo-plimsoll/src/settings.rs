@@ -34,7 +34,7 @@ pub enum Origin {
     Option(&'static str),
     /// This environment variable.
     Variable(&'static str),
-    /// A budget of a `plimsoll.toml`.
+    /// A line of a `plimsoll.toml`.
     File(plimsoll_toml::Place),
     /// Cargo's configuration, which bounds it.
     Cargo(plimsoll_cargo::Origin),

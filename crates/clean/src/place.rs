@@ -365,7 +365,7 @@ fn probe(
         }
     }
     anyhow::bail!(
-        "this version of Plimsoll does not know the layout of `{}`; nothing was removed",
+        "`{}` uses a directory layout that this version of Plimsoll does not know; nothing was removed",
         cargo.display()
     )
 }

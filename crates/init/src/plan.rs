@@ -56,9 +56,9 @@ pub enum Verdict {
     Write(Change),
     /// It would be written with `--lowmem` or `--profile`.
     Offer(Change),
-    /// It is said, for the user's own configuration; nobody writes it.
+    /// It is advice for the user's own configuration; `init` does not write it.
     Advise,
-    /// It is so already.
+    /// It is set already.
     Stands,
     /// The user's own value stays.
     Kept,

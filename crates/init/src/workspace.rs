@@ -39,7 +39,7 @@ impl TextFile {
 /// The compiler that the workspace uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Compiler {
-    /// The target that it builds for by itself.
+    /// The target that it builds for without `--target`.
     pub host: String,
     /// Major and minor version.
     pub version: (u64, u64),

@@ -137,7 +137,10 @@ fn jobs(facts: &Facts) -> Option<Finding> {
     const KEY: &str = "build.jobs";
     let processors = facts.machine.processors;
     let (jobs, place, fix) = match (&facts.own_jobs, &facts.cargo.jobs) {
-        (Some((place, jobs)), _) => (*jobs, place.clone(), format!("remove {place}")),
+        (Some((place, jobs)), _) if place.contains("plimsoll.toml") => {
+            (*jobs, format!("`jobs` in {place}"), format!("remove {place}"))
+        }
+        (Some((place, jobs)), _) => (*jobs, place.clone(), format!("unset {place}")),
         (None, Some(given)) => {
             (given.value.resolve(processors), place(given, KEY), take_out(given, KEY))
         }

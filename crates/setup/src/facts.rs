@@ -60,7 +60,7 @@ impl Facts {
 pub struct Obstacle {
     /// `rustc` or `rustdoc`.
     pub tool: &'static str,
-    /// What is so.
+    /// What was found.
     pub what: String,
     /// What to do about it.
     pub advice: String,
@@ -127,7 +127,7 @@ pub(crate) struct Bounds {
     /// `RLIMIT_NPROC`.
     pub(crate) processes: Option<u64>,
     /// A process that dies of a signal writes its memory into a file (`RLIMIT_CORE` is not 0, and the kernel pipes
-    /// it to nobody).
+    /// it to no program).
     pub(crate) dumps_core: bool,
 }
 
@@ -153,7 +153,7 @@ pub(crate) struct Linkers {
     pub(crate) has_rust_lld: bool,
     /// The program that rustc calls to link, and whether it is there.
     pub(crate) driver: Option<(String, bool)>,
-    /// What that calls by itself, in the words of `ld -v`.
+    /// What that calls without being told, in the words of `ld -v`.
     pub(crate) drivers_own: Option<String>,
 }
 

@@ -57,7 +57,7 @@ pub struct Finding {
     pub severity: Severity,
     /// A stable word for scripts.
     pub(crate) topic: &'static str,
-    /// What is so, with its number.
+    /// What was found, with its number.
     pub what: String,
     /// Why that matters here; empty where it is fine.
     pub(crate) why: String,

@@ -1,4 +1,4 @@
-//! Applying what is safe: what `init` writes by itself, one setting at a time.
+//! Applying what is safe: the settings that `init` writes without an option, one at a time.
 //!
 //! Deliberately not here: whatever needs root, changes programs or the account. Those commands are said, not run.
 
@@ -14,7 +14,7 @@ use super::findings::{By, Finding};
 pub struct Candidate {
     /// The key with its table, as `init` knows it.
     pub setting: String,
-    /// What is so and why it should not be, for the question.
+    /// What was found and why it should change, for the question.
     pub question: String,
 }
 

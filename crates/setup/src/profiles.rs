@@ -88,7 +88,7 @@ impl Reader<'_> {
         self.ancestors(profile).iter().find_map(|profile| self.own(profile, below, key))
     }
 
-    /// What one profile says by itself.
+    /// What one profile says, without those that it inherits.
     fn own(&self, profile: &str, below: &[&str], key: &str) -> Option<Value> {
         let upper = |text: &str| text.to_uppercase().replace('-', "_");
         let variable = format!("CARGO_PROFILE_{}_{}", upper(profile), upper(key));
@@ -118,7 +118,7 @@ impl Reader<'_> {
                 _ => break,
             }
         }
-        // Two that Cargo has by itself stand on others.
+        // Two of Cargo's own profiles inherit others.
         match all.last().map(String::as_str) {
             Some("bench") => all.push("release".to_owned()),
             Some("test") => all.push("dev".to_owned()),

@@ -271,7 +271,7 @@ fn linkers(
         Path::new(sysroot.trim()).join(lld).is_file()
     });
     let driver = driver(environment, workspace, flags);
-    // rustc knows by itself where its own is.
+    // rustc knows where its own is.
     let is_there = is_here(&driver) || (driver == "rust-lld" && linkers.has_rust_lld);
     if is_there && !driver.ends_with("lld") {
         let asked = answer(Command::new(&driver).arg("-print-prog-name=ld").current_dir(root));
@@ -282,7 +282,7 @@ fn linkers(
     linkers
 }
 
-/// What rustc calls to link: by a flag, a variable, Cargo's configuration, or by itself.
+/// What rustc calls to link: by a flag, a variable, Cargo's configuration, or its default.
 fn driver(environment: &Environment, workspace: &Workspace, flags: Option<&Flags>) -> String {
     let host = workspace.compiler.host.as_str();
     let variable = format!("CARGO_TARGET_{}_LINKER", host.to_uppercase().replace('-', "_"));

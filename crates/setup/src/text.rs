@@ -60,11 +60,11 @@ pub fn text(findings: &[Finding], verbose: bool, columns: usize) -> String {
     );
     let safe = findings.iter().filter(|it| is_safe(it)).count();
     if safe > 0 {
-        let fixes = if safe == 1 { "1 fix is safe" } else { &format!("{safe} fixes are safe") };
-        let _ = writeln!(
-            text,
-            "{fixes}: `cargo plimsoll doctor --fix` applies them, asking before each"
-        );
+        let (fixes, applies) = match safe {
+            1 => ("1 fix is safe".to_owned(), "it, but asks before"),
+            safe => (format!("{safe} fixes are safe"), "them, but asks before each"),
+        };
+        let _ = writeln!(text, "{fixes}: `cargo plimsoll doctor --fix` applies {applies}");
     }
     text
 }

@@ -40,7 +40,7 @@ pub(crate) struct Unit {
     pub(crate) link: Millis,
     /// In which its processes were stopped.
     pub(crate) stopped: Millis,
-    /// It had to be alone: above the budget by itself.
+    /// It had to be alone: it exceeds the whole budget.
     pub(crate) is_lone: bool,
     /// It ended well.
     pub(crate) has_finished: bool,

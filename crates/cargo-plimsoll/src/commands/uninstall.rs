@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use plimsoll_core::Bytes;
 use plimsoll_shim::discovery;
 
 use super::disable;
@@ -96,6 +97,9 @@ pub(super) fn kept(state: &State) -> String {
         1 => ", the log of 1 build".to_owned(),
         logs => format!(", the logs of {logs} builds"),
     };
+    if state.size == Bytes::ZERO && state.logs == 0 {
+        return "nothing is recorded in it yet".to_owned();
+    }
     format!("{} (what is known of your crates{logs})", state.size)
 }
 

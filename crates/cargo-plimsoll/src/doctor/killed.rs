@@ -19,7 +19,7 @@ use crate::exit::{Failure, OUT};
 use crate::settings::Settings;
 use crate::shell::Shell;
 
-/// A pipe that says nothing for so long may be one that nobody meant.
+/// A pipe that says nothing for so long may not be meant as a log.
 const SILENT: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
 
 /// Where the log comes from: the file that is named, or standard input where that is a file or a pipe with something in

@@ -248,7 +248,7 @@ fn what_is_in_no_known_layout_is_said_and_stays() {
     let refused = scene.run(clean(&scene, "--yes").env("CARGO", cargo));
     assert_eq!(refused.code(), 101, "{}", refused.stderr);
     assert!(
-        refused.stderr.contains("a layout of the build directory that Plimsoll does not know"),
+        refused.stderr.contains("a directory layout that this version of Plimsoll does not know"),
         "{}",
         refused.stderr
     );

@@ -94,5 +94,5 @@ fn what_has_no_stages_says_so() {
     let scene = scene();
     let refused = scene.run(&mut scene.fake("clippy --staged"));
     assert_eq!(refused.code(), 2, "{}", refused.stderr);
-    assert!(refused.stderr.contains("`--staged` is for build"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("`--staged` works with build"), "{}", refused.stderr);
 }

@@ -243,7 +243,7 @@ fn a_build_that_is_paused_in_top_says_so_in_its_own_terminal() {
     assert!(!screen.contains("Continued"), "its row says so: {screen}");
 }
 
-/// Without a row of its own a build says it in a budget.
+/// Without a row of its own a build says it in a line.
 #[test]
 fn a_build_in_a_log_that_is_paused_in_top_says_so_once() {
     let scene = crowded();
