@@ -146,7 +146,7 @@ pub(crate) fn is_half(path: &Path) -> bool {
 
 /// The bytes of everything below a folder.
 pub(crate) fn size(dir: &Path) -> u64 {
-    let files = verdict::below(dir).into_iter();
+    let files = below(dir).into_iter();
     files.filter_map(|path| fs::symlink_metadata(path).ok()).map(|it| it.len()).sum()
 }
 

@@ -20,7 +20,7 @@ use crate::shell::Shell;
 ///
 /// # Errors
 /// Where what is asked about is not there or cannot be read.
-pub fn run(
+pub(crate) fn run(
     options: &DoctorOptions,
     settings: &Settings,
     bad_files: &[BadFile],
