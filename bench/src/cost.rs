@@ -3,20 +3,18 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use plimsoll_rig::folders::empty;
-use plimsoll_rig::launch::{Build, Interrupt};
+use plimsoll_rig::launch::Interrupt;
 use plimsoll_rig::programs::Plimsoll;
 use plimsoll_rig::report::{Report, commit, machine};
 use serde_json::json;
 
 use crate::budget::mib;
 use crate::cost_flight::{self, Flight, Session};
-use crate::cost_rustc::{HOLD, REAL};
+use crate::cost_scene::CostScene;
 use crate::cost_shim::{self, Figures, Run};
 use crate::table;
 
@@ -46,109 +44,23 @@ pub(crate) struct Plan {
     pub(crate) seconds: u64,
 }
 
-/// Where it happens: folders below the state folder, and programs.
-pub(crate) struct Scene<'a> {
-    /// Below this.
-    pub(crate) dir: PathBuf,
-    /// Ctrl-C.
-    pub(crate) interrupt: &'a Interrupt,
-    plimsoll: &'a Plimsoll,
-    rustc: PathBuf,
-    cargo: PathBuf,
-    real: PathBuf,
-}
-
-impl<'a> Scene<'a> {
-    fn prepare(state: &Path, plimsoll: &'a Plimsoll, interrupt: &'a Interrupt) -> Result<Self> {
-        let dir = state.join("cost");
-        empty(&dir)?;
-        let bin = dir.join("bin");
-        empty(&bin)?;
-        let me = std::env::current_exe().context("finding the benchmark's own program")?;
-        let named = |name: &str| {
-            let path = bin.join(name);
-            symlink(&me, &path).with_context(|| format!("making {}", path.display()))?;
-            anyhow::Ok(path)
-        };
-        let scene = Self {
-            rustc: named("rustc")?,
-            cargo: named("cargo")?,
-            real: real_rustc()?,
-            dir,
-            interrupt,
-            plimsoll,
-        };
-        cost_flight::workspace(&scene.workspace())?;
-        Ok(scene)
-    }
-
-    fn workspace(&self) -> PathBuf {
-        self.dir.join("src")
-    }
-
-    /// Where the compilers say that they hold memory.
-    pub(crate) fn hold(&self) -> PathBuf {
-        self.dir.join("hold")
-    }
-
-    /// The target folder.
-    pub(crate) fn target(&self) -> PathBuf {
-        self.dir.join("target")
-    }
-
-    /// A build with the benchmark's own compiler.
-    pub(crate) fn build(&self, args: Vec<OsString>, more: Vec<(String, PathBuf)>) -> Build {
-        let own = [
-            ("CARGO_TARGET_DIR", self.target()),
-            ("PLIMSOLL_HOME", self.dir.join("home")),
-            ("RUSTC", self.rustc.clone()),
-            (REAL, self.real.clone()),
-            (HOLD, self.hold()),
-            ("CARGO_TERM_PROGRESS_WHEN", "never".into()),
-        ];
-        let own = own.map(|(name, value)| (name.to_owned(), value));
-        let env = own.into_iter().chain(more).map(|(name, value)| (name, value.into())).collect();
-        Build {
-            program: self.plimsoll.program.clone().into(),
-            args,
-            env,
-            dir: self.workspace(),
-            one_token: false,
-            small_pages: false,
-        }
-    }
-
-    fn shim(&self, rounds: u32) -> Result<Figures> {
-        empty(&self.hold())?;
-        let path = self.dir.join("shim.json");
-        let args: [OsString; 6] = [
-            "plimsoll".into(),
-            "--memory".into(),
-            format!("{FAR}B").into(),
-            "--jobs".into(),
-            cost_shim::JOBS.to_string().into(),
-            "build".into(),
-        ];
-        let mut env = cost_shim::environment(&path, &self.workspace(), rounds);
-        env.push(("CARGO".to_owned(), self.cargo.clone()));
-        Session::start(&self.build(args.into(), env), self)?.finish()?;
-        let text =
-            fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| format!("understanding {}", path.display()))
-    }
-}
-
-/// The compiler behind any proxy: a question to a proxy takes many times as long.
-fn real_rustc() -> Result<PathBuf> {
-    let output = Command::new("rustc")
-        .args(["--print", "sysroot"])
-        .output()
-        .context("starting `rustc --print sysroot`")?;
-    let path = Path::new(String::from_utf8_lossy(&output.stdout).trim()).join("bin/rustc");
-    if !path.is_file() {
-        bail!("`rustc --print sysroot` names no folder with a compiler: {}", path.display());
-    }
-    Ok(path)
+/// A shim's time and memory, as one build of `rounds` rounds has them.
+fn shim(scene: &CostScene<'_>, rounds: u32) -> Result<Figures> {
+    empty(&scene.hold())?;
+    let path = scene.dir.join("shim.json");
+    let args: [OsString; 6] = [
+        "plimsoll".into(),
+        "--memory".into(),
+        format!("{FAR}B").into(),
+        "--jobs".into(),
+        cost_shim::JOBS.to_string().into(),
+        "build".into(),
+    ];
+    let mut env = cost_shim::environment(&path, &scene.workspace(), rounds);
+    env.push(("CARGO".to_owned(), scene.cargo.clone()));
+    Session::start(&scene.build(args.into(), env), scene)?.finish()?;
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("understanding {}", path.display()))
 }
 
 /// A median and its 95% interval.
@@ -187,9 +99,10 @@ pub(crate) fn cost(
     interrupt: &Interrupt,
     plan: Plan,
 ) -> Result<Report> {
-    let scene = Scene::prepare(state, plimsoll, interrupt)?;
+    let scene = CostScene::prepare(state, plimsoll, interrupt)?;
+    cost_flight::workspace(&scene.workspace())?;
     println!("  {} rounds of compiler runs", plan.rounds);
-    let figures = scene.shim(plan.rounds)?;
+    let figures = shim(&scene, plan.rounds)?;
     println!("  {} units in flight, the budget far away", plan.jobs);
     let far = cost_flight::measure(&scene, FAR, plan.jobs, plan.seconds)?;
     println!("  {} units in flight, the budget near", plan.jobs);

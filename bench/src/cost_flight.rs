@@ -13,8 +13,8 @@ use plimsoll_rig::launch::{Build, Interrupt};
 use plimsoll_rig::sampler::{Scope, reap_orphans};
 use plimsoll_rig::tree;
 
-use crate::cost::Scene;
 use crate::cost_rustc::RELEASE;
+use crate::cost_scene::CostScene;
 use crate::cost_shim::{Held, held, memory};
 
 /// More crates than may run at once.
@@ -68,7 +68,12 @@ pub(crate) fn workspace(dir: &Path) -> Result<()> {
 }
 
 /// Builds with `jobs` at once inside `budget`, and watches the driver for `seconds`.
-pub(crate) fn measure(scene: &Scene<'_>, budget: u64, jobs: u32, seconds: u64) -> Result<Flight> {
+pub(crate) fn measure(
+    scene: &CostScene<'_>,
+    budget: u64,
+    jobs: u32,
+    seconds: u64,
+) -> Result<Flight> {
     empty(&scene.hold())?;
     empty(&scene.target())?;
     let args: [OsString; 7] = [
@@ -115,7 +120,7 @@ pub(crate) fn measure(scene: &Scene<'_>, budget: u64, jobs: u32, seconds: u64) -
     Ok(flight)
 }
 
-fn wait_for_units(session: &mut Session<'_>, scene: &Scene<'_>, jobs: u32) -> Result<()> {
+fn wait_for_units(session: &mut Session<'_>, scene: &CostScene<'_>, jobs: u32) -> Result<()> {
     let start = Instant::now();
     while compilers(scene) < jobs as usize {
         if start.elapsed() > PATIENCE {
@@ -127,7 +132,7 @@ fn wait_for_units(session: &mut Session<'_>, scene: &Scene<'_>, jobs: u32) -> Re
 }
 
 /// How many compilers have said that they hold their memory.
-fn compilers(scene: &Scene<'_>) -> usize {
+fn compilers(scene: &CostScene<'_>) -> usize {
     fs::read_dir(scene.hold()).map_or(0, Iterator::count)
 }
 
@@ -140,7 +145,7 @@ pub(crate) struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// Starts it.
-    pub(crate) fn start(build: &Build, scene: &Scene<'a>) -> Result<Self> {
+    pub(crate) fn start(build: &Build, scene: &CostScene<'a>) -> Result<Self> {
         let log = scene.dir.join("log");
         let file = fs::File::create(&log).with_context(|| format!("making {}", log.display()))?;
         let child = build

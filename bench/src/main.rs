@@ -14,6 +14,7 @@ mod cli;
 mod cost;
 mod cost_flight;
 mod cost_rustc;
+mod cost_scene;
 mod cost_shim;
 mod crates;
 mod editor;

@@ -68,7 +68,7 @@ pub(crate) fn command(
         Ours::Doctor(options) => {
             let (settings, bad) = place.lenient(&asked)?;
             let Place { environment, cwd } = &place;
-            return commands::doctor::run(&options, &settings, &bad, (environment, cwd), shell);
+            return crate::doctor::run(&options, &settings, &bad, (environment, cwd), shell);
         }
         Ours::Status { json } => {
             let settings = place.account(&asked, shell)?;

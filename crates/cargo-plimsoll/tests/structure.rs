@@ -101,9 +101,6 @@ fn pure_crates_depend_on_pure_crates_and_their_clippy_bans_the_rest() {
     }
 }
 
-/// Crates in which modules still use each other in a circle. One that has none any more leaves this list.
-const WITH_CIRCLES: &[&str] = &["cargo-plimsoll", "plimsoll-bench", "plimsoll-host"];
-
 #[test]
 fn modules_of_a_crate_do_not_use_each_other_in_a_circle() {
     for (name, known) in built() {
@@ -115,11 +112,10 @@ fn modules_of_a_crate_do_not_use_each_other_in_a_circle() {
             .flat_map(|file| modules::Modules::read(file).circles())
             .map(|circle| circle.to_string().replace(&format!("{}/", root().display()), ""))
             .collect();
-        let circles = circles.join("\n");
-        if WITH_CIRCLES.contains(&name.as_str()) {
-            assert!(!circles.is_empty(), "{name} has no circles any more: take it off the list");
-        } else {
-            assert!(circles.is_empty(), "{name}: modules use each other in a circle:\n{circles}");
-        }
+        assert!(
+            circles.is_empty(),
+            "{name}: modules use each other in a circle:\n{}",
+            circles.join("\n")
+        );
     }
 }

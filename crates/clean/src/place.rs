@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use serde::Deserialize;
 
 use super::layout::{self, Home, LOCKS};
-use super::stale;
+use super::source::Source;
 use super::toolchains::{self, Toolchain};
 use super::units::{self, Unit};
 
@@ -191,7 +191,7 @@ impl Place {
     /// this one does not have, and which it never had, as far as can be told. In a directory inside this workspace that
     /// takes a workspace inside it that has them.
     pub fn others_build_here(&self, units: &[Unit]) -> bool {
-        let foreign = stale::not_of(units, &self.locked);
+        let foreign = not_of(units, &self.locked);
         if foreign.is_empty() {
             return false;
         }
@@ -381,4 +381,41 @@ fn empty_package(cargo: &std::ffi::OsStr, root: &Path) -> Option<(tempfile::Temp
     command.args(["check", "--quiet", "--offline", "--lib", "--manifest-path"]).arg(&manifest);
     command.current_dir(root);
     Some((scratch, command))
+}
+
+/// The packages on this machine of which units lie there, and which this workspace does not have.
+fn not_of<'a>(units: &'a [Unit], locked: &Locked) -> BTreeSet<&'a str> {
+    let is_foreign = |unit: &&Unit| {
+        let is_here = |source: &PathBuf| matches!(Source::of(source), Source::Here(_));
+        unit.source.as_ref().is_some_and(is_here) && !locked.own.contains(&unit.package)
+    };
+    units.iter().filter(is_foreign).map(|unit| unit.package.as_str()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unit(name: &str, source: &str) -> Unit {
+        Unit {
+            package: name.to_owned(),
+            home: Home::Shared("0000000000000001".to_owned()),
+            target: format!("lib-{name}"),
+            rustc: Some(7),
+            number: Some(1),
+            needs: Vec::new(),
+            source: Some(PathBuf::from(source)),
+            built: Some(std::time::SystemTime::UNIX_EPOCH),
+        }
+    }
+
+    #[test]
+    fn a_directory_of_several_workspaces_is_known() {
+        let mut locked = Locked::default();
+        locked.own.insert("app".to_owned());
+        assert!(not_of(&[unit("app", "src/lib.rs")], &locked).is_empty());
+        assert!(not_of(&[unit("other", "src/lib.rs")], &locked).contains("other"));
+        let registry = "/h/.cargo/registry/src/index-1/x-1.0.0/src/lib.rs";
+        assert!(not_of(&[unit("x", registry)], &locked).is_empty());
+    }
 }

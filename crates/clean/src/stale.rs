@@ -1,10 +1,11 @@
 //! Which units no build of the workspace as it is now can use again, and why.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::place::{Kept, Locked};
+use super::source::Source;
 use super::units::Unit;
 
 /// Why a unit is of no use any more.
@@ -59,55 +60,6 @@ impl Now<'_> {
         };
         gone.then_some(Why::Gone)
     }
-}
-
-/// Where a source file is.
-enum Source<'a> {
-    /// A package of a registry: name and version.
-    Registry(String, String),
-    /// A checkout: the beginning of the commit.
-    Git(String),
-    /// On this machine.
-    Here(&'a Path),
-}
-
-impl<'a> Source<'a> {
-    /// By the directories in which Cargo keeps what it has downloaded.
-    fn of(path: &'a Path) -> Self {
-        let words: Vec<&str> = path.iter().filter_map(|word| word.to_str()).collect();
-        let after = |pair: [&str; 2]| {
-            let at = words.windows(2).position(|words| words == pair)?;
-            words.get(at + 3).copied()
-        };
-        if let Some((name, version)) = after(["registry", "src"]).and_then(name_and_version) {
-            return Self::Registry(name.to_owned(), version.to_owned());
-        }
-        match after(["git", "checkouts"]) {
-            Some(commit) => Self::Git(commit.to_owned()),
-            None => Self::Here(path),
-        }
-    }
-}
-
-/// `serde-json-1.0.0-rc.1` is `serde-json` and `1.0.0-rc.1`.
-fn name_and_version(directory: &str) -> Option<(&str, &str)> {
-    let is_version = |at: &usize| directory[at + 1..].starts_with(|c: char| c.is_ascii_digit());
-    let dashes: Vec<usize> = directory.match_indices('-').map(|(at, _)| at).collect();
-    let has_dots = |at: &usize| {
-        let number = directory[at + 1..].split(['-', '+']).next().unwrap_or_default();
-        number.split('.').count() == 3
-    };
-    let at = dashes.into_iter().find(|at| is_version(at) && has_dots(at))?;
-    Some((&directory[..at], &directory[at + 1..]))
-}
-
-/// The packages on this machine of which units lie there, and which this workspace does not have.
-pub(crate) fn not_of<'a>(units: &'a [Unit], locked: &Locked) -> BTreeSet<&'a str> {
-    let is_foreign = |unit: &&Unit| {
-        let is_here = |source: &PathBuf| matches!(Source::of(source), Source::Here(_));
-        unit.source.as_ref().is_some_and(is_here) && !locked.own.contains(&unit.package)
-    };
-    units.iter().filter(is_foreign).map(|unit| unit.package.as_str()).collect()
 }
 
 /// The units (by their place in `units`) that are of no use.
@@ -173,6 +125,8 @@ fn is_from_elsewhere(unit: &Unit) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::super::layout::Home;
     use super::super::place::Untold;
     use super::*;
@@ -260,15 +214,5 @@ mod tests {
         for kept in [these(&[6, 7]), Kept::All(Untold::NoRustup)] {
             assert!(find(&units, &now(&locked, &kept)).is_empty(), "{kept:?}");
         }
-    }
-
-    #[test]
-    fn a_directory_of_several_workspaces_is_known() {
-        let locked = locked();
-        assert!(not_of(&[unit("app", "src/lib.rs", 1, &[])], &locked).is_empty());
-        assert!(not_of(&[unit("other", "src/lib.rs", 1, &[])], &locked).contains("other"));
-        assert!(not_of(&[unit("x", &of("x-1.0.0"), 1, &[])], &locked).is_empty());
-        assert_eq!(name_and_version("a-2d-b-1.0.0-rc.1"), Some(("a-2d-b", "1.0.0-rc.1")));
-        assert_eq!(name_and_version("a"), None);
     }
 }

@@ -13,10 +13,10 @@ mod tools;
 
 pub use error::HostError;
 pub use linux::{
-    CgroupDir, CgroupLevel, CgroupPath, Exit, HardLimitCgroup, Jobserver, Killers, Limits,
-    LockWait, NoHardLimit, Origin, ProcessTree, Signal, Signals, StoppedProcess, Tmpfs, TokenPipe,
-    Witness, have_job_control, lock_waits, oom_kills, origin_of, parent_of, process_group,
-    raise_open_files, runs_cargo, stand_apart, stop_self,
+    BuildScript, CgroupDir, CgroupLevel, CgroupPath, Exit, HardLimitCgroup, Jobserver, Killers,
+    Limits, LockWait, NoHardLimit, Origin, ProcessTree, Signal, Signals, StoppedProcess, Tmpfs,
+    TokenPipe, Witness, have_job_control, lock_waits, oom_kills, origin_of, parent_of,
+    process_group, raise_open_files, runs_cargo, stand_apart, stop_self,
 };
-pub use process::{BuildScript, Ended, Owner, Role, Tokens, Usage};
+pub use process::{Ended, Owner, Role, Tokens, Usage};
 pub use tools::{MakeflagsForm, ToolVersions};

@@ -1,10 +1,6 @@
 //! The words in which the process tree and the jobserver are spoken of, on every system.
 
-use std::path::PathBuf;
-
 use plimsoll_core::{Bytes, Millis};
-
-use crate::Exit;
 
 /// Whose memory a process is: a number that the governor gives; 0 is "the rest" (cargo, the driver,
 /// everything that nobody claimed).
@@ -52,22 +48,6 @@ pub enum Ended {
     With(i32),
     /// It ended, and this kernel does not say how.
     Somehow,
-}
-
-/// A build script's run that was found in Cargo's tree.
-#[derive(Debug)]
-pub struct BuildScript {
-    /// Its process.
-    pub pid: u32,
-    /// `CARGO_PKG_NAME`.
-    pub package: String,
-    /// `CARGO_PKG_VERSION`.
-    pub version: String,
-    /// `CARGO_MANIFEST_DIR`, the package's directory.
-    pub dir: PathBuf,
-    /// Tells how it ended, where there are pidfds and it is sure to be one: what else carries a build script's
-    /// environment may fail without the build failing.
-    pub exit: Option<Exit>,
 }
 
 /// The audit of a jobserver's pipe.

@@ -19,8 +19,10 @@ mod campaign;
 mod drawn;
 mod faults;
 mod one;
+mod plan;
 mod reference;
 mod report;
+mod series;
 mod stranger;
 mod surroundings;
 mod verdict;
@@ -33,8 +35,8 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
-use campaign::Plan;
 use drawn::Extent;
+use plan::Plan;
 use plimsoll_rig::launch::{self, Interrupt};
 use plimsoll_rig::programs::Plimsoll;
 use plimsoll_rig::report::Folders;
@@ -131,7 +133,7 @@ fn torture(mut options: Options) -> Result<ExitCode> {
             (false, false) => Extent::All,
         },
     };
-    let report = campaign::run(&state, &sources, &plimsoll, &interrupt, &plan)?;
+    let report = series::run(&state, &sources, &plimsoll, &interrupt, &plan)?;
     plimsoll_rig::report::publish(&options.folders, &[report])
 }
 

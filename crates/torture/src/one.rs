@@ -15,10 +15,10 @@ use plimsoll_rig::programs;
 use plimsoll_rig::random::Random;
 use plimsoll_rig::sampler::{INTERVAL, reap_orphans};
 
-use crate::campaign::Campaign;
+use crate::campaign::{Campaign, Reference};
 use crate::drawn::{BESIDE, Drawn, Entry, How, Whom};
 use crate::faults::Injector;
-use crate::reference::{Reference, on, wrong};
+use crate::reference::{on, wrong};
 use crate::report::Record;
 use crate::stranger::Stranger;
 use crate::surroundings::{Disk, Swap};

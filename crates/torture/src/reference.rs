@@ -1,6 +1,6 @@
 //! What plain cargo makes of a workload, and what it takes: the measure of everything that is drawn and compared.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -11,32 +11,14 @@ use plimsoll_rig::launch::{self, Build, Limits, Measured, stderr_of};
 use plimsoll_rig::programs;
 use plimsoll_rig::workload::Workload;
 
-use crate::campaign::{Campaign, size};
+use crate::campaign::{Campaign, Reference};
+use crate::verdict::{is_half, size};
 
 /// Units at once of the builds that the others are compared with.
 const JOBS: u32 = 2;
 
 /// An undisturbed build that takes longer has no end.
 const PATIENCE: Duration = Duration::from_secs(900);
-
-/// See the module.
-#[derive(Clone, Debug)]
-pub(crate) struct Reference {
-    /// Copied and fetched, with the command's words.
-    pub(crate) workload: Workload,
-    /// Its artifacts.
-    pub(crate) artifacts: Manifest,
-    /// Those that differ between two builds of plain cargo.
-    pub(crate) unstable: Vec<String>,
-    /// Plain cargo's time.
-    pub(crate) wall: Duration,
-    /// Plain cargo's peak.
-    pub(crate) peak: u64,
-    /// The finished target folder.
-    pub(crate) bytes: u64,
-    /// Plimsoll's home after an undisturbed build.
-    pub(crate) home: PathBuf,
-}
 
 impl Campaign<'_> {
     /// Known from before, or built now: twice by plain cargo and once by Plimsoll, all alike.
@@ -108,6 +90,6 @@ pub(crate) fn wrong(reference: &Reference, found: &Manifest) -> Vec<String> {
     differing(&reference.artifacts, found)
         .into_iter()
         .filter(|path| !reference.unstable.contains(path))
-        .filter(|path| !super::verdict::is_half(Path::new(path)))
+        .filter(|path| !is_half(Path::new(path)))
         .collect()
 }

@@ -7,9 +7,9 @@ use plimsoll_rig::report::{Report, commit, machine};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::campaign::Plan;
 use crate::drawn::{Drawn, Entry};
 use crate::faults::Hit;
+use crate::plan::Plan;
 use crate::surroundings::Means;
 
 /// How one build went.

@@ -144,6 +144,12 @@ pub(crate) fn is_half(path: &Path) -> bool {
     })
 }
 
+/// The bytes of everything below a folder.
+pub(crate) fn size(dir: &Path) -> u64 {
+    let files = below(dir).into_iter();
+    files.filter_map(|path| fs::symlink_metadata(path).ok()).map(|it| it.len()).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+use plimsoll_core::Bytes;
 
-use super::uninstall::kept;
 use crate::account::state::State;
 use crate::account::{Account, Disabling};
 use crate::env::Environment;
@@ -53,4 +53,17 @@ pub(super) fn said(done: Disabling, config: &str) -> String {
             "not enabled: plain `cargo` has no memory budget, and nothing changed\n".to_owned()
         }
     }
+}
+
+/// What is kept, for a person.
+pub(super) fn kept(state: &State) -> String {
+    let logs = match state.logs {
+        0 => String::new(),
+        1 => ", the log of 1 build".to_owned(),
+        logs => format!(", the logs of {logs} builds"),
+    };
+    if state.size == Bytes::ZERO && state.logs == 0 {
+        return "nothing is recorded in it yet".to_owned();
+    }
+    format!("{} (what is known of your crates{logs})", state.size)
 }

@@ -1,9 +1,8 @@
-//! Plimsoll's own commands, one file each. Each answers on stdout; only `enable`, `disable`, `uninstall`, `init`, `clean` and `worker` change anything.
+//! Plimsoll's own commands, one file each (`doctor` is a module of its own). Each answers on stdout; only `enable`, `disable`, `uninstall`, `init`, `clean` and `worker` change anything.
 
 pub mod bench;
 pub mod clean;
 pub mod disable;
-pub mod doctor;
 pub mod enable;
 pub mod env;
 pub mod history;

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use plimsoll_core::Bytes;
 use plimsoll_shim::discovery;
 
 use super::disable;
@@ -58,7 +57,7 @@ pub fn run(
     if is_enabled {
         text.push_str(&format!("  Plimsoll's entries in `{}`\n", config(&account, home)));
     }
-    text.push_str(&format!("  `{}`: {}\n", home.display(), kept(&state)));
+    text.push_str(&format!("  `{}`: {}\n", home.display(), disable::kept(&state)));
     shell.answer(text).context(OUT)?;
     if !yes && !confirmed(shell)? {
         return Ok(1);
@@ -88,19 +87,6 @@ pub fn run(
 fn config(account: &Account, home: &Path) -> String {
     let named = Account::enabled(home).map(|enabled| enabled.config);
     named.unwrap_or_else(|| account.config.clone()).display().to_string()
-}
-
-/// What is kept, for a person.
-pub(super) fn kept(state: &State) -> String {
-    let logs = match state.logs {
-        0 => String::new(),
-        1 => ", the log of 1 build".to_owned(),
-        logs => format!(", the logs of {logs} builds"),
-    };
-    if state.size == Bytes::ZERO && state.logs == 0 {
-        return "nothing is recorded in it yet".to_owned();
-    }
-    format!("{} (what is known of your crates{logs})", state.size)
 }
 
 fn confirmed(shell: &mut Shell) -> Result<bool, Failure> {

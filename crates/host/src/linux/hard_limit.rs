@@ -16,7 +16,7 @@
 //!
 //! What is not here: how high the hard limit is (`plimsoll_core::hard_limit`), and when.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,16 +27,13 @@ use plimsoll_core::budget::MemoryStall;
 use plimsoll_core::hard_limit::{HardLimitLevels, HardLimitReading};
 
 use super::cgroup::CgroupFiles;
+use super::hard_limit_name::{DRIVER, PREFIX, is_drivers, owner};
 use super::kept::{KeptFile, field};
 use super::limits::{CgroupDir, Limits, stalled};
 use super::mounts::Version;
 use super::procfs::{Proc, number};
 use crate::HostError;
 
-/// What every cgroup of ours begins with.
-const PREFIX: &str = "plimsoll-";
-/// What the driver's own ends with.
-const DRIVER: &str = "-driver";
 /// Where a process enters a cgroup, both versions.
 const PROCESSES: &str = "cgroup.procs";
 /// What a process writes there that goes itself.
@@ -371,19 +368,6 @@ fn sweep(home: &Path, proc: &Proc) {
     }
 }
 
-/// The driver that a cgroup of ours is named after: its process id and start.
-fn owner(name: &OsStr) -> Option<(u32, u64)> {
-    let name = name.to_str()?.strip_prefix(PREFIX)?;
-    let (pid, start) = name.strip_suffix(DRIVER).unwrap_or(name).split_once('-')?;
-    Some((pid.parse().ok()?, start.parse().ok()?))
-}
-
-/// Whether a cgroup is where a driver has made room for its hard limit.
-pub(super) fn is_drivers(dir: &Path) -> bool {
-    let name = dir.file_name().unwrap_or_default();
-    owner(name).is_some() && name.as_encoded_bytes().ends_with(DRIVER.as_bytes())
-}
-
 /// Makes a cgroup of our name; one that is there already was begun by this process.
 fn make_dir(dir: &Path) -> io::Result<()> {
     match fs::create_dir(dir) {
@@ -411,16 +395,6 @@ mod tests {
         fs::write(dir.path().join(PROCESSES), "0\n").unwrap();
         let (home, dir) = (dir.path().to_owned(), dir.path().to_owned());
         assert!(!CgroupPath { home, dir, driver: None }.is_empty(), "but it is there");
-    }
-
-    #[test]
-    fn only_names_of_drivers_are_ours() {
-        let owner = |name: &str| owner(name.as_ref());
-        assert_eq!(owner("plimsoll-12-345"), Some((12, 345)));
-        assert_eq!(owner("plimsoll-12-345-driver"), Some((12, 345)));
-        for other in ["plimsoll-e2e-12-1", "plimsoll-12", "plimsoll-12-345-x", "other-12-345"] {
-            assert_eq!(owner(other), None, "{other}");
-        }
     }
 
     #[test]

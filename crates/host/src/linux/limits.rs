@@ -9,7 +9,7 @@ use plimsoll_core::Bytes;
 use plimsoll_core::budget::{MachineMemory, MemoryReading, MemoryStall};
 
 use super::cgroup::CgroupFiles;
-use super::hard_limit::is_drivers;
+use super::hard_limit_name::is_drivers;
 use super::kept::{KeptFile, field};
 use super::killers::Killers;
 use super::mounts::{self, Version};

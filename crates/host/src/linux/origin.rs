@@ -16,8 +16,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::environ;
-use super::procfs::Proc;
-use super::tree::INIT;
+use super::procfs::{INIT, Proc};
 
 /// A chain of parents that is longer than this is not followed.
 const DEEPEST: usize = 64;

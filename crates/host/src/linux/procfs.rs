@@ -17,6 +17,9 @@ use rustix::io::Errno;
 
 use crate::HostError;
 
+/// The process that adopts every orphan of its pid namespace.
+pub(super) const INIT: u32 = 1;
+
 /// Set in `stat`'s flags from fork until exec (`PF_FORKNOEXEC`, include/linux/sched.h).
 const FORKED_WITHOUT_EXEC: u64 = 0x40;
 

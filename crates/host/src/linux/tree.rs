@@ -9,6 +9,11 @@
 //! Deliberately not here: what a process holds (`memory`), signals (`signals`), what the table is
 //! (`table`).
 
+mod forked;
+mod memory;
+mod paging;
+mod signals;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -19,24 +24,25 @@ use plimsoll_core::{Bytes, Millis};
 
 use super::environ::{self, Script};
 use super::exit::Exit;
-use super::memory::Sampled;
-use super::paging::Pager;
-use super::procfs::{Proc, Stat};
-use super::signals::{StoppedProcess, Witness};
+use super::procfs::{INIT, Proc, Stat};
+use super::script::BuildScript;
 use super::table::{Index, Node, Table};
 use crate::HostError;
-use crate::process::{BuildScript, Owner, Role, Usage};
+use crate::process::{Owner, Role, Usage};
+use memory::Sampled;
+use paging::Pager;
+pub use signals::{StoppedProcess, Witness};
 
-/// The process that adopts every orphan of its pid namespace.
-pub(super) const INIT: u32 = 1;
+/// How often shared memory and swap are read.
+const STATUS_PERIOD: Millis = Millis(1_000);
 
 /// A chain of parents that is longer than this is not followed: no build nests that deep.
 const DEEPEST: usize = 128;
 
 /// What is kept with each process.
 #[derive(Debug, Default)]
-pub(super) struct Record {
-    pub sampled: Sampled,
+struct Record {
+    sampled: Sampled,
     script: Script,
     /// Of a build's root: the `OUT_DIR` that the whole build inherited.
     outer_script: Option<Vec<u8>>,
@@ -47,13 +53,13 @@ pub(super) struct Record {
 /// The root (the driver) is counted with the rest; it is never signalled. Make the root a child
 /// subreaper (prctl(2)), or orphans that no scan saw while their parents lived escape.
 pub struct ProcessTree {
-    pub(super) proc: Proc,
-    pub(super) table: Table<Record>,
+    proc: Proc,
+    table: Table<Record>,
     /// Owners whose processes are kept stopped, also those that are found later.
-    pub(super) stopped: Vec<Owner>,
+    stopped: Vec<Owner>,
     /// Who is told of these processes, and what of them was told last.
-    pub(super) witness: Option<Witness>,
-    pub(super) told: Vec<StoppedProcess>,
+    witness: Option<Witness>,
+    told: Vec<StoppedProcess>,
     /// Pids that are not of the build, ascending.
     foreign: Vec<u32>,
     /// Scratch space for listings.
@@ -61,12 +67,12 @@ pub struct ProcessTree {
     /// The newest pid of the namespace at the last scan, and how many scans in a row it was that.
     newest: (Option<u32>, u32),
     /// Whether the machine has swap, and when that was looked at.
-    pub(super) has_swap: bool,
-    pub(super) swap_checked: Option<Millis>,
+    has_swap: bool,
+    swap_checked: Option<Millis>,
     /// Whose memory is being written to the swap.
-    pub(super) pagers: Vec<Pager>,
+    pagers: Vec<Pager>,
     /// The kernel does not let us.
-    pub(super) paging_refused: Arc<AtomicBool>,
+    paging_refused: Arc<AtomicBool>,
     /// The last pass left processes whose parents it did not know.
     open: bool,
 }
@@ -327,7 +333,7 @@ impl ProcessTree {
     }
 
     /// Reads `stat` again; buries the process where it has ended.
-    pub(super) fn refresh(&mut self, index: Index) -> Option<Stat> {
+    fn refresh(&mut self, index: Index) -> Option<Stat> {
         let node = self.table.get(index).filter(|node| node.alive)?;
         let same = |stat: &Stat| stat.start == node.start && !stat.is_watchdog;
         let Some(stat) = self.proc.stat(node.pid).filter(same) else {
@@ -343,7 +349,7 @@ impl ProcessTree {
     }
 
     /// The process has ended; its parent, if it waited for it, has its times now.
-    pub(super) fn bury(&mut self, index: Index) {
+    fn bury(&mut self, index: Index) {
         let mut ended = Some(index);
         while let Some(waiter) = ended.take().and_then(|index| self.table.bury(index)) {
             let Some(node) = self.table.get(waiter) else { return };
@@ -434,7 +440,7 @@ impl ProcessTree {
     }
 
     /// Enters processes that appeared since the last pass, and buries those that are gone.
-    pub(super) fn discover(&mut self) {
+    fn discover(&mut self) {
         let mut listing = std::mem::take(&mut self.listing);
         if self.proc.list(&mut listing).is_ok() {
             for at in 0..self.table.end() {

@@ -12,7 +12,7 @@ use std::thread;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::tree::ProcessTree;
+use super::ProcessTree;
 use crate::process::Owner;
 
 /// What is written with one call: it ends within a moment when the unit is to go on.

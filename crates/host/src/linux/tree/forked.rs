@@ -6,10 +6,10 @@
 
 use plimsoll_core::{Bytes, Millis};
 
-use super::memory::STATUS_PERIOD;
-use super::procfs::{Own, Statm};
-use super::table::Index;
-use super::tree::ProcessTree;
+use super::ProcessTree;
+use super::STATUS_PERIOD;
+use crate::linux::procfs::{Own, Statm};
+use crate::linux::table::Index;
 
 /// How long a child is given until its exec, before its page tables are walked. Because nearly all have called it by then.
 const FORKED: Millis = Millis(300);

@@ -18,9 +18,10 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal};
 
-use super::procfs::Proc;
-use super::table::{Index, Table};
-use super::tree::{INIT, ProcessTree};
+use super::ProcessTree;
+use crate::linux::procfs::INIT;
+use crate::linux::procfs::Proc;
+use crate::linux::table::{Index, Table};
 use crate::process::Owner;
 
 /// Passes in a row before a set that is not stable yet is left to the next scan. Because each takes
@@ -249,13 +250,13 @@ impl ProcessTree {
     fn everything(&mut self) -> Vec<Index> {
         self.discover();
         let below: Vec<Index> = self.table.living().map(|(index, _)| index).collect();
-        let root = Table::<super::tree::Record>::ROOT;
+        let root = Table::<super::Record>::ROOT;
         below.into_iter().filter(|i| *i != root && self.is_running(*i)).collect()
     }
 
     /// Of everything below the root, what is in the root's session.
     fn session(&mut self) -> Vec<Index> {
-        let root = Table::<super::tree::Record>::ROOT;
+        let root = Table::<super::Record>::ROOT;
         let Some(own) = self.refresh(root).map(|stat| stat.session) else { return Vec::new() };
         let everything = self.everything();
         let ours = |index: &Index| self.refresh(*index).is_some_and(|stat| stat.session == own);

@@ -13,9 +13,9 @@ use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 
 use super::forked::Forked;
-use super::procfs::{Hidden, Statm, read_statm};
-use super::table::Index;
-use super::tree::ProcessTree;
+use super::{ProcessTree, STATUS_PERIOD};
+use crate::linux::procfs::{Hidden, Statm, read_statm};
+use crate::linux::table::Index;
 use crate::process::{Owner, Role};
 
 /// How often processor time is read. Because it is the axis of the memory curves that are remembered, and
@@ -25,8 +25,6 @@ const STAT_PERIOD: Millis = Millis(200);
 const STILL_PERIOD: Millis = Millis(500);
 /// How often a shim is looked at.
 const SHIM_PERIOD: Millis = Millis(2_000);
-/// How often shared memory and swap are read.
-pub(super) const STATUS_PERIOD: Millis = Millis(1_000);
 /// Resident pages that fall, or shared ones that rise, by so much are looked into at once: it may be
 /// swap, or shared memory that fills.
 const LARGE: Bytes = Bytes::mib(16);
