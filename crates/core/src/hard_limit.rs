@@ -4,7 +4,7 @@
 //! The budget and a hard limit count different things. The budget counts what cannot be dropped: anonymous, shared and swapped
 //! memory. A hard limit counts all that the kernel charges to a cgroup: also file-backed pages, and the kernel's own memory.
 //! A hard limit as high as the budget would leave nothing for the compiler's own code, and a build that eats into that is not
-//! killed, it crawls ([`crate::line`]). So
+//! killed, it crawls ([`crate::budget`]). So
 //!
 //! ```text
 //! height = line + kernel's share + reserve        reserve = Reserve::over_budget, the inverse of under_cgroup
