@@ -53,7 +53,8 @@ fn plain_cargo_in_a_shell_is_governed_until_the_shell_leaves() {
         let done = scene.ok(&mut shell(&scene, name, script, true));
         assert!(done.stdout.ends_with("ended\n"), "{name}: {}", done.stdout);
         assert!(done.stdout.contains("PLIMSOLL_MEMORY"), "{name}: {}", done.stdout);
-        for said in ["in this shell only", "budget    500 MiB", "plain `cargo` keeps to the budget"] {
+        for said in ["in this shell only", "budget    500 MiB", "plain `cargo` keeps to the budget"]
+        {
             assert!(done.stdout.contains(said), "{name}: {said}: {}", done.stdout);
         }
         assert_eq!(scene.logs().len(), 1, "{name}: one build was governed");
