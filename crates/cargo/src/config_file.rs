@@ -86,7 +86,7 @@ fn target(path: &Path) -> io::Result<PathBuf> {
 
 fn cannot(target: &Path) -> String {
     format!(
-        "cannot write `{}`; nothing was changed there: make the file and its directory writable",
+        "cannot write `{}`; it is unchanged: make the file and its directory writable",
         target.display()
     )
 }

@@ -35,7 +35,7 @@ pub fn read<T: DeserializeOwned>(
     let mut metadata = Command::new(cargo);
     metadata.args(globals).args(["metadata", "--format-version", "1"]).args(words);
     let said = answer(metadata.current_dir(cwd))?;
-    serde_json::from_slice(&said).context("cannot read what `cargo metadata` says")
+    serde_json::from_slice(&said).context("cannot read the output of `cargo metadata`")
 }
 
 /// What a command prints.

@@ -31,7 +31,7 @@ pub enum BadText {
     #[error(transparent)]
     Syntax(TomlError),
     /// Something else stands where a table or a value belongs.
-    #[error("line {line}: `{name}` is not {wanted}; Cargo cannot read that either")]
+    #[error("line {line}: `{name}` is not {wanted}, so Cargo cannot read it either")]
     Type {
         /// The key, with the table.
         name: String,
@@ -41,7 +41,7 @@ pub enum BadText {
         wanted: &'static str,
     },
     /// The edited text would say something else than it should.
-    #[error("`{0}` stands in a form that cannot be edited safely; edit it by hand")]
+    #[error("Plimsoll cannot edit `{0}` safely as it is written; edit it by hand")]
     Shape(String),
 }
 

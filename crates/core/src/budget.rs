@@ -254,9 +254,9 @@ impl fmt::Display for Bound {
         let of = if *is_machine { "the machine has" } else { "the container's limit is" };
         write!(f, "{of} {limit}, less ")?;
         if *others > Bytes::ZERO {
-            write!(f, "{others} that other processes hold and ")?;
+            write!(f, "{others} held by other processes and ")?;
         }
-        write!(f, "{kept} kept free for files that compilers read again and again")
+        write!(f, "{kept} kept free to cache the files that compilers read")
     }
 }
 
@@ -274,10 +274,10 @@ impl Bound {
         let of = if *is_machine { "the machine has" } else { "the container's limit is" };
         let others = match *others {
             Bytes::ZERO => String::new(),
-            others => format!(" {others} that other processes hold and"),
+            others => format!(" {others} held by other processes and"),
         };
         format!(
-            "{of} {limit}, less{others} {kept} kept free for files that compilers read again and again"
+            "{of} {limit}, less{others} {kept} kept free to cache the files that compilers read"
         )
     }
 }
@@ -832,8 +832,8 @@ mod tests {
         assert_eq!(bound.left(), Bytes::mib(507));
         assert_eq!(
             bound.to_string(),
-            "the container's limit is 700 MiB, less 1 MiB that other processes hold and 192 MiB kept free for files \
-             that compilers read again and again"
+            "the container's limit is 700 MiB, less 1 MiB held by other processes and 192 MiB kept free to cache the \
+             files that compilers read"
         );
         let machine = Bound { is_machine: true, others: Bytes::ZERO, ..bound };
         assert!(machine.to_string().starts_with("the machine has 700 MiB, less 192 MiB kept free"));

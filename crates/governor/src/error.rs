@@ -15,10 +15,10 @@ pub enum GovernorError {
         source: io::Error,
     },
     /// The process table.
-    #[error("cannot read the processes of this build from /proc")]
+    #[error("cannot read this build's processes from /proc")]
     Processes(#[source] io::Error),
     /// The limits above the build.
-    #[error("cannot read how much memory there is")]
+    #[error("cannot read how much memory the machine has")]
     Limits(#[source] plimsoll_host::HostError),
     /// Waiting for events.
     #[error("cannot wait for events")]

@@ -110,8 +110,7 @@ impl EventLog {
     fn quiet(&mut self, error: &io::Error) {
         self.file = None;
         self.warning = Some(format!(
-            "cannot write the event log `{}`: {error}. `top` and `report` will not show all of this \
-             build",
+            "cannot write the event log `{}`: {error}. `top` and `report` do not show all of this build",
             self.path.display()
         ));
     }
@@ -141,7 +140,7 @@ pub enum LogError {
         source: io::Error,
     },
     /// Its first line is no header.
-    #[error("`{}` is not an event log of plimsoll: its first line is no header", path.display())]
+    #[error("`{}` is not an event log of Plimsoll: its first line is not a header", path.display())]
     NotALog {
         /// The file.
         path: PathBuf,

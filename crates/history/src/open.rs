@@ -72,8 +72,7 @@ pub(crate) fn otherwise(dir: &Path, path: &Path, error: &HistoryError, unix_now:
         Trouble::Damaged => match set_aside(path, unix_now) {
             Ok(aside) => {
                 let begun = format!(
-                    "{error}. It is kept as `{}`, and a new history is begun: forecasts start from \
-                     nothing",
+                    "{error}. It is kept as `{}`, and Plimsoll starts a new history without forecasts",
                     aside.display()
                 );
                 match writable(dir, path) {
@@ -91,28 +90,26 @@ pub(crate) fn otherwise(dir: &Path, path: &Path, error: &HistoryError, unix_now:
             Ok(db) => (
                 Place::ReadOnly,
                 Some(db),
-                format!("{error}. It is read, but this build will not be remembered"),
+                format!("{error}. Plimsoll reads it, but does not record this build"),
             ),
             Err(_) => (
                 Place::Memory,
                 None,
                 format!(
-                    "{error}. This build runs without history; make the directory writable, or name \
-                     another by PLIMSOLL_HOME"
+                    "{error}. This build runs without history; make the directory writable, or set PLIMSOLL_HOME to another"
                 ),
             ),
         },
         Trouble::Locked => (
             Place::Memory,
             None,
-            format!("{error}. Another process keeps it; this build runs without history"),
+            format!("{error}. Another process holds it; this build runs without history"),
         ),
         Trouble::OtherVersion => (
             Place::Memory,
             None,
             format!(
-                "{error}. This build runs without history; update plimsoll, or name another \
-                 directory by PLIMSOLL_HOME"
+                "{error}. This build runs without history; update plimsoll, or set PLIMSOLL_HOME to another directory"
             ),
         ),
     };

@@ -158,9 +158,7 @@ impl History {
         }
         if self.pending.len() >= PENDING {
             let path = self.path.display();
-            self.dropped(&format!(
-                "another process keeps the history `{path}` locked for too long"
-            ));
+            self.dropped(&format!("another process has locked the history `{path}` for too long"));
             return;
         }
         self.pending.push(change);
@@ -245,7 +243,7 @@ impl History {
     fn dropped(&mut self, why: &str) {
         if !self.told_dropped {
             self.told_dropped = true;
-            let text = format!("some of this build will not be remembered: {why}");
+            let text = format!("Plimsoll cannot record all of this build: {why}");
             self.warning = Some(text);
         }
     }

@@ -129,7 +129,7 @@ fn connect_to(directory: &Path, name: &str) -> io::Result<UnixStream> {
     let stream = UnixStream::from(socket);
     let peer = sockopt::socket_peercred(&stream)?;
     if peer.uid != own {
-        return Err(stranger("the socket is another user's"));
+        return Err(stranger("the socket belongs to another user"));
     }
     Ok(stream)
 }

@@ -19,7 +19,7 @@ use crate::{child, env, tree};
 const MARKER: &str = "governor-is-gone";
 
 const NOTICE: &str =
-    "warning: plimsoll has ended unexpectedly; the build goes on without a memory budget\n";
+    "warning: Plimsoll ended unexpectedly; the build goes on without a memory budget\n";
 
 /// The unit goes on alone: continues what the governor may have stopped, and gives the compiler tokens for all
 /// processors.

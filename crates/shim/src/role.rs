@@ -26,7 +26,7 @@ pub fn main() -> ExitCode {
         .is_some_and(|stem| stem.as_encoded_bytes().ends_with(b"rustdoc"));
     let Some(line) = CommandLine::read(args, rustdoc) else {
         diagnostic::plain(
-            "`plimsoll-rustc` is started by Cargo in rustc's place; run `cargo plimsoll build` instead",
+            "Cargo starts `plimsoll-rustc` in place of rustc; run `cargo plimsoll build` instead",
         );
         return ExitCode::from(2);
     };

@@ -71,8 +71,7 @@ impl Silence {
 
     fn text(&self) -> String {
         format!(
-            "warning: Plimsoll's governor (process {pid}) does not answer; the build goes on without a memory budget until it does \
-             (`kill -CONT {pid}` continues it if it was stopped)\n",
+            "warning: Plimsoll's governor (process {pid}) does not answer; the build goes on without a memory budget until it does (if it was stopped, run `kill -CONT {pid}`)\n",
             pid = self.pid
         )
     }

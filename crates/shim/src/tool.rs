@@ -51,7 +51,7 @@ fn named(args: &[OsString]) -> ChildEnding {
     });
     let Some(tool) = found else {
         diagnostic::plain(
-            "a tool's script of Plimsoll's is of use below `cargo plimsoll worker build` only; run that",
+            "this script of Plimsoll works only inside `cargo plimsoll worker build`; run that instead",
         );
         return ChildEnding::Code(2);
     };

@@ -43,8 +43,7 @@ use crate::transport::Transport;
 use crate::{diagnostic, env, loss, orphan, tree};
 
 /// What a person reads where the governor knows of no build that the unit is of.
-const UNGOVERNED: &str =
-    "warning: Plimsoll finds no Cargo above this compiler; it runs without a memory budget\n";
+const UNGOVERNED: &str = "warning: Plimsoll finds no Cargo process that started this compiler; the compiler runs without a memory budget\n";
 
 /// A compiler that stands still for so long may have been left so; see [`Unit::mind_silence`].
 const SILENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
@@ -539,20 +538,19 @@ impl GovernedUnit<'_> {
         let name = &self.invocation.crate_name;
         let why = match (self.facts.threads, self.invocation.threads) {
             (threads @ 2.., _) => format!(
-                "Its compiler's front end has {threads} threads, and with more than one rustc writes other metadata \
-                 each time. Run the same command again, or keep to one thread (no `-Zthreads` or `--jobs-frontend`)"
+                "rustc's front end runs {threads} threads here, and with more than one its metadata differs each time. \
+                 Run the same command again, or drop `-Zthreads` and `--jobs-frontend`"
             ),
-            (_, Some(_)) => "Its build is not deterministic (most often a procedural macro is not). Run the same \
-                             command again"
+            (_, Some(_)) => "Its build is not deterministic, most often because of a procedural macro. Run the same command again"
                 .to_owned(),
-            (_, None) => "Its build is not deterministic (most often a procedural macro is not; a nightly rustc whose \
-                          front end has several threads by itself is not, either: `-Zthreads=1` gives it one). Run \
-                          the same command again"
+            (_, None) => "Its build is not deterministic, most often because of a procedural macro, or because a nightly \
+                          rustc runs several front-end threads by default. Run the same command again, or set \
+                          `-Zthreads=1`"
                 .to_owned(),
         };
         format!(
-            "crate `{name}` was compiled twice to save memory, and came out differently: other crates have read the \
-             first metadata already. {why}"
+            "crate `{name}` was compiled twice to save memory, and the two outputs differ; other crates already use \
+             the first. {why}"
         )
     }
 }

@@ -578,7 +578,7 @@ fn a_compiler_that_no_cargo_has_started_belongs_to_no_build_and_says_so_once() {
     scene.wait_for("ended");
     assert!(scene.logs().is_empty(), "{:?}", scene.logs());
     assert_eq!(
-        scene.read("said").matches("finds no Cargo above").count(),
+        scene.read("said").matches("finds no Cargo process").count(),
         1,
         "{}",
         scene.read("said")

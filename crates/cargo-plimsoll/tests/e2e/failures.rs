@@ -39,7 +39,7 @@ fn what_waits_leaves_when_something_fails() {
     for said in words {
         assert_eq!(done.stderr.matches(said).count(), 1, "{said}: {}", done.stderr);
     }
-    let words = "error: the build has failed, so crates that still waited for memory are not compiled (Cargo says `could not compile` of each, but there is no error in them)";
+    let words = "error: the build failed, so the crates that were waiting for memory are not compiled (Cargo reports `could not compile` for each; they have no errors of their own)";
     assert_eq!(done.stderr.matches(words).count(), 1, "{}", done.stderr);
     assert!(!done.stderr.contains("Caused by"), "{}", done.stderr);
     assert!(
@@ -117,7 +117,7 @@ fn what_leaves_says_nothing_in_json() {
     scene.write("fail", "");
     let done = running.end();
     assert_eq!(done.code(), 101);
-    assert!(done.stdout.contains("on purpose") && !done.stdout.contains("waited for memory"));
+    assert!(done.stdout.contains("on purpose") && !done.stdout.contains("waiting for memory"));
     let late = done.stdout.lines().filter(|line| line.contains("/ws/late"));
     assert_eq!(late.count(), 0, "{}", done.stdout);
 }

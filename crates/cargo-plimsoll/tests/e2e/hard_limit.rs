@@ -311,7 +311,7 @@ fn where_no_cgroup_can_be_made_it_says_that_there_is_no_hard_limit_and_the_build
     };
     let mount = format!("mount --bind {all} {all} && mount -o remount,bind,ro {all}");
     let begin = |scene: &Scene, build: &Command| at(&home, scene, build);
-    without_a_wall(begin, &mount, "this user may make no cgroup below");
+    without_a_wall(begin, &mount, "you may not create a cgroup below");
 }
 
 #[test]

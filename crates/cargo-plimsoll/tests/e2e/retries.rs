@@ -45,7 +45,7 @@ fn a_json_stream_ends_in_a_clear_failure() {
     let scene = unsteady();
     let done = retried(&scene, "--message-format json").end();
     assert_eq!(done.code(), 101, "{}", done.stderr);
-    assert!(done.stdout.contains("came out differently"), "{}", done.stdout);
+    assert!(done.stdout.contains("the two outputs differ"), "{}", done.stdout);
     assert!(done.stdout.trim_end().ends_with("{\"reason\":\"build-finished\",\"success\":false}"));
     scene.ok(&mut scene.fake_cargo("build"));
     assert_eq!(scene.ok(&mut scene.fake_cargo("run -q")).stdout, "42\n");

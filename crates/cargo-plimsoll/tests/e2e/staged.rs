@@ -50,7 +50,7 @@ fn stages_are_listed_and_built_one_after_the_other() {
     for said in [
         "Stage 1 of 4: a: peak memory ",
         "Stage 4 of 4: z: peak memory ",
-        "stages brought nothing here",
+        "`--staged` saved nothing",
     ] {
         assert!(done.stderr.contains(said), "{said}\n{}", done.stderr);
     }

@@ -204,7 +204,7 @@ impl Governor {
             let terms = build.terms();
             self.notice(
                 no,
-                "not staged: Cargo does not tell how this build's units depend on each other",
+                "the build is not staged: Cargo does not report how its units depend on each other",
             );
             self.decide(Input::Open(no, terms));
         }
@@ -230,7 +230,7 @@ impl Governor {
         build.enter_stage(now, 0);
         if of_no_use {
             let text = format!(
-                "stages brought nothing here: the budget of {budget} holds without --staged, and more can run at once"
+                "`--staged` saved nothing: the build fits in {budget} without it, and more units can then run at once"
             );
             self.notice(no, text);
         }

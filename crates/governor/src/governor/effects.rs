@@ -119,8 +119,8 @@ impl Governor {
     /// Cargo reports every unit that ends in failure, and quotes its whole command where it has said nothing;
     /// words that are the same for all it prints once.
     fn leave(&mut self, unit: UnitId) {
-        let text = "the build has failed, so crates that still waited for memory are not compiled (Cargo says `could not \
-                    compile` of each, but there is no error in them)";
+        let text = "the build failed, so the crates that were waiting for memory are not compiled \
+                    (Cargo reports `could not compile` for each; they have no errors of their own)";
         let json = self.build_of(unit).is_some_and(|build| build.has_json_messages());
         let message = match json {
             true => ToShim::Leave,
@@ -136,8 +136,8 @@ impl Governor {
         let title = record.title();
         let text = if refuses && needs > budget {
             format!(
-                "{title} needs at least {needs} by itself, more than the memory budget of {budget}; `--oversized refuse` \
-                 refuses it. Set a budget above {expected}, or drop `--oversized refuse` to run it alone"
+                "{title} needs at least {needs}, more than the memory budget of {budget}, so `--oversized refuse` refuses it. \
+                 Set a budget above {expected}, or drop `--oversized refuse` to run it alone"
             )
         } else {
             self.too_large(unit, title, needs, expected)
@@ -154,9 +154,9 @@ impl Governor {
         let allowed = allowed.map(Oversized::shrink).unwrap_or_default();
         let mut tried = "alone".to_owned();
         if record.shrink() >= Shrink::SameOutput {
-            tried.push_str(", with one thread, its allocator giving back early");
+            tried.push_str(", with one thread and an allocator that returns memory early");
         } else if allowed >= Shrink::SameOutput {
-            tried.push_str(" (not once more with one thread and an early allocator: that saves a few percent, and more was ahead)");
+            tried.push_str(" (a retry with one thread saves only a few percent, too little here)");
         }
         let slimmer = record.facts().slimmer.as_str();
         if record.slimmed().is_some() {
@@ -164,19 +164,16 @@ impl Governor {
         }
         // It was stopped on its way up: how far that leads is known only where more was expected of it.
         let (in_all, swap) = if expected > needs {
-            (
-                format!("on its way to about {expected}, as far as is known"),
-                expected - needs + expected.scale(0.25),
-            )
+            (format!("on its way to about {expected}"), expected - needs + expected.scale(0.25))
         } else {
-            ("while it was still growing: how far that leads nobody knows".to_owned(), needs)
+            ("while it was still growing".to_owned(), needs)
         };
         let swap = Bytes::gib(swap.0.div_ceil(1 << 30).max(1));
         let smaller = match slimmer {
             "" => String::new(),
             _ if record.slimmed().is_some() => String::new(),
             changes => {
-                format!(", or `--oversized shrink-output`, which compiles it with {changes}")
+                format!(", or use `--oversized shrink-output`, which compiles it with {changes}")
             }
         };
         let reading = self.limits.look();
@@ -186,20 +183,20 @@ impl Governor {
         let most_now = most(&reading);
         let beside = match self.rest_beside(unit) {
             Rest { memory, programs } if needs <= most_now => {
-                format!(" beside {memory} that belong to no unit{}", listed(&programs))
+                format!(" next to {memory} outside any unit{}", listed(&programs))
             }
             _ => String::new(),
         };
         let kept = if most_now < most(&without) {
-            ", but for what stays free because earlyoom or systemd-oomd kills below that"
+            ", minus what must stay free so that earlyoom or systemd-oomd kills nothing"
         } else {
             ""
         };
         format!(
-            "{title} needs more than {needs} by itself{beside}, and that is all that this machine (or the container around \
-             this build) has, swap counted{kept}. Tried: {tried}. It was stopped before the machine thrashes, {in_all}; what is \
-             built stays. What helps: at least {swap} of swap more (`fallocate -l {gib}G /swapfile && chmod 600 /swapfile && mkswap \
-             /swapfile && swapon /swapfile`, as root), closing what else holds memory{smaller}",
+            "{title} needs more than {needs}{beside}, and this machine (or its container) has no more, swap included{kept}. \
+             Tried: {tried}. It was stopped before the machine thrashes, {in_all}; finished crates are kept. \
+             To build it, add at least {swap} of swap (`fallocate -l {gib}G /swapfile && chmod 600 /swapfile && mkswap \
+             /swapfile && swapon /swapfile`, as root), or close other programs{smaller}",
             gib = swap.0 >> 30
         )
     }

@@ -222,12 +222,12 @@ impl Governor {
         let Some(record) = self.units.get(unit) else { return };
         let why = match (short, record.has_last_chance()) {
             (true, true) => {
-                "memory was short, also when it ran once more with nothing beside it: it needs more than there is"
+                "memory was short, even when it ran again alone: it needs more memory than there is"
             }
             (true, false) => {
-                "memory was short: run fewer tests at once, or give `--retry-tests`, which runs it once more"
+                "memory was short: run fewer tests at once, or pass `--retry-tests` to run it again"
             }
-            (false, _) => "memory was not short, so it was somebody's wish",
+            (false, _) => "memory was not short, so a person or another program killed it",
         };
         let (title, peak) = (record.facts().title(), record.peak());
         let text = format!("{title} did not fail: it was killed (SIGKILL) at {peak}; {why}");

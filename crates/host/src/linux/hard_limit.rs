@@ -50,12 +50,12 @@ const PAUSE: Duration = Duration::from_millis(10);
 pub enum NoHardLimit {
     /// No hierarchy with a memory controller is mounted where we are.
     #[error(
-        "the kernel's memory controller is not to be seen here; it needs a cgroup file system at /sys/fs/cgroup, \
-         and in it the controller `memory`"
+        "the kernel's memory controller is not available; mount a cgroup file system with the controller `memory` \
+         at /sys/fs/cgroup"
     )]
     NoController,
     /// The cgroup's owner keeps its controllers.
-    #[error("this user may make no cgroup below `{}` ({source}); it needs {needs}", path.display())]
+    #[error("you may not create a cgroup below `{}` ({source}); you need {needs}", path.display())]
     NotOurs {
         /// The driver's cgroup.
         path: PathBuf,
@@ -65,12 +65,12 @@ pub enum NoHardLimit {
         needs: &'static str,
     },
     /// Whatever we make here would be inside of another build's hard limit, which bounds us already.
-    #[error("the build is inside the cgroup limit of another one")]
+    #[error("the build already runs inside the hard limit of another build")]
     Behind,
     /// Somebody else's processes are in the cgroup.
     #[error(
-        "other processes are in `{}`, and below a cgroup with processes the kernel limits none; start the build in \
-         one of its own, as `systemd-run --scope -p Delegate=yes` makes", .0.display()
+        "other processes are in `{}`, and the kernel limits no cgroup below one that holds processes; start the \
+         build with `systemd-run --scope -p Delegate=yes`, which gives it its own", .0.display()
     )]
     Occupied(PathBuf),
     /// What is there cannot be read.
@@ -82,11 +82,11 @@ impl NoHardLimit {
     fn not_ours(version: Version, path: &Path, source: io::Error) -> Self {
         let needs = match version {
             Version::V1 => {
-                "root, or a cgroup that root has given to this user (the hierarchy is of version 1)"
+                "to be root, or a cgroup that root gave you (this system uses cgroup v1)"
             }
             Version::V2 => {
-                "one that is delegated, as `systemd-run --user --scope -p Delegate=yes` makes, or a container whose \
-                 cgroups can be written"
+                "a delegated cgroup (`systemd-run --user --scope -p Delegate=yes`), or a container with \
+                 writable cgroups"
             }
         };
         Self::NotOurs { path: path.to_owned(), source, needs }

@@ -41,7 +41,7 @@ impl Tmpfs {
             }
         };
         let stat = fstatfs(&dir)
-            .map_err(|error| HostError::new("read the file system of", path, error))?;
+            .map_err(|error| HostError::new("read the file system type of", path, error))?;
         // The type's width and sign differ between architectures; the magic numbers have 32 bits.
         let kind = stat.f_type as u64 & 0xffff_ffff;
         Ok((kind == TMPFS || kind == RAMFS).then(|| Self { dir, at_start: used(&stat) }))

@@ -96,8 +96,7 @@ impl ProcessTree {
         let proc = Proc::open(path)?;
         if !proc.is_of_our_namespace() {
             let source = io::Error::other(
-                "it was mounted in another pid namespace and numbers processes differently; mount it \
-                 anew in this one (`unshare --mount-proc`, or `mount -t proc proc /proc`)",
+                "it belongs to another pid namespace; mount it again in this one (`unshare --mount-proc`, or `mount -t proc proc /proc`)",
             );
             return Err(HostError::new("use", path, source).into());
         }

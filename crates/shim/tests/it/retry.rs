@@ -54,9 +54,9 @@ fn a_unit_that_is_run_again_says_everything_once_and_leaves_nothing() {
 
 #[test]
 fn metadata_that_comes_out_differently_fails_the_unit_and_says_why() {
-    let one = "several threads by itself is not, either: `-Zthreads=1` gives it one";
+    let one = "several front-end threads by default";
     for (option, threads, why) in [
-        ("-Zthreads=4", 4, "front end has 4 threads"),
+        ("-Zthreads=4", 4, "front end runs 4 threads"),
         ("-Zthreads=1", 1, "most often a procedural macro is not)."),
         ("--jobs=4", 1, one),
     ] {
