@@ -218,7 +218,7 @@ impl<'a> Build<'a> {
         // Whether a test had started, or a unit had failed before, the account's governor could not say any more.
         if by_oomd && self.task.only_compiles() && !self.task.keep_going() && !self.aside {
             return Some(
-                "systemd-oomd killed all of this build for want of memory; Cargo runs once more, and finds what is \
+                "systemd-oomd killed the whole build because memory was short; Cargo runs once more, and finds what is \
                  built",
             );
         }
@@ -232,7 +232,7 @@ impl<'a> Build<'a> {
                  what is built",
             ),
             Rerun::ScriptLost if self.may_run_twice && !self.aside => Some(
-                "the kernel killed a build script, or what it had started, for want of memory; Cargo runs once more",
+                "the kernel ran out of memory and killed a build script or its child; Cargo runs once more",
             ),
             Rerun::ShimLost | Rerun::ScriptLost => None,
         }

@@ -32,8 +32,9 @@ pub(crate) fn list(
     shell: &mut Shell,
 ) -> Result<i32, Failure> {
     let stages = question(call, environment)?.stages();
-    let stages =
-        stages.context("Cargo does not tell how this build's units hang together; see above")?;
+    let stages = stages.context(
+        "Cargo does not say how this build's units depend on each other; see the message above",
+    )?;
     let rows: Vec<[String; 4]> = (1..)
         .zip(stages.list())
         .map(|(number, stage)| {

@@ -57,7 +57,7 @@ fn metadata_that_comes_out_differently_fails_the_unit_and_says_why() {
     let one = "several front-end threads by default";
     for (option, threads, why) in [
         ("-Zthreads=4", 4, "front end runs 4 threads"),
-        ("-Zthreads=1", 1, "most often a procedural macro is not)."),
+        ("-Zthreads=1", 1, "because of a procedural macro. Run"),
         ("--jobs=4", 1, one),
     ] {
         metadata_that_differs(option, threads, why);
