@@ -78,7 +78,7 @@ touch /tmp/state/go
 kill -CONT "$driver"
 wait $build
 check 'the build ends well' equal $? 0
-check 'it is said' grep 'systemd-oomd killed all of this build' /tmp/out
+check 'it is said' grep 'systemd-oomd killed the whole build' /tmp/out
 tail -n 2 /tmp/out
 check 'no hard limit is left' equal "$(limits)" ''
 
