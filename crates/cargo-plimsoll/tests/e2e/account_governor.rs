@@ -719,7 +719,7 @@ fn what_waits_leaves_with_a_word_when_a_plain_cargo_has_failed() {
     let done = running.end();
     assert_eq!(done.code(), 101, "{}", done.stderr);
     assert!(
-        done.stderr.contains("the build has failed, so crates that still waited"),
+        done.stderr.contains("the build failed, so the crates that were waiting"),
         "{}",
         done.stderr
     );
