@@ -158,7 +158,11 @@ fn where_the_kernel_takes_what_a_build_script_has_started_cargo_runs_once_more()
     let done = running.end();
     assert_eq!(done.code(), 0, "{}", done.stderr);
     assert!(done.stderr.contains("a compiler of a build script's was ended"), "{}", done.stderr);
-    assert!(done.stderr.contains("killed a build script or its child; Cargo runs once more"), "{}", done.stderr);
+    assert!(
+        done.stderr.contains("killed a build script or its child; Cargo runs once more"),
+        "{}",
+        done.stderr
+    );
     scene.assert_fresh(&mut scene.cargo("build"));
 }
 
