@@ -1,6 +1,5 @@
 //! The command line, and where results go.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -59,16 +58,7 @@ enum Command {
     Smoke(SmokeArgs),
     /// Enters cgroups and becomes the command (used by the benchmark itself).
     #[command(hide = true)]
-    Enter {
-        #[arg(long)]
-        procs: Vec<PathBuf>,
-        #[arg(long)]
-        one_token: bool,
-        #[arg(long)]
-        small_pages: bool,
-        #[arg(last = true, required = true)]
-        command: Vec<OsString>,
-    },
+    Enter(launch::Enter),
 }
 
 #[derive(Args, Debug)]
@@ -291,8 +281,8 @@ struct SmokeArgs {
 /// Parses, measures, prints, publishes.
 pub(crate) fn main() -> Result<ExitCode> {
     match Cli::parse().command {
-        Command::Enter { procs, one_token, small_pages, command } => {
-            launch::enter(&procs, one_token, small_pages, &command)?;
+        Command::Enter(enter) => {
+            enter.become_build()?;
             Ok(ExitCode::FAILURE)
         }
         Command::Run(args) => {

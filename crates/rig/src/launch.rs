@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use clap::Args;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 
@@ -310,37 +311,59 @@ pub fn create(path: &Path) -> Result<File> {
     File::create(path).with_context(|| format!("making {}", path.display()))
 }
 
-/// `plimsoll-bench enter`: goes into groups, then becomes the build. Returns only if that failed.
-pub fn enter(
-    procs: &[PathBuf],
+/// The hidden subcommand `enter` of whoever starts builds by this crate: what goes into groups and then becomes the build.
+#[derive(Args, Debug)]
+pub struct Enter {
+    /// The `cgroup.procs` files of the groups.
+    #[arg(long)]
+    procs: Vec<PathBuf>,
+    /// Give the compiler one token.
+    #[arg(long)]
     one_token: bool,
+    /// Switch huge pages off.
+    #[arg(long)]
     small_pages: bool,
-    command: &[OsString],
-) -> Result<()> {
-    for file in procs {
-        std::fs::write(file, "0")
-            .with_context(|| format!("entering a cgroup by {}", file.display()))?;
+    /// The build.
+    #[arg(last = true, required = true)]
+    command: Vec<OsString>,
+}
+
+impl Enter {
+    /// Goes into the groups, then becomes the build.
+    ///
+    /// # Errors
+    /// It returns only if that failed.
+    pub fn become_build(&self) -> Result<()> {
+        for file in &self.procs {
+            std::fs::write(file, "0")
+                .with_context(|| format!("entering a cgroup by {}", file.display()))?;
+        }
+        if self.small_pages {
+            rustix::thread::disable_transparent_huge_pages(true)
+                .context("switching huge pages off for a build")?;
+        }
+        let (program, args) =
+            self.command.split_first().context("no command was given after `--`")?;
+        let mut command = Command::new(program);
+        command.args(args);
+        let pipe = self
+            .one_token
+            .then(rustix::pipe::pipe)
+            .transpose()
+            .context("making a jobserver pipe")?;
+        if let Some((read, write)) = &pipe {
+            use std::os::fd::AsRawFd;
+            // Made without close-on-exec: cargo and every rustc inherit both ends, and nobody ever puts a token in.
+            let auth = format!(
+                "-j --jobserver-fds={0},{1} --jobserver-auth={0},{1}",
+                read.as_raw_fd(),
+                write.as_raw_fd()
+            );
+            command.env("CARGO_MAKEFLAGS", auth);
+        }
+        let error = command.exec();
+        Err(error).with_context(|| format!("starting {}", program.to_string_lossy()))
     }
-    if small_pages {
-        rustix::thread::disable_transparent_huge_pages(true)
-            .context("switching huge pages off for a build")?;
-    }
-    let (program, args) = command.split_first().context("no command was given after `--`")?;
-    let mut command = Command::new(program);
-    command.args(args);
-    let pipe = one_token.then(rustix::pipe::pipe).transpose().context("making a jobserver pipe")?;
-    if let Some((read, write)) = &pipe {
-        use std::os::fd::AsRawFd;
-        // Made without close-on-exec: cargo and every rustc inherit both ends, and nobody ever puts a token in.
-        let auth = format!(
-            "-j --jobserver-fds={0},{1} --jobserver-auth={0},{1}",
-            read.as_raw_fd(),
-            write.as_raw_fd()
-        );
-        command.env("CARGO_MAKEFLAGS", auth);
-    }
-    let error = command.exec();
-    Err(error).with_context(|| format!("starting {}", program.to_string_lossy()))
 }
 
 /// Ends one process of a build at random; the choice is the caller's.

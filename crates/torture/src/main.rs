@@ -27,8 +27,6 @@ mod stranger;
 mod surroundings;
 mod verdict;
 
-use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -56,16 +54,7 @@ struct Cli {
 enum Part {
     /// Enters cgroups and becomes the command (used by the campaign itself).
     #[command(hide = true)]
-    Enter {
-        #[arg(long)]
-        procs: Vec<PathBuf>,
-        #[arg(long)]
-        one_token: bool,
-        #[arg(long)]
-        small_pages: bool,
-        #[arg(last = true, required = true)]
-        command: Vec<OsString>,
-    },
+    Enter(launch::Enter),
 }
 
 #[derive(Args, Debug)]
@@ -107,8 +96,8 @@ fn main() -> ExitCode {
 
 fn run(Cli { part, options }: Cli) -> Result<ExitCode> {
     match part {
-        Some(Part::Enter { procs, one_token, small_pages, command }) => {
-            launch::enter(&procs, one_token, small_pages, &command)?;
+        Some(Part::Enter(enter)) => {
+            enter.become_build()?;
             Ok(ExitCode::FAILURE)
         }
         None => torture(options),
