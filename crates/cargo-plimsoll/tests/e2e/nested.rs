@@ -61,7 +61,7 @@ fn with_cargo_inside(text: &str) -> Scene {
 #[test]
 fn a_build_script_that_runs_cargo_does_not_wait_for_itself() {
     let scene =
-        with_cargo_inside("// fake: log run-inner; alloc 60MiB in 120ms; touch inner-is-up\n");
+        with_cargo_inside("// fake: log run-inner; alloc 40MiB in 120ms; touch inner-is-up\n");
     scene.lib("other", &[], "// fake: log run-other; alloc 150MiB in 1500ms; until go\n");
     let running = scene.start(&mut scene.fake("--memory 230MiB --jobs 4 build"));
     scene.wait_for_lines("run-other", 1);
