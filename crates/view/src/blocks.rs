@@ -5,6 +5,7 @@ use std::fmt;
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::entry::Entry;
+use crate::wrap;
 
 /// A part of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,10 +47,7 @@ pub fn broken(text: &str, columns: usize) -> String {
             all.push_str(line);
         } else {
             let indent = " ".repeat(indent);
-            let options = textwrap::Options::new(columns)
-                .break_words(false)
-                .word_splitter(textwrap::WordSplitter::NoHyphenation)
-                .subsequent_indent(&indent);
+            let options = wrap::options(columns).subsequent_indent(&indent);
             all.push_str(&textwrap::fill(line, options));
         }
         all.push('\n');

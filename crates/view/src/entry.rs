@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::wrap::wrapped;
+
 /// Cells of the column in which status words stand, at its right: Cargo's.
 pub const WORD: usize = 12;
 
@@ -44,11 +46,7 @@ impl Entry {
         if room < LEAST {
             return vec![self.text.clone()];
         }
-        // Names of crates and options stay whole.
-        let options = textwrap::Options::new(room)
-            .break_words(false)
-            .word_splitter(textwrap::WordSplitter::NoHyphenation);
-        textwrap::wrap(&self.text, options).into_iter().map(Into::into).collect()
+        wrapped(&self.text, room)
     }
 }
 

@@ -1,24 +1,17 @@
 //! Words in lines that a terminal shows without breaking them.
 
-use unicode_width::UnicodeWidthStr as _;
+use textwrap::{Options, WordSplitter};
+
+/// How text is wrapped to so many columns, as a terminal counts them: names of crates and options stay whole.
+pub(crate) fn options(columns: usize) -> Options<'static> {
+    Options::new(columns).break_words(false).word_splitter(WordSplitter::NoHyphenation)
+}
 
 /// The words of a text in lines of at most so many columns; a wider word has a line of its own.
 #[must_use]
 pub fn wrapped(text: &str, columns: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let used = lines.last().map_or(0, |line| line.width());
-        if used > 0 && used + 1 + word.width() > columns {
-            lines.push(String::new());
-        }
-        if let Some(line) = lines.last_mut() {
-            if !line.is_empty() {
-                line.push(' ');
-            }
-            line.push_str(word);
-        }
-    }
-    lines
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    textwrap::wrap(&text, options(columns)).into_iter().map(Into::into).collect()
 }
 
 #[cfg(test)]
